@@ -1,0 +1,57 @@
+"""What a check is. A new one is one file with a subclass of :class:`Check` and an entry point."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from auditor.data import AuditData
+from auditor.scores import Family, Frozen, May, Score
+from auditor.subjects.base import Subject
+
+
+class NoSettings(Frozen):
+    """For a check without settings."""
+
+
+class Check(ABC):
+    """Measures, identically on every model, how much of the forget set it recovers.
+
+    Attributes:
+        name: as written in the plan, the report and the entry point.
+        family: what kind of evidence it is.
+        may: ``clear`` (and accuse), ``accuse``, or ``inform``.
+        tasks: subject adapters it serves.
+        needs: example sets or models without which it cannot run: ``forget``, ``retain``, ``holdout``,
+            ``control``, ``references``.
+        summary: one sentence for the report: what was done.
+        unit: what the score is, in words.
+        cost: extra forward or training passes, in words.
+        decoys: names of the decoys it has to detect before it may clear.
+        population: whether the forget set is a sample of a population, so that example sampling counts.
+        caveats: what the check does not show, in words.
+        settings_type: its settings, all with defaults.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[Family]
+    may: ClassVar[May]
+    tasks: ClassVar[tuple[str, ...]]
+    needs: ClassVar[tuple[str, ...]] = ("forget", "retain")
+    summary: ClassVar[str]
+    unit: ClassVar[str]
+    cost: ClassVar[str] = "none beyond the shared recording"
+    decoys: ClassVar[tuple[str, ...]] = ()
+    caveats: ClassVar[tuple[str, ...]] = ()
+    settings_type: ClassVar[type[Frozen]] = NoSettings
+
+    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Any:
+        """Learn something from the original once; what is returned reaches every :meth:`score`."""
+        return None
+
+    @abstractmethod
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+        """Measure one model. The same seed is used for every model, so that draws are paired."""
+
+    def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
+        """Which readings make up T, from the attack half of original and references only; default all."""
+        return tuple(original.readings)

@@ -1,0 +1,150 @@
+"""Example sets: what a check is given to look at. Reading them from files is :mod:`auditor.datasets`."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.scores import Frozen
+
+
+class Preprocessing(Frozen):
+    """What is done to an image between the file and the model, in this order.
+
+    Attributes:
+        resize: (height, width) in pixels, bilinear with antialiasing; None keeps the size.
+        mean: per channel, subtracted after integer pixels were scaled to [0, 1].
+        std: per channel, divided by.
+    """
+
+    resize: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Prepare a batch, [n, channels, height, width] or any float tensor, as float32."""
+        x = raw.float() / 255.0 if raw.dtype == torch.uint8 else raw.float()
+        if self.resize is not None and x.ndim == 4 and tuple(x.shape[2:]) != self.resize:
+            x = torch.nn.functional.interpolate(x, self.resize, mode="bilinear", antialias=True)
+        if self.mean is not None:
+            x = x - torch.tensor(self.mean).view(1, -1, *[1] * (x.ndim - 2))
+        if self.std is not None:
+            x = x / torch.tensor(self.std).view(1, -1, *[1] * (x.ndim - 2))
+        return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Inputs and labels, preprocessed only when a batch is asked for.
+
+    Attributes:
+        raw: inputs as stored, shape [n, ...].
+        labels: class of each example, int64, shape [n].
+        preprocessing: applied to each batch.
+    """
+
+    raw: Tensor
+    labels: Tensor
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, indices: Tensor) -> "Examples":
+        """The examples at ``indices``, int64 [m] or bool [n]."""
+        return Examples(raw=self.raw[indices], labels=self.labels[indices], preprocessing=self.preprocessing)
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, preprocessed, float32 [n, ...]."""
+        return self.preprocessing(self.raw)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) of at most ``size`` examples, in order."""
+        for start in range(0, len(self), size):
+            yield self.preprocessing(self.raw[start : start + size]), self.labels[start : start + size]
+
+    @cached_property
+    def content_hashes(self) -> list[str]:
+        """SHA-256 of each input's bytes, labels apart: equal hashes are the same example."""
+        arrays = np.ascontiguousarray(self.raw.numpy())
+        return [hashlib.sha256(row.tobytes()).hexdigest() for row in arrays]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over shapes, inputs, labels and preprocessing."""
+        summary = hashlib.sha256(f"{tuple(self.raw.shape)} {self.raw.dtype}".encode())
+        summary.update(np.ascontiguousarray(self.raw.numpy()).tobytes())
+        summary.update(np.ascontiguousarray(self.labels.numpy()).tobytes())
+        summary.update(self.preprocessing.model_dump_json().encode())
+        return summary.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditData:
+    """The example sets of one audit, split and ready.
+
+    Attributes:
+        request: what is to be forgotten: ``class`` or ``sample``.
+        classes: forgotten classes for a ``class`` request, else empty.
+        n_classes: how many classes the models tell apart.
+        forget_attack: half of the forget set that a probe or attack may train on.
+        forget_eval: the other half, only ever measured.
+        retain: what should stay.
+        holdout: same distribution as forget, never trained on; None where not given.
+        control: concepts no model was trained on; None where not given.
+    """
+
+    request: str
+    classes: tuple[int, ...]
+    n_classes: int
+    forget_attack: Examples
+    forget_eval: Examples
+    retain: Examples
+    holdout: Examples | None = None
+    control: Examples | None = None
+
+    def splits(self) -> dict[str, Examples]:
+        """The sets present, by name."""
+        named = {
+            "forget_attack": self.forget_attack,
+            "forget_eval": self.forget_eval,
+            "retain": self.retain,
+            "holdout": self.holdout,
+            "control": self.control,
+        }
+        return {name: examples for name, examples in named.items() if examples is not None}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every set and the request."""
+        parts = [f"{name}:{examples.digest}" for name, examples in sorted(self.splits().items())]
+        return hashlib.sha256(f"{self.request} {self.classes} {self.n_classes} {parts}".encode()).hexdigest()
+
+
+def split_in_halves(examples: Examples, seed: int) -> tuple[Examples, Examples]:
+    """Attack and eval halves: stratified by label, identical examples kept on one side.
+
+    Returns:
+        (attack, eval), disjoint by content; each keeps the file's order.
+    """
+    hashes = np.array(examples.content_hashes)
+    labels = examples.labels.numpy()
+    attack = np.zeros(len(examples), dtype=bool)
+    random = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        groups = np.unique(hashes[labels == label])
+        chosen = random.permutation(groups)[: len(groups) // 2]
+        attack |= np.isin(hashes, chosen)
+    mask = torch.from_numpy(attack)
+    return examples.take(mask), examples.take(~mask)
+
+
+def content_overlap(first: Examples, second: Examples) -> list[int]:
+    """Indices in ``second`` of examples whose content also stands in ``first``."""
+    known = set(first.content_hashes)
+    return [i for i, content in enumerate(second.content_hashes) if content in known]

@@ -1,0 +1,88 @@
+"""What one forward pass over one split leaves behind; every probe reads it."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SPILL_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Outputs and pooled activations of one model on one split.
+
+    Attributes:
+        labels: int64 [n].
+        logits: float32 [n, classes].
+        features: by layer, float32 [n, width]; maps averaged over positions, token states over tokens.
+    """
+
+    labels: Tensor
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether the top class is the label, bool [n]."""
+        return self.logits.argmax(1) == self.labels
+
+    @property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each example, float64 [n]."""
+        return torch.nn.functional.cross_entropy(self.logits.double(), self.labels, reduction="none")
+
+    @property
+    def margins(self) -> Tensor:
+        """Logit-scaled confidence φ = log p_y − log Σ_{k≠y} p_k, float64 [n] (Carlini et al. 2022, §4)."""
+        logits = self.logits.double()
+        own = logits.gather(1, self.labels[:, None])[:, 0]
+        rest = logits.scatter(1, self.labels[:, None], -torch.inf).logsumexp(1)
+        return own - rest
+
+
+def pool(activation: Tensor) -> Tensor:
+    """One float32 vector per example: [n, c, h, w] over positions, [n, tokens, d] over tokens, [n, d] as is."""
+    if activation.ndim == 4:
+        activation = activation.mean(dim=(2, 3))
+    elif activation.ndim == 3:
+        activation = activation.mean(dim=1)
+    return activation.detach().flatten(1).float()
+
+
+class FeatureStore:
+    """Preallocated rows for one recording, in memory or, beyond ``SPILL_BYTES``, in an unlinked file."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._tables: dict[str, Tensor] = {}
+        self._bytes = 0
+
+    def write(self, name: str, start: int, rows: Tensor) -> None:
+        """Put ``rows`` [m, width] at ``start``."""
+        if name not in self._tables:
+            self._tables[name] = self._allocate(rows)
+        self._tables[name][start : start + rows.shape[0]] = rows
+
+    def _allocate(self, rows: Tensor) -> Tensor:
+        shape = (self._n, *rows.shape[1:])
+        self._bytes += int(np.prod(shape)) * rows.element_size()
+        if self._bytes <= SPILL_BYTES:
+            return torch.empty(shape, dtype=rows.dtype)
+        with tempfile.TemporaryDirectory(prefix="audit-") as folder:
+            # The mapping keeps the file's pages alive after its name is gone, so nothing is left behind.
+            mapped = np.lib.format.open_memmap(
+                Path(folder) / "features.npy", mode="w+", dtype=rows.numpy().dtype, shape=shape
+            )
+        return torch.from_numpy(mapped)
+
+    def tables(self) -> dict[str, Tensor]:
+        """The tables written."""
+        return self._tables

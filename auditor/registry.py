@@ -1,0 +1,36 @@
+"""Which checks there are: those of this distribution and any other that names the entry-point group."""
+
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+
+from auditor.check import Check
+from auditor.errors import SpecError
+
+GROUP = "unlearning_auditor.checks"
+
+
+def names() -> tuple[str, ...]:
+    """Names of every installed check, sorted, without importing any."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def load(name: str) -> Check:
+    """Import and make one check.
+
+    Raises:
+        SpecError: no such check, or its class does not carry the name it is registered under.
+    """
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        raise SpecError(f"there is no check called {name!r}; there are: {', '.join(names())}")
+    check = found[0].load()()
+    if not isinstance(check, Check) or check.name != name:
+        raise SpecError(f"the entry point {name!r} ({found[0].value}) does not give a check of that name")
+    return check
+
+
+def load_all(wanted: Iterable[str] | None, task: str) -> list[Check]:
+    """The wanted checks, or all that serve the task, in alphabetical order."""
+    if wanted is not None:
+        return [load(name) for name in sorted(set(wanted))]
+    return [check for check in map(load, names()) if task in check.tasks]

@@ -1,0 +1,170 @@
+"""The types that flow from a check to the verdict and into results.json."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Family = Literal["behaviour", "privacy", "tampering", "representation", "parameters", "elicitation", "forensics"]
+May = Literal["clear", "accuse", "inform"]
+Row = dict[str, str | int | float | None]
+
+
+class Frozen(BaseModel):
+    """Base of every record: immutable, no unknown fields, no NaN or infinity in its JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Reading(Frozen):
+    """One candidate for a score: the check's number at one layer or setting. Higher is more knowledge."""
+
+    value: float = Field(description="measured on the eval half; the check's unit")
+    examples: tuple[float, ...] = Field(
+        default=(), description="per-example contributions whose mean is the value; empty where there are none"
+    )
+    choice: float | None = Field(
+        default=None, description="the same statistic on the attack half, by which readings are chosen"
+    )
+
+
+class Score(Frozen):
+    """What one check measured on one model: a pure function of model, data, settings and seed."""
+
+    check: str
+    readings: dict[str, Reading] = Field(description="candidates by name; the score T averages the chosen ones")
+    hits: int | None = Field(default=None, description="successes, where T is a rate")
+    n_examples: int = Field(description="examples the score was measured on")
+    null: tuple[float, ...] = Field(default=(), description="draws of the check's own null on this model")
+    cells: list[Row] = Field(default_factory=list, description="tidy rows behind the figure; decide nothing")
+    controls: dict[str, float] = Field(default_factory=dict, description="named control measurements")
+    notes: tuple[str, ...] = Field(default=(), description="caveats that arose while scoring")
+    conclusive: str | None = Field(
+        default=None, description="a finding that accuses by itself, such as identical weights"
+    )
+
+    def total(self, chosen: tuple[str, ...]) -> float:
+        """T: mean of the chosen readings' values."""
+        return sum(self.readings[name].value for name in chosen) / len(chosen)
+
+    def examples(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
+        """Per-example contributions to T; empty where some chosen reading has none."""
+        columns = [self.readings[name].examples for name in chosen]
+        if not all(columns):
+            return ()
+        return tuple(sum(values) / len(values) for values in zip(*columns, strict=True))
+
+
+class Failure(Frozen):
+    """A check that could not run. It counts as missing coverage, never as a pass."""
+
+    reason: str = Field(description="one sentence for a person")
+    model: str | None = Field(default=None, description="the model it failed on, where it was one")
+    traceback: str | None = Field(default=None, description="for a developer; paths stripped to file names")
+
+
+class Interval(Frozen):
+    """ρ with its limits, each holding by itself with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelScores(Frozen):
+    """T of every model, in the check's unit."""
+
+    original: float
+    unlearned: float
+    references: dict[str, float] = Field(default_factory=dict, description="counted references, by name")
+    drawn: dict[str, float] = Field(
+        default_factory=dict, description="models drawn but not counted: perturbed recipes, a base, a floor"
+    )
+    decoys: dict[str, float] = Field(default_factory=dict)
+    null: float | None = Field(default=None, description="r̄: what ρ = 0 stands for")
+
+
+class SpreadRecord(Frozen):
+    """What the interval was computed from, so that a reviewer can recompute it."""
+
+    value: float = Field(description="s̃")
+    degrees: float = Field(description="ν")
+    n_references: int
+    sampling_variance: float = Field(description="paired example-sampling variance of d")
+    floor: float = Field(description="1/n_eval")
+
+
+class DecoyResult(Frozen):
+    """Whether a check saw through a suppressed copy of the original made by the auditor."""
+
+    rho: Interval | None
+    p_value: float | None
+    detected: bool
+
+
+class Utility(Frozen):
+    """Retain performance (accuracy, 0 to 1) by model."""
+
+    original: float
+    unlearned: float
+    references: dict[str, float] = Field(default_factory=dict)
+
+
+class Evidence(Frozen):
+    """One check's scores combined."""
+
+    check: str
+    family: Family
+    may: May
+    primary: bool
+    summary: str = Field(description="what the check did, in one sentence")
+    unit: str = Field(description="what its score is")
+    scores: ModelScores | None = None
+    chosen: tuple[str, ...] = ()
+    null_kind: Literal["references", "internal", "chance", "none"] = "none"
+    rho: Interval | None = None
+    resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
+    powered: bool = Field(default=False, description="w small enough and assigned decoys detected")
+    powerless_because: str | None = None
+    p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
+    spread: SpreadRecord | None = None
+    hits: int | None = None
+    n_examples: int | None = None
+    decoys: dict[str, DecoyResult] = Field(default_factory=dict)
+    utility: Utility | None = None
+    cells: list[Row] = Field(default_factory=list)
+    controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
+    caveats: tuple[str, ...] = ()
+    conclusive: str | None = None
+    failure: Failure | None = None
+
+
+Outcome = Literal["NOT_FORGOTTEN", "SUPPRESSED", "DELETED", "INCONCLUSIVE"]
+Flag = Literal["DAMAGED", "OVER_UNLEARNED"]
+Assurance = Literal["A0", "A1", "A2", "A3"]
+
+
+class Verdict(Frozen):
+    """What the evidence supports."""
+
+    outcome: Outcome
+    bound: float | None = Field(default=None, description="largest upper limit of a primary's ρ, when DELETED")
+    flags: tuple[Flag, ...] = ()
+    assurance: Assurance
+    reasons: tuple[str, ...]
+    to_settle: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
+
+
+def as_json(record: BaseModel) -> dict[str, Any]:
+    """A record as plain JSON types."""
+    return record.model_dump(mode="json")
+
+
+def rows_of(model: str, score: Score) -> list[Row]:
+    """A score's cells, each led by the model's name."""
+    return [{"model": model, **row} for row in score.cells]
+
+
+def total_by_model(scores: Mapping[str, Score], chosen: tuple[str, ...]) -> dict[str, float]:
+    """T of each model."""
+    return {name: score.total(chosen) for name, score in scores.items()}

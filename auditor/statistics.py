@@ -1,0 +1,276 @@
+"""The statistics behind the verdict: pure functions on numbers, nothing else.
+
+Notation follows the design: ``K`` references with mean ``r̄`` and spread ``s``; ``d = T(u) − r̄``;
+``Δ = T(o) − r̄``; residual knowledge index ``ρ = d/Δ`` (0: like a model that never saw the forget set,
+1: like the original). Higher is always more knowledge.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """How far one more reference would be expected to fall from the mean of the references.
+
+    Attributes:
+        value: s̃, in units of the score; > 0.
+        degrees: ν, degrees of freedom of s̃; ≥ 1.
+        n_references: K ≥ 1.
+    """
+
+    value: float
+    degrees: float
+    n_references: int
+
+
+def pooled_spread(
+    references: Sequence[float],
+    *,
+    sampling_variance: float = 0.0,
+    floor: float = 0.0,
+    prior_spread: float = 0.0,
+    prior_degrees: float = 0.0,
+) -> Spread | None:
+    """Combine the spread of the references with calibration and example sampling.
+
+    s̃² = [d₀ s₀² + (K − 1) s²]/(d₀ + K − 1) + sampling variance, never below ``floor``².
+
+    Args:
+        references: scores of the K references, in units of the score.
+        sampling_variance: paired example-sampling variance of ``d``; 0 where the request is a list.
+        floor: smallest believable spread, 1/n_eval.
+        prior_spread: s₀ from calibration.
+        prior_degrees: d₀, its weight; 0 outside the calibrated domain.
+
+    Returns:
+        The spread, or None where nothing is known of it (fewer than two references and no calibration).
+
+    >>> round(pooled_spread([0.1, 0.2, 0.3]).value, 3)
+    0.1
+    >>> pooled_spread([0.1]) is None
+    True
+    """
+    k = len(references)
+    degrees = prior_degrees + max(k - 1, 0)
+    if k == 0 or degrees <= 0:
+        return None
+    own = float(np.var(references, ddof=1)) if k > 1 else 0.0
+    variance = (prior_degrees * prior_spread**2 + (k - 1) * own) / degrees + sampling_variance
+    return Spread(value=max(math.sqrt(variance), floor, 1e-12), degrees=degrees, n_references=k)
+
+
+def paired_sampling_variance(
+    unlearned: NDArray[np.float64], references: NDArray[np.float64], members: NDArray[np.int64] | None = None
+) -> float:
+    """Variance of ``d`` from having measured these examples and not others of the same population.
+
+    Args:
+        unlearned: per-example contributions of the unlearned model, shape [n], mean = T(u).
+        references: the same of each reference, shape [K, n].
+        members: group of each example, shape [n]; unused groups of one are the default.
+
+    Returns:
+        var_i(x_u,i − mean_k x_k,i)/n, in squared units of the score; 0 where n < 2.
+
+    >>> paired_sampling_variance(np.array([1.0, 1.0]), np.array([[0.0, 0.0]]))
+    0.0
+    """
+    if unlearned.shape[0] < 2:
+        return 0.0
+    difference = unlearned - references.mean(axis=0)
+    if members is not None:
+        difference = np.array([difference[members == group].mean() for group in np.unique(members)])
+    return float(np.var(difference, ddof=1) / difference.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """A residual knowledge index with its one-sided 95 % limits; low ≤ value ≤ high."""
+
+    value: float
+    low: float
+    high: float
+
+
+def fieller(d: float, delta: float, spread: Spread, confidence: float = 0.95) -> Limits | None:
+    """Prediction interval for ρ: is the unlearned model exchangeable with one more reference?
+
+    The limits are the roots in ρ of (d − ρΔ)² = t² s̃² (1 + (1 − ρ)²/K), with t the one-sided
+    ``confidence`` quantile of Student's t at ν degrees (Fieller 1954).
+
+    Args:
+        d: T(u) − r̄.
+        delta: T(o) − r̄.
+        spread: s̃ with its degrees and K.
+        confidence: coverage of each limit by itself.
+
+    Returns:
+        The limits, or None where Δ ≤ 0 or Δ² ≤ t² s̃²/K: then no interval exists and the check is blind.
+
+    >>> fieller(0.0, 1.0, Spread(value=0.01, degrees=4, n_references=5)).high < 0.05
+    True
+    >>> fieller(0.0, 0.01, Spread(value=0.1, degrees=4, n_references=5)) is None
+    True
+    """
+    k = spread.n_references
+    c = (float(stats.t.ppf(confidence, spread.degrees)) * spread.value) ** 2
+    a = delta**2 - c / k
+    if delta <= 0 or a <= 0:
+        return None
+    half_b = d * delta - c / k
+    root = math.sqrt(max(half_b**2 - a * (d**2 - c * (1 + 1 / k)), 0.0))
+    return Limits(value=d / delta, low=(half_b - root) / a, high=(half_b + root) / a)
+
+
+def p_above(d: float, delta: float, spread: Spread, tau: float) -> float:
+    """One-sided p-value against ρ ≤ τ, by the same model as :func:`fieller`.
+
+    >>> p_above(1.0, 1.0, Spread(value=0.01, degrees=4, n_references=5), 0.25) < 1e-4
+    True
+    """
+    scale = spread.value * math.sqrt(1 + (1 - tau) ** 2 / spread.n_references)
+    return float(stats.t.sf((d - tau * delta) / scale, spread.degrees))
+
+
+def resolution(delta: float, spread: Spread, confidence: float = 0.95) -> float | None:
+    """w = t s̃ √(1 + 1/K)/Δ: the smallest residue the check can rule out, in units of ρ.
+
+    Returns:
+        w, or None where Δ ≤ 0: the check does not tell original from references at all.
+    """
+    if delta <= 0:
+        return None
+    t = float(stats.t.ppf(confidence, spread.degrees))
+    return t * spread.value * math.sqrt(1 + 1 / spread.n_references) / delta
+
+
+def exact_rate_limits(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson limits of a rate, each holding by itself with ``confidence``.
+
+    >>> low, high = exact_rate_limits(0, 20)
+    >>> low, round(high, 3)
+    (0.0, 0.139)
+    """
+    interval = stats.binomtest(hits, n).proportion_ci(confidence_level=2 * confidence - 1, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def widen_for_exact_rate(limits: Limits, *, hits: int, n: int, null: float, delta: float) -> Limits:
+    """Widen the limits of ρ where the unlearned model's rate is 0 or 1 and its spread says nothing.
+
+    Args:
+        limits: of ρ, from :func:`fieller`.
+        hits: successes of the unlearned model among ``n`` examples.
+        n: examples measured.
+        null: r̄.
+        delta: T(o) − r̄ > 0.
+    """
+    if hits not in (0, n):
+        return limits
+    low, high = exact_rate_limits(hits, n)
+    return Limits(
+        value=limits.value,
+        low=min(limits.low, (low - null) / delta),
+        high=max(limits.high, (high - null) / delta),
+    )
+
+
+def p_internal_null(value: float, original: float, null: Sequence[float], tau: float) -> float:
+    """Permutation p-value against ρ ≤ τ from a check's own null draws.
+
+    A draw of the null shifted by τ of the way to the original stands for a model with residue τ:
+    p = (1 + #{null_b + τ(T(o) − n̄) ≥ T(u)})/(1 + B) (Phipson & Smyth 2010 for the added one).
+
+    Args:
+        value: T(u).
+        original: T(o).
+        null: B draws of the null, in units of the score.
+        tau: residue to reject, in units of ρ.
+    """
+    draws = np.asarray(null, dtype=np.float64)
+    shift = tau * max(original - float(draws.mean()), 0.0)
+    return float((1 + np.count_nonzero(draws + shift >= value)) / (1 + draws.shape[0]))
+
+
+def internal_null_limits(
+    value: float, original: float, null: Sequence[float], confidence: float = 0.95
+) -> Limits | None:
+    """ρ against a check's own null, its limits from the null's quantiles around T(u).
+
+    Returns:
+        The limits, or None where the original is not above the null's mean.
+    """
+    draws = np.asarray(null, dtype=np.float64)
+    centre = float(draws.mean())
+    delta = original - centre
+    if delta <= 0:
+        return None
+    below, above = np.quantile(draws, [1 - confidence, confidence])
+    rho = (value - centre) / delta
+    return Limits(value=rho, low=rho - float(above - centre) / delta, high=rho + float(centre - below) / delta)
+
+
+def holm(p_values: Mapping[str, float], alpha: float) -> set[str]:
+    """Names rejected at family-wise level ``alpha`` (Holm 1979).
+
+    >>> sorted(holm({"a": 0.001, "b": 0.03, "c": 0.9}, 0.05))
+    ['a']
+    """
+    rejected: set[str] = set()
+    ordered = sorted(p_values.items(), key=lambda item: (item[1], item[0]))
+    for rank, (name, p) in enumerate(ordered):
+        if p > alpha / (len(ordered) - rank):
+            break
+        rejected.add(name)
+    return rejected
+
+
+def pass_probability(
+    n_references: int,
+    gap: float,
+    *,
+    n_primaries: int = 2,
+    max_resolution: float = 0.35,
+    tau_deleted: float = 0.5,
+    tau_over: float = 0.75,
+    n_draws: int = 4000,
+    seed: int = 0,
+) -> float:
+    """How likely a true retrain is to be called deleted, by simulation with d₀ = 0.
+
+    Args:
+        n_references: K ≥ 2.
+        gap: Δ in units of s.
+        n_primaries: independent primary checks that must all clear.
+        max_resolution: largest w that still has power.
+        tau_deleted: upper limit of ρ must lie below it.
+        tau_over: lower limit of ρ must lie above −τ_over.
+        n_draws: simulated audits.
+        seed: of the simulation.
+    """
+    random = np.random.default_rng(seed)
+    passed = np.ones(n_draws, dtype=bool)
+    for _ in range(n_primaries):
+        references = random.standard_normal((n_draws, n_references))
+        subject = random.standard_normal(n_draws)
+        for i in np.flatnonzero(passed):
+            passed[i] = _clears(float(subject[i]), references[i], gap, max_resolution, tau_deleted, tau_over)
+    return float(passed.mean())
+
+
+def _clears(
+    subject: float, references: NDArray[np.float64], gap: float, max_w: float, deleted: float, over: float
+) -> bool:
+    centre = float(references.mean())
+    spread = pooled_spread(references.tolist())
+    if spread is None:
+        return False
+    limits = fieller(subject - centre, gap - centre, spread)
+    w = resolution(gap - centre, spread)
+    return limits is not None and w is not None and w <= max_w and limits.high < deleted and limits.low > -over

@@ -1,0 +1,1 @@
+"""Subjects: one adapter per task hides the model from the checks."""

@@ -1,0 +1,64 @@
+"""The interface every check sees instead of a model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from auditor.data import Examples
+from auditor.recording import Recording
+
+
+@dataclass
+class PassCounter:
+    """Examples sent forward, shared by a subject and its clones, so that a test can count a check's cost."""
+
+    examples: int = 0
+
+
+class Subject(Protocol):
+    """A model under audit.
+
+    Attributes:
+        role: ``original``, ``unlearned``, or the name of a reference or decoy.
+        digest: SHA-256 of its weights.
+        module: the network, in eval mode; attacks train a clone's.
+        passes: examples sent forward so far.
+    """
+
+    role: str
+    digest: str
+    module: nn.Module
+    passes: PassCounter
+
+    def layers(self) -> tuple[str, ...]:
+        """Names of the cut points recorded, from input to output; the last feeds the head."""
+
+    def head(self) -> nn.Linear | None:
+        """The last linear map, or None where the network does not end in one."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [n, classes] with gradients, one batch as it is: for attacks that train."""
+
+    def logits(self, examples: Examples) -> Tensor:
+        """Logits without gradients, float32 [n, classes], in batches of the plan's size."""
+
+    def recording(self, split: str) -> Recording:
+        """The one pass over a named split, made when first asked for and kept."""
+
+    def activations(self, inputs: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        """Raw activations of one batch at the named cut points, without gradients."""
+
+    def intervene(self, layer: str, function: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+        """While the context is open, the activation at ``layer`` is replaced by ``function`` of it."""
+
+    def clone(self) -> "Subject":
+        """An independent copy whose weights may be changed."""
+
+    def canonical(self) -> "Subject":
+        """A clone that computes the same function with homogeneous units rescaled to unit retain RMS."""
+
+    def batches(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) in the plan's batch size, on the model's device."""

@@ -1,0 +1,168 @@
+"""Where a classifier can be cut, read off by experiment so that any torch module will do.
+
+A *cut point* is a module whose output alone decides the logits: put another example's output there and the
+other example's logits come out. What holds for the original holds for every model of the same architecture.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ModelError
+from auditor.subjects.canonical import HomogeneousPair, find_homogeneous_pairs
+
+INPUT_SUFFIX = ":input"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """Structure of one architecture.
+
+    Attributes:
+        n_classes: width of the logits.
+        layers: cut points recorded, from input to output; the last feeds the head.
+        head: name of the last linear map, or None.
+        pairs: homogeneous unit pairs, for rescaling.
+    """
+
+    n_classes: int
+    layers: tuple[str, ...]
+    head: str | None
+    pairs: tuple[HomogeneousPair, ...]
+
+
+def logits_of(output: Any) -> Tensor:
+    """Logits from whatever a classifier returns: a tensor, or a transformers output."""
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise ModelError(
+            "the architecture must return logits of shape [examples, classes]; "
+            f"it returned {getattr(logits, 'shape', type(logits).__name__)}"
+        )
+    return logits
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The activation in a module's output, which may be a tensor or a tuple led by one."""
+    if isinstance(output, tuple) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) else None
+
+
+def _with_first(output: Any, replacement: Tensor) -> Any:
+    return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+
+
+@contextmanager
+def hook(module: nn.Module, layer: str, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """Call ``function`` on the activation at ``layer``; what it returns, if not None, takes its place."""
+    if layer.endswith(INPUT_SUFFIX):
+
+        def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            replaced = function(arguments[0])
+            return None if replaced is None else (replaced, *arguments[1:])
+
+        handle = module.get_submodule(layer.removesuffix(INPUT_SUFFIX)).register_forward_pre_hook(before)
+    else:
+
+        def after(_: nn.Module, __: Any, output: Any) -> Any:
+            activation = first_tensor(output)
+            replaced = None if activation is None else function(activation)
+            return None if replaced is None else _with_first(output, replaced)
+
+        handle = module.get_submodule(layer).register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = 4) -> Layout:
+    """Read the structure of a classifier off its behaviour on a few examples.
+
+    Args:
+        module: the original, in eval mode.
+        inputs: preprocessed examples [n ≥ 4, ...], on the module's device.
+        n_layers: how many cut points to record at most, the head's input among them.
+    """
+    with torch.no_grad():
+        logits = logits_of(module(inputs))
+        trace = _trace(module, inputs)
+    head = _find_head(module, trace, logits)
+    cuts = _cut_points(module, inputs, logits, trace)
+    if head is not None:
+        # The head's own input stands for whatever module came last before it.
+        cuts = [*cuts[:-1], head + INPUT_SUFFIX]
+    return Layout(
+        n_classes=logits.shape[1],
+        layers=_spaced(cuts, n_layers),
+        head=head,
+        pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in trace]),
+    )
+
+
+def _trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
+    """(name, activation) of every submodule that ran once, in order of completion."""
+    seen: list[tuple[str, Tensor]] = []
+    handles = []
+    for name, child in module.named_modules():
+        if name:
+
+            def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+                activation = first_tensor(output)
+                if activation is not None and activation.is_floating_point():
+                    seen.append((name, activation))
+
+            handles.append(child.register_forward_hook(note))
+    try:
+        module(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [name for name, _ in seen]
+    return [(name, activation) for name, activation in seen if names.count(name) == 1]
+
+
+def _find_head(module: nn.Module, trace: list[tuple[str, Tensor]], logits: Tensor) -> str | None:
+    for name, activation in reversed(trace):
+        is_linear = isinstance(module.get_submodule(name), nn.Linear)
+        if is_linear and activation.shape == logits.shape and torch.equal(activation, logits):
+            return name
+    return None
+
+
+def _cut_points(
+    module: nn.Module, inputs: Tensor, logits: Tensor, trace: list[tuple[str, Tensor]]
+) -> list[str]:
+    """Modules whose output decides the logits: the last one behind each linear map but the head.
+
+    What comes between two linear maps (normalisation, activation, pooling) is one step of the computation.
+    """
+    cuts: dict[int, str] = {}
+    turned = inputs.roll(1, 0)
+    maps = 0
+    for name, activation in trace:
+        maps += any(p.ndim >= 2 for p in module.get_submodule(name).parameters(recurse=False))
+        usable = maps > 0 and activation.ndim >= 2 and activation.shape[0] == inputs.shape[0]
+        is_logits = activation.shape == logits.shape and torch.equal(activation, logits)
+        if usable and not is_logits and _decides(module, turned, name, activation, logits):
+            cuts[maps] = name
+    return list(cuts.values())
+
+
+def _decides(module: nn.Module, other: Tensor, layer: str, activation: Tensor, logits: Tensor) -> bool:
+    with torch.no_grad(), suppress(RuntimeError), hook(module, layer, lambda _: activation):
+        return torch.allclose(logits_of(module(other)), logits, rtol=1e-4, atol=1e-5)
+    return False
+
+
+def _spaced(cuts: list[str], n_layers: int) -> tuple[str, ...]:
+    """At most ``n_layers`` of the cut points, evenly spaced, the last always among them."""
+    if len(cuts) <= n_layers:
+        return tuple(cuts)
+    picks = [round((i + 1) * len(cuts) / n_layers) - 1 for i in range(n_layers)]
+    return tuple(cuts[i] for i in picks)

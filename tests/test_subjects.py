@@ -1,0 +1,74 @@
+"""Layout, interventions and rescaling on a trained network."""
+
+import pytest
+import torch
+
+from auditor.subjects.canonical import rescaled
+from tests.worlds import World
+
+
+def test_layout_finds_head_and_cut_points(world: World) -> None:
+    assert world.layout.head == "head"
+    assert world.layout.layers == ("conv1", "conv2", "head:input")
+    assert [(p.producer, p.consumer) for p in world.layout.pairs] == [
+        ("conv1", "conv2"),
+        ("conv2", "hidden"),
+        ("hidden", "head"),
+    ]
+
+
+def test_recording_equals_bare_forward(world: World) -> None:
+    subject = world.subject("original")
+    recording = subject.recording("retain")
+    with torch.no_grad():
+        logits = subject.module(world.data.retain.inputs)
+    assert torch.allclose(recording.logits, logits, atol=1e-5)
+    assert subject.passes.examples == len(world.data.retain)
+    assert recording.correct.float().mean() > 0.99
+
+
+def test_a_recording_is_made_once(world: World) -> None:
+    subject = world.subject("original")
+    assert subject.recording("retain") is subject.recording("retain")
+
+
+def test_patching_every_cut_point_carries_the_logits_over(world: World) -> None:
+    subject = world.subject("original")
+    first, second = world.data.retain.inputs[:8], world.data.retain.inputs[8:16]
+    wanted = subject.forward(first)
+    for layer in subject.layers():
+        source = subject.activations(first, (layer,))[layer]
+        with subject.intervene(layer, lambda _, source=source: source):
+            assert torch.allclose(subject.forward(second), wanted, atol=1e-5)
+    assert not torch.allclose(subject.forward(second), wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize("exponent", [-3.0, 3.0])
+def test_canonical_form_undoes_rescaling(world: World, exponent: float) -> None:
+    original = world.modules["original"]
+    pairs = world.layout.pairs
+    units = [original.get_submodule(p.producer).weight.shape[0] for p in pairs]
+    factors = [2.0 ** (exponent * torch.linspace(-1, 1, n)) for n in units]
+    evaded = world.subject("evaded", rescaled(original, pairs, factors))
+    plain = world.subject("original")
+    x = world.data.retain.inputs[:64]
+    assert torch.allclose(evaded.forward(x), plain.forward(x), atol=1e-3)
+    for a, b in zip(evaded.canonical().module.parameters(), plain.canonical().module.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(plain.canonical().forward(x), plain.forward(x), atol=1e-3)
+
+
+def test_batch_norm_statistics_are_rescaled_exactly() -> None:
+    from torch import nn
+
+    from auditor.subjects.layout import find_layout
+
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    ).eval()
+    net[1].running_var.uniform_(1e-4, 2.0)
+    inputs = torch.rand(8, 1, 8, 8)
+    layout = find_layout(net, inputs)
+    assert [(p.producer, p.consumer) for p in layout.pairs] == [("0", "1"), ("1", "3"), ("3", "6")]
+    factors = [torch.full((4,), 10.0)] * 3
+    assert torch.allclose(rescaled(net, layout.pairs, factors)(inputs), net(inputs), atol=1e-4)

@@ -1,0 +1,86 @@
+"""Small trained models that many tests share: one digit to forget, known truth."""
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from auditor.data import AuditData, Examples, split_in_halves
+from auditor.randomness import torch_seed
+from auditor.subjects.classification import Classifier
+from auditor.subjects.layout import Layout, find_layout
+from auditor.zoo.digits_net import DigitsNet
+
+FORGET = 3
+
+
+def train(examples: Examples, seed: int, epochs: int = 30, start: nn.Module | None = None) -> nn.Module:
+    with torch_seed(seed):
+        net = copy.deepcopy(start) if start is not None else DigitsNet()
+        optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+        x, y = examples.inputs, examples.labels
+        for _ in range(epochs):
+            for index in torch.randperm(len(x)).split(64):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
+                optimiser.step()
+            schedule.step()
+    return net.eval()
+
+
+def digits(seed: int = 0) -> tuple[Examples, Examples]:
+    bunch = load_digits()
+    raw = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    labels = torch.tensor(bunch.target, dtype=torch.int64)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    everything = Examples(raw=raw[order], labels=labels[order])
+    index = torch.arange(len(labels))
+    return everything.take(index[:1200]), everything.take(index[1200:])
+
+
+@dataclass
+class World:
+    """One class request with its models, all trained here."""
+
+    data: AuditData
+    layout: Layout
+    modules: dict[str, nn.Module]
+
+    def subject(self, name: str, module: nn.Module | None = None) -> Classifier:
+        net = copy.deepcopy(module if module is not None else self.modules[name])
+        return Classifier(net, role=name, digest=name, layout=self.layout, data=self.data)
+
+
+def head_row_zeroed(original: nn.Module) -> nn.Module:
+    net = copy.deepcopy(original)
+    with torch.no_grad():
+        net.head.weight[FORGET] = 0
+        net.head.bias[FORGET] = -50
+    return net
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    train_set, test_set = digits()
+    forgets = train_set.labels == FORGET
+    attack, evaluation = split_in_halves(train_set.take(forgets), seed=0)
+    retain = train_set.take(~forgets)
+    data = AuditData(
+        request="class",
+        classes=(FORGET,),
+        n_classes=10,
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=retain,
+        holdout=test_set.take(test_set.labels == FORGET),
+    )
+    original = train(train_set, seed=1)
+    modules = {"original": original, "head_row_zeroed": head_row_zeroed(original)}
+    modules["retrain"] = train(retain, seed=2)
+    modules |= {f"reference {i}": train(retain, seed=10 + i) for i in range(3)}
+    modules["floor"] = DigitsNet().eval()
+    return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)
