@@ -1,3 +1,18 @@
 """Audits machine unlearning: was the knowledge deleted, or only suppressed?"""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.audit import AuditResult, compare
+
 __version__ = "0.1.0"
+__all__ = ["AuditResult", "__version__", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load :func:`compare` and :class:`AuditResult` when first asked for: importing auditor costs nothing."""
+    if name in ("AuditResult", "compare"):
+        from auditor import audit
+
+        return getattr(audit, name)
+    raise AttributeError(f"module 'auditor' has no attribute {name!r}")

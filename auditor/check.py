@@ -1,12 +1,19 @@
 """What a check is. A new one is one file with a subclass of :class:`Check` and an entry point."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from auditor.data import AuditData
-from auditor.scores import Family, Frozen, May, Score
+from auditor.scores import Family, Frozen, May, Row, Score
 from auditor.subjects.base import Subject
+
+
+class Workload(Frozen):
+    """Examples sent through the network, for the estimate before an audit runs."""
+
+    forward: int = 0
+    training: int = 0
 
 
 class NoSettings(Frozen):
@@ -52,6 +59,21 @@ class Check(ABC):
     def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
         """Measure one model. The same seed is used for every model, so that draws are paired."""
 
+    def workload(self, data: AuditData, settings: Any) -> Workload:
+        """What :meth:`score` costs beside the shared recording, on one model; default nothing."""
+        return Workload()
+
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Which readings make up T, from the attack half of original and references only; default all."""
         return tuple(original.readings)
+
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
+        """Cells and controls (by model) that need several models at once; they decide nothing.
+
+        Args:
+            scores: of every model, by name; ``original`` and ``unlearned`` among them.
+            references: names of the counted references.
+        """
+        return [], {}

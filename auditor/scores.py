@@ -36,6 +36,10 @@ class Score(Frozen):
     hits: int | None = Field(default=None, description="successes, where T is a rate")
     n_examples: int = Field(description="examples the score was measured on")
     null: tuple[float, ...] = Field(default=(), description="draws of the check's own null on this model")
+    chance: float | None = Field(
+        default=None, description="T of a model without the knowledge, where it is known without measuring one"
+    )
+    retain_accuracy: float | None = Field(default=None, description="utility, where the check measures it")
     cells: list[Row] = Field(default_factory=list, description="tidy rows behind the figure; decide nothing")
     controls: dict[str, float] = Field(default_factory=dict, description="named control measurements")
     notes: tuple[str, ...] = Field(default=(), description="caveats that arose while scoring")
@@ -91,6 +95,7 @@ class SpreadRecord(Frozen):
     degrees: float = Field(description="ν")
     n_references: int
     sampling_variance: float = Field(description="paired example-sampling variance of d")
+    recipe_variance: float = Field(description="excess variance of references trained by a perturbed recipe")
     floor: float = Field(description="1/n_eval")
 
 

@@ -39,6 +39,9 @@ class Subject(Protocol):
     def head(self) -> nn.Linear | None:
         """The last linear map, or None where the network does not end in one."""
 
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits [n, classes] with gradients, one batch as it is: for attacks that train."""
 

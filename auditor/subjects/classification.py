@@ -63,6 +63,10 @@ class Classifier:
         head = self.module.get_submodule(self._layout.head)
         return head if isinstance(head, nn.Linear) else None
 
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+        return dict(self.module.state_dict())
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits with gradients, one batch as it is."""
         self.passes.examples += inputs.shape[0]

@@ -1,0 +1,268 @@
+"""Can an adversary tell from the outputs that the forget examples were trained on?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from auditor.attacks import membership_scores as scorers
+from auditor.attacks.membership_scores import Array
+from auditor.check import Check
+from auditor.data import AuditData, Examples
+from auditor.errors import UsageError
+from auditor.randomness import derive_seed, generator
+from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.subjects.base import Subject
+
+MARGIN = "margin"
+HOLDOUT = "holdout margin"
+_BLIND_SIZE = 8
+_BLIND_EXAMPLES = 2000
+
+
+class Settings(Frozen):
+    """Settings of the descriptive figures, and of the null that serves without references."""
+
+    n_permutations: int = Field(default=499, ge=99, description="draws of the permutation null")
+    target_fpr: float = Field(default=0.01, gt=0, lt=1, description="for TPR at low FPR; never below 10/n")
+    n_points: int = Field(default=50, ge=2, description="of each ROC curve")
+    rmia_a: float = Field(default=0.3, ge=0, le=1, description="p_IN ≈ a·p_OUT + (1 − a); .3 as for CIFAR-10")
+    rmia_gamma: float = Field(
+        default=1.0, ge=1, description="by how much an example has to beat the population"
+    )
+
+
+class Membership(Check):
+    """Margins of forget examples less those of holdout examples, held against references.
+
+    T(m) = mean over forget eval of φ_m(x) − mean over holdout of φ_m(x), in nats, φ the logit margin
+    (:attr:`auditor.recording.Recording.margins`).
+
+    Examples differ in hardness, and T does not correct for that within one model. It need not: every reference r is
+    measured on the same examples, so with r̄ = mean_r T(r)
+
+        T(u) − r̄ = mean_x [φ_u(x) − mean_r φ_r(x)] − mean_h [φ_u(h) − mean_r φ_r(h)],
+
+    in which each example is calibrated by its own mean margin over the references. ρ is the quotient of that
+    for the unlearned model and for the original.
+
+    φ is used unbounded. Its bounded transforms (p_y, or φ clipped) have wider gaps between original and references,
+    but only because they cannot move once the label is no longer the top class, which is what suppression
+    brings about: they would call a relabelled model deleted.
+    """
+
+    name: ClassVar[str] = "membership"
+    family: ClassVar[Family] = "privacy"
+    may: ClassVar[May] = "clear"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
+    summary: ClassVar[str] = (
+        "Compared the model's margins on forget examples with those on examples never trained on, "
+        "each against the references' margins on the same examples."
+    )
+    unit: ClassVar[str] = "mean logit margin on forget less that on holdout (nats)"
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Unlearning that was given these examples can lower their margins without removing what the weights hold: "
+        "membership in the outputs clears outputs only.",
+        "RMIA's a is a setting and not fitted; its curve and the other curves decide nothing.",
+    )
+    settings_type: ClassVar[type[Frozen]] = Settings
+
+    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
+        """The blind baseline, which sees no model and is the same for all."""
+        return blind_baseline(data, require_holdout(self.name, data), seed)
+
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+        """Measure one model from its recordings of forget eval and holdout."""
+        require_holdout(self.name, data)
+        members = subject.recording("forget_eval").margins.numpy()
+        return margin_score(
+            self.name, members, subject.recording("holdout").margins.numpy(), artefact, settings, seed
+        )
+
+    def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
+        """The difference; the holdout margins are carried for the curves."""
+        return (MARGIN,)
+
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
+        """ROC curves (cells) and their AUC and TPR at low FPR (controls) of every model and attack.
+
+        A reference is attacked with the other references as OUT models.
+        """
+        settings = Settings()
+        cells: list[Row] = []
+        controls: dict[str, dict[str, float]] = {}
+        for name in scores:
+            found = _attacks(name, scores, references, settings)
+            controls[name] = {}
+            for attack, (members, others) in found.items():
+                cells += [
+                    {"model": name, "attack": attack, "fpr": fpr, "tpr": tpr}
+                    for fpr, tpr in scorers.roc_points(members, others, settings.n_points)
+                ]
+                controls[name] |= _figures(attack, members, others, settings.target_fpr)
+        return cells, controls
+
+
+def require_holdout(check: str, data: AuditData) -> Examples:
+    """The holdout set.
+
+    Raises:
+        UsageError: there is none, or too little of it or of the forget set to compare.
+    """
+    if data.holdout is None:
+        raise UsageError(
+            f"{check} needs holdout examples (like the forget set, never trained on), and none were given; add --holdout"
+        )
+    if len(data.holdout) < 2 or len(data.forget_eval) < 2:
+        raise UsageError(
+            f"{check} needs at least 2 forget examples to measure and 2 holdout examples; "
+            f"there are {len(data.forget_eval)} and {len(data.holdout)}; give more of them"
+        )
+    return data.holdout
+
+
+def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rate | None:
+    """AUC of forget against holdout from downsampled inputs and labels; None where a side has fewer than ten."""
+    forget_inputs = torch.cat(
+        [_downsampled(part) for part in (data.forget_attack, data.forget_eval) if len(part)]
+    )
+    forget_labels = torch.cat([data.forget_attack.labels, data.forget_eval.labels])
+    sides = {
+        "forget": (forget_inputs.numpy(), forget_labels.numpy()),
+        "holdout": (_downsampled(holdout).numpy(), holdout.labels.numpy()),
+        "retain": (_downsampled(data.retain).numpy(), data.retain.labels.numpy()),
+    }
+    drawn = {
+        name: _at_most(*side, generator(seed, "membership", "blind", name)) for name, side in sides.items()
+    }
+    fold_seed = derive_seed(seed, "membership", "folds")
+    return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
+
+
+def margin_score(
+    check: str, members: Array, non_members: Array, blind: scorers.Rate | None, settings: Any, seed: int
+) -> Score:
+    """A score from margins of forget eval [n] and holdout [m], whatever layer they were read at.
+
+    Args:
+        check: name of the check.
+        members: margins of forget eval.
+        non_members: margins of holdout.
+        blind: of the baseline that sees no model; where it beats chance there is no permutation null.
+        settings: with ``n_permutations``.
+        seed: of the permutations.
+    """
+    contributions = scorers.difference(members, non_members)
+    void = is_void(blind)
+    null: Sequence[float] = ()
+    if void is False:
+        random = generator(seed, "membership", "permutations")
+        null = scorers.permutation_null(members, non_members, settings.n_permutations, random).tolist()
+    return Score(
+        check=check,
+        readings={
+            MARGIN: Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist())),
+            HOLDOUT: Reading(value=float(non_members.mean()), examples=tuple(non_members.tolist())),
+        },
+        n_examples=len(members),
+        null=tuple(null),
+        controls=_blind_controls(blind),
+        notes=_blind_notes(blind),
+    )
+
+
+def is_void(blind: scorers.Rate | None) -> bool | None:
+    """Whether forget and holdout differ without any model; None where too few examples could tell."""
+    return None if blind is None else blind.low > 0.5
+
+
+def _blind_controls(blind: scorers.Rate | None) -> dict[str, float]:
+    if blind is None:
+        return {}
+    return {
+        "blind AUC": blind.value,
+        "blind AUC low": blind.low,
+        "blind AUC high": blind.high,
+        "void without references": float(blind.low > 0.5),
+    }
+
+
+def _blind_notes(blind: scorers.Rate | None) -> tuple[str, ...]:
+    if blind is None:
+        return ("Too few forget or holdout examples to test whether the two sets differ without any model.",)
+    if not is_void(blind):
+        return ()
+    return (
+        f"Forget and holdout differ without any model (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}): "
+        "the attack curves are void, since they may show this difference and not membership; "
+        "only the comparison with references on the same examples stands.",
+    )
+
+
+def _downsampled(examples: Examples) -> Tensor:
+    """Inputs as float32 [n, d], images averaged down to at most 8 x 8."""
+    parts = [_small(inputs) for inputs, _ in examples.batches(512)]
+    return torch.cat(parts).float()
+
+
+def _small(inputs: Tensor) -> Tensor:
+    if inputs.ndim == 4 and max(inputs.shape[2:]) > _BLIND_SIZE:
+        size = tuple(min(int(side), _BLIND_SIZE) for side in inputs.shape[2:])
+        inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, size)
+    return inputs.flatten(1)
+
+
+def _at_most(inputs: Any, labels: Any, random: np.random.Generator) -> tuple[Array, Any]:
+    picks = np.sort(random.permutation(len(labels))[:_BLIND_EXAMPLES])
+    return inputs[picks].astype(np.float64), labels[picks]
+
+
+def _margins(score: Score) -> tuple[Array, Array]:
+    """Margins of forget eval and of holdout, as they were measured."""
+    holdout = np.asarray(score.readings[HOLDOUT].examples)
+    return np.asarray(score.readings[MARGIN].examples) + holdout.mean(), holdout
+
+
+def _attacks(
+    name: str, scores: Mapping[str, Score], references: Sequence[str], settings: Settings
+) -> dict[str, tuple[Array, Array]]:
+    """By attack: scores of members and of non-members, for the model ``name``."""
+    members, others = _margins(scores[name])
+    found = {"loss": (scorers.negative_losses(members), scorers.negative_losses(others))}
+    out = [_margins(scores[reference]) for reference in references if reference != name]
+    if not out:
+        return found
+    out_members, out_others = np.stack([m for m, _ in out]), np.stack([o for _, o in out])
+    sigma = scorers.global_sigma(np.concatenate([out_members, out_others], axis=1))
+    found["LiRA offline"] = (
+        scorers.lira_offline(members, out_members, sigma),
+        scorers.lira_offline(others, out_others, sigma),
+    )
+    population = scorers.rmia_ratio(others, out_others, settings.rmia_a)
+    ratios = scorers.rmia_ratio(members, out_members, settings.rmia_a)
+    found["RMIA offline"] = (
+        scorers.rmia_scores(ratios, population, settings.rmia_gamma, own=False),
+        scorers.rmia_scores(population, population, settings.rmia_gamma, own=True),
+    )
+    return found
+
+
+def _figures(attack: str, members: Array, others: Array, target_fpr: float) -> dict[str, float]:
+    area = scorers.auc(members, others)
+    figures = {f"{attack} AUC": area.value, f"{attack} AUC low": area.low, f"{attack} AUC high": area.high}
+    point = scorers.tpr_at_low_fpr(members, others, target_fpr)
+    if point is not None:
+        figures |= {
+            f"{attack} FPR": point.fpr.value,
+            f"{attack} FPR high": point.fpr.high,
+            f"{attack} TPR": point.tpr.value,
+            f"{attack} TPR low": point.tpr.low,
+            f"{attack} TPR high": point.tpr.high,
+        }
+    return figures

@@ -1,0 +1,230 @@
+"""Membership inference as pure functions on logit margins, and the baseline that never sees a model.
+
+The logit margin of an example is φ = log p_y − log Σ_{k≠y} p_k (Carlini et al. 2022, arXiv 2112.03570, §IV-A), so
+p_y = 1/(1 + e^{−φ}) and the loss is log(1 + e^{−φ}). *Members* are forget examples, *non-members* are holdout
+examples. Higher always means more likely a member.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from auditor.statistics import exact_rate_limits
+
+Array = NDArray[np.float64]
+
+FEWEST_FALSE_POSITIVES = 10
+
+
+def negative_losses(margins: Array) -> Array:
+    """−cross-entropy from margins: log p_y = −log(1 + e^{−φ}) (Yeom et al. 2018, arXiv 1709.01604, §III).
+
+    It rises with φ, so loss and margin order examples alike and share one ROC curve.
+
+    >>> negative_losses(np.array([0.0])).round(4)
+    array([-0.6931])
+    """
+    return np.asarray(special.log_expit(margins), dtype=np.float64)
+
+
+def difference(members: Array, non_members: Array) -> Array:
+    """Contribution of each member to T: its margin less the mean margin of the non-members, [n]."""
+    return np.asarray(members - non_members.mean(), dtype=np.float64)
+
+
+def permutation_null(members: Array, non_members: Array, n_draws: int, random: np.random.Generator) -> Array:
+    """T under random reassignment of the same margins to members and non-members, [n_draws].
+
+    It is a null of one model by itself, valid where the two sets were drawn from one distribution.
+    """
+    pooled = np.concatenate([members, non_members])
+    n, m = len(members), len(non_members)
+    sums = np.array([random.permutation(pooled)[:n].sum() for _ in range(n_draws)])
+    return np.asarray(sums / n - (pooled.sum() - sums) / m, dtype=np.float64)
+
+
+def lira_offline(margins: Array, out: Array, sigma: float) -> Array:
+    """Offline likelihood-ratio attack with one variance for all examples (Carlini et al. 2022, §V-B and §VI-C).
+
+    The attack is Λ = 1 − Pr[Z > φ(x)] with Z ~ N(μ_out(x), σ²), μ_out(x) the mean over models not trained on x.
+    What is returned is z = (φ(x) − μ_out(x))/σ, of which Λ = Φ(z) is an increasing function: far in the tail
+    Φ is 1 in floating point and would tie the surest members.
+
+    Args:
+        margins: φ of the model under attack, [n].
+        out: φ of the models not trained on the examples, [K, n], K ≥ 1.
+        sigma: the global σ, from :func:`global_sigma`; > 0.
+    """
+    return np.asarray((margins - out.mean(axis=0)) / sigma, dtype=np.float64)
+
+
+def global_sigma(out: Array) -> float:
+    """Root mean variance over examples of φ among OUT models, [K, n] to > 0; 1 where K < 2 (ranks do not change)."""
+    if out.shape[0] < 2:
+        return 1.0
+    return float(max(np.sqrt(np.var(out, axis=0, ddof=1).mean()), 1e-12))
+
+
+def rmia_ratio(margins: Array, out: Array, a: float) -> Array:
+    """p(x|θ)/p(x) of offline RMIA (Zarifzadeh et al. 2024, arXiv 2312.03262, eq. 3 and appendix B.2.2).
+
+    p(x) = ½(p_IN + p_OUT), with p_OUT the mean over models not trained on x and p_IN ≈ a·p_OUT + (1 − a).
+
+    Args:
+        margins: φ of the model under attack, [n].
+        out: φ of the models not trained on the examples, [K, n].
+        a: 0 (a member is certain to be right) to 1 (training on x changes nothing).
+    """
+    p_out = special.expit(out).mean(axis=0)
+    return np.asarray(special.expit(margins) / (0.5 * ((1 + a) * p_out + (1 - a))), dtype=np.float64)
+
+
+def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) -> Array:
+    """RMIA's score: the share of population examples z with ratio(x)/ratio(z) ≥ γ (Zarifzadeh et al. 2024, eq. 1).
+
+    Args:
+        ratios: p(x|θ)/p(x) of the examples attacked, [n].
+        population: the same of the population, [m ≥ 2].
+        gamma: by how much x has to beat z; ≥ 1.
+        own: whether ``ratios`` is the population itself; then no example is compared with itself.
+    """
+    beaten = np.searchsorted(np.sort(gamma * population), ratios, side="right")
+    if not own:
+        return np.asarray(beaten / len(population), dtype=np.float64)
+    return np.asarray((beaten - (ratios >= gamma * ratios)) / (len(population) - 1), dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """A rate between 0 and 1 with its one-sided 95 % limits."""
+
+    value: float
+    low: float
+    high: float
+
+
+def auc(members: Array, non_members: Array, confidence: float = 0.95) -> Rate:
+    """Area under the ROC curve with its DeLong limits, in O(n log n).
+
+    AUC = P(member > non-member) + ½ P(tie), variance by DeLong et al. (1988) through midranks (Sun & Xu 2014,
+    IEEE Signal Processing Letters 21(11), eq. 10-12). Where the sets separate without error that variance is 0 and
+    says nothing; then min(m, n) disjoint pairs, all ordered alike, give the exact binomial limit.
+
+    >>> auc(np.array([1.0, 3.0]), np.array([0.0, 2.0])).value
+    0.75
+    """
+    m, n = len(members), len(non_members)
+    ranks = stats.rankdata(np.concatenate([members, non_members]))
+    above = (ranks[:m] - stats.rankdata(members)) / n
+    below = 1.0 - (ranks[m:] - stats.rankdata(non_members)) / m
+    value = float(above.mean())
+    if value in (0.0, 1.0) or min(m, n) < 2:
+        low, high = exact_rate_limits(round(value * min(m, n)), min(m, n), confidence)
+        return Rate(value=value, low=min(low, value), high=max(high, value))
+    deviation = float(np.sqrt(np.var(above, ddof=1) / m + np.var(below, ddof=1) / n))
+    reach = float(stats.norm.ppf(confidence)) * deviation
+    return Rate(value=value, low=max(value - reach, 0.0), high=min(value + reach, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatingPoint:
+    """True positives at a bounded number of false ones.
+
+    Attributes:
+        tpr: with exact (Clopper-Pearson) limits, at a threshold taken as given.
+        fpr: with exact limits; from at most the allowed number of false positives.
+    """
+
+    tpr: Rate
+    fpr: Rate
+
+
+def tpr_at_low_fpr(members: Array, non_members: Array, target: float) -> OperatingPoint | None:
+    """TPR at FPR ``target``, or at 10/n where n non-members cannot support less.
+
+    Four false positives of 400 leave a FPR between .3 % and 2.3 %; with fewer than ten the rate is not worth naming.
+
+    Returns:
+        The point, or None where there are fewer than 20 non-members (10/n beyond a half).
+    """
+    n = len(non_members)
+    if n < 2 * FEWEST_FALSE_POSITIVES:
+        return None
+    allowed = max(int(target * n), FEWEST_FALSE_POSITIVES)
+    # Strictly above the (allowed + 1)-th highest non-member: at most ``allowed`` of them are, ties included.
+    threshold = np.sort(non_members)[n - allowed - 1]
+    return OperatingPoint(tpr=_rate_above(members, threshold), fpr=_rate_above(non_members, threshold))
+
+
+def _rate_above(values: Array, threshold: float) -> Rate:
+    hits = int(np.count_nonzero(values > threshold))
+    low, high = exact_rate_limits(hits, len(values))
+    return Rate(value=hits / len(values), low=low, high=high)
+
+
+def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[float, float]]:
+    """(FPR, TPR) at about ``n_points`` false positive rates, evenly spaced on a log scale from 1/n to 1.
+
+    Each TPR is the best that a threshold with no more than that FPR reaches, so the curve never flatters.
+    """
+    n = len(non_members)
+    counts = np.unique(np.round(np.geomspace(1, n, n_points)).astype(int))
+    ordered = np.sort(non_members)[::-1]
+    bars = np.append(ordered, -np.inf)[counts]
+    return [(float(c / n), float(np.mean(members > bar))) for c, bar in zip(counts, bars, strict=True)]
+
+
+def blind_auc(
+    members: tuple[Array, NDArray[np.int64]],
+    non_members: tuple[Array, NDArray[np.int64]],
+    retain: tuple[Array, NDArray[np.int64]],
+    seed: int,
+) -> Rate | None:
+    """How well members are told from non-members by their inputs and labels alone, no model involved.
+
+    A ridge-penalised logistic regression on input features, the label, and how typical the input is of its label
+    (distance to the label's mean among retain examples less that to the nearest other mean), five-fold
+    cross-validated. Better than chance means that the two sets differ in distribution, and an attack that beats chance may
+    see just that (Das et al. 2024, arXiv 2406.16201).
+
+    Args:
+        members: (features [n, d], labels [n]).
+        non_members: the same, [m, d] and [m].
+        retain: examples that define what is typical of a label.
+        seed: of the folds.
+
+    Returns:
+        AUC of the out-of-fold scores with its limits, or None where a side has fewer than ten examples.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    n = len(members[1])
+    if min(n, len(non_members[1])) < 10:
+        return None
+    table = np.concatenate([_blind_features(*part, retain) for part in (members, non_members)])
+    target = np.concatenate([np.ones(n), np.zeros(len(non_members[1]))])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    found = cross_val_predict(model, table, target, cv=folds, method="decision_function")
+    return auc(found[target == 1], found[target == 0])
+
+
+def _blind_features(
+    features: Array, labels: NDArray[np.int64], retain: tuple[Array, NDArray[np.int64]]
+) -> Array:
+    classes = np.unique(retain[1])
+    centres = np.stack([retain[0][retain[1] == c].mean(axis=0) for c in classes])
+    distances = np.stack([np.linalg.norm(features - centre, axis=1) for centre in centres], axis=1)
+    is_own = labels[:, None] == classes[None, :]
+    # Zero where retain lacks the label: then nothing is known of what is typical of it.
+    typical = np.where(
+        is_own.any(axis=1) & (len(classes) > 1),
+        np.where(is_own, np.inf, distances).min(axis=1) - np.where(is_own, distances, 0.0).sum(axis=1),
+        0.0,
+    )
+    return np.concatenate([features, is_own.astype(np.float64), typical[:, None]], axis=1)

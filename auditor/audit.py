@@ -1,0 +1,322 @@
+"""One audit from request to results: the Python call behind the command line and the pytest plugin."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auditor import inputs as example_sets
+from auditor import lineup as models
+from auditor import registry
+from auditor.check import Check
+from auditor.data import AuditData, Examples, Preprocessing
+from auditor.environment import describe
+from auditor.errors import ModelError, UsageError
+from auditor.evidence import Lineup as ScoreLineup
+from auditor.evidence import combine, failed
+from auditor.inputs import Inputs
+from auditor.loading.transformers_directory import preprocessing_of
+from auditor.plan import Plan
+from auditor.planning import make_plan
+from auditor.results import Coverage, MissingCheck, Results
+from auditor.runner import Event, Scores, Work, run
+from auditor.scores import Evidence, Failure, Score
+from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+from auditor.store import ScoreStore, write_atomically
+from auditor.verdict import decide, recipe_mismatch
+
+ALWAYS = ("outputs", "weight_delta")
+_NO_DATA = Examples(raw=torch.zeros(0, 1), labels=torch.zeros(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An audit that has its plan and has scored nothing.
+
+    Attributes:
+        plan: what will be done.
+        work: models and data behind the plan.
+        base: folder that paths are relative to.
+        spec: what was asked.
+    """
+
+    plan: Plan
+    work: Work
+    base: Path
+    spec: AuditSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """What an audit found, and where it was written.
+
+    Attributes:
+        results: everything.
+        folder: holds results.json and report.html; None where nothing was written.
+    """
+
+    results: Results
+    folder: Path | None
+
+    @property
+    def outcome(self) -> str:
+        """``DELETED``, ``SUPPRESSED``, ``NOT_FORGOTTEN`` or ``INCONCLUSIVE``."""
+        return self.results.verdict.outcome
+
+    def evidence(self, check: str) -> Evidence | None:
+        """The evidence of one check."""
+        return self.results.of(check)
+
+
+def compare(
+    original: Any = None,
+    unlearned: Any = None,
+    *,
+    forget: Any = None,
+    retain: Any = None,
+    holdout: Any = None,
+    control: Any = None,
+    references: Sequence[Any] = (),
+    perturbed: Sequence[Any] = (),
+    architecture: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    report: Callable[[Event], None] = lambda event: None,
+    command: str = "auditor.compare(...)",
+) -> AuditResult:
+    """Audit one pair of models.
+
+    Args:
+        original: the model trained on everything: a path, or a torch module.
+        unlearned: the model said to have forgotten.
+        forget: examples to be forgotten: a path, (inputs, labels) or a torch Dataset.
+        retain: examples to be kept.
+        holdout: distributed like forget, never trained on.
+        control: concepts no model was trained on.
+        references: models trained without the forget set by the original's recipe.
+        perturbed: references trained by a perturbed recipe.
+        architecture: ``module.py:function`` that makes the untrained network, for paths of bare weights.
+        config: an audit.toml; what is given here comes before it.
+        out: folder to write results.json and report.html to; None writes nothing.
+        options: further fields of audit.toml by section, such as ``{"audit": {"seed": 1}}``.
+        report: told of every finished unit of work.
+        command: what to type to repeat the audit, for the report.
+
+    Raises:
+        UsageError: the request cannot be carried out as asked.
+        UnsafeInputError: a file was refused.
+    """
+    given = {
+        "original": original,
+        "unlearned": unlearned,
+        "forget": forget,
+        "retain": retain,
+        "holdout": holdout,
+        "control": control,
+        "references": list(references),
+        "perturbed": list(perturbed),
+        "architecture": architecture,
+    }
+    path = Path(config) if config is not None else None
+    spec = make_spec(read_spec(path) if path else {}, _overrides(options, out), str(path or FILE_NAME))
+    base = path.parent if path is not None else Path()
+    prepared = prepare(spec, base, given, report=report, command=command)
+    return AuditResult(
+        results=execute(prepared, Path(out) if out is not None else None),
+        folder=Path(out) if out is not None else None,
+    )
+
+
+def _overrides(
+    options: Mapping[str, Mapping[str, Any]] | None, out: str | Path | None
+) -> dict[str, dict[str, Any]]:
+    merged = {section: dict(fields) for section, fields in (options or {}).items()}
+    if out is not None:
+        merged.setdefault("audit", {})["out"] = str(out)
+    return merged
+
+
+def prepare(
+    spec: AuditSpec,
+    base: Path,
+    given: dict[str, Any],
+    *,
+    report: Callable[[Event], None] = lambda event: None,
+    command: str = "",
+) -> Prepared:
+    """Load everything and make the plan; nothing is scored.
+
+    Args:
+        spec: the request.
+        base: folder that its paths are relative to.
+        given: models and sets in memory, by name.
+        report: told of every finished unit of work, later.
+        command: what to type to repeat the audit.
+    """
+    _check_device(spec)
+    store = base / spec.audit.store
+    with execution_settings(spec.audit.threads):
+        found = models.gather(spec, given, base, store / "converted")
+        loaded = example_sets.gather(spec, given, base, _preprocessing(spec, found, base))
+        data = _split(spec, found, loaded)
+        checks = _checks(spec, data)
+        plan = make_plan(spec, found, loaded, data, checks, base=base, command=command)
+    work = Work(
+        plan=plan,
+        checks=checks,
+        data=data if data is not None else _nothing(),
+        subject=_factory(spec, found, loaded, data),
+        store=ScoreStore(store / "scores"),
+        report=report,
+    )
+    return Prepared(plan=plan, work=work, base=base, spec=spec)
+
+
+def execute(prepared: Prepared, folder: Path | None) -> Results:
+    """Run a plan, decide, and write what was found.
+
+    Args:
+        prepared: from :func:`prepare`.
+        folder: where results.json, report.html, plan.json and timings.json go; None writes nothing.
+    """
+    plan = prepared.plan
+    if folder is not None:
+        write_atomically(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+    started = time.monotonic()
+    with execution_settings(plan.execution.threads):
+        scores = run(prepared.work)
+        results = conclude(plan, prepared.work.checks, scores)
+    if folder is not None:
+        from auditor.reports.html import render
+
+        write_atomically(folder / "results.json", results.to_json())
+        write_atomically(folder / "report.html", render(results))
+        write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
+    return results
+
+
+def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:
+    """Evidence, verdict and coverage from scores."""
+    outputs = next((check for check in checks if check.name == "outputs"), None)
+    mismatch = None
+    if outputs is not None:
+        mismatch = recipe_mismatch(plan, _evidence(plan, outputs, scores["outputs"], counts=True))
+    evidence = tuple(_evidence(plan, check, scores[check.name], counts=mismatch is None) for check in checks)
+    return Results(
+        plan=plan,
+        plan_digest=plan.digest,
+        evidence=evidence,
+        verdict=decide(plan, evidence, mismatch),
+        coverage=_coverage(plan, evidence),
+        environment=describe(plan.execution.device),
+    )
+
+
+@contextmanager
+def execution_settings(threads: int) -> Iterator[None]:
+    """Threads and deterministic algorithms as planned, put back after."""
+    before = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(before)
+
+
+def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *, counts: bool) -> Evidence:
+    primary = next(item.primary for item in plan.checks if item.name == check.name)
+    for score in scores.values():
+        if isinstance(score, Failure):
+            return failed(check, score, primary=primary)
+    by_role = {
+        role: {m.name: s for m in plan.models_of(role) if isinstance(s := scores[m.name], Score)}
+        for role in ("original", "unlearned", "reference", "perturbed", "decoy")
+    }
+    lineup = ScoreLineup(
+        original=by_role["original"]["original"],
+        unlearned=by_role["unlearned"]["unlearned"],
+        references=by_role["reference"] if counts else {},
+        drawn={} if counts else by_role["reference"],
+        perturbed=by_role["perturbed"],
+        decoys=by_role["decoy"],
+    )
+    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class")
+
+
+def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:
+    planned = {item.name for item in plan.checks}
+    missing = tuple(
+        MissingCheck(check=e.check, reason=e.failure.reason) for e in evidence if e.failure is not None
+    )
+    others = [c for c in registry.load_all(None, "classification") if c.name not in planned]
+    return Coverage(
+        planned=tuple(item.name for item in plan.checks),
+        completed=tuple(e.check for e in evidence if e.failure is None),
+        failed=missing,
+        not_planned=tuple(MissingCheck(check=c.name, reason=_why_left_out(c, plan)) for c in others),
+        complete=not missing,
+    )
+
+
+def _why_left_out(check: Check, plan: Plan) -> str:
+    if plan.task not in check.tasks:
+        return f"needs an architecture and {' and '.join(check.needs)} sets"
+    return "not among audit.checks"
+
+
+def _check_device(spec: AuditSpec) -> None:
+    if spec.audit.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"audit.device = {spec.audit.device!r}, but this machine offers no CUDA device; use cpu")
+
+
+def _preprocessing(spec: AuditSpec, found: models.Lineup, base: Path) -> Preprocessing:
+    source = found.entries["original"].planned.source
+    if source is not None and (base / source).is_dir() and spec.data.mean is None:
+        return preprocessing_of(base / source)
+    return Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
+
+
+def _split(spec: AuditSpec, found: models.Lineup, loaded: Inputs | None) -> AuditData | None:
+    if loaded is None or found.entries["original"].build is None:
+        return None
+    layout = found.read_layout(loaded.sets["retain"])
+    if not layout.layers:
+        raise ModelError("the network has no layer whose output decides its logits, so it cannot be probed")
+    return example_sets.split(loaded, spec.request.kind, layout.n_classes, spec.audit.seed)
+
+
+def _checks(spec: AuditSpec, data: AuditData | None) -> list[Check]:
+    if data is None:
+        return registry.load_all(None, "weights")
+    wanted = None if spec.audit.checks is None else {*spec.audit.checks, *ALWAYS}
+    checks = registry.load_all(wanted, "classification")
+    # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
+    return sorted(checks, key=lambda check: (check.name != "outputs", check.name))
+
+
+def _factory(
+    spec: AuditSpec, found: models.Lineup, loaded: Inputs | None, data: AuditData | None
+) -> models.SubjectFactory:
+    return models.SubjectFactory(
+        lineup=found,
+        data=data if data is not None else _nothing(),
+        forget=loaded.sets["forget"] if loaded is not None else _NO_DATA,
+        batch_size=spec.audit.batch_size,
+        device=spec.audit.device,
+        dtype=getattr(torch, spec.audit.dtype),
+        seed=spec.audit.seed,
+    )
+
+
+def _nothing() -> AuditData:
+    return AuditData(
+        request="class", classes=(), n_classes=0, forget_attack=_NO_DATA, forget_eval=_NO_DATA, retain=_NO_DATA
+    )

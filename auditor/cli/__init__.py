@@ -1,0 +1,55 @@
+"""The command line. Heavy modules load inside the commands, so that help is instant."""
+
+import signal
+import sys
+from typing import Any
+
+import click
+
+from auditor import __version__
+from auditor.cli.compare import compare
+from auditor.cli.demo import demo
+from auditor.cli.init import init
+from auditor.cli.listing import list_checks
+from auditor.cli.reference import reference
+from auditor.errors import AuditError
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    the expected outcome, no flag
+  1    another decided outcome, or a flag
+  2    the request cannot be carried out as asked
+  3    inconclusive, or a planned check could not run
+  4    an input file was refused as unsafe
+  5    an error inside the auditor
+  130  interrupted; finished scores are kept
+"""
+
+
+class _Group(click.Group):
+    """Maps the error tree to exit codes, once."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        extra["standalone_mode"] = False
+        try:
+            return sys.exit(super().main(*args, **extra) or 0)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except AuditError as error:
+            click.echo(f"audit: {error}", err=True)
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
+            sys.exit(128 + signal.SIGINT)
+
+
+@click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="audit")
+def main() -> None:
+    """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
+
+
+for command in (compare, demo, init, list_checks, reference):
+    main.add_command(command)

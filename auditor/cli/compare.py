@@ -1,0 +1,143 @@
+"""``audit compare``."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+
+_EXPECTED = {
+    "deleted": "DELETED",
+    "suppressed": "SUPPRESSED",
+    "not-forgotten": "NOT_FORGOTTEN",
+    "inconclusive": "INCONCLUSIVE",
+}
+
+
+def spec_options(command: Any) -> Any:
+    """The options that override audit.toml, shared by commands that read it."""
+    for option in reversed(
+        (
+            click.option("--config", type=click.Path(path_type=Path), help=f"Default: {FILE_NAME}, if there is one."),
+            click.option("--forget", help="Examples to be forgotten: .npz, image folder, zip, module.py:function."),
+            click.option("--retain", help="Examples to be kept."),
+            click.option("--holdout", help="Distributed like forget, never trained on."),
+            click.option("--control", help="Concepts no model was trained on."),
+            click.option("--class", "classes", type=int, multiple=True, help="Forgotten class; repeatable."),
+            click.option("--reference", "references", multiple=True, help="Model trained without forget; repeatable."),
+            click.option("--architecture", help="Your code that makes the network: module.py:function. It is run."),
+            click.option("--request", type=click.Choice(["class", "sample"]), help="What is to be forgotten."),
+            click.option("--goal", type=click.Choice(["data", "concept"]), help="Influence, or the capability itself."),
+            click.option("--checks", help="Checks by name, separated by commas; default all."),
+            click.option("--policy", help="default, strict, or a .toml file."),
+            click.option("--seed", type=int, help="Every random choice derives from it."),
+            click.option("--device", help="cpu or cuda."),
+            click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
+            click.option("--threads", type=int, help="Of torch; part of the plan."),
+            click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def spec_from_options(options: dict[str, Any]) -> tuple[AuditSpec, Path]:
+    """The validated request, and the folder its paths are relative to.
+
+    Paths in audit.toml are relative to the file; paths on the command line to the working directory, so the two
+    are the same folder unless ``--config`` names a file elsewhere.
+    """
+    config: Path | None = options.get("config")
+    if config is None and Path(FILE_NAME).is_file():
+        config = Path(FILE_NAME)
+    base = config.parent if config is not None else Path()
+    overrides = _by_section(options, base)
+    return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
+
+
+def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]]:
+    checks = options.get("checks")
+    return {
+        "models": {
+            "original": _relative(options.get("original"), base),
+            "unlearned": _relative(options.get("unlearned"), base),
+            "references": tuple(_relative(path, base) for path in options.get("references", ())),
+            "architecture": _relative(options.get("architecture"), base),
+        },
+        "data": {name: _relative(options.get(name), base) for name in ("forget", "retain", "holdout", "control")},
+        "request": {
+            "kind": options.get("request"),
+            "goal": options.get("goal"),
+            "classes": tuple(options.get("classes", ())),
+        },
+        "audit": {
+            "checks": tuple(name.strip() for name in checks.split(",")) if checks else None,
+            **{
+                name: options.get(name)
+                for name in ("policy", "seed", "device", "dtype", "threads", "batch_size", "expect", "out")
+            },
+        },
+    }
+
+
+def _relative(path: str | None, base: Path) -> str | None:
+    """A path typed in the working directory, as seen from the folder of audit.toml."""
+    if path is None or base == Path():
+        return path
+    return os.path.relpath(path, base)
+
+
+def _command_line() -> str:
+    """What to type to repeat the audit: the arguments as given, without the folder of the output."""
+    kept: list[str] = []
+    skip = False
+    for argument in sys.argv[1:]:
+        if skip or argument.startswith("--out="):
+            skip = False
+        elif argument == "--out":
+            skip = True
+        elif argument not in ("--quiet", "-q", "--dry-run"):
+            kept.append(argument)
+    return shlex.join(["audit", *kept])
+
+
+@click.command()
+@click.argument("original", required=False)
+@click.argument("unlearned", required=False)
+@spec_options
+@click.option("--expect", type=click.Choice(list(_EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option("--out", help="Folder for results.json and report.html; default audit-out.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
+def compare(dry_run: bool, quiet: bool, **options: Any) -> int:
+    """Audit UNLEARNED against ORIGINAL and write results.json and report.html."""
+    spec, base = spec_from_options(options)
+    from auditor.audit import execute, prepare
+    from auditor.cli import show
+    from auditor.cli.progress import live_progress
+
+    folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
+    with live_progress(quiet) as progress:
+        prepared = prepare(spec, base, {}, report=progress.finished, command=_command_line())
+        if not dry_run:
+            progress.start(prepared.plan)
+            results = execute(prepared, folder)
+    if dry_run:
+        from auditor.estimate import estimate
+
+        show.plan(prepared.plan, estimate(prepared))
+        return 0
+    show.results(results, folder, quiet)
+    return exit_code(results.verdict.outcome, bool(results.verdict.flags), results.coverage.complete, spec.audit.expect)
+
+
+def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
+    """0: as expected and no flag; 1: another decided outcome, or a flag; 3: inconclusive or incomplete."""
+    expected = outcome == _EXPECTED[expect]
+    if not complete or (outcome == "INCONCLUSIVE" and not expected):
+        return 3
+    return 0 if expected and not flagged else 1

@@ -1,0 +1,46 @@
+"""``audit init``: a commented audit.toml, written from the types that read it."""
+
+from pathlib import Path
+
+import click
+
+from auditor.errors import SpecError
+from auditor.scores import Frozen
+from auditor.spec import FILE_NAME, AuditSpec
+
+
+@click.command()
+@click.option("--force", is_flag=True, help=f"Replace an existing {FILE_NAME}.")
+def init(force: bool) -> None:
+    """Write a commented audit.toml to the working directory."""
+    path = Path(FILE_NAME)
+    if path.exists() and not force:
+        raise SpecError(f"{FILE_NAME} exists already; --force replaces it")
+    path.write_text(template(), encoding="utf-8")
+    click.echo(f"wrote {FILE_NAME}; fill in [models] and [data], then: audit compare --dry-run")
+
+
+def template() -> str:
+    """The file's text: every field with its meaning, commented out at its default."""
+    lines = ["# What to audit, and how. Paths are relative to this file. `audit compare` reads it."]
+    for section, field in AuditSpec.model_fields.items():
+        kind = field.annotation
+        assert isinstance(kind, type), "every section is a record"
+        assert issubclass(kind, Frozen), "every section is a record"
+        lines += ["", f"# {_first_line(kind)}", f"[{section}]"]
+        for name, entry in kind.model_fields.items():
+            lines.append(f"# {name}: {entry.description}")
+            lines.append(f"# {name} = {_toml(entry.get_default())}")
+    return "\n".join(lines) + "\n"
+
+
+def _first_line(kind: type[Frozen]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return '""'
+    if isinstance(value, tuple):
+        return "[]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

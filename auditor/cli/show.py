@@ -1,0 +1,85 @@
+"""Tables for a person at a terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from auditor.estimate import Estimate
+from auditor.plan import Plan
+from auditor.results import Results
+from auditor.scores import Evidence
+
+
+def results(found: Results, folder: Path, quiet: bool) -> None:
+    """The verdict, what decided it, and where the report is."""
+    console = Console(highlight=False)
+    verdict = found.verdict
+    flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
+    bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
+    console.print(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", markup=False, style="bold")
+    if quiet:
+        return
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", markup=False)
+    for wish in verdict.to_settle:
+        console.print(f"  to settle it: {wish}", markup=False)
+    console.print(_table(found.evidence))
+    if not found.plan.policy.calibrated:
+        console.print(f"policy {found.plan.policy.name}: thresholds not yet calibrated", markup=False)
+    for item in found.coverage.failed:
+        console.print(f"could not run: {item.check}: {item.reason}", markup=False)
+    console.print(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}", markup=False, soft_wrap=True)
+
+
+def _table(evidence: tuple[Evidence, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("check", "may", "ρ", "95 % limits", "resolution", "note"):
+        table.add_column(name)
+    for e in evidence:
+        rho = ("", "") if e.rho is None else (f"{e.rho.value:.2f}", f"{e.rho.low:.2f} to {e.rho.high:.2f}")
+        note = e.failure.reason if e.failure else (e.powerless_because or "")
+        table.add_row(
+            f"{e.check}{' (primary)' if e.primary else ''}",
+            e.may,
+            *rho,
+            "" if e.resolution is None else f"{e.resolution:.2f}",
+            note,
+        )
+    return table
+
+
+def plan(planned: Plan, cost: Estimate) -> None:
+    """The plan, its price and its prospects."""
+    console = Console(highlight=False)
+    console.print(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}", markup=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "role", "from"):
+        table.add_column(name)
+    for model in planned.models:
+        table.add_row(model.name, model.role, model.source or "made by the auditor")
+    console.print(table)
+    for item in planned.data:
+        console.print(f"{item.name}: {item.n_examples} examples", markup=False)
+    for note in planned.notes:
+        console.print(f"note: {note}", markup=False)
+    names = [f"{item.name}{'*' if item.primary else ''}" for item in planned.checks]
+    console.print(f"checks (* primary): {', '.join(names)}", markup=False)
+    console.print(
+        f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
+        f"{cost.disk_bytes / 2**20:.0f} MiB of disk",
+        markup=False,
+    )
+    prospect = planned.prospect
+    if prospect.smallest_residue is not None:
+        console.print(f"smallest residue these inputs can resolve: ρ = {prospect.smallest_residue:.3f}", markup=False)
+    for gap, chance in prospect.pass_probability.items():
+        console.print(
+            f"a true retrain is called DELETED with probability {chance:.2f} if original and references lie "
+            f"{gap} standard deviations apart",
+            markup=False,
+        )
+    if prospect.deleted_in_reach:
+        console.print("DELETED is within reach of this plan", markup=False)
+    for obstacle in prospect.obstacles:
+        console.print(f"DELETED is out of reach; supply: {obstacle}", markup=False)

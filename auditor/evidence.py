@@ -1,0 +1,360 @@
+"""From scores to evidence: one mechanism for every check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor import statistics
+from auditor.check import Check
+from auditor.policy import Policy
+from auditor.scores import (
+    DecoyResult,
+    Evidence,
+    Failure,
+    Interval,
+    ModelScores,
+    Row,
+    Score,
+    SpreadRecord,
+    Utility,
+    rows_of,
+)
+from auditor.statistics import Limits, Spread
+
+_EXACT_NULL_SIZE = 10**6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineup:
+    """One check's scores, by the part each model plays.
+
+    Attributes:
+        original: of the original.
+        unlearned: of the subject.
+        references: of the counted references, by name.
+        drawn: of references that are drawn but not counted.
+        perturbed: of references trained by a perturbed recipe.
+        decoys: of the suppressed copies made by the auditor.
+    """
+
+    original: Score
+    unlearned: Score
+    references: Mapping[str, Score]
+    drawn: Mapping[str, Score]
+    perturbed: Mapping[str, Score]
+    decoys: Mapping[str, Score]
+
+    def all(self) -> dict[str, Score]:
+        """Every score by model name, in the order of the figures."""
+        named = {"original": self.original, "unlearned": self.unlearned}
+        return {**named, **self.references, **self.drawn, **self.perturbed, **self.decoys}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What every model is held against: T of the original, the null, and how far one more null model may fall.
+
+    Attributes:
+        chosen: readings that make up T.
+        original: T(o).
+        null: r̄.
+        examples: per-example contributions of the references, [K, n]; None where there are none.
+        spread_of: parts of the spread that do not depend on the model held against it.
+    """
+
+    chosen: tuple[str, ...]
+    original: float
+    null: float
+    references: tuple[float, ...]
+    examples: np.ndarray | None
+    recipe_variance: float
+    floor: float
+    prior: tuple[float, float]
+
+    @property
+    def delta(self) -> float:
+        """Δ = T(o) − r̄."""
+        return self.original - self.null
+
+    def sampling_variance(self, score: Score) -> float:
+        """Of d, from the examples measured; 0 where the check has no per-example contributions."""
+        own = score.examples(self.chosen)
+        if self.examples is None or not own:
+            return 0.0
+        return statistics.paired_sampling_variance(np.asarray(own), self.examples)
+
+    def spread(self, sampling_variance: float) -> Spread | None:
+        """s̃ with a given sampling variance."""
+        return statistics.pooled_spread(
+            self.references,
+            sampling_variance=sampling_variance + self.recipe_variance,
+            floor=self.floor,
+            prior_spread=self.prior[0],
+            prior_degrees=self.prior[1],
+        )
+
+    def typical_sampling_variance(self) -> float:
+        """What a further reference would have: each reference against the mean of the others."""
+        if self.examples is None or len(self.examples) < 2:
+            return 0.0
+        return float(
+            np.mean(
+                [
+                    statistics.paired_sampling_variance(row, np.delete(self.examples, i, axis=0))
+                    for i, row in enumerate(self.examples)
+                ]
+            )
+        )
+
+
+def combine(
+    check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool
+) -> Evidence:
+    """Combine one check's scores.
+
+    Args:
+        check: the check that made them.
+        lineup: its scores.
+        policy: thresholds at which the p-value is taken.
+        primary: whether the policy makes it a primary of this request.
+        population: whether the request is about a population of which the examples are a sample.
+    """
+    references = list(lineup.references.values())
+    chosen = check.choose(lineup.original, references)
+    common = _common(check, lineup, chosen, primary)
+    if check.may == "inform":
+        return common
+    if len(references) >= 2 or (references and check.name in policy.spread):
+        bench = _bench(check, lineup, chosen, policy, population)
+        return _against_references(common, check, lineup, bench, policy)
+    if lineup.unlearned.null:
+        return _against_internal_null(common, lineup, chosen, policy)
+    if lineup.unlearned.chance is not None:
+        return _against_chance(common, lineup, chosen, policy)
+    return common.model_copy(
+        update={"powerless_because": "no references and no null of its own: nothing to compare with"}
+    )
+
+
+def failed(check: Check, failure: Failure, *, primary: bool) -> Evidence:
+    """The evidence of a check that could not run."""
+    return Evidence(
+        check=check.name,
+        family=check.family,
+        may=check.may,
+        primary=primary,
+        summary=check.summary,
+        unit=check.unit,
+        powerless_because="it could not run",
+        failure=failure,
+    )
+
+
+def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool) -> Evidence:
+    everyone = lineup.all()
+    cells: list[Row] = [row for name, score in everyone.items() for row in rows_of(name, score)]
+    controls = {name: score.controls for name, score in everyone.items() if score.controls}
+    more_cells, more_controls = check.summarise(everyone, tuple(lineup.references))
+    for name, values in more_controls.items():
+        controls[name] = {**controls.get(name, {}), **values}
+    references = {name: s.total(chosen) for name, s in lineup.references.items()}
+    return Evidence(
+        check=check.name,
+        family=check.family,
+        may=check.may,
+        primary=primary,
+        summary=check.summary,
+        unit=check.unit,
+        scores=ModelScores(
+            original=lineup.original.total(chosen),
+            unlearned=lineup.unlearned.total(chosen),
+            references=references,
+            drawn={name: s.total(chosen) for name, s in {**lineup.drawn, **lineup.perturbed}.items()},
+            decoys={name: s.total(chosen) for name, s in lineup.decoys.items()},
+            null=float(np.mean(list(references.values()))) if references else None,
+        ),
+        chosen=chosen,
+        hits=lineup.unlearned.hits,
+        n_examples=lineup.unlearned.n_examples,
+        utility=_utility(lineup),
+        cells=cells + more_cells,
+        controls=controls,
+        caveats=(*check.caveats, *dict.fromkeys(note for score in everyone.values() for note in score.notes)),
+        conclusive=lineup.unlearned.conclusive,
+    )
+
+
+def _utility(lineup: Lineup) -> Utility | None:
+    original, unlearned = lineup.original.retain_accuracy, lineup.unlearned.retain_accuracy
+    if original is None or unlearned is None:
+        return None
+    found = {name: s.retain_accuracy for name, s in lineup.references.items()}
+    return Utility(
+        original=original,
+        unlearned=unlearned,
+        references={name: value for name, value in found.items() if value is not None},
+    )
+
+
+def _bench(
+    check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy, population: bool
+) -> Bench:
+    totals = tuple(score.total(chosen) for score in lineup.references.values())
+    rows = [score.examples(chosen) for score in lineup.references.values()]
+    null = float(np.mean(totals))
+    prior = policy.spread.get(check.name)
+    return Bench(
+        chosen=chosen,
+        original=lineup.original.total(chosen),
+        null=null,
+        references=totals,
+        examples=np.asarray(rows) if population and all(rows) else None,
+        recipe_variance=_recipe_variance(totals, [s.total(chosen) for s in lineup.perturbed.values()]),
+        floor=1.0 / lineup.unlearned.n_examples,
+        prior=(prior.s0, prior.d0) if prior is not None else (0.0, 0.0),
+    )
+
+
+def _recipe_variance(references: Sequence[float], perturbed: Sequence[float]) -> float:
+    """How much further references of a perturbed recipe fall than one more of the same recipe would."""
+    if not perturbed or len(references) < 2:
+        return 0.0
+    expected = float(np.var(references, ddof=1)) * (1 + 1 / len(references))
+    found = float(np.mean((np.asarray(perturbed) - np.mean(references)) ** 2))
+    return max(found - expected, 0.0)
+
+
+def _against_references(
+    common: Evidence, check: Check, lineup: Lineup, bench: Bench, policy: Policy
+) -> Evidence:
+    sampling = bench.sampling_variance(lineup.unlearned)
+    spread = bench.spread(sampling)
+    assert spread is not None, "guaranteed by two references or a calibrated spread"
+    limits = _limits(lineup.unlearned, bench, spread)
+    typical = bench.spread(bench.typical_sampling_variance())
+    w = statistics.resolution(bench.delta, typical) if typical is not None else None
+    decoys = {name: _decoy(score, bench, policy) for name, score in lineup.decoys.items()}
+    powerless = _powerless(check, limits, w, decoys, policy)
+    return common.model_copy(
+        update={
+            "null_kind": "references",
+            "rho": _interval(limits),
+            "resolution": w,
+            "p_value": _p_value(lineup.unlearned, bench, spread, policy) if limits is not None else None,
+            "spread": SpreadRecord(
+                value=spread.value,
+                degrees=spread.degrees,
+                n_references=spread.n_references,
+                sampling_variance=sampling,
+                recipe_variance=bench.recipe_variance,
+                floor=bench.floor,
+            ),
+            "decoys": decoys,
+            "powered": powerless is None,
+            "powerless_because": powerless,
+        }
+    )
+
+
+def _p_value(score: Score, bench: Bench, spread: Spread, policy: Policy) -> float:
+    d = score.total(bench.chosen) - bench.null
+    tau = policy.thresholds.suppressed + policy.thresholds.tolerance
+    return statistics.p_above(d, bench.delta, spread, tau)
+
+
+def _limits(score: Score, bench: Bench, spread: Spread) -> Limits | None:
+    limits = statistics.fieller(score.total(bench.chosen) - bench.null, bench.delta, spread)
+    if limits is None or score.hits is None:
+        return limits
+    return statistics.widen_for_exact_rate(
+        limits, hits=score.hits, n=score.n_examples, null=bench.null, delta=bench.delta
+    )
+
+
+def _decoy(score: Score, bench: Bench, policy: Policy) -> DecoyResult:
+    spread = bench.spread(bench.sampling_variance(score))
+    if spread is None or bench.delta <= 0:
+        return DecoyResult(rho=None, p_value=None, detected=False)
+    limits = _limits(score, bench, spread)
+    p = _p_value(score, bench, spread, policy)
+    return DecoyResult(rho=_interval(limits), p_value=p, detected=limits is not None and p < _alpha_each(policy))
+
+
+def _alpha_each(policy: Policy) -> float:
+    """The level of one primary when none of the others rejects: the hardest step of Holm's ladder."""
+    return policy.alpha.primaries / max(len(names) for names in policy.primaries.values())
+
+
+def _powerless(
+    check: Check,
+    limits: Limits | None,
+    w: float | None,
+    decoys: Mapping[str, DecoyResult],
+    policy: Policy,
+) -> str | None:
+    if limits is None or w is None:
+        return "it does not tell the original from the references"
+    if w > policy.thresholds.max_resolution:
+        return (
+            f"the smallest residue it can rule out is {w:.2f}, "
+            f"more than the {policy.thresholds.max_resolution:.2f} that clearing needs"
+        )
+    missed = [name for name in check.decoys if name in decoys and not decoys[name].detected]
+    if missed:
+        return f"it did not see through the decoy {', '.join(missed)}"
+    return None
+
+
+def _against_internal_null(
+    common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy
+) -> Evidence:
+    value, original = lineup.unlearned.total(chosen), lineup.original.total(chosen)
+    null = lineup.unlearned.null
+    limits = statistics.internal_null_limits(value, original, null)
+    tau = policy.thresholds.suppressed + policy.thresholds.tolerance
+    return common.model_copy(
+        update={
+            "null_kind": "internal",
+            "scores": _with_null(common, float(np.mean(null))),
+            "rho": _interval(limits),
+            "p_value": statistics.p_internal_null(value, original, null, tau) if limits is not None else None,
+            "powerless_because": "without references it can accuse through its own null, but not clear",
+        }
+    )
+
+
+def _against_chance(
+    common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy
+) -> Evidence:
+    chance = lineup.unlearned.chance
+    own = lineup.unlearned.examples(chosen)
+    assert chance is not None, "the caller checked"
+    n = lineup.unlearned.n_examples
+    variance = float(np.var(own, ddof=1)) / len(own) if len(own) > 1 else 0.0
+    spread = Spread(
+        value=max(variance**0.5, 1.0 / n), degrees=max(len(own) - 1, 1), n_references=_EXACT_NULL_SIZE
+    )
+    delta = lineup.original.total(chosen) - chance
+    limits = statistics.fieller(lineup.unlearned.total(chosen) - chance, delta, spread)
+    if limits is not None and lineup.unlearned.hits is not None:
+        limits = statistics.widen_for_exact_rate(
+            limits, hits=lineup.unlearned.hits, n=n, null=chance, delta=delta
+        )
+    return common.model_copy(
+        update={
+            "null_kind": "chance",
+            "scores": _with_null(common, chance),
+            "rho": _interval(limits),
+            "powerless_because": "without references it is held against chance, which cannot clear",
+        }
+    )
+
+
+def _with_null(common: Evidence, null: float) -> ModelScores:
+    assert common.scores is not None, "made with scores"
+    return common.scores.model_copy(update={"null": null})
+
+
+def _interval(limits: Limits | None) -> Interval | None:
+    return None if limits is None else Interval(value=limits.value, low=limits.low, high=limits.high)

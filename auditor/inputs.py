@@ -1,0 +1,165 @@
+"""From what was asked to example sets that can be trusted: restricted, checked for leaks, split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from auditor.data import AuditData, Examples, Preprocessing, content_overlap, split_in_halves
+from auditor.datasets import examples_of_dataset, read_examples
+from auditor.errors import DataError
+from auditor.plan import PlannedData
+from auditor.randomness import derive_seed
+from auditor.spec import AuditSpec
+
+SETS = ("forget", "retain", "holdout", "control")
+_LEAST_FORGET = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Example sets ready for an audit.
+
+    Attributes:
+        sets: forget, retain, and where given holdout and control, after restriction and leak removal.
+        planned: the same for the plan.
+        notes: what was dropped and why.
+    """
+
+    sets: Mapping[str, Examples]
+    planned: tuple[PlannedData, ...]
+    classes: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing: Preprocessing) -> Inputs | None:
+    """Read every set; None where forget or retain is not given, so that only weights can be compared.
+
+    Args:
+        spec: the request.
+        given: sets handed over in memory, by name; they come before the spec's paths.
+        base: folder that paths are relative to.
+        preprocessing: for sets read from files.
+
+    Raises:
+        DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
+    """
+    sources = {name: given.get(name) or getattr(spec.data, name) for name in SETS}
+    if sources["forget"] is None or sources["retain"] is None:
+        return None
+    found = {
+        name: _read(source, name, base, preprocessing) for name, source in sources.items() if source is not None
+    }
+    classes, sets, notes = _restrict(found, spec)
+    notes += _drop_leaks(sets)
+    _check_sizes(sets)
+    planned = tuple(
+        PlannedData(
+            name=name,
+            source=sources[name] if isinstance(sources[name], str) else None,
+            n_examples=len(examples),
+            digest=examples.digest,
+        )
+        for name, examples in sets.items()
+    )
+    return Inputs(sets=sets, planned=planned, classes=classes, notes=tuple(notes))
+
+
+def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
+    """The audit's sets with the forget set in halves.
+
+    Raises:
+        DataError: a label outside the classes.
+    """
+    for name, examples in inputs.sets.items():
+        if int(examples.labels.min()) < 0 or int(examples.labels.max()) >= n_classes:
+            raise DataError(
+                f"{name}: label {int(examples.labels.max())} is outside the model's {n_classes} classes "
+                f"(0 to {n_classes - 1}); check the labels and the architecture"
+            )
+    attack, evaluation = split_in_halves(inputs.sets["forget"], derive_seed(seed, "split"))
+    if len(attack) == 0 or len(evaluation) == 0:
+        raise DataError("forget: all examples are identical, so they cannot be split in halves; supply others")
+    return AuditData(
+        request=request,
+        classes=inputs.classes if request == "class" else (),
+        n_classes=n_classes,
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=inputs.sets["retain"],
+        holdout=inputs.sets.get("holdout"),
+        control=inputs.sets.get("control"),
+    )
+
+
+def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing) -> Examples:
+    if isinstance(source, Examples):
+        return source
+    if isinstance(source, str | Path):
+        return read_examples(str(source), base, preprocessing)
+    if isinstance(source, tuple) and len(source) == 2:
+        raw, labels = (torch.as_tensor(part) for part in source)
+        return Examples(raw=raw, labels=labels.long(), preprocessing=preprocessing)
+    return examples_of_dataset(source, name, preprocessing)
+
+
+def _restrict(
+    found: Mapping[str, Examples], spec: AuditSpec
+) -> tuple[tuple[int, ...], dict[str, Examples], list[str]]:
+    """For a class request, forget and holdout hold the forgotten classes and retain none of them."""
+    sets, notes = dict(found), []
+    if spec.request.kind != "class":
+        return (), sets, notes
+    present = sorted({int(label) for label in sets["forget"].labels})
+    classes = spec.request.classes or tuple(present)
+    absent = [c for c in classes if c not in present]
+    if absent:
+        raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
+    wanted = torch.tensor(classes)
+    for name, inside in (("forget", True), ("holdout", True), ("retain", False)):
+        if name in sets:
+            keep = torch.isin(sets[name].labels, wanted) == inside
+            notes += _restriction_note(name, keep, inside)
+            sets[name] = sets[name].take(keep)
+    return tuple(classes), sets, notes
+
+
+def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:
+    dropped = int((~keep).sum())
+    which = "of other classes" if inside else "of the forgotten classes"
+    return [f"{name}: {dropped} examples {which} were left out"] if dropped else []
+
+
+def _drop_leaks(sets: dict[str, Examples]) -> list[str]:
+    """Remove from the later set what also stands in the earlier one, and say so."""
+    notes = []
+    for kept, cleaned in (("forget", "retain"), ("forget", "holdout"), ("retain", "holdout")):
+        if cleaned not in sets:
+            continue
+        shared = content_overlap(sets[kept], sets[cleaned])
+        if shared:
+            keep = torch.ones(len(sets[cleaned]), dtype=torch.bool)
+            keep[shared] = False
+            sets[cleaned] = sets[cleaned].take(keep)
+            some = ", ".join(str(i) for i in shared[:5])
+            notes.append(
+                f"leak: {len(shared)} examples of {cleaned} are identical to examples of {kept} and were left out "
+                f"(positions {some}{', …' if len(shared) > 5 else ''})"
+            )
+    return notes
+
+
+def _check_sizes(sets: Mapping[str, Examples]) -> None:
+    for name, examples in sets.items():
+        if len(examples) == 0:
+            raise DataError(f"{name}: no example is left after restriction; check the classes and the file")
+        if examples.raw.shape[1:] != sets["forget"].raw.shape[1:] and examples.preprocessing.resize is None:
+            raise DataError(
+                f"{name}: images have shape {tuple(examples.raw.shape[1:])}, those of forget "
+                f"{tuple(sets['forget'].raw.shape[1:])}; give data.resize or other files"
+            )
+    if len(sets["forget"]) < _LEAST_FORGET:
+        raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")

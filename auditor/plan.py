@@ -1,0 +1,109 @@
+"""The plan: what will be done, with every digest and threshold, fixed before the first score."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from auditor.policy import Policy
+from auditor.scores import Frozen
+
+Role = Literal["original", "unlearned", "reference", "perturbed", "decoy"]
+
+
+class PlannedModel(Frozen):
+    """One model of the line-up."""
+
+    name: str
+    role: Role
+    source: str | None = Field(description="path as given, relative to audit.toml; None for a model in memory")
+    file_digest: str | None = Field(description="SHA-256 of the file")
+    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights")
+
+
+class PlannedData(Frozen):
+    """One example set."""
+
+    name: str
+    source: str | None
+    n_examples: int
+    digest: str
+
+
+class PlannedCheck(Frozen):
+    """One check with its settings."""
+
+    name: str
+    family: str
+    may: str
+    primary: bool
+    settings: dict[str, Any]
+    seed: int
+
+
+class Execution(Frozen):
+    """How the numbers are computed; part of every score's key."""
+
+    device: str
+    dtype: str
+    threads: int
+    batch_size: int
+
+
+class Prospect(Frozen):
+    """What can be said of the outcome before anything is scored."""
+
+    smallest_residue: float | None = Field(
+        description="best resolution this forget set and this many references could reach, in units of ρ"
+    )
+    pass_probability: dict[str, float] = Field(
+        description="how likely a true retrain is to be called deleted, by gap between original and references"
+    )
+    deleted_in_reach: bool
+    obstacles: tuple[str, ...] = Field(description="why DELETED is out of reach, each with its mend")
+
+
+class Plan(Frozen):
+    """The whole audit on paper. Its digest is printed in the report."""
+
+    auditor_version: str
+    task: str
+    request: str
+    goal: str
+    classes: tuple[int, ...]
+    n_classes: int
+    class_names: tuple[str, ...] = ()
+    expect: str
+    seed: int
+    models: tuple[PlannedModel, ...]
+    data: tuple[PlannedData, ...]
+    architecture_digest: str | None
+    architecture: str | None
+    preprocessing: dict[str, Any]
+    layers: tuple[str, ...]
+    checks: tuple[PlannedCheck, ...]
+    execution: Execution
+    policy: Policy
+    prospect: Prospect
+    notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
+    command: str = Field(description="what to type to repeat the audit")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's canonical JSON."""
+        return digest_of(self.model_dump(mode="json"))
+
+    def models_of(self, role: Role) -> list[PlannedModel]:
+        """Models in one role, in the plan's order."""
+        return [model for model in self.models if model.role == role]
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value with sorted keys and no white space.
+
+    >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,84 @@
+"""Policies: the thresholds a verdict is held against, versioned and fixed before an audit runs."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from auditor.errors import SpecError
+from auditor.scores import Frozen
+
+
+class Thresholds(Frozen):
+    """Bars in units of ρ unless said otherwise."""
+
+    suppressed: float = Field(gt=0, lt=1, description="τ_suppressed: ρ above it is residue")
+    deleted: float = Field(gt=0, lt=1, description="τ_deleted: the upper limit must lie below it")
+    over: float = Field(gt=0, description="τ_over: the lower limit must lie above −τ_over")
+    output: float = Field(gt=0, lt=1, description="τ_output: outputs are forgotten below it")
+    retain: float = Field(ge=0, lt=1, description="τ_retain: tolerated loss of retain accuracy, absolute")
+    power_share: float = Field(gt=0, le=1, description="a check has power if w ≤ this share of τ_deleted")
+    gate: float = Field(ge=0, lt=1, description="share of the way from chance to 1 the original must reach")
+
+    tolerance: float = Field(ge=0, lt=0.1, description="ρ may differ by this between machines")
+
+    @property
+    def max_resolution(self) -> float:
+        """Largest w with which a check can clear."""
+        return self.power_share * self.deleted
+
+
+class Alpha(Frozen):
+    """Family-wise error rates of the accusation."""
+
+    primaries: float = Field(gt=0, lt=0.5)
+    others: float = Field(gt=0, lt=0.5)
+
+
+class PriorSpread(Frozen):
+    """What calibration knows of the references' spread for one check."""
+
+    s0: float = Field(gt=0, description="spread, in the check's unit")
+    d0: float = Field(gt=0, description="its weight in degrees of freedom")
+
+
+class Policy(Frozen):
+    """Everything the verdict needs beside the evidence."""
+
+    name: str
+    version: str
+    calibrated: bool
+    thresholds: Thresholds
+    alpha: Alpha
+    primaries: dict[str, tuple[str, ...]]
+    spread: dict[str, PriorSpread] = Field(default_factory=dict)
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """Names of the policies that come with the auditor."""
+    folder = files("auditor") / "policies"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir()))
+
+
+def load_policy(name: str, base: Path = Path()) -> Policy:
+    """A shipped policy by name, or a file that ends in ``.toml``.
+
+    Raises:
+        SpecError: no such policy, or a field of it is wrong.
+    """
+    if name.endswith(".toml"):
+        path = base / name
+        if not path.is_file():
+            raise SpecError(f"policy file {name} does not exist")
+        text = path.read_text(encoding="utf-8")
+    elif name in shipped():
+        text = (files("auditor") / "policies" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise SpecError(f"there is no policy {name!r}; shipped are {', '.join(shipped())}, or give a .toml file")
+    try:
+        return Policy.model_validate(tomllib.loads(text))
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"policy {name}: {error}") from error

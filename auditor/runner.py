@@ -1,0 +1,181 @@
+"""Runs a plan: every check on every model, each score stored as it is finished."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.check import Check
+from auditor.data import AuditData
+from auditor.errors import AuditError, UsageError
+from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
+from auditor.scores import Failure, Frozen, Score
+from auditor.store import ScoreStore
+from auditor.subjects.base import Subject
+
+Scores = dict[str, dict[str, Score | Failure]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One finished unit of work, for whoever shows progress."""
+
+    model: str
+    check: str
+    reused: bool
+    failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a plan is run on.
+
+    Attributes:
+        plan: the plan.
+        checks: the planned checks, in the plan's order.
+        data: the example sets.
+        subject: makes the subject of a planned model; called only when a score has to be computed.
+        store: finished scores.
+        report: told of every finished unit.
+    """
+
+    plan: Plan
+    checks: Sequence[Check]
+    data: AuditData
+    subject: Callable[[PlannedModel], Subject]
+    store: ScoreStore
+    report: Callable[[Event], None]
+
+
+def run(work: Work) -> Scores:
+    """Every score, by check and model. A crash of one check on one model is a Failure, not the end."""
+    scores: Scores = {check.name: {} for check in work.checks}
+    bench = _Bench(work)
+    for model in work.plan.models:
+        bench.next_model(model)
+        for check, planned in zip(work.checks, work.plan.checks, strict=True):
+            scores[check.name][model.name] = bench.measure(check, planned)
+            if model.role == "original" and check.name == "outputs":
+                gate(work.plan, scores[check.name][model.name])
+    return scores
+
+
+def gate(plan: Plan, outputs: Score | Failure) -> None:
+    """Stop where the original cannot do its job: then nothing an audit says would mean anything.
+
+    Raises:
+        UsageError: the original could not be run, or is near chance on retain.
+    """
+    if isinstance(outputs, Failure):
+        raise UsageError(f"the original could not be run on its data: {outputs.reason}")
+    accuracy = outputs.retain_accuracy or 0.0
+    chance = 1.0 / plan.n_classes
+    if accuracy < chance + plan.policy.thresholds.gate * (1 - chance):
+        raise UsageError(
+            f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
+            f"{100 * chance:.1f} %); check preprocessing, class order and architecture"
+        )
+
+
+class _Bench:
+    """Holds the model being measured and what checks learned from the original, each made when first needed."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._original: Subject | None = None
+        self._artefacts: dict[str, Any] = {}
+        self._model = work.plan.models[0]
+        self._subject: Subject | None = None
+
+    def next_model(self, model: PlannedModel) -> None:
+        """Let go of the model before; only the original stays."""
+        self._model, self._subject = model, None
+
+    def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+        key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
+        stored = self._work.store.get(key)
+        result = stored if stored is not None else self._contained(check, planned)
+        if stored is None and isinstance(result, Score):
+            self._work.store.put(key, result)
+        self._work.report(
+            Event(
+                model=self._model.name,
+                check=check.name,
+                reused=stored is not None,
+                failed=isinstance(result, Failure),
+            )
+        )
+        return result
+
+    def _contained(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+        try:
+            return self._score(check, planned)
+        except AuditError as error:
+            return Failure(reason=str(error), model=self._model.name)
+        except Exception as error:  # noqa: BLE001 - the one place where a check's crash becomes data
+            return Failure(
+                reason=f"{type(error).__name__}: {error}",
+                model=self._model.name,
+                traceback=_frames(error),
+            )
+
+    def _score(self, check: Check, planned: PlannedCheck) -> Score:
+        settings = check.settings_type.model_validate(planned.settings)
+        if check.name not in self._artefacts:
+            self._artefacts[check.name] = check.prepare(self.original, self._work.data, settings, planned.seed)
+        return check.score(
+            self.subject, self._artefacts[check.name], self._work.data, settings, planned.seed
+        )
+
+    @property
+    def original(self) -> Subject:
+        if self._original is None:
+            self._original = self._work.subject(self._work.plan.models_of("original")[0])
+        return self._original
+
+    @property
+    def subject(self) -> Subject:
+        if self._subject is None:
+            is_original = self._model.role == "original"
+            self._subject = self.original if is_original else self._work.subject(self._model)
+        return self._subject
+
+
+class _Key(Frozen):
+    """Everything a score depends on."""
+
+    auditor_version: str
+    check: str
+    settings: dict[str, Any]
+    seed: int
+    model: str
+    original: str
+    data: str
+    architecture: str | None
+    layers: tuple[str, ...]
+    execution: dict[str, Any]
+
+
+def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_digest: str) -> str:
+    """The digest under which a score is stored; editing anything it depends on makes another."""
+    key = _Key(
+        auditor_version=plan.auditor_version,
+        check=planned.name,
+        settings=planned.settings,
+        seed=planned.seed,
+        model=model.digest,
+        original=plan.models_of("original")[0].digest,
+        data=data_digest,
+        architecture=plan.architecture_digest,
+        layers=plan.layers,
+        execution=plan.execution.model_dump(),
+    )
+    return digest_of(key.model_dump(mode="json"))
+
+
+def _frames(error: Exception) -> str:
+    """The traceback without paths of this machine."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([*lines, f"{type(error).__name__}: {error}"])

@@ -1,0 +1,151 @@
+"""AuditSpec: what was asked, from audit.toml and the command line, validated and frozen."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from auditor.errors import SpecError
+from auditor.scores import Frozen
+
+FILE_NAME = "audit.toml"
+
+
+class ModelsSpec(Frozen):
+    """Which models."""
+
+    original: str | None = Field(default=None, description="checkpoint trained on everything")
+    unlearned: str | None = Field(default=None, description="checkpoint said to have forgotten")
+    references: tuple[str, ...] = Field(
+        default=(), description="checkpoints trained without the forget set by the original's recipe; globs allowed"
+    )
+    perturbed: tuple[str, ...] = Field(
+        default=(), description="references trained by a perturbed recipe; they widen the interval"
+    )
+    architecture: str | None = Field(
+        default=None, description="your code that makes the untrained network, as module.py:function"
+    )
+
+
+class DataSpec(Frozen):
+    """Which examples, and what is done to them before the model sees them."""
+
+    forget: str | None = Field(default=None, description="examples to be forgotten")
+    retain: str | None = Field(default=None, description="examples to be kept")
+    holdout: str | None = Field(default=None, description="distributed like forget, never trained on")
+    control: str | None = Field(default=None, description="concepts no model was trained on")
+    resize: tuple[int, int] | None = Field(default=None, description="height and width in pixels")
+    mean: tuple[float, ...] | None = Field(default=None, description="per channel, after scaling to [0, 1]")
+    std: tuple[float, ...] | None = Field(default=None, description="per channel")
+    class_names: tuple[str, ...] = Field(default=(), description="for the report")
+
+
+class RequestSpec(Frozen):
+    """What kind of thing is to be forgotten."""
+
+    kind: Literal["class", "sample"] = Field(default="class", description="a whole class, or listed samples")
+    goal: Literal["data", "concept"] = Field(
+        default="data", description="remove the influence of these examples, or the capability itself"
+    )
+    classes: tuple[int, ...] = Field(
+        default=(), description="forgotten classes; empty: every class that occurs in forget"
+    )
+
+
+class RunSpec(Frozen):
+    """How the audit runs."""
+
+    checks: tuple[str, ...] | None = Field(default=None, description="checks by name; absent: all for the task")
+    policy: str = Field(default="default", description="a shipped policy or a .toml file")
+    seed: int = Field(default=0, ge=0, description="every random choice derives from it")
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")
+    batch_size: int = Field(default=256, ge=1, description="examples per forward pass; part of the plan")
+    expect: Literal["deleted", "suppressed", "not-forgotten", "inconclusive"] = Field(
+        default="deleted", description="the outcome that exits with 0"
+    )
+    out: str = Field(default="audit-out", description="folder for results.json and report.html")
+    store: str = Field(default=".audit", description="folder of finished scores, shared between audits")
+
+
+class RecipeSpec(Frozen):
+    """How `audit reference` trains a reference: the original's recipe, stated."""
+
+    epochs: int = Field(default=20, ge=1, description="passes over the retain set")
+    batch_size: int = Field(default=64, ge=1, description="examples per step")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="of torch.optim")
+    learning_rate: float = Field(default=0.003, gt=0, description="its peak")
+    weight_decay: float = Field(default=0.1, ge=0, description="as the optimizer defines it")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only")
+    schedule: Literal["constant", "cosine", "one-cycle"] = Field(
+        default="one-cycle", description="of the learning rate, over all steps"
+    )
+
+
+class AuditSpec(Frozen):
+    """The whole of audit.toml."""
+
+    models: ModelsSpec = Field(default_factory=ModelsSpec)
+    data: DataSpec = Field(default_factory=DataSpec)
+    request: RequestSpec = Field(default_factory=RequestSpec)
+    audit: RunSpec = Field(default_factory=RunSpec)
+    recipe: RecipeSpec = Field(default_factory=RecipeSpec)
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """The raw tables of an audit.toml.
+
+    Raises:
+        SpecError: missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError(f"{path} does not exist; `audit init` writes one") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+
+
+def make_spec(tables: dict[str, Any], overrides: dict[str, dict[str, Any]], source: str = FILE_NAME) -> AuditSpec:
+    """Lay the command line over the file and validate.
+
+    Args:
+        tables: of the file.
+        overrides: options given, by section and field; None values are not given.
+        source: named in messages.
+
+    Raises:
+        SpecError: naming the field, its value and what was expected.
+    """
+    merged = {name: dict(table) if isinstance(table, dict) else table for name, table in tables.items()}
+    for section, fields in overrides.items():
+        given = {name: value for name, value in fields.items() if value is not None and value != ()}
+        if given:
+            table = merged.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise SpecError(f"{source}: {section} must be a table, written [{section}]")
+            table.update(given)
+    try:
+        return AuditSpec.model_validate(merged)
+    except ValidationError as error:
+        raise SpecError(_in_one_sentence(error, source)) from error
+
+
+def _in_one_sentence(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_beside(first["loc"])
+        return f"{source}: there is no field {field}; known here: {', '.join(known)}"
+    return f"{source}: {field} = {first['input']!r} does not fit: {first['msg']}"
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: type[Frozen] = AuditSpec
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Frozen):
+            model = annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,86 @@
+"""Training a network by a stated recipe: for references and for the demo."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from auditor.data import Examples
+from auditor.randomness import derive_seed, torch_seed
+from auditor.spec import RecipeSpec
+from auditor.subjects.layout import logits_of
+
+_WARM_UP_SHARE = 0.1
+
+
+def train(
+    build: Callable[[], nn.Module],
+    examples: Examples,
+    recipe: RecipeSpec,
+    seed: int,
+    *,
+    device: str = "cpu",
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+) -> nn.Module:
+    """Train a fresh network.
+
+    Args:
+        build: makes it with initial weights from torch's global seed, which is set here.
+        examples: the training set; order is drawn from ``seed``.
+        recipe: how.
+        seed: of initial weights, order and anything random in the network.
+        device: torch device name.
+        after_epoch: told of each finished epoch, counted from 1.
+
+    Returns:
+        The network in eval mode, on the CPU.
+    """
+    with torch_seed(derive_seed(seed, "train")):
+        module = build().to(device).train()
+        steps = math.ceil(len(examples) / recipe.batch_size)
+        optimizer = _optimizer(module, recipe)
+        schedule = _schedule(optimizer, recipe, recipe.epochs * steps)
+        for epoch in range(recipe.epochs):
+            for index in torch.randperm(len(examples)).split(recipe.batch_size):
+                batch = examples.take(index)
+                _step(module, batch, optimizer, device)
+                if schedule is not None:
+                    schedule.step()
+            after_epoch(epoch + 1)
+    return module.eval().cpu()
+
+
+def continue_from(start: nn.Module) -> Callable[[], nn.Module]:
+    """A ``build`` that starts from given weights."""
+    return lambda: copy.deepcopy(start)
+
+
+def _step(module: nn.Module, batch: Examples, optimizer: Optimizer, device: str) -> None:
+    optimizer.zero_grad()
+    logits = logits_of(module(batch.inputs.to(device)))
+    nn.functional.cross_entropy(logits, batch.labels.to(device)).backward()
+    optimizer.step()
+
+
+def _optimizer(module: nn.Module, recipe: RecipeSpec) -> Optimizer:
+    if recipe.optimizer == "sgd":
+        return SGD(
+            module.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _schedule(optimizer: Optimizer, recipe: RecipeSpec, steps: int) -> LRScheduler | None:
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, steps)
+    if recipe.schedule == "one-cycle":
+        return OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=_WARM_UP_SHARE)
+    return None

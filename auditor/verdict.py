@@ -1,0 +1,232 @@
+"""The verdict: a pure function of plan, evidence and policy. No model, no clock, no randomness."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.plan import Plan
+from auditor.policy import Policy
+from auditor.scores import Assurance, Evidence, Flag, Interval, Outcome, Verdict
+from auditor.statistics import holm
+
+REFERENCES_FOR_A3 = 4
+REFERENCES_FOR_A3_CALIBRATED = 3
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Everything the rules look at."""
+
+    plan: Plan
+    evidence: tuple[Evidence, ...]
+    assurance: Assurance
+    recipe_mismatch: str | None
+
+    @property
+    def policy(self) -> Policy:
+        return self.plan.policy
+
+    @property
+    def outputs(self) -> Evidence | None:
+        return next((e for e in self.evidence if e.check == "outputs"), None)
+
+    @property
+    def primaries(self) -> list[Evidence]:
+        return [e for e in self.evidence if e.primary]
+
+
+def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None = None) -> Verdict:
+    """Apply the rules of the design, in order.
+
+    Args:
+        plan: with the policy and the line-up.
+        evidence: one for every planned check.
+        recipe_mismatch: why the references do not count, where they do not.
+    """
+    case = _Case(plan, tuple(evidence), assurance_level(plan, recipe_mismatch), recipe_mismatch)
+    damaged = _damage(case)
+    over = _over_unlearned(case)
+    flags: list[Flag] = ["DAMAGED"] if damaged else []
+    flags += ["OVER_UNLEARNED"] if over else []
+    outcome, reasons = _outcome(case, bool(damaged))
+    bound = _bound(case) if outcome == "DELETED" else None
+    mismatch = [recipe_mismatch] if recipe_mismatch else []
+    return Verdict(
+        outcome=outcome,
+        bound=bound,
+        flags=tuple(flags),
+        assurance=case.assurance,
+        reasons=tuple([*reasons, *damaged, *over, *mismatch]),
+        to_settle=_to_settle(case, reasons) if outcome == "INCONCLUSIVE" else (),
+    )
+
+
+def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
+    """A3 to A0, from what the null is made of."""
+    k = 0 if recipe_mismatch else len(plan.models_of("reference"))
+    inside = plan.policy.calibrated
+    if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
+        return "A3"
+    if k >= (1 if inside else 2):
+        return "A2"
+    if any(item.name in ("holdout", "control") for item in plan.data):
+        return "A1"
+    return "A0"
+
+
+def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
+    """Why the references cannot stand for a retrained model, or None.
+
+    They count only if their retain accuracy brackets the subject's within τ_retain. A subject *below* them is
+    damaged, which is the verdict's business; one *above* them was trained better than they were.
+    """
+    if outputs is None or outputs.utility is None or not outputs.utility.references:
+        return None
+    best = max(outputs.utility.references.values())
+    subject = outputs.utility.unlearned
+    if subject <= best + plan.policy.thresholds.retain:
+        return None
+    return (
+        f"the references' recipe does not match: the unlearned model keeps {_percent(subject)} on retain, "
+        f"the best reference only {_percent(best)}; train references as long as the original"
+    )
+
+
+def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
+    bars = case.policy.thresholds
+    outputs = case.outputs
+    if outputs is None or outputs.rho is None:
+        return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs)]
+    if outputs.rho.low - bars.tolerance > bars.output:
+        return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
+    if outputs.rho.high + bars.tolerance >= bars.output:
+        return "INCONCLUSIVE", [
+            _sentence(outputs, f"straddles {bars.output:g}: the outputs are neither clearly forgotten nor not")
+        ]
+    accusers = _accusers(case, damaged)
+    if accusers or _conclusive(case):
+        return "SUPPRESSED", [*_conclusive(case), *accusers]
+    obstacles = _obstacles(case, damaged)
+    if obstacles:
+        return "INCONCLUSIVE", obstacles
+    return "DELETED", [
+        _sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
+        *[_sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}") for e in case.primaries],
+    ]
+
+
+def _accusers(case: _Case, damaged: bool) -> list[str]:
+    """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
+    able = [e for e in case.evidence if e.may != "inform" and e.check != "outputs"]
+    rejected: set[str] = set()
+    for primary, alpha in ((True, case.policy.alpha.primaries), (False, case.policy.alpha.others)):
+        # A check without a p-value stays in the family: it was planned, and leaving it out would raise alpha.
+        family = {e.check: 1.0 if e.p_value is None else e.p_value for e in able if e.primary == primary}
+        rejected |= holm(family, alpha)
+    return [
+        _sentence(e, f"above {case.policy.thresholds.suppressed:g}")
+        for e in able
+        if e.check in rejected and not (damaged and e.family == "tampering")
+    ]
+
+
+def _conclusive(case: _Case) -> list[str]:
+    return [f"{e.check}: {e.conclusive}" for e in case.evidence if e.conclusive]
+
+
+def _obstacles(case: _Case, damaged: bool) -> list[str]:
+    """Why DELETED is not given; empty when it is."""
+    bars = case.policy.thresholds
+    found = []
+    if damaged:
+        found.append("the model is damaged: forgetting by breaking is no deletion")
+    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not case.policy.calibrated):
+        found.append(f"assurance {case.assurance}: too few references for DELETED")
+    if case.plan.goal == "concept":
+        found.append("goal concept: ten or more never-trained control concepts are needed as the null")
+    wanted = case.policy.primaries.get(case.plan.request, ())
+    present = {e.check for e in case.primaries}
+    found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
+    for e in case.primaries:
+        found += _primary_obstacle(e, bars.deleted - bars.tolerance, -bars.over + bars.tolerance)
+    found += [
+        f"the decoy {decoy} was seen through by no primary check"
+        for decoy in sorted({d for e in case.primaries for d in e.decoys})
+        if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
+    ]
+    return found
+
+
+def _primary_obstacle(e: Evidence, deleted: float, over: float) -> list[str]:
+    if e.failure is not None:
+        return [f"{e.check}: could not run ({e.failure.reason})"]
+    if not e.powered or e.rho is None:
+        return [f"{e.check}: no power to clear: {e.powerless_because}"]
+    if e.rho.high >= deleted:
+        return [_sentence(e, f"its upper limit does not lie below {deleted:g}")]
+    if e.rho.low <= over:
+        return [_sentence(e, f"its lower limit does not lie above {over:g}")]
+    return []
+
+
+def _damage(case: _Case) -> list[str]:
+    outputs = case.outputs
+    if outputs is None or outputs.utility is None:
+        return []
+    utility = outputs.utility
+    counted = utility.references if not case.recipe_mismatch else {}
+    floor, whose = (
+        (min(counted.values()), "the lowest reference") if counted else (utility.original, "the original")
+    )
+    if utility.unlearned >= floor - case.policy.thresholds.retain:
+        return []
+    return [
+        f"DAMAGED: retain accuracy {_percent(utility.unlearned)}, {whose} {_percent(floor)}: "
+        "the model lost what it should have kept"
+    ]
+
+
+def _over_unlearned(case: _Case) -> list[str]:
+    bar = -case.policy.thresholds.over
+    return [
+        "OVER_UNLEARNED: " + _sentence(e, f"below {bar:g}: less known than to models that never saw it, itself a leak")
+        for e in case.primaries
+        if e.rho is not None and e.powered and e.rho.high < bar
+    ]
+
+
+def _bound(case: _Case) -> float:
+    return max(max(e.rho.high for e in case.primaries if e.rho is not None), 0.0)
+
+
+def _to_settle(case: _Case, reasons: list[str]) -> tuple[str, ...]:
+    wishes = list(case.plan.prospect.obstacles)
+    for e in case.primaries:
+        if e.resolution is not None and e.resolution > case.policy.thresholds.max_resolution:
+            wishes.append(
+                f"more references or more forget examples, so that {e.check} resolves less than {e.resolution:.2f}"
+            )
+        if e.failure is not None:
+            wishes.append(f"mend {e.check}: {e.failure.reason}")
+    if case.recipe_mismatch:
+        wishes.append("references trained by the original's recipe")
+    return tuple(dict.fromkeys(wishes)) or ("another candidate: this one lies between the bars",)
+
+
+def _why_no_outputs(outputs: Evidence | None) -> str:
+    if outputs is None:
+        return "outputs: not measured, so nothing says whether the outputs are forgotten"
+    if outputs.failure is not None:
+        return f"outputs: could not run ({outputs.failure.reason})"
+    return f"outputs: no interval: {outputs.powerless_because}"
+
+
+def _sentence(e: Evidence, ending: str) -> str:
+    return f"{e.check}: ρ = {_show(e.rho)}, {ending}"
+
+
+def _show(rho: Interval | None) -> str:
+    return "not measured" if rho is None else f"{rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,193 @@
+"""How similarly the model and the original arrange the forget set, layer by layer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from auditor.check import Check
+from auditor.data import AuditData
+from auditor.errors import UsageError
+from auditor.recording import Recording
+from auditor.scores import Family, May, Reading, Row, Score
+from auditor.subjects.base import Subject
+
+Recordings = Mapping[str, Recording]
+SPLITS: Mapping[str, tuple[str, ...]] = {"forget": ("forget_attack", "forget_eval"), "retain": ("retain",)}
+SMALLEST_SET = 4
+_BLOCK = 1024
+
+
+def _zero() -> Tensor:
+    return torch.zeros((), dtype=torch.float64)
+
+
+@dataclass
+class Moments:
+    """Sums over examples from which the unbiased HSIC of two linear kernels follows.
+
+    With k_i = |x_i|² and l_i = |y_i|², all that the n × n formula needs is here in d × d and d numbers, so
+    that examples may come in blocks of any size.
+
+    Attributes:
+        n: examples seen.
+        cross: Σ x_i y_iᵀ, float64 [p, q].
+        x: Σ x_i, [p].
+        y: Σ y_i, [q].
+        k: Σ k_i.
+        l: Σ l_i.
+        kl: Σ k_i l_i.
+        lx: Σ l_i x_i, [p].
+        ky: Σ k_i y_i, [q].
+    """
+
+    n: int = 0
+    cross: Tensor = field(default_factory=_zero)
+    x: Tensor = field(default_factory=_zero)
+    y: Tensor = field(default_factory=_zero)
+    k: Tensor = field(default_factory=_zero)
+    l: Tensor = field(default_factory=_zero)  # noqa: E741 - the kernels are K and L in Song et al.
+    kl: Tensor = field(default_factory=_zero)
+    lx: Tensor = field(default_factory=_zero)
+    ky: Tensor = field(default_factory=_zero)
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Take in a block of paired examples, float64 [m, p] and [m, q]."""
+        k, other = x.square().sum(1), y.square().sum(1)
+        self.n += x.shape[0]
+        self.cross = self.cross + x.T @ y
+        self.x = self.x + x.sum(0)
+        self.y = self.y + y.sum(0)
+        self.k = self.k + k.sum()
+        self.l = self.l + other.sum()
+        self.kl = self.kl + k @ other
+        self.lx = self.lx + other @ x
+        self.ky = self.ky + k @ y
+
+    def hsic(self) -> float:
+        """Unbiased HSIC, Song et al. 2012 (JMLR 13, eq. 5), of the linear kernels; in squared feature units.
+
+        [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2/(n−2)·1ᵀK̃L̃1] / (n(n−3)), where the tilde sets the diagonal to 0.
+        """
+        n = self.n
+        trace = self.cross.square().sum() - self.kl
+        totals = (self.x.square().sum() - self.k) * (self.y.square().sum() - self.l)
+        between = self.x @ self.cross @ self.y - self.lx @ self.x - self.ky @ self.y + self.kl
+        total = trace + totals / ((n - 1) * (n - 2)) - 2 * between / (n - 2)
+        return float(total) / (n * (n - 3))
+
+
+def debiased_cka(blocks: Iterator[tuple[Tensor, Tensor]]) -> float | None:
+    """Linear CKA (Kornblith et al. 2019) with the unbiased HSIC in all three places (Murphy et al. 2024).
+
+    Unlike the usual estimator it does not rise towards 1 when there are fewer examples than features, and
+    unlike a mean over batches it is one estimate over all examples.
+
+    Args:
+        blocks: paired float64 blocks [m, p], [m, q]; at least four examples in all.
+
+    Returns:
+        In [−1, 1]: 1 for features equal up to rotation and one scale, 0 on average for unrelated ones; None
+        where either side does not vary.
+    """
+    both, first, second = Moments(), Moments(), Moments()
+    origin: tuple[Tensor, Tensor] | None = None
+    for x, y in blocks:
+        # A shift leaves HSIC as it is; near the mean less of it is lost to rounding.
+        origin = origin or (x.mean(0), y.mean(0))
+        x_near, y_near = x - origin[0], y - origin[1]
+        both.add(x_near, y_near)
+        first.add(x_near, x_near)
+        second.add(y_near, y_near)
+    if origin is None or not (_varies(first, origin[0]) and _varies(second, origin[1])):
+        return None
+    return float(both.hsic() / (first.hsic() * second.hsic()) ** 0.5)
+
+
+def _varies(moments: Moments, origin: Tensor) -> bool:
+    """Whether there is more than rounding error in the features and in their HSIC."""
+    mean_square = float(moments.k / moments.n)
+    return mean_square > 1e-24 * float(origin.square().sum()) and moments.hsic() > 1e-12 * mean_square**2
+
+
+class Cka(Check):
+    """Similarity of a model's features to the original's. It informs: to be similar is not to know."""
+
+    name: ClassVar[str] = "cka"
+    family: ClassVar[Family] = "representation"
+    may: ClassVar[May] = "inform"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    summary: ClassVar[str] = (
+        "Compared each layer's features with the original's by debiased linear CKA, forget and retain apart."
+    )
+    unit: ClassVar[str] = "CKA to the original on the forget set, mean over layers"
+    caveats: ClassVar[tuple[str, ...]] = (
+        "CKA follows the directions of largest variance: outliers and shifts that leave classes as separable "
+        "as before lower it, so a low value does not prove deletion.",
+        "A model that starts from the original's initial weights stays more similar without ever having seen "
+        "the forget set.",
+    )
+
+    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Recordings:
+        """Keep the original's recordings."""
+        n_forget = len(data.forget_attack) + len(data.forget_eval)
+        for name, n in (("forget", n_forget), ("retain", len(data.retain))):
+            if n < SMALLEST_SET:
+                raise UsageError(
+                    f"the {name} set has {n} examples; debiased CKA needs {SMALLEST_SET} or more, supply them"
+                )
+        return {part: original.recording(part) for parts in SPLITS.values() for part in parts}
+
+    def score(
+        self, subject: Subject, artefact: Recordings, data: AuditData, settings: Any, seed: int
+    ) -> Score:
+        """CKA to the original at each layer; T is the mean over layers on the forget set."""
+        own = {part: subject.recording(part) for part in artefact}
+        cells: list[Row] = []
+        readings = {}
+        for layer in subject.layers():
+            scales = _scales(artefact, layer), _scales(own, layer)
+            for split, parts in SPLITS.items():
+                value = debiased_cka(_blocks(artefact, own, layer, parts, scales))
+                cells.append({"layer": layer, "split": split, "cka": value})
+                if split == "forget":
+                    readings[layer] = Reading(value=_defined(value, layer, subject.role))
+        n = sum(len(own[part]) for part in SPLITS["forget"])
+        return Score(check=self.name, readings=readings, n_examples=n, cells=cells)
+
+
+def _defined(value: float | None, layer: str, role: str) -> float:
+    if value is None:
+        raise UsageError(
+            f"the features of the {role} model or of the original at {layer!r} are the same for every forget "
+            "example, so CKA is not defined; check the forget set and the preprocessing"
+        )
+    return value
+
+
+def _scales(recordings: Recordings, layer: str) -> tuple[Tensor, Tensor]:
+    """Each unit's mean and standard deviation on retain data, so that the size of a unit does not matter."""
+    retain = recordings["retain"].features[layer].double()
+    std = retain.std(0)
+    silent = std <= 1e-6 * retain.abs().amax(0)
+    # A unit silent on retain data may still speak on forget data; there it sets its own scale.
+    forget = torch.cat([recordings[part].features[layer].double() for part in SPLITS["forget"]]).std(0)
+    std = torch.where(silent, forget, std)
+    return retain.mean(0), torch.where(std > 0, std, torch.ones_like(std))
+
+
+def _blocks(
+    original: Recordings,
+    own: Recordings,
+    layer: str,
+    parts: tuple[str, ...],
+    scales: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Paired z-scored features, float64, a block of examples at a time."""
+    (x_mean, x_std), (y_mean, y_std) = scales
+    for part in parts:
+        x, y = original[part].features[layer], own[part].features[layer]
+        for rows_x, rows_y in zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True):
+            yield (rows_x - x_mean) / x_std, (rows_y - y_mean) / y_std

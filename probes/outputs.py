@@ -1,0 +1,81 @@
+"""What the model says: does it still answer with the forget set's labels?"""
+
+from typing import Any, ClassVar
+
+import torch
+
+from auditor.check import Check
+from auditor.data import AuditData
+from auditor.recording import Recording
+from auditor.scores import Family, May, Reading, Row, Score
+from auditor.subjects.base import Subject
+
+
+class Outputs(Check):
+    """Accuracy on the forget set, less the rate at which retain examples are called the same.
+
+    For a class request T = P(predicted ∈ F | label ∈ F) − P(predicted ∈ F | retain), F the forgotten classes and
+    a hit the right class among them: Youden's J, so that a model which answers with a forgotten class whatever it
+    is shown scores 0. For listed samples T is the accuracy on their labels as given. Both halves of the forget set
+    are measured, since nothing is trained on either.
+    """
+
+    name: ClassVar[str] = "outputs"
+    family: ClassVar[Family] = "behaviour"
+    may: ClassVar[May] = "clear"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    summary: ClassVar[str] = "Asked the model about every forget and retain example and counted the right answers."
+    unit: ClassVar[str] = "accuracy on forget, less false alarms on retain for a class request (0 to 1)"
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
+    )
+
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+        """Measure one model from its recordings."""
+        forget = [subject.recording("forget_attack"), subject.recording("forget_eval")]
+        correct = torch.cat([part.correct for part in forget])
+        alarms = _false_alarms(subject.recording("retain"), data) if data.request == "class" else 0.0
+        contributions = correct.double() - alarms
+        return Score(
+            check=self.name,
+            readings={
+                "accuracy": Reading(
+                    value=float(contributions.mean()), examples=tuple(contributions.tolist())
+                )
+            },
+            hits=int(correct.sum()),
+            n_examples=len(correct),
+            chance=_chance(subject, data),
+            retain_accuracy=_accuracy(subject.recording("retain")),
+            cells=[_row(split, subject.recording(split)) for split in data.splits()],
+            controls={"false alarms on retain": alarms},
+        )
+
+
+def _accuracy(recording: Recording) -> float:
+    return float(recording.correct.double().mean())
+
+
+def _false_alarms(retain: Recording, data: AuditData) -> float:
+    called = torch.isin(retain.logits.argmax(1), torch.tensor(data.classes))
+    return float(called.double().mean())
+
+
+def _chance(subject: Subject, data: AuditData) -> float:
+    """T of a model without the knowledge: no better than false alarms; for samples, the holdout's accuracy."""
+    if data.request == "class":
+        return 0.0
+    if data.holdout is not None:
+        return _accuracy(subject.recording("holdout"))
+    return 1.0 / data.n_classes
+
+
+def _row(split: str, recording: Recording) -> Row:
+    probability = recording.logits.double().softmax(1).gather(1, recording.labels[:, None])
+    return {
+        "split": split,
+        "accuracy": _accuracy(recording),
+        "probability": float(probability.mean()),
+        "loss": float(recording.losses.mean()),
+        "n": len(recording),
+    }

@@ -1,0 +1,111 @@
+"""A TopK sparse autoencoder, trained through sae-lens and kept as plain tensors."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from auditor.randomness import torch_seed
+from auditor.scores import Frozen
+
+
+class TrainingSettings(Frozen):
+    """How a sparse autoencoder is trained.
+
+    Attributes:
+        k: latents active per row.
+        expansion: latents per input dimension.
+        steps: optimiser steps; the learning rate falls linearly to a tenth over the second half.
+        batch_size: rows per step.
+        learning_rate: of Adam.
+    """
+
+    k: int = 8
+    expansion: int = 2
+    steps: int = 300
+    batch_size: int = 256
+    learning_rate: float = 1e-2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SparseAutoencoder:
+    """x ≈ z W_dec + b_dec with z = TopK(ReLU((x − b_dec) W_enc + b_enc)) (Gao et al. 2024, eq. 1-2).
+
+    Attributes:
+        encoder: W_enc, float32 [d, latents].
+        encoder_bias: b_enc, float32 [latents].
+        decoder: W_dec, float32 [latents, d]; rows of unit norm where trained here.
+        decoder_bias: b_dec, float32 [d].
+        k: latents kept per row.
+    """
+
+    encoder: Tensor
+    encoder_bias: Tensor
+    decoder: Tensor
+    decoder_bias: Tensor
+    k: int
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """Latent activations z ≥ 0, float32 [n, latents], of rows [n, d]."""
+        before = (rows - self.decoder_bias) @ self.encoder + self.encoder_bias
+        top = before.topk(self.k, dim=-1)
+        return torch.zeros_like(before).scatter(-1, top.indices, top.values.relu())
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Reconstruction, float32 [n, d], of latents [n, latents]."""
+        return latents @ self.decoder + self.decoder_bias
+
+
+def train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoencoder:
+    """Train on rows, float32 [n, d]; the same rows, settings and seed give the same tensors.
+
+    The sae-lens trainer reports to a progress bar and its imports warn of things that are not the
+    auditor's; both are kept off the terminal. Nothing is logged, checkpointed or fetched.
+    """
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), torch_seed(seed):
+        warnings.simplefilter("ignore")
+        return _train(rows, settings, seed)
+
+
+def _train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoencoder:
+    # Importing sae-lens takes ten seconds, so only those who train pay for it.
+    from sae_lens import SAETrainer, TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.config import SAETrainerConfig
+
+    width = rows.shape[1] * settings.expansion
+    k = min(settings.k, width)
+    shape = TopKTrainingSAEConfig(
+        d_in=rows.shape[1], d_sae=width, k=k, normalize_activations="expected_average_only_in"
+    )
+    # The import above may draw from the global stream on its first run; the initial weights must not notice.
+    torch.manual_seed(seed)
+    plan = SAETrainerConfig(
+        total_training_samples=settings.steps * settings.batch_size,
+        train_batch_size_samples=settings.batch_size,
+        lr=settings.learning_rate,
+        lr_end=settings.learning_rate / 10,
+        lr_decay_steps=settings.steps // 2,
+        n_batches_for_norm_estimate=min(20, settings.steps),
+        dead_feature_window=max(settings.steps // 3, 1),
+    )
+    provider = _endless_batches(rows, settings.batch_size, seed)
+    trained = SAETrainer(cfg=plan, sae=TopKTrainingSAE(shape), data_provider=provider).fit()
+    # Latents are ranked and selected as if decoder rows had unit norm; folding the norms in makes it so.
+    norms = trained.W_dec.detach().norm(dim=1).clamp_min(1e-12)
+    return SparseAutoencoder(
+        encoder=(trained.W_enc.detach() * norms).clone(),
+        encoder_bias=(trained.b_enc.detach() * norms).clone(),
+        decoder=(trained.W_dec.detach() / norms[:, None]).clone(),
+        decoder_bias=trained.b_dec.detach().clone(),
+        k=k,
+    )
+
+
+def _endless_batches(rows: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    while True:
+        yield rows[torch.randint(len(rows), (size,), generator=random)]

@@ -1,0 +1,106 @@
+"""Where and how the weights differ from the original's."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from auditor.check import Check
+from auditor.data import AuditData
+from auditor.scores import Family, May, Reading, Row, Score
+from auditor.subjects.base import Subject
+
+_ENERGY = 0.99
+_LOW_RANK_SHARE = 0.1
+_LARGEST_SVD = 4096
+
+
+class WeightDelta(Check):
+    """Relative size and effective rank of the change of every tensor.
+
+    It informs: how far weights moved says little about what they still encode, since units can be renamed and
+    rescaled. One finding accuses by itself: weights identical to the original's, which nothing was deleted from.
+    """
+
+    name: ClassVar[str] = "weight_delta"
+    family: ClassVar[Family] = "forensics"
+    may: ClassVar[May] = "inform"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "weights")
+    needs: ClassVar[tuple[str, ...]] = ()
+    summary: ClassVar[str] = "Compared every weight tensor with the original's."
+    unit: ClassVar[str] = "cosine similarity of all weights to the original's (−1 to 1)"
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Weights that moved far may compute the same function, and a small edit may delete: this check only informs.",
+    )
+
+    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Any:
+        """The original's weights and digest."""
+        return {name: t.detach().cpu() for name, t in original.weights().items()}, original.digest
+
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+        """Compare one model."""
+        original, digest = artefact
+        weights = {n: t.detach().cpu() for n, t in subject.weights().items() if t.is_floating_point()}
+        rows = [_row(name, original[name], tensor) for name, tensor in weights.items() if name in original]
+        same = subject.digest == digest
+        return Score(
+            check=self.name,
+            readings={"cosine": Reading(value=_cosine(original, weights))},
+            n_examples=len(rows),
+            cells=rows,
+            notes=() if subject.role != "unlearned" else _findings(rows, original, weights),
+            conclusive=(
+                "the weights are identical to the original's: nothing was deleted from them"
+                if same and subject.role == "unlearned"
+                else None
+            ),
+        )
+
+
+def _row(name: str, before: Tensor, after: Tensor) -> Row:
+    if before.shape != after.shape:
+        return {"tensor": name, "relative_change": None, "rank_share": None, "changed": 1.0}
+    delta = after.double() - before.double()
+    norm = float(before.double().norm())
+    return {
+        "tensor": name,
+        "relative_change": float(delta.norm()) / norm if norm > 0 else None,
+        "rank_share": _rank_share(delta),
+        "changed": float((delta != 0).double().mean()) if delta.numel() else 0.0,
+    }
+
+
+def _rank_share(delta: Tensor) -> float | None:
+    """Share of the possible rank that holds 99 % of the change's energy; None for vectors and no change."""
+    matrix = delta.flatten(1) if delta.ndim > 1 else delta
+    if matrix.ndim != 2 or max(matrix.shape) > _LARGEST_SVD or not bool((matrix != 0).any()):
+        return None
+    energy = torch.linalg.svdvals(matrix).square()
+    needed = int((energy.cumsum(0) < _ENERGY * energy.sum()).sum()) + 1
+    return needed / min(matrix.shape)
+
+
+def _cosine(original: dict[str, Tensor], weights: dict[str, Tensor]) -> float:
+    shared = [n for n in weights if n in original and original[n].shape == weights[n].shape]
+    dot = sum(float((original[n].double() * weights[n].double()).sum()) for n in shared)
+    a = sum(float(original[n].double().square().sum()) for n in shared)
+    b = sum(float(weights[n].double().square().sum()) for n in shared)
+    return dot / (a * b) ** 0.5 if a > 0 and b > 0 else 0.0
+
+
+def _findings(rows: list[Row], original: dict[str, Tensor], weights: dict[str, Tensor]) -> tuple[str, ...]:
+    found = []
+    changed = [str(row["tensor"]) for row in rows if row["changed"]]
+    missing = sorted(set(original) ^ set(weights) - {n for n, t in original.items() if not t.is_floating_point()})
+    missing = [name for name in missing if name not in original or original[name].is_floating_point()]
+    if missing:
+        found.append(f"Only one of the two checkpoints has: {', '.join(missing[:5])} ({len(missing)} in all).")
+    if changed and len(changed) <= max(2, len(rows) // 4):
+        found.append(
+            f"Only {len(changed)} of {len(rows)} tensors changed ({', '.join(changed[:4])}): an edit that local "
+            "usually hides knowledge instead of removing it."
+        )
+    shares = [float(row["rank_share"]) for row in rows if row["rank_share"] is not None]
+    if shares and max(shares) <= _LOW_RANK_SHARE:
+        found.append("Every change is of low rank, as an adapter merged into the weights would leave it.")
+    return tuple(found)

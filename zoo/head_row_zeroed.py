@@ -1,0 +1,29 @@
+"""The forgotten classes' rows of the head set to zero: the crudest suppression."""
+
+import torch
+from torch import nn
+
+from auditor.data import Examples
+from auditor.scores import Frozen
+from auditor.zoo.method import copy_of, head_of, logits
+
+
+class Settings(Frozen):
+    """None."""
+
+
+def head_row_zeroed(
+    original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
+) -> nn.Module:
+    """The subject: its features are the original's, and it never answers with a forgotten class."""
+    module = copy_of(original)
+    head = head_of(module, retain)
+    with torch.no_grad():
+        lowest = min(float(logits(module, x).min()) for x, _ in retain.batches(512))
+        classes = forget.labels.unique()
+        head.weight[classes] = 0
+        if head.bias is None:
+            head.bias = nn.Parameter(torch.zeros(head.out_features))
+        # A zero logit could still win; one below every logit seen cannot.
+        head.bias[classes] = lowest - 1.0
+    return module

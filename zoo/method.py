@@ -1,0 +1,73 @@
+"""The common signature of the zoo: (original, forget, retain, settings, seed) → subject."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from auditor.data import Examples
+from auditor.errors import ModelError
+from auditor.subjects.layout import find_layout, logits_of
+
+LAYOUT_EXAMPLES = 8
+
+
+class Method(Protocol):
+    """An unlearning method or a construction of known truth. The original is never changed."""
+
+    def __call__(
+        self, original: nn.Module, forget: Examples, retain: Examples, settings: Any, seed: int
+    ) -> nn.Module:
+        """Make the subject, in eval mode."""
+
+
+def head_of(module: nn.Module, examples: Examples) -> nn.Linear:
+    """The last linear map of a classifier.
+
+    Raises:
+        ModelError: the network does not end in a linear map.
+    """
+    layout = find_layout(module, examples.take(torch.arange(min(LAYOUT_EXAMPLES, len(examples)))).inputs)
+    head = module.get_submodule(layout.head) if layout.head is not None else None
+    if not isinstance(head, nn.Linear):
+        raise ModelError("this method edits the classifier's last linear map, and the network does not end in one")
+    return head
+
+
+def copy_of(original: nn.Module) -> nn.Module:
+    """An independent copy in eval mode: batch statistics stay as the original learned them."""
+    return copy.deepcopy(original).eval()
+
+
+def logits(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits [n, classes] with gradients."""
+    return logits_of(module(inputs))
+
+
+def accuracy(module: nn.Module, examples: Examples) -> float:
+    """Share of examples whose top class is their label."""
+    with torch.no_grad():
+        hits = [(logits(module, x).argmax(1) == y).sum() for x, y in examples.batches(512)]
+    return float(sum(hits)) / len(examples)
+
+
+def shuffled(examples: Examples, size: int, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of (inputs, labels) in random order."""
+    for index in torch.randperm(len(examples), generator=random).split(size):
+        batch = examples.take(index)
+        yield batch.inputs, batch.labels
+
+
+def other_labels(labels: Tensor, allowed: Tensor, random: torch.Generator) -> Tensor:
+    """For each label a random other one among ``allowed``."""
+    picks = torch.stack([_draw_other(int(label), allowed, random) for label in labels])
+    return picks.to(labels.dtype)
+
+
+def _draw_other(label: int, allowed: Tensor, random: torch.Generator) -> Tensor:
+    others = allowed[allowed != label]
+    return others[int(torch.randint(len(others), (1,), generator=random))]
+
+
