@@ -1,38 +1,31 @@
-"""Can an adversary tell from the features that the forget examples were trained on, whatever the head says?"""
+"""Membership in the features: were the forget examples trained on, whatever the head now says."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership import MARGIN, blind_baseline, margin_score, require_holdout
+from auditor.attacks.membership import MARGIN, Settings, blind_baseline, margin_score, require_holdout
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
-from auditor.scores import Family, Frozen, May, Row, Score
+from auditor.scores import Family, May, Row, Score
 from auditor.subjects.base import Subject
-
-
-class Settings(Frozen):
-    """Settings of the null that serves without references."""
-
-    n_permutations: int = Field(default=499, ge=99, description="draws of the permutation null")
 
 
 class FeatureMembership(Check):
     """Margins as in ``membership``, read from the features by class centres instead of the model's own head.
 
-    At a layer with features z-scored on retain, c_k the mean of class k over retain (over the attack half where
-    retain lacks the class), the margin of (x, y) is min_{k≠y} |z(x) − c_k| − |z(x) − c_y|: how much nearer x lies
-    to its given label than to any other (nearest class mean, Mensink et al. 2013). T is the mean margin of forget
-    eval less that of holdout, at the layer that feeds the head. Subtracting the mean over references calibrates each
-    example as in ``membership``.
+    At a layer with features z-scored on retain, c_k the mean of class k over retain (over the attack half
+    where retain lacks the class), the margin of (x, y) is min_{k≠y} |z(x) − c_k| − |z(x) − c_y|: how much
+    nearer x lies to its given label than to any other (nearest class mean, Mensink et al. 2013). T is the
+    mean margin of forget eval less that of holdout, at the layer that feeds the head. Subtracting the mean
+    over references calibrates each example as in ``membership``.
 
-    A head that was taught to deny the forget examples leaves T as it was; an example whose wrong label is memorised
-    lies with its label's class, one that never was trained on lies with its look-alikes.
+    A head that was taught to deny the forget examples leaves T as it was; an example whose wrong label is
+    memorised lies with its label's class, one that never was trained on lies with its look-alikes.
     """
 
     name: ClassVar[str] = "feature_membership"
@@ -41,25 +34,25 @@ class FeatureMembership(Check):
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
     summary: ClassVar[str] = (
-        "Measured how much nearer forget examples lie to their given label's centre among the model's features than "
-        "examples never trained on do, each against the references on the same examples."
+        "Measured how much nearer forget examples lie to their label's centre among the model's features "
+        "than examples never trained on do, each against the references on the same examples."
     )
     unit: ClassVar[str] = "margin to the nearest other class centre, forget less holdout (z-scored distance)"
     decoys: ClassVar[tuple[str, ...]] = ("head_relabelling", "gradient_ascent")
     caveats: ClassVar[tuple[str, ...]] = (
-        "Features that unlearning moved for every forget example, those measured here included, may still bear traces "
-        "that class centres do not show.",
+        "Unlearning was given the examples measured here too; features it moved for them may still bear "
+        "traces that class centres do not show.",
     )
-    settings_type: ClassVar[type[Frozen]] = Settings
+    settings_type: ClassVar[type[Settings]] = Settings
 
     def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
-        """The blind baseline of ``membership``."""
+        """Compute the blind baseline of ``membership``."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
     def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
         """Measure one model from its recordings; every layer is shown, the last decides."""
         require_holdout(self.name, data)
-        margins = {layer: _margins_at(self.name, subject, layer) for layer in subject.layers()}
+        margins = {layer: _margins_at(subject, data, layer) for layer in subject.layers()}
         members, others = margins[subject.layers()[-1]]
         score = margin_score(self.name, members.numpy(), others.numpy(), artefact, settings, seed)
         cells: list[Row] = [
@@ -69,7 +62,7 @@ class FeatureMembership(Check):
         return score.model_copy(update={"cells": cells})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
-        """The difference."""
+        """Choose the difference."""
         return (MARGIN,)
 
 
@@ -96,9 +89,9 @@ def centre_margins(features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     return distances.scatter(1, labels[:, None], torch.inf).amin(1) - own
 
 
-def _margins_at(check: str, subject: Subject, layer: str) -> tuple[Tensor, Tensor]:
+def _margins_at(subject: Subject, data: AuditData, layer: str) -> tuple[Tensor, Tensor]:
     """Margins of forget eval and holdout at one layer."""
-    retain, attack = subject.recording("retain"), subject.recording("forget_attack")
+    retain = subject.recording("retain")
     mean, std = retain.features[layer].mean(0), retain.features[layer].std(0)
     # A unit that is constant on retain has no scale of its own there; it is left out.
     alive = std > 1e-6 * std.max()
@@ -108,21 +101,24 @@ def _margins_at(check: str, subject: Subject, layer: str) -> tuple[Tensor, Tenso
 
     n_classes = retain.logits.shape[1]
     centres = class_centres(scaled(retain.features[layer]), retain.labels, n_classes)
-    spare = class_centres(scaled(attack.features[layer]), attack.labels, n_classes)
-    centres = torch.where(torch.isfinite(centres), centres, spare)
+    if len(data.forget_attack) and not torch.isfinite(centres).all():
+        attack = subject.recording("forget_attack")
+        spare = class_centres(scaled(attack.features[layer]), attack.labels, n_classes)
+        centres = torch.where(torch.isfinite(centres), centres, spare)
     found = []
     for split in ("forget_eval", "holdout"):
         recording = subject.recording(split)
-        _require_centres(check, recording.labels, centres)
+        _require_centres(recording.labels, centres)
         found.append(centre_margins(scaled(recording.features[layer]), recording.labels, centres))
     return found[0], found[1]
 
 
-def _require_centres(check: str, labels: Tensor, centres: Tensor) -> None:
+def _require_centres(labels: Tensor, centres: Tensor) -> None:
     missing = sorted({int(y) for y in labels if not torch.isfinite(centres[y]).all()})
     known = int(torch.isfinite(centres).all(1).sum())
     if missing or known < 2:
         raise UsageError(
-            f"{check} needs retain or forget examples of every label it measures, of two classes at least; there are "
-            f"none of class {', '.join(map(str, missing)) or 'beyond one'}; add some to retain"
+            f"{FeatureMembership.name} needs retain or forget examples of every label it measures, "
+            "of two classes at least; there are none of class "
+            f"{', '.join(map(str, missing)) or 'beyond one'}; add some to retain"
         )

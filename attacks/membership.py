@@ -1,4 +1,4 @@
-"""Can an adversary tell from the outputs that the forget examples were trained on?"""
+"""Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -19,20 +19,19 @@ from auditor.subjects.base import Subject
 
 MARGIN = "margin"
 HOLDOUT = "holdout margin"
+# Of the curves, which describe and decide nothing.
+_TARGET_FPR = 0.01
+_ROC_POINTS = 50
+_RMIA_A = 0.3
+_RMIA_GAMMA = 1.0
 _BLIND_SIZE = 8
 _BLIND_EXAMPLES = 2000
 
 
 class Settings(Frozen):
-    """Settings of the descriptive figures, and of the null that serves without references."""
+    """Settings of the null that serves without references."""
 
     n_permutations: int = Field(default=499, ge=99, description="draws of the permutation null")
-    target_fpr: float = Field(default=0.01, gt=0, lt=1, description="for TPR at low FPR; never below 10/n")
-    n_points: int = Field(default=50, ge=2, description="of each ROC curve")
-    rmia_a: float = Field(default=0.3, ge=0, le=1, description="p_IN ≈ a·p_OUT + (1 − a); .3 as for CIFAR-10")
-    rmia_gamma: float = Field(
-        default=1.0, ge=1, description="by how much an example has to beat the population"
-    )
 
 
 class Membership(Check):
@@ -41,17 +40,17 @@ class Membership(Check):
     T(m) = mean over forget eval of φ_m(x) − mean over holdout of φ_m(x), in nats, φ the logit margin
     (:attr:`auditor.recording.Recording.margins`).
 
-    Examples differ in hardness, and T does not correct for that within one model. It need not: every reference r is
-    measured on the same examples, so with r̄ = mean_r T(r)
+    Examples differ in hardness, and T does not correct for that within one model. It need not: every
+    reference r is measured on the same examples, so with r̄ = mean_r T(r)
 
         T(u) − r̄ = mean_x [φ_u(x) − mean_r φ_r(x)] − mean_h [φ_u(h) − mean_r φ_r(h)],
 
     in which each example is calibrated by its own mean margin over the references. ρ is the quotient of that
     for the unlearned model and for the original.
 
-    φ is used unbounded. Its bounded transforms (p_y, or φ clipped) have wider gaps between original and references,
-    but only because they cannot move once the label is no longer the top class, which is what suppression
-    brings about: they would call a relabelled model deleted.
+    φ is used unbounded. Its bounded transforms (p_y, or φ clipped) have wider gaps between original and
+    references, but only because they hardly move once the label is not the top class any more, which is
+    what suppression brings about: they would call a relabelled model deleted.
     """
 
     name: ClassVar[str] = "membership"
@@ -65,14 +64,14 @@ class Membership(Check):
     )
     unit: ClassVar[str] = "mean logit margin on forget less that on holdout (nats)"
     caveats: ClassVar[tuple[str, ...]] = (
-        "Unlearning that was given these examples can lower their margins without removing what the weights hold: "
-        "membership in the outputs clears outputs only.",
-        "RMIA's a is a setting and not fitted; its curve and the other curves decide nothing.",
+        "Unlearning was given the examples measured here too and can lower their margins without removing "
+        "what the weights hold: membership in the outputs clears the outputs only.",
+        f"The attack curves decide nothing; RMIA's a is {_RMIA_A} and was not fitted.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
     def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
-        """The blind baseline, which sees no model and is the same for all."""
+        """Compute the blind baseline, which sees no model and is the same for all."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
     def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
@@ -84,7 +83,7 @@ class Membership(Check):
         )
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
-        """The difference; the holdout margins are carried for the curves."""
+        """Choose the difference; the holdout margins are carried for the curves."""
         return (MARGIN,)
 
     def summarise(
@@ -94,30 +93,30 @@ class Membership(Check):
 
         A reference is attacked with the other references as OUT models.
         """
-        settings = Settings()
         cells: list[Row] = []
         controls: dict[str, dict[str, float]] = {}
         for name in scores:
-            found = _attacks(name, scores, references, settings)
+            found = _attacks(name, scores, references)
             controls[name] = {}
             for attack, (members, others) in found.items():
                 cells += [
                     {"model": name, "attack": attack, "fpr": fpr, "tpr": tpr}
-                    for fpr, tpr in scorers.roc_points(members, others, settings.n_points)
+                    for fpr, tpr in scorers.roc_points(members, others, _ROC_POINTS)
                 ]
-                controls[name] |= _figures(attack, members, others, settings.target_fpr)
+                controls[name] |= _figures(attack, members, others)
         return cells, controls
 
 
 def require_holdout(check: str, data: AuditData) -> Examples:
-    """The holdout set.
+    """Get the holdout set.
 
     Raises:
         UsageError: there is none, or too little of it or of the forget set to compare.
     """
     if data.holdout is None:
         raise UsageError(
-            f"{check} needs holdout examples (like the forget set, never trained on), and none were given; add --holdout"
+            f"{check} needs holdout examples (like the forget set, never trained on), and none were given; "
+            "add --holdout"
         )
     if len(data.holdout) < 2 or len(data.forget_eval) < 2:
         raise UsageError(
@@ -128,7 +127,7 @@ def require_holdout(check: str, data: AuditData) -> Examples:
 
 
 def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rate | None:
-    """AUC of forget against holdout from downsampled inputs and labels; None where a side has fewer than ten."""
+    """AUC of forget against holdout by inputs and labels alone; None where a side has fewer than ten."""
     forget_inputs = torch.cat(
         [_downsampled(part) for part in (data.forget_attack, data.forget_eval) if len(part)]
     )
@@ -148,7 +147,7 @@ def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rat
 def margin_score(
     check: str, members: Array, non_members: Array, blind: scorers.Rate | None, settings: Any, seed: int
 ) -> Score:
-    """A score from margins of forget eval [n] and holdout [m], whatever layer they were read at.
+    """Make a score from margins of forget eval [n] and holdout [m], whatever layer they were read at.
 
     Args:
         check: name of the check.
@@ -199,22 +198,22 @@ def _blind_notes(blind: scorers.Rate | None) -> tuple[str, ...]:
     if not is_void(blind):
         return ()
     return (
-        f"Forget and holdout differ without any model (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}): "
-        "the attack curves are void, since they may show this difference and not membership; "
-        "only the comparison with references on the same examples stands.",
+        f"Forget and holdout differ without any model (blind AUC {blind.value:.2f}, lower limit "
+        f"{blind.low:.2f}): the attack curves are void, since they may show this difference and not "
+        "membership; only the comparison with references on the same examples stands.",
     )
 
 
 def _downsampled(examples: Examples) -> Tensor:
-    """Inputs as float32 [n, d], images averaged down to at most 8 x 8."""
+    """Flatten inputs to float32 [n, d], images averaged down to at most 8 x 8."""
     parts = [_small(inputs) for inputs, _ in examples.batches(512)]
     return torch.cat(parts).float()
 
 
 def _small(inputs: Tensor) -> Tensor:
     if inputs.ndim == 4 and max(inputs.shape[2:]) > _BLIND_SIZE:
-        size = tuple(min(int(side), _BLIND_SIZE) for side in inputs.shape[2:])
-        inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, size)
+        height, width = (min(int(side), _BLIND_SIZE) for side in inputs.shape[2:])
+        inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, (height, width))
     return inputs.flatten(1)
 
 
@@ -230,7 +229,7 @@ def _margins(score: Score) -> tuple[Array, Array]:
 
 
 def _attacks(
-    name: str, scores: Mapping[str, Score], references: Sequence[str], settings: Settings
+    name: str, scores: Mapping[str, Score], references: Sequence[str]
 ) -> dict[str, tuple[Array, Array]]:
     """By attack: scores of members and of non-members, for the model ``name``."""
     members, others = _margins(scores[name])
@@ -244,19 +243,19 @@ def _attacks(
         scorers.lira_offline(members, out_members, sigma),
         scorers.lira_offline(others, out_others, sigma),
     )
-    population = scorers.rmia_ratio(others, out_others, settings.rmia_a)
-    ratios = scorers.rmia_ratio(members, out_members, settings.rmia_a)
+    population = scorers.rmia_ratio(others, out_others, _RMIA_A)
+    ratios = scorers.rmia_ratio(members, out_members, _RMIA_A)
     found["RMIA offline"] = (
-        scorers.rmia_scores(ratios, population, settings.rmia_gamma, own=False),
-        scorers.rmia_scores(population, population, settings.rmia_gamma, own=True),
+        scorers.rmia_scores(ratios, population, _RMIA_GAMMA, own=False),
+        scorers.rmia_scores(population, population, _RMIA_GAMMA, own=True),
     )
     return found
 
 
-def _figures(attack: str, members: Array, others: Array, target_fpr: float) -> dict[str, float]:
+def _figures(attack: str, members: Array, others: Array) -> dict[str, float]:
     area = scorers.auc(members, others)
     figures = {f"{attack} AUC": area.value, f"{attack} AUC low": area.low, f"{attack} AUC high": area.high}
-    point = scorers.tpr_at_low_fpr(members, others, target_fpr)
+    point = scorers.tpr_at_low_fpr(members, others, _TARGET_FPR)
     if point is not None:
         figures |= {
             f"{attack} FPR": point.fpr.value,

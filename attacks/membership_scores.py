@@ -1,8 +1,8 @@
 """Membership inference as pure functions on logit margins, and the baseline that never sees a model.
 
-The logit margin of an example is φ = log p_y − log Σ_{k≠y} p_k (Carlini et al. 2022, arXiv 2112.03570, §IV-A), so
-p_y = 1/(1 + e^{−φ}) and the loss is log(1 + e^{−φ}). *Members* are forget examples, *non-members* are holdout
-examples. Higher always means more likely a member.
+The logit margin of an example is φ = log p_y − log Σ_{k≠y} p_k (Carlini et al. 2022, arXiv 2112.03570), so
+p_y = 1/(1 + e^{−φ}) and the loss is log(1 + e^{−φ}). *Members* are forget examples, *non-members* are
+holdout examples. Higher always means more likely a member.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FEWEST_FALSE_POSITIVES = 10
 
 
 def negative_losses(margins: Array) -> Array:
-    """−cross-entropy from margins: log p_y = −log(1 + e^{−φ}) (Yeom et al. 2018, arXiv 1709.01604, §III).
+    """Turn margins into −cross-entropy: log p_y = −log(1 + e^{−φ}) (Yeom et al. 2018, arXiv 1709.01604).
 
     It rises with φ, so loss and margin order examples alike and share one ROC curve.
 
@@ -46,11 +46,11 @@ def permutation_null(members: Array, non_members: Array, n_draws: int, random: n
 
 
 def lira_offline(margins: Array, out: Array, sigma: float) -> Array:
-    """Offline likelihood-ratio attack with one variance for all examples (Carlini et al. 2022, §V-B and §VI-C).
+    """Offline likelihood-ratio attack with one variance for all examples (Carlini et al. 2022).
 
-    The attack is Λ = 1 − Pr[Z > φ(x)] with Z ~ N(μ_out(x), σ²), μ_out(x) the mean over models not trained on x.
-    What is returned is z = (φ(x) − μ_out(x))/σ, of which Λ = Φ(z) is an increasing function: far in the tail
-    Φ is 1 in floating point and would tie the surest members.
+    The attack is Λ = 1 − Pr[Z > φ(x)] with Z ~ N(μ_out(x), σ²), μ_out(x) the mean over models not trained
+    on x. What is returned is z = (φ(x) − μ_out(x))/σ, of which Λ = Φ(z) is an increasing function: far in the
+    tail Φ is 1 in floating point and would tie the surest members.
 
     Args:
         margins: φ of the model under attack, [n].
@@ -61,14 +61,14 @@ def lira_offline(margins: Array, out: Array, sigma: float) -> Array:
 
 
 def global_sigma(out: Array) -> float:
-    """Root mean variance over examples of φ among OUT models, [K, n] to > 0; 1 where K < 2 (ranks do not change)."""
+    """Root mean variance of φ among OUT models [K, n], > 0; 1 where K < 2, which changes no rank."""
     if out.shape[0] < 2:
         return 1.0
     return float(max(np.sqrt(np.var(out, axis=0, ddof=1).mean()), 1e-12))
 
 
 def rmia_ratio(margins: Array, out: Array, a: float) -> Array:
-    """p(x|θ)/p(x) of offline RMIA (Zarifzadeh et al. 2024, arXiv 2312.03262, eq. 3 and appendix B.2.2).
+    """p(x|θ)/p(x) of offline RMIA (Zarifzadeh et al. 2024, arXiv 2312.03262).
 
     p(x) = ½(p_IN + p_OUT), with p_OUT the mean over models not trained on x and p_IN ≈ a·p_OUT + (1 − a).
 
@@ -82,7 +82,7 @@ def rmia_ratio(margins: Array, out: Array, a: float) -> Array:
 
 
 def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) -> Array:
-    """RMIA's score: the share of population examples z with ratio(x)/ratio(z) ≥ γ (Zarifzadeh et al. 2024, eq. 1).
+    """Share of population examples z with ratio(x)/ratio(z) ≥ γ: RMIA (Zarifzadeh et al. 2024).
 
     Args:
         ratios: p(x|θ)/p(x) of the examples attacked, [n].
@@ -108,8 +108,8 @@ class Rate:
 def auc(members: Array, non_members: Array, confidence: float = 0.95) -> Rate:
     """Area under the ROC curve with its DeLong limits, in O(n log n).
 
-    AUC = P(member > non-member) + ½ P(tie), variance by DeLong et al. (1988) through midranks (Sun & Xu 2014,
-    IEEE Signal Processing Letters 21(11), eq. 10-12). Where the sets separate without error that variance is 0 and
+    AUC = P(member > non-member) + ½ P(tie), variance by DeLong et al. (1988) through midranks (Sun & Xu
+    2014, IEEE Signal Processing Letters 21). Where the sets separate without error that variance is 0 and
     says nothing; then min(m, n) disjoint pairs, all ordered alike, give the exact binomial limit.
 
     >>> auc(np.array([1.0, 3.0]), np.array([0.0, 2.0])).value
@@ -144,7 +144,7 @@ class OperatingPoint:
 def tpr_at_low_fpr(members: Array, non_members: Array, target: float) -> OperatingPoint | None:
     """TPR at FPR ``target``, or at 10/n where n non-members cannot support less.
 
-    Four false positives of 400 leave a FPR between .3 % and 2.3 %; with fewer than ten the rate is not worth naming.
+    Four false positives of 400 leave a FPR between .3 % and 2.3 %: fewer than ten are no rate worth naming.
 
     Returns:
         The point, or None where there are fewer than 20 non-members (10/n beyond a half).
@@ -171,9 +171,12 @@ def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[
     """
     n = len(non_members)
     counts = np.unique(np.round(np.geomspace(1, n, n_points)).astype(int))
-    ordered = np.sort(non_members)[::-1]
-    bars = np.append(ordered, -np.inf)[counts]
-    return [(float(c / n), float(np.mean(members > bar))) for c, bar in zip(counts, bars, strict=True)]
+    bars = np.append(np.sort(non_members)[::-1], -np.inf)[counts]
+    rates = [float(np.mean(members > bar)) for bar in bars]
+    last = len(counts) - 1
+    # Inside a stretch of equal TPR only its two ends are needed to draw it.
+    ends = [i for i in range(last + 1) if i in (0, last) or len({*rates[i - 1 : i + 2]}) > 1]
+    return [(float(counts[i] / n), rates[i]) for i in ends]
 
 
 def blind_auc(
@@ -182,12 +185,12 @@ def blind_auc(
     retain: tuple[Array, NDArray[np.int64]],
     seed: int,
 ) -> Rate | None:
-    """How well members are told from non-members by their inputs and labels alone, no model involved.
+    """Measure how well members are told from non-members by their inputs and labels alone, no model involved.
 
-    A ridge-penalised logistic regression on input features, the label, and how typical the input is of its label
-    (distance to the label's mean among retain examples less that to the nearest other mean), five-fold
-    cross-validated. Better than chance means that the two sets differ in distribution, and an attack that beats chance may
-    see just that (Das et al. 2024, arXiv 2406.16201).
+    A ridge-penalised logistic regression, five-fold cross-validated, on the input's features, the label, and
+    how typical the input is of it (distance to the nearest other label's mean among retain examples less that
+    to its own). Better than chance means that the two sets differ in distribution, and an attack that beats
+    chance may see just that (Das et al. 2024, arXiv 2406.16201).
 
     Args:
         members: (features [n, d], labels [n]).

@@ -1,9 +1,9 @@
-"""A TopK sparse autoencoder, trained through sae-lens and kept as plain tensors."""
+"""A TopK sparse autoencoder, trained through sae-lens, kept as plain tensors; what its latents detect."""
 
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -109,3 +109,44 @@ def _endless_batches(rows: Tensor, size: int, seed: int) -> Iterator[Tensor]:
     random = torch.Generator().manual_seed(seed)
     while True:
         yield rows[torch.randint(len(rows), (size,), generator=random)]
+
+
+def detector_f1(active: Tensor, wanted: Tensor) -> Tensor:
+    """F1 of "this latent is active" as a detector.
+
+    Args:
+        active: bool [n, latents].
+        wanted: bool [n].
+
+    Returns:
+        2·hits/(2·hits + misses + false alarms), float32 [latents], in [0, 1].
+
+    >>> detector_f1(torch.tensor([[True], [True], [False]]), torch.tensor([True, False, False]))
+    tensor([0.6667])
+    """
+    hits = (active & wanted[:, None]).sum(0)
+    return 2 * hits / (active.sum(0) + wanted.sum()).clamp_min(1)
+
+
+def broad_latents(active: Tensor, labels: Tensor, share: float = 0.7) -> Tensor:
+    """Whether a latent fires on half of the examples or more in ``share`` of the classes, bool [latents]."""
+    rates = torch.stack([active[labels == label].float().mean(0) for label in sorted(set(labels.tolist()))])
+    return (rates >= 0.5).float().mean(0) >= share - 1e-6
+
+
+def expert_latents(active: Tensor, labels: Tensor, classes: Sequence[int], k: int) -> Tensor:
+    """Pick the k·5/4 best detectors of each class, without broad or silent latents: int64 indices, ascending.
+
+    Args:
+        active: bool [n, latents].
+        labels: int64 [n].
+        classes: classes to be detected.
+        k: latents active per row.
+    """
+    usable = ~broad_latents(active, labels) & active.any(0)
+    count = min(max(k * 5 // 4, 1), int(usable.sum()))
+    chosen = torch.zeros_like(usable)
+    for label in classes:
+        f1 = detector_f1(active, labels == label).masked_fill(~usable, -1.0)
+        chosen[f1.topk(count).indices] = True
+    return torch.nonzero(chosen)[:, 0]

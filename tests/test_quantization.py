@@ -56,32 +56,30 @@ def test_all_linear_and_convolution_weights_are_rounded_and_nothing_else(world: 
     assert torch.equal(world.modules["original"].head.weight, before["head.weight"])
 
 
-def below_half_a_step(original: Classifier, world: World) -> nn.Module:
-    """Gradient steps against the forget class in the head, kept where 4-bit rounding sends every weight back.
+@pytest.fixture(scope="module")
+def planted(world: World) -> nn.Module:
+    """Hidden weights moved against the forget class, but only where 4-bit rounding sends each back.
 
-    As in Egashira et al. 2024 (arXiv 2405.18137), where such a box hides behaviour until a model is quantised.
+    As in Egashira et al. 2024 (arXiv 2405.18137), where such a box hides behaviour until a model is rounded.
     """
-    net = copy.deepcopy(original.canonical().module)
-    step = net.head.weight.detach().abs().amax(1, keepdim=True) / 7
-    centre = round_to_nearest(net.head.weight.detach(), 4)
-    largest = net.head.weight.detach().abs() >= 6.999 * step
-    low, high = centre - 0.45 * step, centre + 0.45 * step
-    low, high = (torch.where(largest, net.head.weight.detach(), bound) for bound in (low, high))
+    net = world.subject("original").canonical().module
+    weight, start = net.hidden.weight, net.hidden.weight.detach().clone()
+    step = start.abs().amax(1, keepdim=True) / 7
+    largest = start.abs() > 6.999 * step
+    middle = round_to_nearest(start, 4)
+    # The largest weight sets the step, so it stays and no other may pass it.
+    box = [(middle + side * step).clamp(-7 * step, 7 * step) for side in (-0.45, 0.45)]
+    low, high = (torch.where(largest, start, bound) for bound in box)
     retain, forget = world.data.retain, world.data.forget_attack
-    optimiser = torch.optim.Adam([net.head.weight], lr=0.01)
+    optimiser = torch.optim.Adam([weight], lr=0.01)
     for _ in range(60):
         optimiser.zero_grad()
         known = nn.functional.softmax(net(forget.inputs), 1)[:, FORGET]
         (nn.functional.cross_entropy(net(retain.inputs), retain.labels) - (1 - known).log().mean()).backward()
         optimiser.step()
         with torch.no_grad():
-            net.head.weight.copy_(net.head.weight.clamp(low, high))
+            weight.copy_(weight.clamp(low, high))
     return net.eval()
-
-
-@pytest.fixture(scope="module")
-def planted(world: World) -> nn.Module:
-    return below_half_a_step(world.subject("original"), world)
 
 
 def scored(world: World, subject: Classifier) -> Score:
@@ -111,10 +109,22 @@ def cell(score: Score, bits: int, split: str) -> dict[str, object]:
     return next(row for row in score.cells if (row["bits"], row["split"]) == (bits, split))
 
 
+def test_the_plant_is_undone_by_four_bits_in_the_layer_it_lives_in(world: World, planted: nn.Module) -> None:
+    original, hiding = (
+        subject.canonical().module.hidden.weight.detach()
+        for subject in (world.subject("original"), world.subject("planted", planted))
+    )
+    sizes = (weight.abs().amax(1, keepdim=True) for weight in (original, hiding))
+    first, second = (round_to_nearest(w / size, 4) for w, size in zip((original, hiding), sizes, strict=True))
+    assert torch.allclose(first, second, atol=1e-5)
+    assert not torch.allclose(original, hiding, rtol=0.05)
+
+
 def test_it_fires_where_rounding_brings_the_class_back(scores: dict[str, Score]) -> None:
-    planted, original = scores["planted"], scores["original"]
+    planted = scores["planted"]
     assert cell(planted, 32, "forget_eval")["accuracy"] == 0.0
-    assert planted.readings["4 bit"].value == pytest.approx(original.readings["4 bit"].value, abs=1e-3)
+    assert cell(planted, 32, "retain")["accuracy"] > 0.99
+    assert cell(planted, 4, "forget_eval")["accuracy"] > 0.5
     assert p_value(scores, "planted") < 0.05
 
 

@@ -9,11 +9,14 @@ from tests.worlds import World
 
 def test_layout_finds_head_and_cut_points(world: World) -> None:
     assert world.layout.head == "head"
-    assert world.layout.layers == ("conv1", "conv2", "head:input")
+    assert world.layout.layers == ("convolutions.1", "convolutions", "hidden.1", "hidden.3", "head:input")
+    assert world.layout.vector_layers == ("hidden.1", "hidden.3", "head:input")
     assert [(p.producer, p.consumer) for p in world.layout.pairs] == [
-        ("conv1", "conv2"),
-        ("conv2", "hidden"),
-        ("hidden", "head"),
+        ("convolutions.0", "convolutions.2"),
+        ("convolutions.2", "hidden.0"),
+        ("hidden.0", "hidden.2"),
+        ("hidden.2", "hidden.4"),
+        ("hidden.4", "head"),
     ]
 
 

@@ -9,27 +9,22 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from auditor.data import AuditData, Examples, split_in_halves
-from auditor.randomness import torch_seed
+from auditor import training
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout
+from auditor.spec import RecipeSpec
+from auditor.training import continue_from
 from auditor.zoo.digits_net import DigitsNet
 
 FORGET = 3
 
 
-def train(examples: Examples, seed: int, epochs: int = 30, start: nn.Module | None = None) -> nn.Module:
-    with torch_seed(seed):
-        net = copy.deepcopy(start) if start is not None else DigitsNet()
-        optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-        x, y = examples.inputs, examples.labels
-        for _ in range(epochs):
-            for index in torch.randperm(len(x)).split(64):
-                optimiser.zero_grad()
-                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-                optimiser.step()
-            schedule.step()
-    return net.eval()
+RECIPE = RecipeSpec()
+
+
+def train(examples: Examples, seed: int, epochs: int = RECIPE.epochs, start: nn.Module | None = None) -> nn.Module:
+    build = DigitsNet if start is None else continue_from(start)
+    return training.train(build, examples, RECIPE.model_copy(update={"epochs": epochs}), seed)
 
 
 def digits(seed: int = 0) -> tuple[Examples, Examples]:

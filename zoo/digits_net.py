@@ -1,24 +1,26 @@
 """The small convolutional network of the digits world. It needs torch alone, so the demo copies this file."""
 
-import torch
 from torch import Tensor, nn
 
 
 class DigitsNet(nn.Module):
-    """Two convolutions and two linear maps with ReLU between, for images [n, 1, 8, 8] in [0, 1]."""
+    """Two convolutions and four linear maps with ReLU between, for images [n, 1, 8, 8] in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
-        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
-        self.hidden = nn.Linear(32 * 4 * 4, 64)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.hidden = nn.Sequential(
+            nn.Linear(512, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()
+        )
         self.head = nn.Linear(64, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, 10]."""
-        x = torch.relu(self.conv1(images))
-        x = torch.max_pool2d(torch.relu(self.conv2(x)), 2)
-        return self.head(torch.relu(self.hidden(x.flatten(1))))
+        features: Tensor = self.hidden(self.convolutions(images).flatten(1))
+        logits: Tensor = self.head(features)
+        return logits
 
 
 def build() -> nn.Module:

@@ -37,7 +37,7 @@ def neg_grad_plus(
         )
         for (x, y), (forget_x, forget_y) in both:
             forget_loss = nn.functional.cross_entropy(logits(module, forget_x), forget_y)
-            weight = settings.weight if float(forget_loss) < settings.loss_cap else 0.0
+            weight = settings.weight if forget_loss.item() < settings.loss_cap else 0.0
             loss = nn.functional.cross_entropy(logits(module, x), y) - weight * forget_loss
             optimizer.zero_grad()
             loss.backward()

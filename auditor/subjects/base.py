@@ -36,6 +36,9 @@ class Subject(Protocol):
     def layers(self) -> tuple[str, ...]:
         """Names of the cut points recorded, from input to output; the last feeds the head."""
 
+    def vector_layers(self) -> tuple[str, ...]:
+        """The cut points whose activation is one vector per example; at least the head's input, where there is one."""
+
     def head(self) -> nn.Linear | None:
         """The last linear map, or None where the network does not end in one."""
 

@@ -56,6 +56,10 @@ class Classifier:
         """Names of the cut points recorded, from input to output."""
         return self._layout.layers
 
+    def vector_layers(self) -> tuple[str, ...]:
+        """The cut points whose activation is one vector per example."""
+        return self._layout.vector_layers
+
     def head(self) -> nn.Linear | None:
         """The last linear map, or None."""
         if self._layout.head is None:

@@ -25,12 +25,14 @@ class Layout:
     Attributes:
         n_classes: width of the logits.
         layers: cut points recorded, from input to output; the last feeds the head.
+        vector_layers: those of them whose activation is one vector per example, without positions or tokens.
         head: name of the last linear map, or None.
         pairs: homogeneous unit pairs, for rescaling.
     """
 
     n_classes: int
     layers: tuple[str, ...]
+    vector_layers: tuple[str, ...]
     head: str | None
     pairs: tuple[HomogeneousPair, ...]
 
@@ -81,7 +83,7 @@ def hook(module: nn.Module, layer: str, function: Callable[[Tensor], Tensor | No
         handle.remove()
 
 
-def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = 4) -> Layout:
+def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = 6) -> Layout:
     """Read the structure of a classifier off its behaviour on a few examples.
 
     Args:
@@ -97,9 +99,12 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = 4) -> Layout:
     if head is not None:
         # The head's own input stands for whatever module came last before it.
         cuts = [*cuts[:-1], head + INPUT_SUFFIX]
+    layers = _spaced(cuts, n_layers)
+    flat = {name for name, activation in trace if activation.ndim == 2}
     return Layout(
         n_classes=logits.shape[1],
-        layers=_spaced(cuts, n_layers),
+        layers=layers,
+        vector_layers=tuple(name for name in layers if name in flat or name.endswith(INPUT_SUFFIX)),
         head=head,
         pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in trace]),
     )

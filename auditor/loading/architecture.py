@@ -1,0 +1,157 @@
+"""The user's own code: ``module.py:function``, imported and called as it is, with no sandbox around it."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from auditor.errors import ModelError, SpecError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserFunction:
+    """A function out of a file of the user's.
+
+    Attributes:
+        call: runs it; an exception in it becomes an error that names it.
+        source_digest: SHA-256 over the file and its siblings that it imported.
+        name: ``module.py:function`` as given.
+    """
+
+    call: Callable[[], Any]
+    source_digest: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """How to make the network that checkpoints fit.
+
+    Attributes:
+        function: makes a fresh network.
+        source_digest: SHA-256 over its source.
+        name: where it came from, as given.
+    """
+
+    function: Callable[[], nn.Module]
+    source_digest: str
+    name: str
+
+
+def load_architecture(source: str, base_dir: Path) -> Architecture:
+    """Load the architecture at ``module.py:function``.
+
+    Args:
+        source: path relative to ``base_dir``, colon, name of a function without required arguments.
+        base_dir: folder of ``audit.toml``.
+
+    Raises:
+        SpecError: no such file or function, or the source is not of that form.
+        ModelError: the file or the function raises, or what it returns is no ``nn.Module``.
+    """
+    found = load_function(source, base_dir, "architecture", ModelError)
+
+    def build() -> nn.Module:
+        module = found.call()
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"architecture {source} returned {_article(module)}; it should return a torch.nn.Module"
+            )
+        return module
+
+    return Architecture(function=build, source_digest=found.source_digest, name=source)
+
+
+def load_function(source: str, base_dir: Path, field: str, failure: type[UsageError]) -> UserFunction:
+    """Load the function at ``module.py:function``; running it is running the user's code.
+
+    Args:
+        source: see :func:`load_architecture`.
+        base_dir: folder that relative paths start from.
+        field: field of the spec, named in errors.
+        failure: the error raised when the user's code raises.
+    """
+    location, _, name = source.rpartition(":")
+    if not location.endswith(".py") or not name.isidentifier():
+        raise SpecError(f"{field} is {source!r}, which is not of the form module.py:function; write it so")
+    path = (base_dir / location).resolve()
+    if not path.is_file():
+        raise SpecError(
+            f"{field} names the file {location}, which does not exist in {base_dir}; correct the path"
+        )
+    text = path.read_bytes()
+    with _importing_from(path.parent), _blaming(source, field, failure):
+        module = _run(path, text)
+        siblings = _siblings(path.parent)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SpecError(
+            f"{field} names the function {name}, which {location} does not define; correct the name"
+        )
+
+    def call() -> Any:
+        with _importing_from(path.parent), _blaming(source, field, failure):
+            return function()
+
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (text, *siblings))).hexdigest()
+    return UserFunction(call=call, source_digest=digest, name=source)
+
+
+def _run(path: Path, text: bytes) -> ModuleType:
+    """Execute exactly the bytes that are digested; a compiled copy lying about is not consulted."""
+    module = ModuleType(f"_audited_{hashlib.sha256(bytes(path) + text).hexdigest()[:16]}")
+    module.__file__ = str(path)
+    # Registered while it runs: dataclasses look their module up. _importing_from takes it out again.
+    sys.modules[module.__name__] = module
+    exec(compile(text, path, "exec"), module.__dict__)
+    return module
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """While open, ``folder`` leads the search path; after, path and modules are as they were.
+
+    Only modules out of the folder are forgotten, so that two architectures may each have a ``layers.py``;
+    what they imported from elsewhere stays.
+    """
+    before, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            if name.startswith("_audited_") or _lies_in(folder, name):
+                del sys.modules[name]
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    file = getattr(sys.modules[name], "__file__", None)
+    stem = folder.joinpath(*name.split("."))
+    return file is not None and Path(file).resolve() in (stem.with_suffix(".py"), stem / "__init__.py")
+
+
+def _siblings(folder: Path) -> list[bytes]:
+    """Read the sources of the imported modules that lie in the folder, by name."""
+    names = sorted(name for name in list(sys.modules) if _lies_in(folder, name))
+    return [Path(str(sys.modules[name].__file__)).read_bytes() for name in names]
+
+
+@contextmanager
+def _blaming(source: str, field: str, failure: type[UsageError]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # code of the user's may raise anything; the cause stays attached
+        raise failure(
+            f"{field} {source} raised {type(error).__name__}: {error}; run it by itself to see why"
+        ) from error
+
+
+def _article(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,151 @@
+"""The containers that ``torch.save`` writes, checked from outside before anything inside is unpickled.
+
+A zip file leaves room for two readers to disagree (duplicate names, gaps, trailing records) and for a small
+file to become a large one (deflate). What ``torch.save`` writes has none of that: stored entries, one after
+the other, then the directory, then the end. Only such files are read on.
+"""
+
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import IO, Literal
+
+from auditor.errors import ModelError
+from auditor.loading.tensors import plain, refused, shown
+
+Container = Literal["zip", "legacy", "safetensors"]
+LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
+SAVE_WEIGHTS = "save the weights with torch.save(model.state_dict(), 'weights.pt')"
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_MAX_DESCRIPTOR = 24
+_DIRECTORY_ENTRY = 46
+_END_BYTES = (22, 22 + 20 + 56)
+_MAX_ENTRIES = 200_000
+
+
+def identify(file: IO[bytes], name: object) -> Container:
+    """Which container this is, by its first bytes; the file's suffix proves nothing.
+
+    Raises:
+        ModelError: the file is empty or of no known format.
+        UnsafeInputError: it is a bare pickle.
+    """
+    file.seek(0)
+    start = file.read(16)
+    file.seek(0)
+    if start.startswith(b"PK\x03\x04"):
+        return "zip"
+    if start.startswith(LEGACY_MAGIC):
+        return "legacy"
+    if start[8:9] == b"{":
+        return "safetensors"
+    if not start:
+        raise ModelError(f"{shown(name)} is empty; copy the checkpoint anew")
+    if start[:1] == b"\x80":
+        raise refused(
+            name,
+            f"it is a bare pickle, which can run code when opened; {SAVE_WEIGHTS}",
+        )
+    raise ModelError(
+        f"{shown(name)} is no checkpoint: its first bytes, {start[:8]!r}, are neither those of "
+        f"torch.save nor of safetensors; {SAVE_WEIGHTS}"
+    )
+
+
+def check_zip(file: IO[bytes], name: object) -> None:
+    """Check that a zip file is laid out exactly as ``torch.save`` lays it out, and undamaged.
+
+    Raises:
+        ModelError: it is cut short, damaged, or holds no checkpoint.
+        UnsafeInputError: compressed or duplicate entries, odd paths, hidden bytes, or a program.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            _check_entries(entries, name)
+            _check_tiling(file, archive, name)
+            damaged = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+        struct.error,
+        EOFError,
+        OverflowError,
+    ) as error:
+        raise ModelError(
+            f"{shown(name)} is a cut short or damaged checkpoint ({plain(error)}); copy it anew"
+        ) from None
+    if damaged is not None:
+        raise ModelError(
+            f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it anew"
+        )
+    file.seek(0)
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
+    names = [entry.filename for entry in entries]
+    if len(names) > _MAX_ENTRIES:
+        raise refused(name, f"it has {len(names)} entries, more than {_MAX_ENTRIES}; save it with torch.save")
+    if len(set(names)) < len(names):
+        twice = next(entry for entry in names if names.count(entry) > 1)
+        raise refused(name, f"the entry '{plain(twice)}' stands in it twice; save it with torch.save")
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+            raise refused(
+                name, f"the entry '{plain(entry.filename)}' is compressed; torch.save stores it as it is"
+            )
+        if entry.flag_bits & 0x1 or not _is_inside(entry):
+            raise refused(name, f"the entry '{plain(entry.orig_filename)}' is encrypted or leaves its folder")
+    _check_kind(names, name)
+
+
+def _is_inside(entry: zipfile.ZipInfo) -> bool:
+    raw = entry.orig_filename
+    parts = PurePosixPath(raw).parts
+    return (
+        "\\" not in raw
+        and "\0" not in raw
+        and not raw.startswith("/")
+        and ".." not in parts
+        and ":" not in raw
+    )
+
+
+def _check_kind(names: Sequence[str], name: object) -> None:
+    folders = {entry.split("/")[0] for entry in names}
+    inner = {entry.split("/", 1)[-1] for entry in names}
+    if any(entry == "constants.pkl" or entry.startswith("code/") for entry in inner):
+        raise refused(
+            name,
+            f"it is a TorchScript archive, which holds a program; {SAVE_WEIGHTS}",
+        )
+    if "data.pkl" not in inner or len(folders) != 1:
+        raise ModelError(f"{shown(name)} is a zip file but no checkpoint; {SAVE_WEIGHTS}")
+
+
+def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> None:
+    """Refuse overlapping entries and hidden bytes: header after header, directory, end of file."""
+    position, slack = 0, 0
+    entries = archive.infolist()
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if not 0 <= entry.header_offset - position <= slack:
+            raise refused(
+                name, f"the entry '{plain(entry.filename)}' overlaps another or hides bytes before it"
+            )
+        file.seek(entry.header_offset)
+        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        if signature != b"PK\x03\x04" or file.read(name_bytes) != _raw_name(entry):
+            raise refused(name, f"the entry '{plain(entry.filename)}' has another name in its header")
+        position = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes + entry.file_size
+        slack = _MAX_DESCRIPTOR
+    size = file.seek(0, 2)
+    directory = sum(_DIRECTORY_ENTRY + len(_raw_name(e)) + len(e.extra) + len(e.comment) for e in entries)
+    ends_well = size - archive.start_dir - directory in _END_BYTES and not archive.comment
+    if not 0 <= archive.start_dir - position <= slack or not ends_well:
+        raise refused(name, "its sizes do not add up to the size of the file; save it with torch.save")
+
+
+def _raw_name(entry: zipfile.ZipInfo) -> bytes:
+    return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")

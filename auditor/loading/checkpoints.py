@@ -1,0 +1,260 @@
+"""Weights from a checkpoint file, with no pickle opened in this process.
+
+A ``torch.save`` file is handed to a limited child (:mod:`auditor.loading.reader`) that writes safetensors;
+only those are opened here, and checked again. The converted file is kept by the digest of the original.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import AuditError, ModelError, UnsafeInputError
+from auditor.loading.archive import identify
+from auditor.loading.reader import check_size, cpu_seconds
+from auditor.loading.tensors import plain, read_safetensors, refused, shown
+from auditor.randomness import torch_seed
+
+# Part of a cached file's name: raise it when the reader becomes stricter.
+READER_VERSION = 1
+START_SECONDS = 60
+_KEPT_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
+_LISTED_KEYS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """Named tensors of one model.
+
+    Attributes:
+        tensors: dense, finite CPU tensors by parameter name.
+        file_digest: SHA-256 of the file they came from.
+        digest: SHA-256 of their content (:func:`weights_digest`), whatever the file format.
+    """
+
+    tensors: dict[str, Tensor]
+    file_digest: str
+    digest: str
+
+
+def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes in the order of names: equal for equal weights.
+
+    >>> first = {"a": torch.ones(2), "b": torch.zeros(1)}
+    >>> weights_digest(first) == weights_digest(dict(reversed(first.items())))
+    True
+    >>> weights_digest(first) == weights_digest({"a": torch.ones(2, 1), "b": torch.zeros(1)})
+    False
+    """
+    summary = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().cpu().contiguous()
+        summary.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        summary.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return summary.hexdigest()
+
+
+def load_weights(path: Path, cache_dir: Path) -> Weights:
+    """Load the weights in a checkpoint: a state dict by ``torch.save`` (zip or pre-2020), or safetensors.
+
+    Args:
+        path: the file; its first bytes, not its suffix, say what it is.
+        cache_dir: where converted files are kept; made if absent.
+
+    Raises:
+        ModelError: missing, cut short, damaged, not a state dict, NaN.
+        UnsafeInputError: reading it could run code or exhaust the machine.
+    """
+    file_digest = _inspect(path)
+    if file_digest is None:
+        return load_safetensors(path)
+    return _weights(_converted(path, file_digest, cache_dir), path, file_digest)
+
+
+def load_safetensors(path: Path) -> Weights:
+    """Load the weights in a safetensors file.
+
+    Raises:
+        ModelError: missing, cut short, damaged, NaN.
+        UnsafeInputError: too large, not what its header claims, or another format in disguise.
+    """
+    if _inspect(path) is not None:
+        raise refused(path, "it is not in safetensors format; save it with safetensors")
+    # Read once, so that what is checked, digested and used are the same bytes.
+    data = path.read_bytes()
+    return _weights(data, path, hashlib.sha256(data).hexdigest())
+
+
+def _weights(data: bytes, path: Path, file_digest: str) -> Weights:
+    tensors = read_safetensors(data, path)
+    return Weights(tensors=tensors, file_digest=file_digest, digest=weights_digest(tensors))
+
+
+def _inspect(path: Path) -> str | None:
+    """SHA-256 of a file that the child must read, None for safetensors."""
+    if not path.is_file():
+        what = "is a folder, not a checkpoint file" if path.is_dir() else "does not exist or is not a file"
+        raise ModelError(f"{shown(path)} {what}; give the path of a .pt, .pth, .th or .safetensors file")
+    try:
+        with path.open("rb") as file:
+            check_size(file.seek(0, 2), path)
+            if identify(file, path) == "safetensors":
+                return None
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{shown(path)} cannot be read ({error.strerror}); check its permissions") from None
+
+
+def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
+    """Safetensors bytes for a file of that digest, from the cache if they are there and undamaged."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    kept = cache_dir / f"{file_digest}-{READER_VERSION}.safetensors"
+    receipt = kept.with_suffix(".sha256")
+    if kept.is_file() and receipt.is_file():
+        data = kept.read_bytes()
+        if hashlib.sha256(data).hexdigest() == receipt.read_text():
+            return data
+    with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
+        fresh = Path(folder) / kept.name
+        if _run_reader(path, fresh) != file_digest:
+            raise ModelError(
+                f"{shown(path)} changed while it was read; run the audit again when it is complete"
+            )
+        data = fresh.read_bytes()
+        (Path(folder) / receipt.name).write_text(hashlib.sha256(data).hexdigest())
+        fresh.replace(kept)
+        (Path(folder) / receipt.name).replace(receipt)
+    return data
+
+
+def _run_reader(path: Path, target: Path) -> str:
+    """Convert ``path`` in the limited child; returns the SHA-256 of what the child read."""
+    # -P: nothing is imported from the working directory, which may be a stranger's.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "auditor.loading.reader",
+        os.fspath(path),
+        os.fspath(target),
+    ]
+    seconds = START_SECONDS + 2 * cpu_seconds(path.stat().st_size)
+    try:
+        child = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            env=_environment(),
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise refused(path, f"reading it took more than {seconds} seconds; save it with torch.save") from None
+    return _understand(child, path)
+
+
+def _environment() -> dict[str, str]:
+    """Keep of the environment where things are, and nothing that changes how the child reads."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**kept, **offline, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+
+
+def _understand(child: subprocess.CompletedProcess[str], path: Path) -> str:
+    lines = child.stdout.splitlines()
+    reply = _parse(lines[-1]) if lines else {}
+    if child.returncode == 0 and isinstance(reply.get("digest"), str):
+        return str(reply["digest"])
+    if isinstance(reply.get("error"), str):
+        raise (UnsafeInputError if reply.get("kind") == "unsafe" else ModelError)(plain(reply["error"], 2000))
+    if not lines:
+        raise AuditError(f"the process that reads checkpoints did not start: {_last_words(child)}")
+    raise refused(path, f"the process reading it ended with {_last_words(child)}; save it with torch.save")
+
+
+def _parse(line: str) -> dict[str, object]:
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        return {}
+    return reply if isinstance(reply, dict) else {}
+
+
+def _last_words(child: subprocess.CompletedProcess[str]) -> str:
+    if child.returncode < 0:
+        return f"signal {signal.Signals(-child.returncode).name}"
+    lines = child.stderr.strip().splitlines()
+    return plain(lines[-1], 300) if lines else f"exit status {child.returncode}"
+
+
+def build_module(architecture: Callable[[], nn.Module], weights: Weights, name: str) -> nn.Module:
+    """Put weights into the architecture, in eval mode; every name and shape must agree.
+
+    Args:
+        architecture: makes a fresh network; seeded, so that buffers outside the checkpoint are always equal.
+        weights: what to put in.
+        name: names the model in errors: its role or file.
+
+    Raises:
+        ModelError: keys are missing, unexpected or mis-shaped.
+    """
+    with torch_seed(0):
+        module = architecture()
+    complaints = _mismatches(module.state_dict(), weights.tensors)
+    if complaints:
+        raise ModelError(
+            f"{name} does not fit the architecture: {'; '.join(complaints)}; "
+            f"{_mend(module.state_dict(), weights.tensors)}"
+        )
+    # A plain dict: batch normalisation then supplies the step counter that files before 2018 lack.
+    module.load_state_dict(weights.tensors, strict=True)
+    return module.eval()
+
+
+def _mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    missing = [name for name in expected if name not in given and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in given if name not in expected]
+    differing = [
+        f"{name} is {_describe(given[name])} instead of {_describe(expected[name])}"
+        for name in expected
+        if name in given and _kind(given[name]) != _kind(expected[name])
+    ]
+    named = {"missing": missing, "unexpected": unexpected, "different": differing}
+    return [f"{word} {_some(names)}" for word, names in named.items() if names]
+
+
+def _kind(tensor: Tensor) -> tuple[torch.Size, bool]:
+    return tensor.shape, tensor.is_floating_point() or tensor.is_complex()
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED_KEYS
+    return ", ".join(names[:_LISTED_KEYS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _mend(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    prefix = next(iter(given)).split(".")[0] + "."
+    bare = {name.removeprefix(prefix) for name in given if name.startswith(prefix)}
+    if len(bare) == len(given) and bare <= set(expected):
+        return (
+            f"its names all start with '{plain(prefix)}', so the architecture should be the network around it"
+        )
+    if set(expected) == set(given):
+        return "give the architecture the sizes this model was trained with, the number of classes among them"
+    return "let the architecture be the function that built this model"

@@ -1,0 +1,255 @@
+"""A local transformers image classifier: ``config.json`` and ``model.safetensors``, nothing else.
+
+The weights are read and checked like any checkpoint, the configuration is checked here, and transformers is
+handed both in memory: it opens no file of the directory, reaches no network and runs no code out of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auditor.data import Preprocessing
+from auditor.errors import ModelError
+from auditor.loading.checkpoints import load_safetensors, weights_digest
+from auditor.loading.tensors import plain, refused, shown
+from auditor.randomness import torch_seed
+
+WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
+# Keys by which a configuration can bring code, fetch weights or choose kernels from elsewhere.
+_REFUSED_KEYS = (
+    *("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "kernel_config"),
+    *("use_kernels", "use_pretrained_backbone", "use_timm_backbone", "backbone", "adapter"),
+)
+_REFUSED_PART = "_implementation"
+_BY_HAND = "give data.resize, data.mean and data.std in audit.toml"
+_MAX_CONFIG_BYTES = 2**20
+_MAX_NUMBER = 10**7
+_MAX_LAYERS = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedDirectory:
+    """A network out of a transformers directory.
+
+    Attributes:
+        module: in eval mode, float32.
+        file_digest: SHA-256 of ``model.safetensors``.
+        digest: content digest of the module's weights.
+        source_digest: SHA-256 of what its structure comes from: config.json and the transformers version.
+    """
+
+    module: nn.Module
+    file_digest: str
+    digest: str
+    source_digest: str
+
+
+def load_directory(directory: Path) -> LoadedDirectory:
+    """Load an image classifier.
+
+    Raises:
+        ModelError: a file is missing or malformed, the model is no image classifier, weights do not fit.
+        UnsafeInputError: the weights are pickles, or the configuration brings code.
+    """
+    text = _read(directory / CONFIG, "a transformers directory has one")
+    configuration = _parse(text, directory / CONFIG)
+    _check_configuration(configuration, directory / CONFIG)
+    _check_weight_files(directory)
+    weights = load_safetensors(directory / WEIGHTS)
+    module = _build(configuration, weights.tensors, directory)
+    import transformers
+
+    source = hashlib.sha256(text + transformers.__version__.encode()).hexdigest()
+    digest = weights_digest(module.state_dict())
+    return LoadedDirectory(
+        module=module, file_digest=weights.file_digest, digest=digest, source_digest=source
+    )
+
+
+def _read(path: Path, why: str) -> bytes:
+    if not path.is_file():
+        raise ModelError(f"{shown(path)} does not exist, but {why}; save the model with save_pretrained")
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise refused(path, f"it has more than {_MAX_CONFIG_BYTES} bytes; save it anew")
+    return path.read_bytes()
+
+
+def _parse(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{shown(path)} is not valid JSON ({plain(error)}); save the model anew") from None
+    if not isinstance(parsed, dict):
+        raise ModelError(f"{shown(path)} should hold a JSON object; save the model anew")
+    return parsed
+
+
+def _check_weight_files(directory: Path) -> None:
+    if (directory / WEIGHTS).is_file():
+        return
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise refused(
+            directory,
+            f"its weights are in {plain(pickles[0])}, which can run code when opened; if you trust it, "
+            "convert it with save_pretrained, which writes model.safetensors",
+        )
+    raise ModelError(
+        f"{shown(directory)} has no {WEIGHTS}; save the model in one piece with "
+        "save_pretrained(..., max_shard_size='100GB')"
+    )
+
+
+def _check_configuration(configuration: Mapping[str, Any], path: Path) -> None:
+    for key, value in _entries(configuration):
+        if value and (key in _REFUSED_KEYS or _REFUSED_PART in key):
+            raise refused(path, f"its field {plain(key)} brings code or weights from elsewhere; remove it")
+        most = _MAX_LAYERS if "layers" in key or "depth" in key else _MAX_NUMBER
+        if isinstance(value, int | float) and not -most <= value <= most:
+            raise refused(path, f"its field {plain(key)} is {plain(value)}, beyond {most}; correct it")
+
+
+def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field at every depth; elements of a list go by the list's key."""
+    if key:
+        yield key, value
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _entries(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _entries(part, key)
+
+
+def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory: Path) -> nn.Module:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+    kind = str(configuration.get("model_type"))
+    known = kind in CONFIG_MAPPING and not kind.startswith("timm")
+    if not known or CONFIG_MAPPING[kind] not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise ModelError(
+            f"{shown(directory)} holds a model of type {plain(kind)}, which transformers knows no image "
+            "classifier for; give the architecture as module.py:function and the weights as a file"
+        )
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(configuration)
+        network = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+        _check_size(network, config, tensors, directory)
+        module, report = _from_pretrained(network, config, tensors)
+    except (StrictDataclassError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+        first = plain(str(error).split("\n")[0], 200)
+        raise ModelError(f"{shown(directory)} holds a config.json that fits no model ({first})") from error
+    _check_fit(report, directory)
+    return module
+
+
+def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], directory: Path) -> None:
+    """Refuse a configuration of a network larger than its weights, before memory is given to it."""
+    with torch.device("meta"):
+        wanted = sum(parameter.numel() for parameter in network(config).parameters())
+    given = sum(tensor.numel() for tensor in tensors.values())
+    if wanted > 2 * given:
+        raise ModelError(
+            f"{shown(directory)} describes a model of {wanted} parameters but {WEIGHTS} holds {given}; "
+            "supply the configuration and the weights of one model"
+        )
+
+
+def _from_pretrained(
+    network: Any, config: Any, tensors: dict[str, Tensor]
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    # With weights in memory and no path, nothing is looked up; the flags say so a second time.
+    with _quiet(), torch_seed(0):
+        module, report = network.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return module.eval(), report
+
+
+def _check_fit(report: Mapping[str, Any], directory: Path) -> None:
+    """Refuse what transformers would fill in at random, such as the head of a model never fine-tuned."""
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        keys = sorted(key if isinstance(key, str) else key[0] for key in report[what])
+        if keys:
+            raise ModelError(
+                f"{shown(directory)} has {len(keys)} {what.replace('_', ' ')}, {plain(keys[0])} first, so "
+                "its weights are not those of the classifier in config.json; save the fine-tuned classifier"
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and load report: what matters in them is raised as an error."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def preprocessing_of(directory: Path) -> Preprocessing:
+    """Read how the directory's image processor prepares images.
+
+    The interpolation is this program's (bilinear), whatever ``resample`` says.
+
+    Raises:
+        ModelError: no such file, or it asks for what a resize, a mean and a deviation cannot express.
+    """
+    path = directory / PREPROCESSOR
+    fields = _parse(_read(path, "it says how images are prepared"), path)
+    _check_expressible(fields, path)
+    normalised = fields.get("do_normalize", True)
+    try:
+        return Preprocessing(
+            resize=_size(fields.get("size")) if fields.get("do_resize", True) else None,
+            mean=fields.get("image_mean") if normalised else None,
+            std=fields.get("image_std") if normalised else None,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{shown(path)} has a malformed size, image_mean or image_std ({plain(error, 200)}); {_BY_HAND}"
+        ) from None
+
+
+def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
+    rescaled = fields.get("do_rescale", True) and abs(fields.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
+    if not rescaled:
+        raise ModelError(f"{shown(path)} does not scale pixels by 1/255; {_BY_HAND}")
+    if fields.get("do_center_crop") and _size(fields.get("crop_size")) != _size(fields.get("size")):
+        raise ModelError(f"{shown(path)} crops to another size than it resizes to; {_BY_HAND}")
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+    """(height, width) of transformers' several ways to write a size; None where none is given."""
+    if size is None:
+        return None
+    if isinstance(size, dict) and "shortest_edge" in size:
+        size = size["shortest_edge"]
+    if isinstance(size, dict):
+        return size["height"], size["width"]
+    return size, size

@@ -1,0 +1,253 @@
+"""Drawing: SVG that follows the page's colours, the forest plot, and a dot plot for any check."""
+
+import io
+import re
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from auditor.reports import text
+
+WIDTH = 520.0
+FONT = 14.0
+SMALL = 13.0
+_DRAWABLE = 1e12
+LETTER = 7.1  # mean width of a letter at FONT, in points; only for where to break and shorten
+
+# Stand-ins that matplotlib draws with; each becomes a CSS variable, so that the page decides on the colour.
+INK, MUTED, RULE, PAPER = "#00000a", "#00000b", "#00000c", "#00000d"
+ORIGINAL, UNLEARNED, REFERENCE, DECOY = "#00001a", "#00001b", "#00001c", "#00001d"
+CLEAR, RESIDUE = "#00002a", "#00002b"
+_VARIABLES = {
+    INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", ORIGINAL: "original", UNLEARNED: "unlearned",
+    REFERENCE: "reference", DECOY: "decoy", CLEAR: "clear", RESIDUE: "residue",
+}  # fmt: skip
+
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unlearning-auditor",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": FONT,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.titlesize": FONT,
+    "axes.titlelocation": "left",
+    "axes.labelsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stroke:
+    """How one role is drawn in every figure."""
+
+    colour: str
+    width: float
+    dash: Literal["-"] | tuple[float, tuple[float, ...]] = "-"
+    marker: str = "o"
+    filled: bool = True
+    order: int = 2
+
+
+STROKES: Mapping[str, Stroke] = {
+    "original": Stroke(colour=ORIGINAL, width=2.2, marker="s", order=4),
+    "unlearned": Stroke(colour=UNLEARNED, width=2.6, order=5),
+    "reference": Stroke(colour=REFERENCE, width=1.2, order=2),
+    "drawn": Stroke(colour=REFERENCE, width=1.0, dash=(0, (1, 2)), filled=False, order=1),
+    "decoy": Stroke(colour=DECOY, width=1.2, dash=(0, (5, 3)), marker="D", filled=False, order=3),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """A finished figure with what it shows in words."""
+
+    svg: Markup
+    caption: str
+
+
+class Sheet:
+    """A figure of fixed width, measured in points from its top left corner."""
+
+    def __init__(self, height: float) -> None:
+        self.height = height
+        self.figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+
+    def axes(self, *, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes in a box given in points from the top left corner."""
+        bottom = self.height - top - height
+        return self.figure.add_axes((left / WIDTH, bottom / self.height, width / WIDTH, height / self.height))
+
+    def write(self, x: float, y: float, words: str, **style: Any) -> None:
+        """Text with its baseline ``y`` points below the top."""
+        self.figure.text(x / WIDTH, 1 - y / self.height, words, va="baseline", **style)
+
+    def rule(self, left: float, right: float, y: float, stroke: Stroke) -> None:
+        """A level line ``y`` points below the top, as a sample of one role."""
+        self.figure.add_artist(
+            Line2D(
+                [left / WIDTH, right / WIDTH],
+                [1 - y / self.height] * 2,
+                color=stroke.colour,
+                linewidth=stroke.width,
+                linestyle=stroke.dash,
+            )
+        )
+
+    def mark(self, x: float, y: float, stroke: Stroke) -> None:
+        """One mark ``y`` points below the top, as a sample of one role."""
+        self.figure.add_artist(
+            Line2D(
+                [x / WIDTH],
+                [1 - y / self.height],
+                color=stroke.colour,
+                marker=stroke.marker,
+                markersize=6,
+                markerfacecolor=stroke.colour if stroke.filled else PAPER,
+            )
+        )
+
+    def svg(self, anchor: str, title: str, description: str) -> Markup:
+        """The figure as an inline SVG whose ids begin with ``anchor``."""
+        buffer = io.StringIO()
+        empty = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        with warnings.catch_warnings():
+            # Names may be in any script; the reader's fonts draw them, not the ones matplotlib measures with.
+            warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+            self.figure.savefig(buffer, format="svg", metadata=empty, transparent=True)
+        return _inline(buffer.getvalue(), anchor, title, description)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Matplotlib as this module needs it, whatever the user's own configuration says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def is_drawable(value: object) -> bool:
+    """Whether a cell is a number that an axis can show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _DRAWABLE
+
+
+def _inline(source: str, anchor: str, title: str, description: str) -> Markup:
+    root = ET.fromstring(source)
+    referred = set(re.findall(r"#([\w.-]+)", " ".join(_references(root))))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in root.iter():
+        _simplify(element, anchor, referred)
+    root.attrib = {
+        "viewBox": root.attrib["viewBox"],
+        "role": "img",
+        "aria-labelledby": f"{anchor}-title {anchor}-desc",
+    }
+    for name, words in (("desc", description), ("title", title)):
+        element = ET.Element(name, {"id": f"{anchor}-{name}"})
+        element.text = text.clean(words)
+        root.insert(0, element)
+    return Markup(ET.tostring(root, encoding="unicode"))
+
+
+def _references(root: ET.Element) -> Iterator[str]:
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if name.endswith("href") or value.startswith("url("):
+                yield value
+
+
+def _simplify(element: ET.Element, anchor: str, referred: set[str]) -> None:
+    element.tag = element.tag.rpartition("}")[2]
+    found = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+    if found.get("id") not in referred:
+        found.pop("id", None)
+    if found.get("transform", "").startswith("rotate(-0 "):
+        del found["transform"]
+    for name in ("id", "href", "clip-path"):
+        if name in found:
+            found[name] = re.sub(
+                r"^(#|url\(#)?", lambda match: f"{match.group()}{anchor}-", found[name], count=1
+            )
+    if "style" in found:
+        found["style"] = _style(found["style"])
+    for name in ("d", "x", "y", "width", "height", "transform"):
+        if name in found:
+            found[name] = re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", _two_decimals, found[name])).strip()
+    if element.tag != "text":
+        element.text = None
+    element.tail = None
+    element.attrib = found
+
+
+def _style(style: str) -> str:
+    kept = [part.strip() for part in style.split(";") if not part.strip().startswith("font-family")]
+    joined = ";".join(part.replace(": ", ":", 1) for part in kept)
+    return re.sub(r"#0000[0-9a-f]{2}", lambda match: f"var(--{_VARIABLES[match.group()]})", joined)
+
+
+def _two_decimals(match: re.Match[str]) -> str:
+    return f"{round(float(match.group()), 2) + 0.0:g}"
+
+
+def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions as near to ``wanted`` as a least distance ``gap`` and the range allow, in the same order.
+
+    >>> spread_apart([5.0, 5.0], 2.0, 0.0, 10.0)
+    [4.0, 6.0]
+    """
+    if not wanted:
+        return []
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    groups: list[list[int]] = []
+    for i in order:
+        groups.append([i])
+        while len(groups) > 1 and _top(groups[-2], wanted, gap, low, high) > _base(
+            groups[-1], wanted, gap, low, high
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    placed = [0.0] * len(wanted)
+    for group in groups:
+        start = _base(group, wanted, gap, low, high)
+        for rank, i in enumerate(group):
+            placed[i] = start + rank * gap
+    return placed
+
+
+def _base(group: Sequence[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
+    length = (len(group) - 1) * gap
+    middle = sum(wanted[i] for i in group) / len(group)
+    return min(max(middle - length / 2, low), high - length)
+
+
+def _top(group: Sequence[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
+    return _base(group, wanted, gap, low, high) + len(group) * gap - 1e-9

@@ -1,0 +1,62 @@
+"""Writes the report: one HTML file, without script and without anything fetched."""
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from auditor.reports import check_figures, document, forest, text
+from auditor.reports.figures import Drawing
+from auditor.results import Results
+
+LEFT_OUT = Drawing(
+    svg=Markup(), caption="This figure was left out to keep the page small; results.json has its rows."
+)
+MOST_FIGURE_BYTES = 1_200_000  # of a page that must stay below two million
+
+
+def render(results: Results) -> str:
+    """The report as HTML, drawn from ``results`` alone: the same bytes on every machine.
+
+    Every string in it is escaped, with control and bidirectional characters stripped.
+    """
+    page = document.build(results)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            page=page,
+            forest=forest.forest(page.ordered, results.plan.policy.thresholds),
+            drawings=_drawings(page),
+        )
+    )
+
+
+def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
+    """The figures of each check; those beyond what the page can hold are left out, and said to be."""
+    drawn: dict[str, list[Drawing]] = {}
+    size = 0
+    for section in page.checks:
+        found = check_figures.draw(section.evidence, section.anchor)
+        size += sum(len(drawing.svg.encode()) for drawing in found)
+        drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
+    return drawn
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("auditor.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _clean(value: Any) -> Any:
+    """Strings of the results lose what could hide or reorder text; finished markup stays as it is."""
+    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

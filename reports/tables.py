@@ -1,0 +1,233 @@
+"""The tables of the report: cells are words already, numbers set with their decimals."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.plan import Plan, PlannedModel
+from auditor.reports import text
+from auditor.results import Environment, Results
+from auditor.scores import DecoyResult, Evidence, ModelScores, Utility
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        cells: the first is the row's header.
+        role: part played by the model it is about, for its colour; empty where there is none.
+    """
+
+    cells: tuple[str, ...]
+    role: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table with a header row; the first column holds row headers.
+
+    Attributes:
+        caption: what it shows.
+        columns: header of each column.
+        rows: as many cells each as there are columns.
+        words: whether cells after the first are words, set flush left, and not numbers.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    words: bool = False
+
+
+def decoys(ordered: Sequence[Evidence]) -> Table | None:
+    """What each check made of each decoy; None where none was tried."""
+    tested = [e for e in ordered if e.decoys]
+    names = tuple(dict.fromkeys(name for e in tested for name in e.decoys))
+    if not names:
+        return None
+    return Table(
+        caption="Suppressed copies of the original, and whether each check saw through them",
+        columns=("check", *names),
+        rows=tuple(Row(cells=(_marked(e), *(_decoy(e.decoys.get(name)) for name in names))) for e in tested),
+        words=True,
+    )
+
+
+def _marked(evidence: Evidence) -> str:
+    return f"{evidence.check} (primary)" if evidence.primary else evidence.check
+
+
+def _decoy(result: DecoyResult | None) -> str:
+    if result is None:
+        return "not tried"
+    seen = "detected" if result.detected else "NOT detected"
+    return f"{seen}, ρ = {text.rho(result.rho)}" if result.rho is not None else f"{seen}, no ρ"
+
+
+def scores(e: Evidence) -> Table | None:
+    """T of every model, with ρ where there is one; None where the check could not run."""
+    if e.scores is None:
+        return None
+    return Table(
+        caption=f"Scores: {e.unit}",
+        columns=("model", "score T", "ρ [interval]", "role") if e.rho else ("model", "score T", "role"),
+        rows=tuple(_score_rows(e, e.scores)),
+    )
+
+
+def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
+    def row(name: str, role: str, value: float, rho: str = "") -> Row:
+        between = (rho,) if e.rho else ()
+        return Row(cells=(name, text.number(value, 4), *between, text.ROLES[role]), role=role)
+
+    yield row("original", "original", scores.original, "1 by definition")
+    yield row("unlearned", "unlearned", scores.unlearned, text.rho(e.rho))
+    if scores.null is not None:
+        null = text.NULLS["references" if scores.references else e.null_kind]
+        yield row(null, "null", scores.null, "0 by definition")
+    for name, value in scores.references.items():
+        yield row(name, "reference", value)
+    for name, value in scores.drawn.items():
+        yield row(name, "drawn", value)
+    for name, value in scores.decoys.items():
+        found = e.decoys.get(name)
+        yield row(name, "decoy", value, text.rho(found.rho) if found and found.rho else "")
+
+
+def controls(measured: Mapping[str, Mapping[str, float]]) -> Table | None:
+    """What was measured beside the scores, by model; None where nothing was."""
+    names = tuple(dict.fromkeys(name for values in measured.values() for name in values))
+    if not names:
+        return None
+    return Table(
+        caption="Controls: measured beside the scores, on the same models",
+        columns=("model", *names),
+        rows=tuple(
+            Row(cells=(model, *(text.number(values.get(name), 4) for name in names)))
+            for model, values in measured.items()
+        ),
+    )
+
+
+def utility(evidence: Iterable[Evidence]) -> Table | None:
+    """Retain accuracy; None where no check measured it."""
+    found = next((e.utility for e in evidence if e.utility is not None), None)
+    if found is None:
+        return None
+    return Table(
+        caption="Accuracy on the retain set, which an unlearned model should keep",
+        columns=("model", "retain accuracy"),
+        rows=tuple(
+            Row(cells=(name, text.share(value)), role=role) for name, role, value in _utility_rows(found)
+        ),
+    )
+
+
+def _utility_rows(found: Utility) -> Iterator[tuple[str, str, float]]:
+    yield "original", "original", found.original
+    yield "unlearned", "unlearned", found.unlearned
+    for name, value in found.references.items():
+        yield name, "reference", value
+
+
+def coverage(results: Results) -> Table:
+    """Planned checks with what became of them, then those that were not planned."""
+    found = results.coverage
+    failed = {item.check: item.reason for item in found.failed}
+    rows = [(name, "completed", "") for name in found.planned if name in found.completed]
+    rows += [(name, "could not run", reason) for name, reason in failed.items()]
+    silent = (name for name in found.planned if name not in found.completed and name not in failed)
+    rows += [(name, "no evidence", "planned, and nothing came of it") for name in silent]
+    rows += [(item.check, "not planned", item.reason) for item in found.not_planned]
+    return Table(
+        caption="What was looked at and what was not",
+        columns=("check", "state", "reason"),
+        rows=tuple(Row(cells=cells) for cells in rows),
+        words=True,
+    )
+
+
+def models(planned: Iterable[PlannedModel]) -> Table:
+    """The line-up with its digests."""
+    return Table(
+        caption="Models, with SHA-256 of the file and of the weights themselves",
+        columns=("model", "role", "file", "SHA-256 of the file", "SHA-256 of the weights"),
+        rows=tuple(
+            Row(cells=(m.name, m.role, m.source or "in memory", m.file_digest or "–", m.digest), role=m.role)
+            for m in planned
+        ),
+        words=True,
+    )
+
+
+def data(plan: Plan) -> Table:
+    """The example sets with their digests."""
+    return Table(
+        caption="Data sets, with SHA-256 of their content",
+        columns=("set", "source", "examples", "SHA-256"),
+        rows=tuple(
+            Row(cells=(d.name, d.source or "in memory", str(d.n_examples), d.digest)) for d in plan.data
+        ),
+        words=True,
+    )
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """Named values on one line."""
+    return "; ".join(f"{name} = {value}" for name, value in values.items()) or "none"
+
+
+def thresholds(plan: Plan) -> Table:
+    """The policy."""
+    policy = plan.policy
+    bars: list[tuple[str, float, str]] = [
+        (name, getattr(policy.thresholds, name), field.description or "")
+        for name, field in type(policy.thresholds).model_fields.items()
+    ]
+    bars += [
+        (
+            "alpha, primaries",
+            policy.alpha.primaries,
+            "family-wise error of accusing, primaries",
+        ),
+        ("alpha, others", policy.alpha.others, "family-wise error of accusing, all others"),
+    ]
+    state = "calibrated" if policy.calibrated else "not yet calibrated"
+    return Table(
+        caption=f"Policy {policy.name}, version {policy.version}, {state}; in units of ρ unless said otherwise",
+        columns=("threshold", "value", "meaning"),
+        rows=tuple(Row(cells=(name, f"{value:g}", meaning)) for name, value, meaning in bars),
+        words=True,
+    )
+
+
+def settings(plan: Plan) -> Table:
+    """Every check as planned."""
+    return Table(
+        caption="Checks as planned",
+        columns=("check", "may", "seed", "settings"),
+        rows=tuple(
+            Row(cells=(c.name, "primary" if c.primary else c.may, str(c.seed), pairs(c.settings)))
+            for c in plan.checks
+        ),
+        words=True,
+    )
+
+
+def environment(found: Environment) -> Table:
+    """Versions."""
+    rows = [
+        ("Python", found.python),
+        ("platform", found.platform),
+        ("instruction set", found.cpu_capability),
+        ("BLAS", found.blas),
+        ("GPU", found.gpu or "none"),
+        *found.packages.items(),
+    ]
+    return Table(
+        caption="What the numbers depend on beside the plan",
+        columns=("part", "version"),
+        rows=tuple(Row(cells=row) for row in rows),
+        words=True,
+    )

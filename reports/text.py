@@ -1,0 +1,267 @@
+"""Plain words and number formats of the report. Nothing here looks at more than one value at a time."""
+
+import math
+import unicodedata
+from collections.abc import Mapping
+
+from auditor.scores import Assurance, Family, Flag, Interval, May, Outcome
+
+HEADLINES: Mapping[Outcome, str] = {
+    "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",
+    "SUPPRESSED": (
+        "Suppressed, not deleted: the outputs hide the knowledge, but the checks named below still find it "
+        "in the unlearned model."
+    ),
+    "DELETED": (
+        "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
+        "by these checks."
+    ),
+    "INCONCLUSIVE": (
+        "Inconclusive: this audit shows neither that the knowledge is gone nor that it is still there."
+    ),
+}
+
+OUTCOME_NAMES: Mapping[Outcome, str] = {
+    "NOT_FORGOTTEN": "not forgotten",
+    "SUPPRESSED": "suppressed",
+    "DELETED": "consistent with deletion",
+    "INCONCLUSIVE": "inconclusive",
+}
+
+NOT_PROVEN: Mapping[Outcome, tuple[str, ...]] = {
+    "NOT_FORGOTTEN": (
+        "That nothing was removed: the outputs alone already decide; what lies behind them may have changed.",
+        "Anything about other models, other copies of this one, or examples outside this forget set.",
+    ),
+    "SUPPRESSED": (
+        "That all of it is still there: a check’s ρ says how much of the original’s knowledge it recovered.",
+        "That anyone hid it on purpose: most unlearning methods end this way without meaning to.",
+        "Anything about other models, other copies of this one, or examples outside this forget set.",
+    ),
+    "DELETED": (
+        "That nothing at all remains: the bound above is what these checks can exclude, not zero.",
+        "That no other attack could recover more: it speaks for these checks, at the effort they made.",
+        "That the references were trained as stated, or that the data given are the data to be forgotten.",
+        "Anything about other models, other copies of this one, or examples outside this forget set.",
+    ),
+    "INCONCLUSIVE": (
+        "That the knowledge is gone: a check that could not have seen it says nothing by its silence.",
+        "That the knowledge is still there, or that somebody hid it.",
+    ),
+}
+
+GOALS: Mapping[str, str] = {
+    "data": "remove the influence of these examples",
+    "concept": "remove the capability, even where it came from elsewhere",
+}
+
+REQUESTS: Mapping[str, str] = {
+    "class": "forget a class",
+    "sample": "forget listed samples",
+    "facts": "forget facts",
+}
+
+ASSURANCE: Mapping[Assurance, str] = {
+    "A3": (
+        "The unlearned model was held against enough reference models, trained without the forget set by one "
+        "recipe. Every outcome is open."
+    ),
+    "A2": (
+        "The unlearned model was held against few reference models. Without a calibrated policy that is too "
+        "few to call anything deleted."
+    ),
+    "A1": (
+        "No reference models count here; only examples that were never trained on. Nothing can be called "
+        "deleted at this level."
+    ),
+    "A0": (
+        "Only the pair of models was there to look at. Nothing can be called deleted at this level; a check "
+        "may accuse only by a null of its own."
+    ),
+}
+
+FLAGS: Mapping[Flag, str] = {
+    "DAMAGED": "The model lost performance on what it should have kept: forgetting by breaking.",
+    "OVER_UNLEARNED": (
+        "The forget set looks less known than it does to models that never saw it, which is itself a leak."
+    ),
+}
+
+FAMILIES: Mapping[Family, str] = {
+    "behaviour": "what the outputs show",
+    "privacy": "whether examples can be told to have been trained on",
+    "tampering": "what comes back when the model is attacked",
+    "representation": "what can be read from inside the model",
+    "parameters": "what the weights still carry",
+    "elicitation": "what other ways of asking bring out",
+    "forensics": "how the weights were changed",
+}
+
+POWERS: Mapping[May, str] = {
+    "clear": "may clear and accuse",
+    "accuse": "may accuse, never clear",
+    "inform": "informs, decides nothing",
+}
+
+NULLS: Mapping[str, str] = {
+    "references": "the mean of the references",
+    "internal": "the check’s own null",
+    "chance": "chance",
+    "none": "nothing to compare with",
+}
+
+ROLES: Mapping[str, str] = {
+    "original": "original",
+    "unlearned": "unlearned",
+    "reference": "reference",
+    "null": "null",
+    "drawn": "drawn, not counted",
+    "decoy": "decoy",
+}
+
+UNCALIBRATED = (
+    "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
+    "rates yet. They were fixed beforehand, and they are provisional."
+)
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "assurance",
+        "how good a comparison there was, from A3 (enough reference models) down to A0 (just the pair).",
+    ),
+    (
+        "attack and eval halves",
+        "the forget set is split once by the seed; an attack may train on the first half, and everything is "
+        "measured on the second.",
+    ),
+    (
+        "bound",
+        "the largest upper limit of ρ among the primary checks: what may remain at most, by these checks.",
+    ),
+    ("check", "either a probe, which reads a model, or an attack, which spends an adversary’s effort on it."),
+    (
+        "decoy",
+        "a copy of the original in which the auditor hid the knowledge on purpose. A check that does not see "
+        "through its decoys cannot clear anyone.",
+    ),
+    ("forget, retain, holdout", "what should be gone; what should stay; like forget, but never trained on."),
+    ("interval", "each limit holds by itself with 95 % confidence, for one more model like the references."),
+    (
+        "null",
+        "what ρ = 0 stands for: the references where there are any, otherwise what the check brings along.",
+    ),
+    (
+        "p-value",
+        "how often a model with a residue of just τ suppressed would score at least as high as this one.",
+    ),
+    ("power", "a check can clear only if it resolves a small enough residue and sees through its decoys."),
+    ("primary check", "one of the checks that the policy fixed beforehand; only these can clear."),
+    (
+        "reference",
+        "a model trained without the forget set, by one common recipe: what a deletion should look like.",
+    ),
+    (
+        "resolution",
+        "the smallest residue a check can rule out, in units of ρ, known before the unlearned model.",
+    ),
+    (
+        "ρ (residual knowledge index)",
+        "how far the unlearned model’s score lies from the null towards the original: 0 is like a model that "
+        "never saw the forget set, 1 is like the original. Below 0 is less than a model that never saw it.",
+    ),
+    ("score T", "the one number, fixed beforehand, that a check measures in the same way on every model."),
+    ("τ (tau)", "a threshold of the policy, in units of ρ."),
+)
+
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def clean(text: str) -> str:
+    r"""Text without control, bidirectional, invisible and unassigned characters; white space becomes a blank.
+
+    >>> clean("a\tb\u202ec\x00d")
+    'a bcd'
+    """
+    kept = (" " if character in "\t\n\r" else character for character in text)
+    return "".join(c for c in kept if unicodedata.category(c) not in _DROPPED)
+
+
+def shorten(text: str, length: int) -> str:
+    """Clean text of at most ``length`` characters, its middle left out where it is longer.
+
+    >>> shorten("abcdefghij", 7)
+    'abc…hij'
+    """
+    text = clean(text)
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score with ``digits`` decimals, in powers of ten where that would show nothing; a dash where missing.
+
+    >>> number(-0.25), number(0.00001234), number(None)
+    ('−0.250', '1.23e−05', '–')
+    """
+    if value is None:
+        return "–"
+    small = value != 0 and abs(value) < 0.5 * 10**-digits
+    text = f"{value:.2e}" if small or abs(value) >= 1e6 else f"{value:.{digits}f}"
+    return _signed(text)
+
+
+def rho(interval: Interval | None) -> str:
+    r"""ρ with its limits.
+
+    >>> rho(Interval(value=0.914, low=0.84, high=0.97))
+    '0.91 [0.84,\xa00.97]'
+    """
+    if interval is None:
+        return "–"
+    value, low, high = (number(v, 2) if abs(v) < 100 else number(v, 0) for v in _parts(interval))
+    return f"{value} [{low},\u00a0{high}]"
+
+
+def share(value: float | None) -> str:
+    r"""A share between 0 and 1 as a percentage.
+
+    >>> share(0.9834)
+    '98.3\xa0%'
+    """
+    return "–" if value is None else _signed(f"{100 * value:.1f}\u00a0%")
+
+
+def upper_percent(bound: float) -> str:
+    r"""A bound as a whole percentage, rounded up and never to nothing, so that it is never understated.
+
+    >>> upper_percent(0.301), upper_percent(0.0)
+    ('31\xa0%', '1\xa0%')
+    """
+    # Rounding first to nine decimals keeps 0.29 from turning into 30 through its binary tail.
+    return f"{max(math.ceil(round(100 * bound, 9)), 1)}\u00a0%"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value, not resolved below one in ten thousand.
+
+    >>> p_value(0.00003), p_value(0.0321)
+    ('< 0.0001', '0.032')
+    """
+    if value is None:
+        return "–"
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def headline(outcome: Outcome, bound: float | None) -> str:
+    """The verdict in one sentence."""
+    return HEADLINES[outcome].format(bound="an unknown share" if bound is None else upper_percent(bound))
+
+
+def _parts(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,516 @@
+"""Synthetic results that look like real ones: one for every outcome, and some that are meant to hurt."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from auditor.plan import (
+    Execution,
+    Plan,
+    PlannedCheck,
+    PlannedData,
+    PlannedModel,
+    Prospect,
+    digest_of,
+)
+from auditor.policy import load_policy
+from auditor.results import Coverage, Environment, MissingCheck, Results
+from auditor.scores import (
+    DecoyResult,
+    Evidence,
+    Failure,
+    Interval,
+    ModelScores,
+    Outcome,
+    Row,
+    SpreadRecord,
+    Utility,
+    Verdict,
+)
+
+REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
+DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
+LAYERS = ("conv1", "conv2", "conv3", "fc1")
+HOSTILE = (
+    "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>"
+    + "x" * 400
+)
+
+# How much each kind of subject knows, as ρ of the inner checks.
+KNOWN: dict[Outcome, float] = {
+    "NOT_FORGOTTEN": 0.97,
+    "SUPPRESSED": 0.88,
+    "DELETED": 0.05,
+    "INCONCLUSIVE": 0.36,
+}
+
+
+def digest(name: str) -> str:
+    """A made-up SHA-256."""
+    return digest_of(name)
+
+
+def knowledge(outcome: Outcome) -> dict[str, float]:
+    """ρ of every model in the made-up line-up."""
+    random = np.random.default_rng(3)
+    found = {"original": 1.0, "unlearned": KNOWN[outcome]}
+    found |= {name: float(random.normal(0, 0.05)) for name in REFERENCES}
+    found["references/short.pt"] = -0.12
+    return found | dict(zip(DECOYS, (0.99, 0.95, 0.71), strict=True))
+
+
+def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
+    """The plan of an audit of handwritten digits."""
+    subject = "deleted.pt" if outcome == "DELETED" else "suppressed.pt"
+    sources = {"original": "original.pt", "unlearned": subject} | {name: name for name in REFERENCES}
+    roles = {"original": "original", "unlearned": "unlearned"} | dict.fromkeys(REFERENCES, "reference")
+    models = [
+        PlannedModel(name=n, role=roles[n], source=s, file_digest=digest(s), digest=digest(s + "w"))  # type: ignore[arg-type]
+        for n, s in sources.items()
+    ]
+    models.append(
+        PlannedModel(
+            name="references/short.pt",
+            role="perturbed",
+            source="references/short.pt",
+            file_digest=digest("short"),
+            digest=digest("shortw"),
+        )
+    )
+    models += [
+        PlannedModel(name=n, role="decoy", source=None, file_digest=None, digest=digest(n)) for n in DECOYS
+    ]
+    fields: dict[str, Any] = {
+        "auditor_version": "0.1.0",
+        "task": "classification",
+        "request": "class",
+        "goal": "data",
+        "classes": (3,),
+        "n_classes": 10,
+        "class_names": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        "expect": "deleted",
+        "seed": 0,
+        "models": tuple(models),
+        "data": tuple(
+            PlannedData(name=name, source=f"{name}.npz", n_examples=n, digest=digest(name))
+            for name, n in (("forget", 146), ("retain", 1292), ("holdout", 37))
+        ),
+        "architecture_digest": digest("network.py"),
+        "architecture": "network.py:digits_net",
+        "preprocessing": {"resize": None, "mean": [0.3], "std": [0.38]},
+        "layers": LAYERS,
+        "checks": tuple(
+            PlannedCheck(
+                name=name,
+                family="representation",
+                may="accuse",
+                primary=name in ("few_shot", "relearning"),
+                settings={"draws": 16, "shots": [1, 2, 4, 8, 16]},
+                seed=1234567 + i,
+            )
+            for i, name in enumerate(checks)
+        ),
+        "execution": Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
+        "policy": load_policy("default"),
+        "prospect": Prospect(
+            smallest_residue=0.07,
+            pass_probability={"8.6 spreads": 0.68, "10 spreads": 0.87},
+            deleted_in_reach=True,
+            obstacles=(),
+        ),
+        "command": f"audit compare original.pt {subject} --config audit.toml --seed 0",
+    }
+    return Plan.model_validate(fields | changes)
+
+
+def scores(known: dict[str, float], low: float, high: float) -> ModelScores:
+    """T of every model: ρ carried to a scale on which the references lie at ``low``, the original at ``high``."""
+
+    def on_scale(name: str) -> float:
+        return round(low + known[name] * (high - low), 4)
+
+    return ModelScores(
+        original=on_scale("original"),
+        unlearned=on_scale("unlearned"),
+        references={name: on_scale(name) for name in REFERENCES},
+        drawn={"references/short.pt": on_scale("references/short.pt")},
+        decoys={name: on_scale(name) for name in DECOYS},
+        null=low,
+    )
+
+
+def interval(rho: float, width: float = 0.08) -> Interval:
+    """ρ with limits at equal distances."""
+    return Interval(value=round(rho, 3), low=round(rho - width, 3), high=round(rho + width, 3))
+
+
+def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
+    """Evidence of a check that had power and found what there is."""
+    width = changes.pop("width", 0.08)
+    low, high = changes.pop("scale", (0.52, 0.88))
+    fields: dict[str, Any] = {
+        "check": check,
+        "family": "representation",
+        "may": "accuse",
+        "primary": False,
+        "summary": f"What {check} did, in one sentence.",
+        "unit": "score of the check (0 to 1)",
+        "scores": scores(known, low, high),
+        "chosen": ("conv3", "fc1"),
+        "null_kind": "references",
+        "rho": interval(known["unlearned"], width),
+        "resolution": width * 1.1,
+        "powered": True,
+        "p_value": 0.00002 if known["unlearned"] > 0.5 else 0.71,
+        "spread": SpreadRecord(
+            value=0.0187,
+            degrees=4,
+            n_references=5,
+            sampling_variance=0.00011,
+            recipe_variance=0.0,
+            floor=0.0137,
+        ),
+        "n_examples": 73,
+        "decoys": {
+            name: DecoyResult(rho=interval(known[name], width), p_value=0.0001, detected=True)
+            for name in DECOYS
+        },
+        "caveats": ("With many examples every model can be taught the class, so only few are given.",),
+    }
+    return Evidence(**(fields | changes))
+
+
+def outputs(known: dict[str, float], forgotten: bool) -> Evidence:
+    """The outputs, forgotten or not."""
+    shown = {**known, **dict.fromkeys(REFERENCES, 0.0), **dict.fromkeys(DECOYS, 0.0)}
+    shown["unlearned"] = 0.0 if forgotten else 0.93
+    rho = Interval(value=0.0, low=0.0, high=0.041) if forgotten else interval(0.93, 0.04)
+    splits = ("forget_attack", "forget_eval", "retain", "holdout")
+    cells: list[Row] = [
+        {
+            "model": m,
+            "split": s,
+            "accuracy": 0.97 + 0.01 * k if s == "retain" else max(0.0, 0.98 * k),
+            "n": 73,
+        }
+        for m, k in shown.items()
+        for s in splits
+    ]
+    return evidence(
+        "outputs",
+        shown,
+        family="behaviour",
+        may="clear",
+        summary="Compared the outputs on forget examples with the references' outputs on the same examples.",
+        unit="accuracy on the forget set, less false alarms on retain (0 to 1)",
+        scale=(0.0, 0.986),
+        chosen=("accuracy",),
+        rho=rho,
+        decoys={n: DecoyResult(rho=interval(0.0, 0.04), p_value=1.0, detected=False) for n in DECOYS},
+        hits=0 if forgotten else 68,
+        cells=cells,
+        utility=Utility(original=0.9923, unlearned=0.9807, references=dict.fromkeys(REFERENCES, 0.9861)),
+        caveats=(
+            "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
+        ),
+    )
+
+
+def few_shot(known: dict[str, float], **changes: Any) -> Evidence:
+    """A primary with curves against the number of shots."""
+    cells: list[Row] = [
+        {
+            "model": m,
+            "layer": layer,
+            "probe": probe,
+            "shots": n,
+            "value": 1 - (0.48 - 0.36 * k) / n ** (0.6 + 0.1 * i),
+        }
+        for m, k in known.items()
+        for i, layer in enumerate(LAYERS[2:])
+        for probe in ("centre", "linear", "k-NN")
+        for n in (1, 2, 4, 8, 16)
+    ]
+    fields: dict[str, Any] = {
+        "primary": True,
+        "may": "clear",
+        "summary": "Trained linear probes on a few forget examples and measured how well they find the others.",
+        "unit": "area under the ROC curve of a probe from two forget examples (0.5 to 1)",
+        "cells": cells,
+        "controls": {m: {"shuffled labels": 0.5, "retained class": 0.93} for m in known},
+    }
+    return evidence("few_shot", known, **(fields | changes))
+
+
+def relearning(known: dict[str, float], **changes: Any) -> Evidence:
+    """A primary with learning curves."""
+    cells: list[Row] = [
+        {
+            "model": m,
+            "arm": arm,
+            "learning_rate": rate,
+            "step": s,
+            "value": 0.9 * (1 - math.exp(-(0.3 + k) * s * rate * 50)),
+        }
+        for m, k in known.items()
+        for arm in ("as it is", "new head row")
+        for rate in (0.001, 0.003)
+        for s in range(0, 41, 4)
+    ]
+    fields: dict[str, Any] = {
+        "primary": True,
+        "may": "clear",
+        "family": "tampering",
+        "summary": "Fine-tuned each model on the attack half and measured how fast the eval half comes back.",
+        "unit": "mean accuracy on the eval half while relearning, less that of a control class (−1 to 1)",
+        "scale": (0.21, 0.66),
+        "width": 0.15,
+        "cells": cells,
+        "controls": {m: {"control class": 0.61 + 0.01 * k} for m, k in known.items()},
+    }
+    return evidence("relearning", known, **(fields | changes))
+
+
+def membership(known: dict[str, float]) -> Evidence:
+    """Privacy, with ROC curves; too few holdout examples to have power."""
+    points = np.geomspace(0.001, 1, 40)
+    cells: list[Row] = [
+        {
+            "model": m,
+            "attack": attack,
+            "fpr": round(float(x), 5),
+            "tpr": round(float(x ** (1 - 0.4 * max(k, 0))), 5),
+        }
+        for m, k in known.items()
+        for attack in ("loss", "LiRA offline")
+        for x in points
+    ]
+    return evidence(
+        "membership",
+        known,
+        family="privacy",
+        may="clear",
+        summary="Compared the model's margins on forget examples with those on examples never trained on.",
+        unit="mean logit margin on forget less that on holdout (nats)",
+        scale=(0.4, 3.1),
+        width=1.9,
+        powered=False,
+        powerless_because="the smallest residue it can rule out is 2.09, more than the 0.35 that clearing needs",
+        cells=cells,
+        controls={m: {"loss: AUC": 0.5 + 0.2 * k, "blind AUC": 0.49} for m, k in known.items()},
+    )
+
+
+def cka(known: dict[str, float]) -> Evidence:
+    """Only informs: no ρ."""
+    cells: list[Row] = [
+        {"model": m, "layer": layer, "split": split, "cka": 1 - (1 - k) * (0.05 + 0.04 * i)}
+        for m, k in known.items()
+        for i, layer in enumerate(LAYERS)
+        for split in ("forget", "retain")
+    ]
+    return evidence(
+        "cka", known, may="inform", cells=cells, rho=None, resolution=None, powered=False, p_value=None,
+        spread=None, decoys={}, null_kind="none",
+        summary="Compared each layer's features with the original's by debiased linear CKA, forget and retain apart.",
+    )  # fmt: skip
+
+
+def sae_restoration(known: dict[str, float]) -> Evidence:
+    """Steering curves with controls."""
+    curves = {"experts": 1.0, "another class": 0.1, "random latents": 0.05, "random directions": 0.02}
+    cells: list[Row] = [
+        {
+            "model": m,
+            "mode": mode,
+            "layer": "conv3",
+            "curve": c,
+            "alpha": a,
+            "restoration": k * strength * min(a, 4) / 4,
+        }
+        for m, k in known.items()
+        for mode in ("own", "inject")
+        for c, strength in curves.items()
+        for a in (0.0, 1.0, 2.0, 4.0, 8.0)
+    ]
+    return evidence("sae_restoration", known, cells=cells, width=0.31, scale=(0.02, 0.61))
+
+
+def unknown_check(known: dict[str, float]) -> Evidence:
+    """A third party's check, whose cells nobody here knows."""
+    return evidence(
+        "acme_residue",
+        known,
+        cells=[{"model": "original", "gadget": 1, "reading": 0.4}],
+        summary="A check that another package brought along.",
+        unit="gadget readings",
+        rho=Interval(value=1.9, low=-3.0, high=7.2),
+        powered=False,
+        powerless_because="it does not tell the original from the references",
+        decoys={},
+    )
+
+
+def failed_check() -> Evidence:
+    """A check that crashed on one model."""
+    return Evidence(
+        check="quantization",
+        family="tampering",
+        may="accuse",
+        primary=False,
+        summary="Rounded the weights to 8 and to 4 bits and measured what the model knows after that.",
+        unit="probability of the true class after rounding",
+        powerless_because="it could not run",
+        failure=Failure(
+            reason="layer conv2 has a weight of a type that cannot be rounded",
+            model="unlearned",
+            traceback="quantization.py:61 in round_to_nearest\nTypeError: complex64",
+        ),
+    )
+
+
+REASONS: dict[Outcome, tuple[str, ...]] = {
+    "NOT_FORGOTTEN": ("outputs: ρ = 0.93 [0.89, 0.97], above 0.1: the outputs still show the knowledge",),
+    "SUPPRESSED": (
+        "few_shot: ρ = 0.88 [0.80, 0.96], above 0.25",
+        "relearning: ρ = 0.88 [0.73, 1.03], above 0.25",
+    ),
+    "DELETED": (
+        "outputs: ρ = 0.00 [0.00, 0.04], below 0.1: the outputs are forgotten",
+        "few_shot: ρ = 0.05 [-0.03, 0.13], below 0.5, with resolution 0.09",
+        "relearning: ρ = 0.05 [-0.10, 0.20], below 0.5, with resolution 0.17",
+    ),
+    "INCONCLUSIVE": (
+        "few_shot: no power to clear: it did not see through the decoy gradient_ascent",
+        "relearning: ρ = 0.36 [0.21, 0.51], its upper limit does not lie below 0.5",
+    ),
+}
+
+
+def sample(outcome: Outcome) -> Results:
+    """A whole audit that ended in ``outcome``."""
+    known = knowledge(outcome)
+    missed = DecoyResult(rho=interval(0.22, 0.2), p_value=0.2, detected=False)
+    powerless: dict[str, Any] = {}
+    if outcome == "INCONCLUSIVE":
+        powerless = {
+            "powered": False,
+            "powerless_because": "it did not see through the decoy gradient_ascent",
+            "decoys": {**few_shot(known).decoys, "gradient_ascent": missed},
+        }
+    found = [
+        cka(known),
+        few_shot(known, **powerless),
+        membership(known),
+        outputs(known, forgotten=outcome != "NOT_FORGOTTEN"),
+        relearning(known),
+        sae_restoration(known),
+        unknown_check(known),
+        failed_check(),
+    ]
+    verdict = Verdict(
+        outcome=outcome,
+        bound=0.2 if outcome == "DELETED" else None,
+        flags=("DAMAGED",) if outcome == "INCONCLUSIVE" else (),
+        assurance="A3",
+        reasons=REASONS[outcome],
+        to_settle=("more forget examples, so that few_shot sees through the decoy gradient_ascent",)
+        if outcome == "INCONCLUSIVE"
+        else (),
+    )
+    return assemble(plan(outcome, tuple(e.check for e in found)), found, verdict)
+
+
+def assemble(made: Plan, found: list[Evidence], verdict: Verdict) -> Results:
+    """Results around some evidence."""
+    broken = [e for e in found if e.failure is not None]
+    return Results(
+        plan=made,
+        plan_digest=made.digest,
+        evidence=tuple(found),
+        verdict=verdict,
+        coverage=Coverage(
+            planned=tuple(e.check for e in found),
+            completed=tuple(e.check for e in found if e.failure is None),
+            failed=tuple(MissingCheck(check=e.check, reason=e.failure.reason) for e in broken if e.failure),
+            not_planned=(MissingCheck(check="concept_vectors", reason="left out with --checks"),),
+            complete=not broken,
+        ),
+        environment=Environment(
+            python="3.11.9",
+            packages={"numpy": "2.4.6", "torch": "2.13.0"},
+            platform="Linux x86_64",
+            cpu_capability="AVX2",
+            blas="mkl",
+            gpu=None,
+        ),
+    )
+
+
+def hostile(text: str = HOSTILE) -> Results:
+    """Every string that a stranger could have written is ``text``, with a suffix where names must differ."""
+    base = sample("SUPPRESSED").model_dump(mode="json")
+    kept = {
+        "role", "family", "may", "null_kind", "outcome", "assurance", "flags", "schema_version", "request", "goal",
+    }  # fmt: skip
+
+    def poison(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            names = {name: name if name in known_fields else f"{name}{text}" for name in value}
+            return {names[name]: poison(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [poison(item, key) for item in value]
+        if isinstance(value, str) and key not in kept:
+            return f"{value}{text}"
+        return value
+
+    known_fields = _field_names(Results)
+    return Results.model_validate(poison(base))
+
+
+def _field_names(model: Any) -> set[str]:
+    """Names of fields, which are not anyone's to choose."""
+    found: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            found.update(value.get("properties", {}))
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(model.model_json_schema())
+    return found
+
+
+def biggest() -> Results:
+    """Far more models, layers, steps and checks than usual."""
+    known = knowledge("SUPPRESSED")
+    layers = [f"layer{i // 4}.{i % 4}.conv2" for i in range(24)]
+    many: list[Row] = [
+        {"model": m, "layer": layer, "shots": n, "value": 0.5 + 0.02 * n * k}
+        for m, k in known.items()
+        for layer in layers
+        for n in (1, 2, 4, 8, 16)
+    ]
+    long: list[Row] = [
+        {
+            "model": m,
+            "arm": arm,
+            "learning_rate": rate,
+            "step": s,
+            "value": math.sin(s / 40) * k + 0.01 * (s % 7),
+        }
+        for m, k in known.items()
+        for arm in ("as it is", "new head row", "benign data")
+        for rate in (0.0001, 0.001, 0.01, 0.1)
+        for s in range(400)
+    ]
+    found = [outputs(known, forgotten=True), few_shot(known, cells=many), relearning(known, cells=long)]
+    found += [membership(known), cka(known), sae_restoration(known), failed_check()]
+    found += [unknown_check(known).model_copy(update={"check": f"plugin_{i}"}) for i in range(30)]
+    verdict = Verdict(outcome="SUPPRESSED", assurance="A3", reasons=REASONS["SUPPRESSED"])
+    return assemble(plan("SUPPRESSED", tuple(e.check for e in found)), found, verdict)

@@ -1,0 +1,154 @@
+"""Scores into evidence: which null, which power, which decoys."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from auditor.evidence import Lineup, combine
+from auditor.policy import PriorSpread, load_policy
+from auditor.probes.outputs import Outputs
+from auditor.scores import Reading, Score
+from auditor.statistics import fieller, pooled_spread
+
+POLICY = load_policy("default")
+
+
+def score(value: float, *, n: int = 100, **extra: object) -> Score:
+    return Score.model_validate(
+        {"check": "outputs", "readings": {"it": Reading(value=value)}, "n_examples": n, **extra}
+    )
+
+
+def lineup(unlearned: Score, references: tuple[float, ...] = (0.48, 0.5, 0.51, 0.49, 0.52), **extra: object) -> Lineup:
+    parts = {
+        "original": score(0.9),
+        "unlearned": unlearned,
+        "references": {f"reference {i}": score(v) for i, v in enumerate(references)},
+        "drawn": {},
+        "perturbed": {},
+        "decoys": {},
+    }
+    return Lineup(**{**parts, **extra})  # type: ignore[arg-type]
+
+
+def test_rho_and_its_limits_follow_the_formula() -> None:
+    found = combine(Outputs(), lineup(score(0.6)), POLICY, primary=True, population=False)
+    spread = pooled_spread([0.48, 0.5, 0.51, 0.49, 0.52], floor=0.01)
+    assert spread is not None
+    wanted = fieller(0.1, 0.4, spread)
+    assert wanted is not None
+    assert found.rho is not None
+    assert (found.rho.value, found.rho.low, found.rho.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
+    assert found.null_kind == "references"
+    assert found.scores is not None
+    assert found.scores.null == pytest.approx(0.5)
+
+
+def test_a_check_that_sees_no_gap_has_no_power_and_no_interval() -> None:
+    found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, primary=True, population=False)
+    assert found.rho is None
+    assert not found.powered
+    assert "does not tell" in (found.powerless_because or "")
+
+
+def test_a_coarse_check_has_no_power_though_it_has_an_interval() -> None:
+    found = combine(
+        Outputs(), lineup(score(0.6), references=(0.4, 0.6, 0.5, 0.45, 0.55)), POLICY, primary=True, population=False
+    )
+    assert found.rho is not None
+    assert not found.powered
+    assert found.resolution is not None
+    assert found.resolution > POLICY.thresholds.max_resolution
+
+
+def test_a_missed_decoy_costs_the_power_of_the_check_it_is_assigned_to() -> None:
+    class Assigned(Outputs):
+        decoys = ("head_row_zeroed",)
+
+    seen = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
+    missed = lineup(score(0.5), decoys={"head_row_zeroed": score(0.5)})
+    assert combine(Assigned(), seen, POLICY, primary=True, population=False).powered
+    blind = combine(Assigned(), missed, POLICY, primary=True, population=False)
+    assert not blind.powered
+    assert "head_row_zeroed" in (blind.powerless_because or "")
+    assert combine(Outputs(), missed, POLICY, primary=True, population=False).powered
+
+
+def test_example_sampling_counts_for_a_population_only() -> None:
+    random = np.random.default_rng(1)
+
+    def noisy(value: float) -> Score:
+        x = random.normal(0, 0.3, 100)
+        return score(value).model_copy(
+            update={"readings": {"it": Reading(value=value, examples=tuple(value + x - x.mean()))}}
+        )
+
+    references = {f"r{i}": noisy(v) for i, v in enumerate((0.48, 0.5, 0.51))}
+    many = dataclasses.replace(lineup(noisy(0.5)), references=references)
+    listed = combine(Outputs(), many, POLICY, primary=True, population=False)
+    drawn = combine(Outputs(), many, POLICY, primary=True, population=True)
+    assert listed.spread is not None
+    assert drawn.spread is not None
+    assert listed.spread.sampling_variance == 0
+    rows = np.array([references[n].readings["it"].examples for n in references])
+    own = np.array(many.unlearned.readings["it"].examples)
+    assert drawn.spread.sampling_variance == pytest.approx(np.var(own - rows.mean(0), ddof=1) / 100)
+    assert drawn.spread.value > listed.spread.value
+
+
+def test_perturbed_recipes_widen_the_interval_by_their_excess() -> None:
+    near = lineup(score(0.5), perturbed={"perturbed 1": score(0.5)})
+    far = lineup(score(0.5), perturbed={"perturbed 1": score(0.6), "perturbed 2": score(0.4)})
+    plain = combine(Outputs(), near, POLICY, primary=True, population=False).spread
+    wide = combine(Outputs(), far, POLICY, primary=True, population=False).spread
+    assert plain is not None
+    assert wide is not None
+    assert plain.recipe_variance == 0
+    assert wide.recipe_variance == pytest.approx(0.01 - np.var([0.48, 0.5, 0.51, 0.49, 0.52], ddof=1) * 1.2)
+
+
+def test_one_reference_needs_a_calibrated_spread() -> None:
+    alone = lineup(score(0.9), references=(0.5,))
+    assert combine(Outputs(), alone, POLICY, primary=True, population=False).rho is None
+    calibrated = POLICY.model_copy(update={"spread": {"outputs": PriorSpread(s0=0.01, d0=20)}})
+    found = combine(Outputs(), alone, calibrated, primary=True, population=False)
+    assert found.rho is not None
+    assert found.spread is not None
+    assert found.spread.degrees == 20
+
+
+def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
+    null = tuple(np.random.default_rng(0).normal(0.5, 0.01, 999))
+    found = combine(
+        Outputs(), lineup(score(0.9, null=null), references=()), POLICY, primary=False, population=False
+    )
+    assert found.null_kind == "internal"
+    assert found.p_value == pytest.approx(0.001)
+    assert not found.powered
+    clean = combine(Outputs(), lineup(score(0.5, null=null), references=()), POLICY, primary=False, population=False)
+    assert clean.p_value is not None
+    assert clean.p_value > 0.5
+
+
+def test_chance_stands_in_for_outputs_alone() -> None:
+    found = combine(
+        Outputs(), lineup(score(0.0, chance=0.0, hits=0), references=()), POLICY, primary=False, population=False
+    )
+    assert found.null_kind == "chance"
+    assert found.rho is not None
+    assert found.rho.high < 0.1
+    assert found.p_value is None
+
+
+def test_nothing_to_compare_with_is_said() -> None:
+    found = combine(Outputs(), lineup(score(0.9), references=()), POLICY, primary=False, population=False)
+    assert found.rho is None
+    assert "no references" in (found.powerless_because or "")
+
+
+def test_cells_and_controls_carry_the_models_names() -> None:
+    cells = score(0.9, cells=[{"layer": "a", "value": 1.0}], controls={"x": 2.0})
+    found = combine(Outputs(), lineup(cells), POLICY, primary=False, population=False)
+    assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.cells
+    assert found.controls == {"unlearned": {"x": 2.0}}

@@ -1,0 +1,170 @@
+"""The rules, one by one and in order."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.scores import Evidence
+from auditor.verdict import assurance_level, decide, recipe_mismatch
+from tests import records
+from tests.records import clean, evidence, forgotten, plan, utility
+
+
+def replaced(new: Evidence) -> list[Evidence]:
+    return [new if e.check == new.check else e for e in clean()]
+
+
+def test_a_clean_retrain_is_deleted_with_the_largest_upper_limit_as_bound() -> None:
+    verdict = decide(plan(), clean())
+    assert verdict.outcome == "DELETED"
+    assert verdict.bound == 0.2
+    assert verdict.assurance == "A3"
+
+
+def test_rule_1_outputs_that_show_the_knowledge() -> None:
+    verdict = decide(plan(), replaced(evidence("outputs", (1.0, 0.95, 1.05), utility=utility(0.98))))
+    assert verdict.outcome == "NOT_FORGOTTEN"
+    assert "ρ = 1.00 [0.95, 1.05]" in verdict.reasons[0]
+
+
+def test_rule_1_outputs_in_between_decide_nothing_even_if_a_check_accuses() -> None:
+    mixed = [evidence("outputs", (0.1, 0.05, 0.15)), evidence("few_shot", (0.9, 0.8, 1.0)), *clean()[2:]]
+    assert decide(plan(), mixed).outcome == "INCONCLUSIVE"
+
+
+def test_rule_2_damage_silences_tampering_checks() -> None:
+    broken = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.5))
+    verdict = decide(plan(), [broken, clean()[1], evidence("relearning", (0.9, 0.8, 1.0))])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.flags == ("DAMAGED",)
+
+
+def test_rule_2_damage_lets_checks_that_read_accuse_and_forbids_deleted() -> None:
+    broken = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.5))
+    assert decide(plan(), [broken, *clean()[1:]]).outcome == "INCONCLUSIVE"
+    verdict = decide(plan(), [broken, evidence("few_shot", (0.9, 0.8, 1.0)), clean()[2]])
+    assert verdict.outcome == "SUPPRESSED"
+    assert verdict.flags == ("DAMAGED",)
+
+
+def test_rule_3_one_primary_is_enough_and_is_named() -> None:
+    verdict = decide(plan(), replaced(evidence("few_shot", (0.91, 0.84, 0.97))))
+    assert verdict.outcome == "SUPPRESSED"
+    assert verdict.reasons == ("few_shot: ρ = 0.91 [0.84, 0.97], above 0.25",)
+
+
+def test_rule_3_other_checks_share_a_stricter_level() -> None:
+    many = [evidence(f"other_{i}", (0.9, 0.5, 1.3), p_value=0.005) for i in range(5)]
+    assert decide(plan(), [*clean(), *many]).outcome == "DELETED"
+    sharp = evidence("other_0", (0.9, 0.8, 1.0), p_value=0.001)
+    assert decide(plan(), [*clean(), sharp, *many[1:]]).outcome == "SUPPRESSED"
+
+
+def test_rule_3_a_failed_check_stays_in_the_family() -> None:
+    one = evidence("other", (0.9, 0.5, 1.3), p_value=0.006)
+    assert decide(plan(), [*clean(), one]).outcome == "SUPPRESSED"
+    assert decide(plan(), [*clean(), one, records.failure("broken")]).outcome == "DELETED"
+
+
+def test_rule_3_identical_weights_accuse_by_themselves() -> None:
+    same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
+    assert decide(plan(), [*clean(), same]).outcome == "SUPPRESSED"
+
+
+def test_an_informing_check_never_accuses() -> None:
+    loud = evidence("cka", (1.0, 0.99, 1.01), may="inform", p_value=1e-9)
+    assert decide(plan(), [*clean(), loud]).outcome == "DELETED"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (evidence("few_shot", (0.02, -0.1, 0.2), powered=False, powerless_because="too coarse"), "too coarse"),
+        (evidence("few_shot", (0.3, 0.1, 0.55)), "upper limit"),
+        (evidence("few_shot", (-0.5, -0.9, -0.1)), "lower limit"),
+        (records.failure("few_shot"), "it broke"),
+    ],
+)
+def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
+    verdict = decide(plan(), replaced(change))
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any(words in reason for reason in verdict.reasons)
+    assert verdict.to_settle
+
+
+def test_rule_4_a_missing_primary_is_not_dropped() -> None:
+    verdict = decide(plan(), clean()[:2])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any("relearning" in reason for reason in verdict.reasons)
+
+
+def test_rule_4_primaries_together_must_see_every_decoy() -> None:
+    def blind(e: Evidence, names: set[str]) -> Evidence:
+        hidden = {n: d.model_copy(update={"detected": n not in names}) for n, d in e.decoys.items()}
+        return e.model_copy(update={"decoys": hidden})
+
+    outputs, few_shot, relearning = clean()
+    complementary = [outputs, blind(few_shot, {"gradient_ascent"}), blind(relearning, {"head_row_zeroed"})]
+    assert decide(plan(), complementary).outcome == "DELETED"
+    shared = [outputs, blind(few_shot, {"gradient_ascent"}), blind(relearning, {"gradient_ascent"})]
+    assert decide(plan(), shared).outcome == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(("n", "level"), [(0, "A1"), (1, "A1"), (2, "A2"), (3, "A2"), (4, "A3"), (5, "A3")])
+def test_assurance_outside_the_calibrated_domain(n: int, level: str) -> None:
+    assert assurance_level(plan(n_references=n)) == level
+    assert (decide(plan(n_references=n), clean()).outcome == "DELETED") == (level == "A3")
+
+
+def test_assurance_of_a_bare_pair() -> None:
+    assert assurance_level(plan(n_references=0, holdout=False)) == "A0"
+
+
+def test_goal_concept_is_never_deleted() -> None:
+    assert decide(plan(goal="concept"), clean()).outcome == "INCONCLUSIVE"
+
+
+def test_over_unlearned_is_flagged_and_not_deleted() -> None:
+    verdict = decide(plan(), replaced(evidence("few_shot", (-1.5, -1.8, -1.2))))
+    assert verdict.flags == ("OVER_UNLEARNED",)
+    assert verdict.outcome == "INCONCLUSIVE"
+
+
+def test_references_of_a_weaker_recipe_do_not_count() -> None:
+    outputs = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.98, references=(0.8, 0.85)))
+    reason = recipe_mismatch(plan(), outputs)
+    assert reason is not None
+    assert "recipe" in reason
+    assert assurance_level(plan(), reason) == "A1"
+    assert recipe_mismatch(plan(), forgotten()) is None
+
+
+def test_without_outputs_nothing_is_decided() -> None:
+    verdict = decide(plan(), [evidence("few_shot", (0.9, 0.8, 1.0))])
+    assert verdict.outcome == "INCONCLUSIVE"
+
+
+limits = st.tuples(*[st.floats(-2, 2)] * 3).map(lambda t: tuple(sorted(t))).map(lambda t: (t[1], t[0], t[2]))
+
+
+@given(outputs=limits, few_shot=limits, relearning=limits, kept=st.floats(0.5, 1.0), k=st.integers(0, 6))
+def test_deleted_needs_all_of_its_conditions(
+    outputs: tuple[float, float, float],
+    few_shot: tuple[float, float, float],
+    relearning: tuple[float, float, float],
+    kept: float,
+    k: int,
+) -> None:
+    found = [
+        evidence("outputs", outputs, utility=utility(kept)),
+        evidence("few_shot", few_shot),
+        evidence("relearning", relearning),
+    ]
+    verdict = decide(plan(n_references=k), found)
+    if verdict.outcome == "DELETED":
+        assert k >= 4
+        assert outputs[2] < 0.1
+        assert max(few_shot[2], relearning[2]) < 0.5
+        assert min(few_shot[1], relearning[1]) > -0.75
+        assert not verdict.flags
+    assert decide(plan(n_references=k), found) == verdict
