@@ -51,7 +51,9 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
     if sources["forget"] is None or sources["retain"] is None:
         return None
     found = {
-        name: _read(source, name, base, preprocessing) for name, source in sources.items() if source is not None
+        name: _read(source, name, base, preprocessing, spec.data.class_names)
+        for name, source in sources.items()
+        if source is not None
     }
     classes, sets, notes = _restrict(found, spec)
     notes += _drop_leaks(sets)
@@ -95,11 +97,13 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
     )
 
 
-def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing) -> Examples:
+def _read(
+    source: Any, name: str, base: Path, preprocessing: Preprocessing, class_names: tuple[str, ...]
+) -> Examples:
     if isinstance(source, Examples):
         return source
     if isinstance(source, str | Path):
-        return read_examples(str(source), base, preprocessing)
+        return read_examples(str(source), base, preprocessing, class_names or None)
     if isinstance(source, tuple) and len(source) == 2:
         raw, labels = (torch.as_tensor(part) for part in source)
         return Examples(raw=raw, labels=labels.long(), preprocessing=preprocessing)

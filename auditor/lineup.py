@@ -28,11 +28,19 @@ _LAYOUT_EXAMPLES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One model: how it is planned, its tensors, and how a fresh copy of the network is made."""
+    """One model.
+
+    Attributes:
+        planned: for the plan.
+        tensors: weights by name.
+        build: makes a fresh copy of the network; None for bare weights.
+        source_digest: of what a transformers directory says about the structure; None for others.
+    """
 
     planned: PlannedModel
     tensors: dict[str, Tensor]
     build: Callable[[], nn.Module] | None
+    source_digest: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -193,7 +201,12 @@ def _entry(
         planned = PlannedModel(
             name=name, role=role, source=str(source), file_digest=loaded.file_digest, digest=weights_digest(tensors)
         )
-        return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(loaded.module))
+        return Entry(
+            planned=planned,
+            tensors=tensors,
+            build=lambda: copy.deepcopy(loaded.module),
+            source_digest=loaded.source_digest,
+        )
     weights = load_weights(path, cache)
     planned = PlannedModel(
         name=name, role=role, source=str(source), file_digest=weights.file_digest, digest=weights.digest
@@ -213,5 +226,7 @@ def _architecture_digest(architecture: Architecture | None, original: Entry) -> 
         return architecture.source_digest
     if original.build is None:
         return None
-    # A network handed over in memory or in a directory: its printed structure stands for its source.
+    if original.source_digest is not None:
+        return original.source_digest
+    # A network handed over in memory: its printed structure stands for its source.
     return weights_digest({repr(original.build()): torch.zeros(0)})

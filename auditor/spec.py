@@ -38,7 +38,9 @@ class DataSpec(Frozen):
     resize: tuple[int, int] | None = Field(default=None, description="height and width in pixels")
     mean: tuple[float, ...] | None = Field(default=None, description="per channel, after scaling to [0, 1]")
     std: tuple[float, ...] | None = Field(default=None, description="per channel")
-    class_names: tuple[str, ...] = Field(default=(), description="for the report")
+    class_names: tuple[str, ...] = Field(
+        default=(), description="in the order of the model's classes: for the report, and to number class folders"
+    )
 
 
 class RequestSpec(Frozen):

@@ -54,6 +54,12 @@ def train(
     return module.eval().cpu()
 
 
+def initial_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The untrained network that :func:`train` starts from with this seed."""
+    with torch_seed(derive_seed(seed, "train")):
+        return build()
+
+
 def continue_from(start: nn.Module) -> Callable[[], nn.Module]:
     """A ``build`` that starts from given weights."""
     return lambda: copy.deepcopy(start)

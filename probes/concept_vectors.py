@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.alignment import fit_affine
-from auditor.check import Check
+from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.probes.value_vectors import ValueVectors, locate_value_vectors, score_values
@@ -32,8 +32,8 @@ class ConceptVectorsSettings(Frozen):
     Attributes:
         n_directions: random directions that the class's own is compared with.
         acting_examples: retain examples to whose activations directions are added.
-        strengths: how much of a direction is added, the best counts; 1 moves the retain mean to the forget
-        mean.
+        strengths: how much of a direction is added, the best counts; 1 is the
+            distance from the retain mean to the forget mean.
         n_vectors: value vectors located, over all blocks.
         attribution_examples: retain examples the attribution sees; of the forget attack half it sees all.
         n_random_vectors: sets of other value vectors written back for comparison.
@@ -119,17 +119,16 @@ def separation_auc(inside: Tensor, outside: Tensor) -> float:
 class ConceptVectors(Check):
     """How far forget inputs still lie along the original's class direction where the head reads.
 
-    T(m) = mean over the forget eval half of (h − mean retain)·v/‖v‖² at the last cut point, with h mapped
-    into the original's space: 0 at the retain mean, 1 where the original puts the class. Every other number
-    is kept as cell or control: on handwritten digits T told originals and suppressors from retrains best (a
-    gap of 6.6 spreads, and suppressors at ρ of .9 or more; cosine 2.0, relative L2 3.8, AUC 5.9), it has a
-    contribution per example, and unlike the distance of parameters it asks what the model computes and not
-    where it was trained from: a retrain from the original's own initial weights keeps many parameter
-    vectors and no knowledge.
+    T(m) = mean over the forget eval half of (h − mean retain)·v/‖v‖² at the last cut point, with h mapped into the
+    original's space: 0 at the retain mean, 1 where the original puts the class. Every other number is kept as cell or
+    control. On handwritten digits T told the original from retrains more widely than cosine, relative L2 or AUC along
+    v did (by 6 to 16 spreads of the references, by class and network), and it has a contribution per example. Unlike
+    the distance of parameters it asks what the model computes and not where it was trained from: a retrain from the
+    original's own initial weights keeps many parameter vectors and no knowledge.
 
     It carries no null of its own. Random directions of the same norm are drawn and shown, but a model that never saw
-    the class also separates it along v from what it learnt of similar classes (ρ = 0 lies at T = .8 on digits),
-    so they are no null for T and without references this check is silent.
+    the class also separates it along v from what it learnt of similar classes (ρ = 0 lay between T = .2 and .8 on
+    digits), so they are no null for T and without references this check is silent.
     """
 
     name: ClassVar[str] = "concept_vectors"
@@ -137,24 +136,21 @@ class ConceptVectors(Check):
     may: ClassVar[May] = "accuse"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
-        "The direction that carries the forgotten class in the original was sought in each model, through a map "
-        "fitted on retain data: how far forget inputs still lie along it, and whether adding it brings the class "
-        "back."
+        "The direction that carries the forgotten class in the original was sought in each model, through "
+        "a map fitted on retain data: how far forget inputs still lie along it, and whether adding it brings "
+        "the class back."
     )
-    unit: ClassVar[str] = (
-        "mean position of forget inputs between the retain mean (0) and the original's class (1)"
-    )
+    unit: ClassVar[str] = "mean position of forget inputs between the retain mean (0) and the original's class (1)"
     cost: ClassVar[str] = (
-        "per model and cut point 70 passes over 32 retain examples; with transformer blocks also 7 passes of a "
-        "copy over the forget eval half, and once one forward and backward pass of the original over the forget "
-        "attack half and 256 retain examples"
+        "per model and cut point 70 passes over 32 retain examples; with transformer blocks also 7 passes "
+        "of a copy over the forget eval half, and once one forward and backward pass of the original over "
+        "the forget attack half and 256 retain examples"
     )
     caveats: ClassVar[tuple[str, ...]] = (
-        "The map is fitted on retain data: what a model does only on the forgotten class may not carry over.",
+        "The map is fitted on retain data: what a model does on the forgotten class alone may not carry over.",
         "Without references this check is silent: a model that never saw a class still separates it in part, "
         "so random directions are no null for its score.",
-        "Cosines of parameter vectors show a common origin as much as common knowledge; they are drawn, not "
-        "scored.",
+        "Cosines of parameter vectors show a common origin as much as common knowledge; they are drawn, not scored.",
     )
     settings_type: ClassVar[type[Frozen]] = ConceptVectorsSettings
 
@@ -202,18 +198,20 @@ class ConceptVectors(Check):
             cells.append(row | acting)
             # The last cut point's stand: the score is read there.
             controls = control | {name: value for name, value in acting.items() if isinstance(value, float)}
-        value_cells, value_controls = score_values(
-            subject, artefact.values, data, settings.n_random_vectors, seed
-        )
+        value_cells, value_controls = score_values(subject, artefact.values, data, settings.n_random_vectors, seed)
         return Score(
             check=self.name,
-            readings={
-                "projection": Reading(value=float(positions.mean()), examples=tuple(positions.tolist()))
-            },
+            readings={"projection": Reading(value=float(positions.mean()), examples=tuple(positions.tolist()))},
             n_examples=len(data.forget_eval),
             cells=cells + value_cells,
             controls=controls | value_controls,
         )
+
+    def workload(self, data: AuditData, settings: ConceptVectorsSettings) -> Workload:
+        """Directions added at a handful of cut points; writing value vectors back comes on top in transformers."""
+        layers = 6
+        per_layer = 1 + len(settings.strengths) * (settings.n_directions + 3)
+        return Workload(forward=layers * per_layer * min(settings.acting_examples, len(data.retain)))
 
 
 def _scales(features: Tensor) -> Tensor:
@@ -241,14 +239,10 @@ def _measure(
     own = subject.recording("retain").features[layer]
     to_original = fit_affine(own, found.retain)
     retain = to_original(own)
-    attack, held = (
-        to_original(subject.recording(s).features[layer]) for s in ("forget_attack", "forget_eval")
-    )
+    attack, held = (to_original(subject.recording(s).features[layer]) for s in ("forget_attack", "forget_eval"))
     v, moved = found.direction, class_direction(attack, retain)
     positions = projections(held, retain, v)
-    draws = torch.from_numpy(
-        generator(seed, layer, "auc").standard_normal((settings.n_directions, len(v)))
-    ).float()
+    draws = torch.from_numpy(generator(seed, layer, "auc").standard_normal((settings.n_directions, len(v)))).float()
     random_auc = [separation_auc(held @ w, retain @ w) for w in draws]
     row: Row = {
         "part": "direction",
@@ -304,9 +298,7 @@ def _acting(
     }
 
 
-def _probability(
-    subject: Subject, examples: Examples, classes: Sequence[int], layer: str, added: Tensor
-) -> float:
+def _probability(subject: Subject, examples: Examples, classes: Sequence[int], layer: str, added: Tensor) -> float:
     """Mean probability of the forgotten classes with ``added`` [d] put on every activation at ``layer``."""
 
     def shift(activation: Tensor) -> Tensor:

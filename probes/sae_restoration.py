@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from auditor.alignment import rows
-from auditor.check import Check
+from auditor.check import Check, Workload
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.probes.sae_steering import (
@@ -92,9 +92,9 @@ class SaeRestoration(Check):
     )
     unit: ClassVar[str] = "rate at which the class returns on forget inputs, less the same on retain inputs"
     cost: ClassVar[str] = (
-        "three short autoencoder trainings on the original's recorded features, once; per model no forward pass "
-        "beyond the recordings, only the head. Each earlier layer (n_layers > 1) costs a pass over the fitting "
-        "and eval examples, and one over the eval examples per curve, strength, draw and autoencoder."
+        "three short autoencoder trainings on the original's recorded features, once; per model no forward "
+        "pass beyond the recordings, only the head. Each earlier layer (n_layers > 1) costs a pass over the "
+        "eval examples per curve, strength, draw and autoencoder."
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "A model whose own head row for the class is destroyed cannot name it however it is steered: nothing "
@@ -143,6 +143,13 @@ class SaeRestoration(Check):
             cells=[cell for layer in measured for cell in layer.cells],
             controls={name: value for layer in measured for name, value in layer.controls.items()},
         )
+
+    def workload(self, data: AuditData, settings: SaeRestorationSettings) -> Workload:
+        """Nothing where the last cut point alone is steered."""
+        measured = len(data.forget_eval) + min(settings.retain_eval, len(data.retain))
+        curves = 2 * (2 + 2 * settings.control_draws)
+        strengths = len(settings.alphas) * settings.n_seeds
+        return Workload(forward=(settings.n_layers - 1) * measured * curves * strengths)
 
 
 def _learn(
@@ -250,9 +257,7 @@ def _expert_changes(steering: Steering, mode: Mode, others: bool = False) -> lis
     return changes
 
 
-def _random_changes(
-    steering: Steering, mode: Mode, directions: bool, random: np.random.Generator
-) -> list[Tensor]:
+def _random_changes(steering: Steering, mode: Mode, directions: bool, random: np.random.Generator) -> list[Tensor]:
     """Change that random latents make, or the experts along random directions, at the experts' norm."""
     changes = []
     for i, dictionary in enumerate(steering.part.dictionaries):
@@ -261,17 +266,13 @@ def _random_changes(
             drawn = torch.from_numpy(random.standard_normal((len(latents), decoder.shape[1]))).float()
             written = torch.nn.functional.normalize(drawn, dim=1)
         else:
-            latents = dictionary.rest[
-                torch.from_numpy(random.permutation(len(dictionary.rest))[: len(latents)])
-            ]
+            latents = dictionary.rest[torch.from_numpy(random.permutation(len(dictionary.rest))[: len(latents)])]
             written = decoder[latents]
         changes.append(steering.change(mode, i, latents, written))
     return changes
 
 
-def _random_curves(
-    steering: Steering, mode: Mode, name: str, alphas: Sequence[float], draws: int, seed: int
-) -> Tensor:
+def _random_curves(steering: Steering, mode: Mode, name: str, alphas: Sequence[float], draws: int, seed: int) -> Tensor:
     """Restoration by random latents or directions, mean over dictionaries and examples, [draws, alphas]."""
     curves = torch.empty(draws, len(alphas), dtype=torch.float64)
     for draw in range(draws):

@@ -99,9 +99,7 @@ class Steering:
     def __init__(self, subject: Subject, part: LayerArtefact, data: AuditData, seed: int) -> None:
         self.part = part
         self._classes = torch.tensor(data.classes)
-        self._is_forgotten = torch.zeros(data.n_classes, dtype=torch.float64).index_fill(
-            0, self._classes, 1.0
-        )
+        self._is_forgotten = torch.zeros(data.n_classes, dtype=torch.float64).index_fill(0, self._classes, 1.0)
         self._n_forget = len(data.forget_eval)
         fit = rows(activations(subject, part.layer, data, "retain", part.fit_index))
         paired = rows(part.fit)
@@ -120,6 +118,7 @@ class Steering:
             for i, d in enumerate(part.dictionaries)
         }
         self._tail = _tail(subject, part.layer, data, part.eval_index)
+        self._unsteered = torch.zeros(0) if part.head_rows is None else self._tail(self.activation)
 
     def change(self, mode: Mode, i: int, latents: Tensor, decoder: Tensor) -> Tensor:
         """B(Δz W_dec) of the i-th dictionary, shaped like :attr:`activation`.
@@ -138,14 +137,12 @@ class Steering:
         scale = self._norms[mode, i] / norm if norm > 0 else 1.0
         return self._back.linear(_unrows(moved * scale, self.activation))
 
-    def restored(
-        self, changes: Sequence[Tensor], alphas: Sequence[float], with_head_rows: bool = False
-    ) -> Tensor:
+    def restored(self, changes: Sequence[Tensor], alphas: Sequence[float], with_head_rows: bool = False) -> Tensor:
         """Per forget example, hit less the share of retain inputs hit, float64 [changes, alphas, n_forget].
 
         A hit is a forgotten class on top. ``with_head_rows`` first gives the head the original's rows.
         """
-        hits = torch.stack([self._hits(self.steered(change, alphas), with_head_rows) for change in changes])
+        hits = torch.stack([self._hits(change, alphas, with_head_rows) for change in changes])
         return hits[..., : self._n_forget] - hits[..., self._n_forget :].mean(-1, keepdim=True)
 
     def steered(self, change: Tensor, alphas: Sequence[float]) -> Tensor:
@@ -161,12 +158,21 @@ class Steering:
         per_image = len(moved) // len(self.activation)
         return float(moved[: self._n_forget * per_image].square().sum(1).mean().sqrt())
 
-    def _hits(self, activation: Tensor, with_head_rows: bool) -> Tensor:
-        logits = self._tail(activation)
-        if with_head_rows and self.part.head_rows is not None:
+    def _hits(self, change: Tensor, alphas: Sequence[float], with_head_rows: bool) -> Tensor:
+        """Whether a forgotten class is on top, float64 [alphas, n] of 0 and 1."""
+        if self.part.head_rows is None:
+            # Whole maps at every strength at once could outgrow memory.
+            logits = torch.stack([self._tail(self.steered(change, (alpha,))[0]) for alpha in alphas])
+        elif with_head_rows:
             weight, bias = self.part.head_rows
-            raw = self._to_original(activation) * self.part.scaling.std + self.part.scaling.mean
+            steered = self.steered(change, alphas)
+            logits = self._tail(steered)
+            raw = self._to_original(steered) * self.part.scaling.std + self.part.scaling.mean
             logits[..., self._classes] = raw @ weight.T + bias
+        else:
+            # What follows is linear, so the change of the logits is worked out once for all strengths.
+            strengths = torch.tensor(alphas, dtype=torch.float32)[:, None, None]
+            logits = self._unsteered + strengths * (self._tail(change) - self._tail(torch.zeros_like(change[:1])))
         return self._is_forgotten[logits.argmax(-1)]
 
 
@@ -180,42 +186,31 @@ def head_rows(subject: Subject, layer: str, data: AuditData) -> tuple[Tensor, Te
     if head is None or not _feeds_head(subject, layer):
         return None
     weight = head.weight.detach().float().cpu()[list(data.classes)]
-    bias = (
-        torch.zeros(len(weight))
-        if head.bias is None
-        else head.bias.detach().float().cpu()[list(data.classes)]
-    )
+    bias = torch.zeros(len(weight)) if head.bias is None else head.bias.detach().float().cpu()[list(data.classes)]
     return weight, bias
 
 
-def activations(
-    subject: Subject, layer: str, data: AuditData, split: str, index: Tensor | None = None
-) -> Tensor:
+def activations(subject: Subject, layer: str, data: AuditData, split: str, index: Tensor | None = None) -> Tensor:
     """Raw activations at ``layer``; from the recording where that kept them whole."""
-    if _feeds_head(subject, layer):
+    if layer in subject.vector_layers():
         features = subject.recording(split).features[layer]
         return features if index is None else features[index]
     examples = data.splits()[split]
     chosen = examples if index is None else examples.take(index)
-    parts = [
-        subject.activations(inputs, (layer,))[layer].float().cpu() for inputs, _ in subject.batches(chosen)
-    ]
+    parts = [subject.activations(inputs, (layer,))[layer].float().cpu() for inputs, _ in subject.batches(chosen)]
     return torch.cat(parts)
 
 
 def _tail(subject: Subject, layer: str, data: AuditData, retain_eval: Tensor) -> Callable[[Tensor], Tensor]:
-    """From activations at ``layer`` [strengths, n, ...] to logits [strengths, n, classes] of eval inputs."""
+    """From the eval inputs' activations at ``layer`` [n, ...] to their logits [n, classes]."""
     head = subject.head()
     if head is not None and _feeds_head(subject, layer):
         weight = head.weight.detach().float().cpu()
         bias = None if head.bias is None else head.bias.detach().float().cpu()
-        return lambda activations: torch.nn.functional.linear(activations, weight, bias)
+        return lambda activation: torch.nn.functional.linear(activation, weight, bias)
     both = [data.forget_eval, data.retain.take(retain_eval)]
 
-    def run(activations: Tensor) -> Tensor:
-        return torch.stack([once(activation) for activation in activations])
-
-    def once(activation: Tensor) -> Tensor:
+    def run(activation: Tensor) -> Tensor:
         parts = []
         start = 0
         with torch.no_grad():

@@ -102,9 +102,7 @@ def locate_value_vectors(
         units = torch.nonzero(difference[name] >= least)[:, 0]
         weight = _weight(original, name)
         if len(units):
-            located.append(
-                ValueVectors(module=name, units=units, attribution=difference[name][units], weight=weight)
-            )
+            located.append(ValueVectors(module=name, units=units, attribution=difference[name][units], weight=weight))
     return tuple(located)
 
 
@@ -168,8 +166,7 @@ def score_values(
         for draw in range(n_random_vectors)
     ]
     return cells, {
-        "forget accuracy gained, value vectors written back": _written_back(copy, values, located, data)
-        - base,
+        "forget accuracy gained, value vectors written back": _written_back(copy, values, located, data) - base,
         "forget accuracy gained, other vectors written back": float(np.mean(rises)),
     }
 
@@ -184,9 +181,7 @@ def _other_units(values: Sequence[ValueVectors], seed: int) -> dict[str, Tensor]
     return chosen
 
 
-def _written_back(
-    copy: Subject, values: Sequence[ValueVectors], units: dict[str, Tensor], data: AuditData
-) -> float:
+def _written_back(copy: Subject, values: Sequence[ValueVectors], units: dict[str, Tensor], data: AuditData) -> float:
     """Forget accuracy with the original's columns ``units`` in place of their best matches; undone after."""
     pristine = {value.module: _parameter(copy, value.module).detach().clone() for value in values}
     with torch.no_grad():

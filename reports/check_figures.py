@@ -26,7 +26,10 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             panels=("arm", "learning_rate"),
             x_label="training steps",
             y_label="true label, probability",
-            caption="Relearning curves. Hidden knowledge returns faster than in the references.",
+            caption=(
+                "Relearning curves. Hidden knowledge returns faster than in the references. A control class "
+                "shows how fast each model learns anything at all."
+            ),
         ),
     ),
     "membership": (
@@ -38,6 +41,16 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             x_label="false positive rate (logarithmic)",
             y_label="true positive rate",
             caption="Telling forget examples from holdout examples. The dotted line is guessing.",
+        ),
+    ),
+    "feature_membership": (
+        Curves(
+            x="layer",
+            y="value",
+            categories=True,
+            x_label="layer, from input to output",
+            y_label="margin, forget less holdout",
+            caption="How much nearer forget examples lie to their label’s centre than examples never trained on.",
         ),
     ),
     "few_shot": (

@@ -112,9 +112,7 @@ def _categories(rows: Sequence[Row], curves: Curves) -> tuple[str, ...]:
     return tuple(_show(value) for value in found)
 
 
-def _panels(
-    rows: Sequence[Row], curves: Curves, roles: Mapping[str, str], ticks: Sequence[str]
-) -> tuple[Panel, ...]:
+def _panels(rows: Sequence[Row], curves: Curves, roles: Mapping[str, str], ticks: Sequence[str]) -> tuple[Panel, ...]:
     at = {name: float(i) for i, name in enumerate(ticks)}
     panels: dict[str, dict[tuple[str, int], list[tuple[float, float]]]] = {}
     for row in rows:
@@ -129,9 +127,7 @@ def _panels(
     )
 
 
-def _free_line(
-    lines: Mapping[tuple[str, int], list[tuple[float, float]]], model: str, x: float
-) -> tuple[str, int]:
+def _free_line(lines: Mapping[tuple[str, int], list[tuple[float, float]]], model: str, x: float) -> tuple[str, int]:
     """The model's line that this x continues; where x repeats, a new one."""
     number = sum(1 for name, _ in lines if name == model)
     current = (model, max(number - 1, 0))

@@ -89,12 +89,13 @@ class Document:
 def build(results: Results) -> Document:
     """Everything the report shows, in its order."""
     ordered = tuple(sorted(results.evidence, key=lambda item: (not item.primary, item.check != "outputs")))
+    order = ["original", "unlearned", *(model.name for model in results.plan.models)]
     return Document(
         top=_top(results, ordered),
         ordered=ordered,
         without_rho=tuple((e.check, why_no_rho(e)) for e in ordered if e.rho is None),
         decoys=tables.decoys(ordered),
-        checks=tuple(_check(e, _anchor(i)) for i, e in enumerate(ordered, 1)),
+        checks=tuple(_check(e, _anchor(i), order) for i, e in enumerate(ordered, 1)),
         utility=tables.utility(results.evidence),
         coverage=tables.coverage(results),
         models=tables.models(results.plan.models),
@@ -157,9 +158,7 @@ def _anchor(i: int) -> str:
 
 def _request(plan: Plan) -> str:
     wish = text.REQUESTS.get(plan.request, plan.request)
-    named = [
-        f"{c} “{plan.class_names[c]}”" if 0 <= c < len(plan.class_names) else str(c) for c in plan.classes
-    ]
+    named = [f"{c} “{plan.class_names[c]}”" if 0 <= c < len(plan.class_names) else str(c) for c in plan.classes]
     which = f" ({', '.join(named)}, of {plan.n_classes} classes)" if named and plan.request == "class" else ""
     return f"{wish}{which}; goal: {text.GOALS.get(plan.goal, plan.goal)}"
 
@@ -171,10 +170,10 @@ def _sources(plan: Plan, role: Role) -> str:
 def _comparison(plan: Plan) -> str:
     references, decoys = len(plan.models_of("reference")), len(plan.models_of("decoy"))
     perturbed = len(plan.models_of("perturbed"))
-    return (
-        f"In the line-up: {_plural(references, 'reference')}, {perturbed} more of a perturbed recipe, "
-        f"{_plural(decoys, 'decoy')}."
-    )
+    parts = [_plural(references, "reference")]
+    if perturbed:
+        parts.append(f"{perturbed} more of a perturbed recipe")
+    return f"In the line-up: {', '.join([*parts, _plural(decoys, 'decoy')])}."
 
 
 def _plural(n: int, noun: str) -> str:
@@ -183,9 +182,7 @@ def _plural(n: int, noun: str) -> str:
 
 def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if not results.coverage.complete:
-        missing = "; ".join(
-            f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed
-        )
+        missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     yield from results.plan.notes
     if not results.plan.policy.calibrated:
@@ -195,7 +192,7 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         yield f"The audit was run expecting “{results.plan.expect}”."
 
 
-def _check(evidence: Evidence, anchor: str) -> CheckSection:
+def _check(evidence: Evidence, anchor: str, order: Sequence[str]) -> CheckSection:
     standing = text.POWERS[evidence.may]
     return CheckSection(
         anchor=anchor,
@@ -206,7 +203,7 @@ def _check(evidence: Evidence, anchor: str) -> CheckSection:
         finding=evidence.conclusive or "",
         facts=tuple(_facts(evidence)),
         scores=tables.scores(evidence),
-        controls=tables.controls(evidence.controls),
+        controls=tables.controls(evidence.controls, order),
     )
 
 
@@ -215,7 +212,7 @@ def _state(e: Evidence) -> str:
         where = f" (on {e.failure.model})" if e.failure.model else ""
         return f"Could not run{where}: {e.failure.reason}"
     if e.powered:
-        return "It had the power to see a residue: fine enough a resolution, and no decoy of its own missed."
+        return "It had the power to see a residue: fine enough a resolution, and no decoy meant for it missed."
     if e.powerless_because:
         return f"No power to clear: {e.powerless_because}."
     return ""

@@ -194,9 +194,7 @@ def _simplify(element: ET.Element, anchor: str, referred: set[str]) -> None:
         del found["transform"]
     for name in ("id", "href", "clip-path"):
         if name in found:
-            found[name] = re.sub(
-                r"^(#|url\(#)?", lambda match: f"{match.group()}{anchor}-", found[name], count=1
-            )
+            found[name] = re.sub(r"^(#|url\(#)?", lambda match: f"{match.group()}{anchor}-", found[name], count=1)
     if "style" in found:
         found["style"] = _style(found["style"])
     for name in ("d", "x", "y", "width", "height", "transform"):
@@ -231,9 +229,7 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
     groups: list[list[int]] = []
     for i in order:
         groups.append([i])
-        while len(groups) > 1 and _top(groups[-2], wanted, gap, low, high) > _base(
-            groups[-1], wanted, gap, low, high
-        ):
+        while len(groups) > 1 and _top(groups[-2], wanted, gap, low, high) > _base(groups[-1], wanted, gap, low, high):
             groups[-2:] = [groups[-2] + groups[-1]]
     placed = [0.0] * len(wanted)
     for group in groups:

@@ -145,7 +145,7 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
     """The score of every model on one axis, for a check without a figure of its own."""
     rows = [row for row in _dot_rows(scores) if row[2]]
     with settings():
-        sheet = Sheet(26.0 * len(rows) + 56)
+        sheet = Sheet(26.0 * len(rows) + 88)
         axes = sheet.axes(left=190, top=8, width=WIDTH - 210, height=26.0 * len(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         for y, (name, role, values) in enumerate(rows):
@@ -159,7 +159,7 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
         axes.grid(axis="x")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(text.shorten(unit, 50))
+        axes.set_xlabel("\n".join(textwrap.wrap(text.shorten(unit, 120), 44)))
         words = "; ".join(f"{name}: {', '.join(text.number(v) for v in values)}" for name, _, values in rows)
         svg = sheet.svg(anchor, f"Score of every model, {text.shorten(check, 60)}", words)
     return Drawing(svg=svg, caption="The score of every model; this is the number that ρ is made from.")

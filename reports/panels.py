@@ -87,9 +87,7 @@ def _layout(n: int, ticks: Sequence[str], labelled: bool) -> _Layout:
     width = WIDTH - 46 - (126 if labelled else 8) if columns == 1 else (WIDTH - 2 * 46 - 22 - 8) / 2
     height = 120.0 if columns == 2 else 150.0 if n > 1 else 180.0
     rows = -(-n // columns)
-    return _Layout(
-        columns=columns, rows=rows, head=2 if labelled else 26, width=width, height=height, foot=foot
-    )
+    return _Layout(columns=columns, rows=rows, head=2 if labelled else 26, width=width, height=height, foot=foot)
 
 
 def _fit(ticks: Sequence[str], columns: int) -> bool:
@@ -118,9 +116,7 @@ def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) 
     return sheet
 
 
-def _scale(
-    axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[str], *, upright: bool
-) -> None:
+def _scale(axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[str], *, upright: bool) -> None:
     axes.grid(axis="y")
     if curves.logarithmic:
         _logarithmic(axes)
@@ -143,8 +139,8 @@ def _scale(
 
 
 def _logarithmic(axes: Axes) -> None:
-    axes.set_xscale("log", nonpositive="clip")
-    axes.set_yscale("log", nonpositive="clip")
+    axes.set_xscale("log", nonpositive="mask")
+    axes.set_yscale("log", nonpositive="mask")
     axes.set_xlim(1e-3, 1)
     axes.set_ylim(1e-3, 1.15)
     for axis in (axes.xaxis, axes.yaxis):

@@ -9,6 +9,8 @@ from auditor.reports import text
 from auditor.results import Environment, Results
 from auditor.scores import DecoyResult, Evidence, ModelScores, Utility
 
+MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -95,19 +97,26 @@ def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
         yield row(name, "decoy", value, text.rho(found.rho) if found and found.rho else "")
 
 
-def controls(measured: Mapping[str, Mapping[str, float]]) -> Table | None:
-    """What was measured beside the scores, by model; None where nothing was."""
+def controls(measured: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Table | None:
+    """What was measured beside the scores, by model in ``order``; None where nothing was."""
     names = tuple(dict.fromkeys(name for values in measured.values() for name in values))
     if not names:
         return None
-    return Table(
-        caption="Controls: measured beside the scores, on the same models",
-        columns=("model", *names),
-        rows=tuple(
-            Row(cells=(model, *(text.number(values.get(name), 4) for name in names)))
-            for model, values in measured.items()
-        ),
-    )
+    models = sorted(measured, key=lambda model: _rank(model, order))
+    caption = "Controls: measured beside the scores, on the same models"
+
+    def cell(model: str, name: str) -> str:
+        return text.number(measured[model].get(name), 4)
+
+    if len(names) > MOST_CONTROL_COLUMNS:
+        rows = tuple(Row(cells=(name, *(cell(model, name) for model in models))) for name in names)
+        return Table(caption=caption, columns=("control", *models), rows=rows)
+    rows = tuple(Row(cells=(model, *(cell(model, name) for name in names))) for model in models)
+    return Table(caption=caption, columns=("model", *names), rows=rows)
+
+
+def _rank(model: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(model) if model in order else len(order), model)
 
 
 def utility(evidence: Iterable[Evidence]) -> Table | None:
@@ -118,9 +127,7 @@ def utility(evidence: Iterable[Evidence]) -> Table | None:
     return Table(
         caption="Accuracy on the retain set, which an unlearned model should keep",
         columns=("model", "retain accuracy"),
-        rows=tuple(
-            Row(cells=(name, text.share(value)), role=role) for name, role, value in _utility_rows(found)
-        ),
+        rows=tuple(Row(cells=(name, text.share(value)), role=role) for name, role, value in _utility_rows(found)),
     )
 
 
@@ -166,9 +173,7 @@ def data(plan: Plan) -> Table:
     return Table(
         caption="Data sets, with SHA-256 of their content",
         columns=("set", "source", "examples", "SHA-256"),
-        rows=tuple(
-            Row(cells=(d.name, d.source or "in memory", str(d.n_examples), d.digest)) for d in plan.data
-        ),
+        rows=tuple(Row(cells=(d.name, d.source or "in memory", str(d.n_examples), d.digest)) for d in plan.data),
         words=True,
     )
 
@@ -195,7 +200,7 @@ def thresholds(plan: Plan) -> Table:
     ]
     state = "calibrated" if policy.calibrated else "not yet calibrated"
     return Table(
-        caption=f"Policy {policy.name}, version {policy.version}, {state}; in units of ρ unless said otherwise",
+        caption=f"Policy {policy.name}, version {policy.version}, {state}; in units of ρ if not said otherwise",
         columns=("threshold", "value", "meaning"),
         rows=tuple(Row(cells=(name, f"{value:g}", meaning)) for name, value, meaning in bars),
         words=True,
@@ -208,8 +213,7 @@ def settings(plan: Plan) -> Table:
         caption="Checks as planned",
         columns=("check", "may", "seed", "settings"),
         rows=tuple(
-            Row(cells=(c.name, "primary" if c.primary else c.may, str(c.seed), pairs(c.settings)))
-            for c in plan.checks
+            Row(cells=(c.name, "primary" if c.primary else c.may, str(c.seed), pairs(c.settings))) for c in plan.checks
         ),
         words=True,
     )

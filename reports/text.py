@@ -16,9 +16,7 @@ HEADLINES: Mapping[Outcome, str] = {
         "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
         "by these checks."
     ),
-    "INCONCLUSIVE": (
-        "Inconclusive: this audit shows neither that the knowledge is gone nor that it is still there."
-    ),
+    "INCONCLUSIVE": ("Inconclusive: this audit shows neither that the knowledge is gone nor that it is still there."),
 }
 
 OUTCOME_NAMES: Mapping[Outcome, str] = {
@@ -217,10 +215,12 @@ def rho(interval: Interval | None) -> str:
 
     >>> rho(Interval(value=0.914, low=0.84, high=0.97))
     '0.91 [0.84,\xa00.97]'
+    >>> rho(Interval(value=-1.9e-9, low=-0.25, high=0.25))
+    '0.00 [−0.25,\xa00.25]'
     """
     if interval is None:
         return "–"
-    value, low, high = (number(v, 2) if abs(v) < 100 else number(v, 0) for v in _parts(interval))
+    value, low, high = (_two_places(v) for v in (interval.value, interval.low, interval.high))
     return f"{value} [{low},\u00a0{high}]"
 
 
@@ -259,8 +259,10 @@ def headline(outcome: Outcome, bound: float | None) -> str:
     return HEADLINES[outcome].format(bound="an unknown share" if bound is None else upper_percent(bound))
 
 
-def _parts(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
+def _two_places(value: float) -> str:
+    # Adding zero turns the -0.0 that rounding leaves behind into 0.0.
+    rounded = round(value, 2) + 0.0
+    return _signed(f"{rounded:.2f}" if abs(rounded) < 1e4 else f"{rounded:.1e}")
 
 
 def _signed(text: str) -> str:

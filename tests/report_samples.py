@@ -32,10 +32,7 @@ from auditor.scores import (
 REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
-HOSTILE = (
-    "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>"
-    + "x" * 400
-)
+HOSTILE = "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>" + "x" * 400
 
 # How much each kind of subject knows, as ρ of the inner checks.
 KNOWN: dict[Outcome, float] = {
@@ -66,7 +63,9 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
     sources = {"original": "original.pt", "unlearned": subject} | {name: name for name in REFERENCES}
     roles = {"original": "original", "unlearned": "unlearned"} | dict.fromkeys(REFERENCES, "reference")
     models = [
-        PlannedModel(name=n, role=roles[n], source=s, file_digest=digest(s), digest=digest(s + "w"))  # type: ignore[arg-type]
+        PlannedModel.model_validate(
+            {"name": n, "role": roles[n], "source": s, "file_digest": digest(s), "digest": digest(s + "w")}
+        )
         for n, s in sources.items()
     ]
     models.append(
@@ -78,9 +77,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
             digest=digest("shortw"),
         )
     )
-    models += [
-        PlannedModel(name=n, role="decoy", source=None, file_digest=None, digest=digest(n)) for n in DECOYS
-    ]
+    models += [PlannedModel(name=n, role="decoy", source=None, file_digest=None, digest=digest(n)) for n in DECOYS]
     fields: dict[str, Any] = {
         "auditor_version": "0.1.0",
         "task": "classification",
@@ -173,8 +170,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
         ),
         "n_examples": 73,
         "decoys": {
-            name: DecoyResult(rho=interval(known[name], width), p_value=0.0001, detected=True)
-            for name in DECOYS
+            name: DecoyResult(rho=interval(known[name], width), p_value=0.0001, detected=True) for name in DECOYS
         },
         "caveats": ("With many examples every model can be taught the class, so only few are given.",),
     }
@@ -211,9 +207,7 @@ def outputs(known: dict[str, float], forgotten: bool) -> Evidence:
         hits=0 if forgotten else 68,
         cells=cells,
         utility=Utility(original=0.9923, unlearned=0.9807, references=dict.fromkeys(REFERENCES, 0.9861)),
-        caveats=(
-            "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
-        ),
+        caveats=("Outputs show what a model says, not what it knows.",),
     )
 
 
@@ -251,7 +245,7 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
             "arm": arm,
             "learning_rate": rate,
             "step": s,
-            "value": 0.9 * (1 - math.exp(-(0.3 + k) * s * rate * 50)),
+            "value": 0.9 - 0.9 * math.exp(-(0.3 + k) * s * rate * 50),
         }
         for m, k in known.items()
         for arm in ("as it is", "new head row")
@@ -313,7 +307,7 @@ def cka(known: dict[str, float]) -> Evidence:
     return evidence(
         "cka", known, may="inform", cells=cells, rho=None, resolution=None, powered=False, p_value=None,
         spread=None, decoys={}, null_kind="none",
-        summary="Compared each layer's features with the original's by debiased linear CKA, forget and retain apart.",
+        summary="Compared each layer's features with the original's by debiased linear CKA.",
     )  # fmt: skip
 
 
@@ -511,6 +505,6 @@ def biggest() -> Results:
     ]
     found = [outputs(known, forgotten=True), few_shot(known, cells=many), relearning(known, cells=long)]
     found += [membership(known), cka(known), sae_restoration(known), failed_check()]
-    found += [unknown_check(known).model_copy(update={"check": f"plugin_{i}"}) for i in range(30)]
+    found += [unknown_check(known).model_copy(update={"check": f"plugin_{i}"}) for i in range(10)]
     verdict = Verdict(outcome="SUPPRESSED", assurance="A3", reasons=REASONS["SUPPRESSED"])
     return assemble(plan("SUPPRESSED", tuple(e.check for e in found)), found, verdict)

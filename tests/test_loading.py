@@ -273,7 +273,7 @@ def test_hidden_bytes_are_refused(tmp_path):
     with zipfile.ZipFile(io.BytesIO(good)) as original:
         start = original.start_dir
     path.write_bytes(good[:start] + bytes(100) + good[start:])
-    with pytest.raises((UnsafeInputError, ModelError), match="add up|hides bytes|damaged"):
+    with pytest.raises((UnsafeInputError, ModelError), match=r"add up|hides bytes|damaged"):
         read(path)
     path.write_bytes(good[:-2] + struct.pack("<H", 40) + bytes(40))
     with pytest.raises(UnsafeInputError, match="add up"):

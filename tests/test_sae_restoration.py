@@ -3,6 +3,7 @@
 import copy
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from auditor.probes.sparse_autoencoder import TrainingSettings, broad_latents, d
 from auditor.randomness import torch_seed
 from auditor.scores import Score
 from auditor.statistics import p_internal_null
-from auditor.subjects.canonical import rescaled
+from auditor.subjects.canonical import HomogeneousPair, rescaled
 from tests.worlds import FORGET, World
 
 SETTINGS = SaeRestorationSettings(null_draws=100, control_draws=5)
@@ -46,18 +47,18 @@ def random_labels(original: nn.Module, data: AuditData, seed: int = 100, epochs:
     return net.eval()
 
 
-def permuted(net: nn.Module, seed: int = 0) -> nn.Module:
-    """The same function with the hidden units and the second convolution's channels in another order."""
+def permuted(net: nn.Module, pairs: Sequence[HomogeneousPair], seed: int = 0) -> nn.Module:
+    """The same function with the units of every pair in another order."""
     out = copy.deepcopy(net)
     random = torch.Generator().manual_seed(seed)
-    channels, units = torch.randperm(32, generator=random), torch.randperm(64, generator=random)
-    flat = (channels[:, None] * 16 + torch.arange(16)).flatten()
     with torch.no_grad():
-        out.conv2.weight.copy_(net.conv2.weight[channels])
-        out.conv2.bias.copy_(net.conv2.bias[channels])
-        out.hidden.weight.copy_(net.hidden.weight[units][:, flat])
-        out.hidden.bias.copy_(net.hidden.bias[units])
-        out.head.weight.copy_(net.head.weight[:, units])
+        for pair in pairs:
+            source, target = out.get_submodule(pair.producer), out.get_submodule(pair.consumer)
+            order = torch.randperm(len(source.weight), generator=random)
+            inputs = (order[:, None] * pair.repeat + torch.arange(pair.repeat)).flatten()
+            source.weight.copy_(source.weight[order])
+            source.bias.copy_(source.bias[order])
+            target.weight.copy_(target.weight[:, inputs])
     return out
 
 
@@ -206,15 +207,30 @@ def test_no_strength_is_exactly_the_identity(
         assert not torch.equal(steered, steering.activation)
 
 
-def test_unsteered_restoration_is_what_the_outputs_say(
-    world: World, artefact: tuple[LayerArtefact, ...]
-) -> None:
+def test_unsteered_restoration_is_what_the_outputs_say(world: World, artefact: tuple[LayerArtefact, ...]) -> None:
     subject = world.subject("original")
     steering = Steering(subject, artefact[0], world.data, seed=0)
     restored = steering.restored([torch.zeros_like(steering.activation)], (0.0,))
     hits = (subject.logits(world.data.forget_eval).argmax(1) == FORGET).double()
     false = (subject.logits(world.data.retain.take(artefact[0].eval_index)).argmax(1) == FORGET).double()
     assert torch.allclose(restored[0, 0], hits - false.mean())
+
+
+def test_strengths_worked_out_together_are_those_steered_one_by_one(
+    world: World, artefact: tuple[LayerArtefact, ...], suppressed: nn.Module
+) -> None:
+    subject = world.subject("suppressed", suppressed)
+    steering = Steering(subject, artefact[0], world.data, seed=0)
+    dictionary = artefact[0].dictionaries[0]
+    change = steering.change("own", 0, dictionary.experts, dictionary.sae.decoder[dictionary.experts])
+    inputs = torch.cat([world.data.forget_eval.inputs, world.data.retain.take(artefact[0].eval_index).inputs])
+    n_forget = len(world.data.forget_eval)
+    for alpha in (0.0, 1.0, 8.0):
+        with subject.intervene("head:input", lambda _, a=alpha: steering.steered(change, (a,))[0]):
+            hits = (subject.forward(inputs).argmax(1) == FORGET).double()
+        expected = hits[:n_forget] - hits[n_forget:].mean()
+        assert torch.allclose(steering.restored([change], (alpha,))[0, 0], expected, atol=1e-2)
+        assert float((steering.restored([change], (alpha,))[0, 0] - expected).mean()) == pytest.approx(0, abs=0.01)
 
 
 # The score
@@ -257,18 +273,14 @@ def test_score_carries_what_figure_and_verdict_need(scores: dict[str, Score], wo
     assert np.mean(score.readings["own"].examples) == pytest.approx(total(score))
     curves = {(row["mode"], row["curve"]) for row in score.cells}
     kinds = {"experts", "another class", "random latents", "random directions"}
-    assert curves == {(mode, kind) for mode in ("own", "inject") for kind in kinds} | {
-        ("own", "original's head row")
-    }
+    assert curves == {(mode, kind) for mode in ("own", "inject") for kind in kinds} | {("own", "original's head row")}
     experts = [row for row in score.cells if (row["mode"], row["curve"]) == ("own", "experts")]
     assert [row["alpha"] for row in experts] == list(SETTINGS.alphas)
     assert max(row["restoration"] for row in experts) == pytest.approx(total(score))
     assert all(row["low"] <= row["restoration"] <= row["high"] for row in experts)
 
 
-def test_same_seed_same_score(
-    world: World, artefact: tuple[LayerArtefact, ...], scores: dict[str, Score]
-) -> None:
+def test_same_seed_same_score(world: World, artefact: tuple[LayerArtefact, ...], scores: dict[str, Score]) -> None:
     again = SaeRestoration().score(world.subject("retrain"), artefact, world.data, SETTINGS, seed=0)
     assert again == scores["retrain"]
 
@@ -284,15 +296,13 @@ def test_unit_scales_and_order_do_not_matter(
     pairs = world.layout.pairs
     units = [suppressed.get_submodule(p.producer).weight.shape[0] for p in pairs]
     factors = [2.0 ** (exponent * torch.linspace(-1, 1, n)) for n in units]
-    evaded = world.subject("evaded", permuted(rescaled(suppressed, pairs, factors)))
+    evaded = world.subject("evaded", permuted(rescaled(suppressed, pairs, factors), pairs))
     plain = world.subject("plain", suppressed)
     x = world.data.retain.inputs[:32]
     assert torch.allclose(evaded.forward(x), plain.forward(x), atol=1e-3)
     score = SaeRestoration().score(evaded, artefact, world.data, SETTINGS, seed=0)
     assert total(score) == pytest.approx(total(scores["suppressed"]), abs=0.01)
-    assert np.quantile(score.null, 0.9) == pytest.approx(
-        np.quantile(scores["suppressed"].null, 0.9), abs=0.01
-    )
+    assert np.quantile(score.null, 0.9) == pytest.approx(np.quantile(scores["suppressed"].null, 0.9), abs=0.01)
 
 
 # Cost and requests
@@ -321,10 +331,11 @@ def test_earlier_layers_are_steered_at_the_stated_cost(world: World) -> None:
     score = check.score(subject, found, world.data, settings, seed=0)
     measured = len(world.data.forget_eval) + 50
     recorded = len(world.data.retain) + len(world.data.forget_eval)
-    # Experts once for the score; then per mode experts, another class and two kinds of two random draws.
-    curves = 1 + 2 * (1 + 1 + 2 * 2)
-    assert subject.passes.examples == recorded + 200 + measured + curves * 2 * measured
-    assert {row["layer"] for row in score.cells} == {"head:input", "conv2"}
+    # Per mode: experts, another class and two kinds of two random draws.
+    curves = 2 * (1 + 1 + 2 * 2)
+    assert subject.passes.examples == recorded + curves * 2 * measured
+    assert {row["layer"] for row in score.cells} == {"head:input", "hidden.3"}
+    assert check.workload(world.data, settings).forward == curves * 2 * measured
     assert score.null == ()
     unsteered = [r["restoration"] for r in score.cells if r["alpha"] == 0.0 and r["curve"] == "experts"]
     assert unsteered == pytest.approx([unsteered[0]] * 4, abs=1e-6)

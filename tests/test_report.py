@@ -1,0 +1,370 @@
+"""The report: what it says for every outcome, and what no results file can make it do."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import unicodedata
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.reports import check_figures, forest, html, text
+from auditor.reports.figures import WIDTH, spread_apart
+from auditor.results import Results
+from auditor.scores import Outcome, Verdict
+from tests import report_samples as samples
+
+OUTCOMES = get_args(Outcome)
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+class Page(HTMLParser):
+    """A page taken apart; nesting is checked on the way."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.headings: list[int] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], "elements left open"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {outcome: html.render(samples.sample(outcome)) for outcome in OUTCOMES}
+
+
+@pytest.fixture(scope="module")
+def hostile() -> str:
+    return html.render(samples.hostile())
+
+
+def section(source: str, check: str) -> str:
+    """The part of a page about one check, as source."""
+    start = re.search(rf'<h3 id="[^"]*">{check}', source)
+    assert start is not None
+    return source[start.start() : source.index("</section>", start.start())]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_verdict_leads_the_page_with_its_reasons(pages, outcome):
+    page = Page(pages[outcome])
+    bound = 0.2 if outcome == "DELETED" else None
+    start = page.text.index(text.headline(outcome, bound).replace("\u00a0", " "))
+    reasons = [page.text.index(" ".join(reason.split())) for reason in samples.REASONS[outcome]]
+    assert start < reasons[0]
+    assert reasons == sorted(reasons)
+    assert reasons[-1] < page.text.index("What this does not prove") < page.text.index("All checks on one axis")
+    assert "certified" not in page.text.lower()
+
+
+def test_a_deletion_states_its_bound_rounded_up(pages):
+    assert "Consistent with deletion: no more than 20 % of the original’s" in Page(pages["DELETED"]).text
+    assert text.headline("DELETED", 0.3001).startswith("Consistent with deletion: no more than 31")
+    assert text.headline("DELETED", 0.29).startswith("Consistent with deletion: no more than 29\u00a0%")
+    assert "no more than 1\u00a0%" in text.headline("DELETED", 0.0), "never nothing at all"
+
+
+@pytest.mark.parametrize("outcome", [o for o in OUTCOMES if o != "DELETED"])
+def test_no_other_outcome_leads_with_deletion(pages, outcome):
+    page = Page(pages[outcome])
+    top = page.text[: page.text.index("All checks on one axis")]
+    assert "Consistent with deletion" not in top
+
+
+def test_flags_settlement_and_calibration_are_said(pages):
+    page = Page(pages["INCONCLUSIVE"]).text
+    assert "DAMAGED The model lost performance" in page
+    assert "What would settle it more forget examples" in page
+    assert "Thresholds not yet calibrated" in page
+    base = samples.sample("DELETED")
+    policy = base.plan.policy.model_copy(update={"calibrated": True})
+    calibrated = base.model_copy(update={"plan": base.plan.model_copy(update={"policy": policy})})
+    assert "not yet calibrated" not in Page(html.render(calibrated)).text
+    assert "What would settle it" not in Page(pages["DELETED"]).text
+
+
+def test_powerless_checks_say_why_in_the_forest_plot_and_in_their_section(pages):
+    source = pages["DELETED"]
+    reason = "the smallest residue it can rule out is 2.09, more than the 0.35 that clearing needs"
+    plot = source[source.index('aria-labelledby="forest-title') : source.index("Checks without ρ")]
+    drawn = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", plot))
+    assert reason in drawn
+    assert f"No power to clear: {reason}" in section(source, "membership")
+
+
+def test_checks_without_rho_are_listed_with_the_reason(pages):
+    page = Page(pages["DELETED"]).text
+    listed = page[page.index("Checks without ρ") : page.index("Before the unlearned model was scored")]
+    assert "cka : informs, decides nothing" in listed
+    assert "quantization : could not run: layer conv2 has a weight" in listed
+
+
+def test_a_failure_is_shown_as_could_not_run_and_as_missing_coverage(pages):
+    source = pages["DELETED"]
+    own = section(source, "quantization")
+    assert "Could not run (on unlearned): layer conv2" in own
+    assert "<svg" not in own
+    page = Page(source).text
+    coverage = page[page.rindex("What was looked at and what was not") :]
+    assert "quantization could not run layer conv2" in coverage
+    assert "concept_vectors not planned left out with --checks" in coverage
+    assert "few_shot completed" in coverage
+    assert "Coverage is incomplete: quantization gave no evidence" in page[: page.index("Contents")]
+
+
+def test_a_planned_check_that_left_no_trace_is_not_passed_over():
+    base = samples.sample("DELETED")
+    silent = base.coverage.model_copy(update={"planned": (*base.coverage.planned, "depth")})
+    page = Page(html.render(base.model_copy(update={"coverage": silent}))).text
+    assert "depth no evidence planned, and nothing came of it" in page
+
+
+def test_decoys_are_a_table_of_check_by_decoy(pages):
+    page = Page(pages["INCONCLUSIVE"]).text
+    table = page[page.index("whether each check saw through them") :]
+    row = table[table.index("few_shot (primary)") : table.index("relearning (primary)")]
+    assert "detected, ρ = 0.99" in row
+    assert "NOT detected, ρ = 0.22 [0.02, 0.42]" in row
+
+
+def test_every_check_with_known_cells_has_its_own_figure(pages):
+    source = pages["SUPPRESSED"]
+    for check in ("few_shot", "relearning", "outputs", "cka", "membership", "sae_restoration"):
+        own = section(source, check)
+        assert f"Figure of the check {check}" in own
+        assert "Score of every model" not in own
+
+
+def test_a_check_nobody_here_knows_gets_the_dot_plot(pages):
+    own = section(pages["DELETED"], "acme_residue")
+    assert own.count("<svg") == 1
+    assert "Score of every model, acme_residue" in own
+    assert "gadget readings" in own
+
+
+def test_known_names_with_unknown_columns_fall_back_too():
+    odd = samples.few_shot(samples.knowledge("DELETED"), cells=[{"model": "original", "n": 3}])
+    (drawing,) = check_figures.draw(odd, "a")
+    assert "Score of every model" in drawing.svg
+
+
+def test_intervals_beyond_the_axis_end_at_its_edges():
+    known = samples.knowledge("DELETED")
+    wide = samples.unknown_check(known)
+    drawing = forest.forest([wide], samples.sample("DELETED").plan.policy.thresholds)
+    assert drawing is not None
+    found = re.findall(r'<path d="M ([\d.]+) [\d.]+ L ([\d.]+) [\d.]+"', drawing.svg)
+    assert found
+    assert all(0 <= float(x) <= WIDTH for pair in found for x in pair)
+    inside = wide.model_copy(update={"rho": samples.interval(0.5)})
+    plain = forest.forest([inside], samples.sample("DELETED").plan.policy.thresholds)
+    assert plain is not None
+    assert drawing.svg.count("<use") != plain.svg.count("<use"), "arrows"
+
+
+def test_the_page_fetches_and_runs_nothing(pages, hostile):
+    for source in (*pages.values(), hostile):
+        page = Page(source)
+        metas = page.all("meta")
+        assert metas[1] == {"http-equiv": "Content-Security-Policy", "content": POLICY}
+        assert not {tag for tag, _ in page.tags} & {
+            "script",
+            "img",
+            "iframe",
+            "object",
+            "link",
+            "base",
+            "form",
+        }
+        for _, attrs in page.tags:
+            assert not [name for name in attrs if name.startswith("on")]
+            for name in ("href", "src", "xlink:href", "action"):
+                assert (attrs.get(name) or "#").startswith("#")
+        assert "url(http" not in source
+        assert "@import" not in source
+
+
+def test_hostile_text_never_appears_raw(hostile):
+    assert "<script" not in hostile.lower()
+    assert "<img" not in hostile.lower()
+    assert "&lt;script&gt;" in hostile, "it is shown, but as text"
+    left = {c for c in hostile if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - {"\n"}
+    assert left == set()
+    assert samples.HOSTILE not in hostile
+
+
+@pytest.mark.parametrize(
+    "text_", ["$x_1$ $", "{{ 7*7 }}{% raw %}", "漢字 🙂 عربى", "]]>", "--><!--", "&amp;", "%s {0}"]
+)
+def test_text_of_any_kind_is_shown_as_it_is(text_):
+    base = samples.sample("DELETED")
+    odd = samples.unknown_check(samples.knowledge("DELETED")).model_copy(
+        update={"check": text_, "unit": text_, "summary": text_}
+    )
+    page = Page(html.render(samples.assemble(base.plan, [odd], base.verdict)))
+    assert page.text.count(text_) >= 4
+    assert "49" not in page.text[: page.text.index("Contents")]
+
+
+def test_a_result_without_any_evidence_renders():
+    base = samples.sample("INCONCLUSIVE")
+    verdict = Verdict(outcome="INCONCLUSIVE", assurance="A0", reasons=("outputs: not measured",))
+    plan = base.plan.model_copy(update={"models": (), "data": (), "checks": ()})
+    page = Page(html.render(samples.assemble(plan, [], verdict))).text
+    assert "No check gave a ρ." in page
+    assert "Performance on the retain set was not measured." in page
+    assert "none has shown that it would notice hidden knowledge" in page
+
+
+def test_nesting_headings_ids_and_anchors(pages, hostile):
+    for source in (*pages.values(), hostile):
+        page = Page(source)
+        assert page.headings[0] == 1
+        assert page.headings.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(page.headings))
+        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        wanted = {(attrs["href"] or "")[1:] for _, attrs in page.tags if "href" in attrs}
+        wanted |= set(re.findall(r"url\(#([^)]+)\)", source))
+        assert wanted <= set(ids)
+
+
+def test_what_a_screen_reader_needs(pages):
+    page = Page(pages["SUPPRESSED"])
+    assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th"))
+    figures = page.all("svg")
+    assert figures
+    for attrs in figures:
+        assert attrs["role"] == "img"
+        assert attrs["viewbox"]
+        assert len((attrs["aria-labelledby"] or "").split()) == 2
+    assert len(page.all("desc")) == len(figures)
+    assert dict(page.tags)["html"] == {"lang": "en"}
+
+
+def test_colours_have_contrast_in_both_schemes():
+    style = (Path(html.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", part)) for part in style.split(":root {")[1:])
+    for scheme in (light, dark):
+        for name in ("ink", "muted", "original", "unlearned", "reference", "decoy", "alarm"):
+            assert contrast(scheme[name], scheme["paper"]) >= 4.5, name
+
+
+def contrast(one: str, other: str) -> float:
+    """Ratio of relative luminances (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_figures_take_their_colours_from_the_page(pages):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", pages["SUPPRESSED"], re.DOTALL))
+    assert re.findall(r"#[0-9a-f]{6}", re.sub(r"url\(#[^)]*\)|href=\"[^\"]*\"", "", drawn)) == []
+    assert "var(--unlearned)" in drawn
+
+
+def test_the_biggest_report_stays_small(monkeypatch):
+    results = samples.biggest()
+    assert len(html.render(results).encode()) < 2_000_000
+    monkeypatch.setattr(html, "MOST_FIGURE_BYTES", 100_000)
+    cut = html.render(samples.sample("SUPPRESSED"))
+    assert "left out to keep the page small" in cut
+    Page(cut)
+
+
+def test_it_is_drawn_from_the_file_alone(pages):
+    results = samples.sample("DELETED")
+    again = Results.model_validate_json(results.to_json())
+    assert html.render(again) == pages["DELETED"]
+
+
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+from auditor.reports.html import render
+from auditor.results import read_results
+text = render(read_results(Path(sys.argv[1])))
+sys.stdout.write(hashlib.sha256(text.encode()).hexdigest() + " " + str("torch" in sys.modules))
+"""
+
+
+def test_the_same_bytes_everywhere(tmp_path, pages):
+    results = tmp_path / "results.json"
+    results.write_text(samples.sample("DELETED").to_json(), encoding="utf-8")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\naxes.grid: True\n")
+    places = [
+        ({"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "0"}, tmp_path),
+        ({"TZ": "Asia/Kathmandu", "LC_ALL": "de_DE.UTF-8", "PYTHONHASHSEED": "77"}, elsewhere),
+    ]
+    found = set()
+    for variables, folder in places:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(results)],
+            cwd=folder,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(done.stdout)
+    digest = hashlib.sha256(pages["DELETED"].encode()).hexdigest()
+    assert found == {f"{digest} False"}, "the same bytes, and no torch to draw them"
+
+
+@given(
+    st.lists(st.floats(-50, 150), min_size=1, max_size=12),
+    st.floats(1, 30),
+)
+def test_labels_are_spread_apart_in_order_and_in_range(wanted, gap):
+    placed = spread_apart(wanted, gap, 0.0, 100.0)
+    least = min(gap, 100.0 / max(len(wanted) - 1, 1))
+    ordered = [place for _, _, place in sorted(zip(wanted, range(len(wanted)), placed, strict=True))]
+    assert all(-1e-6 <= place <= 100 + 1e-6 for place in placed)
+    assert all(after - before >= least - 1e-6 for before, after in pairwise(ordered))
+
+
+def test_labels_with_room_stay_where_they_belong():
+    assert spread_apart([10.0, 40.0, 90.0], 14.0, 0.0, 100.0) == [10.0, 40.0, 90.0]
