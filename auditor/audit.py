@@ -269,7 +269,15 @@ def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:
 def _why_left_out(check: Check, plan: Plan) -> str:
     if plan.task not in check.tasks:
         return f"needs an architecture and {' and '.join(check.needs)} sets"
-    return "not among audit.checks"
+    return _unmet(check, plan.request, {item.name for item in plan.data}) or "not among audit.checks"
+
+
+def _unmet(check: Check, request: str, sets: set[str]) -> str | None:
+    """Why a check cannot serve this request, or None."""
+    if request not in check.requests:
+        return f"serves requests of kind {' and '.join(check.requests)} only"
+    missing = [name for name in check.needs if name not in sets]
+    return f"needs a {missing[0]} set" if missing else None
 
 
 def _check_device(spec: AuditSpec) -> None:
@@ -298,6 +306,10 @@ def _checks(spec: AuditSpec, data: AuditData | None) -> list[Check]:
         return registry.load_all(None, "weights")
     wanted = None if spec.audit.checks is None else {*spec.audit.checks, *ALWAYS}
     checks = registry.load_all(wanted, "classification")
+    if wanted is None:
+        # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
+        sets = {"forget", *data.splits()}
+        checks = [check for check in checks if _unmet(check, spec.request.kind, sets) is None]
     # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
     return sorted(checks, key=lambda check: (check.name != "outputs", check.name))
 

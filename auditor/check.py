@@ -28,6 +28,7 @@ class Check(ABC):
         family: what kind of evidence it is.
         may: ``clear`` (and accuse), ``accuse``, or ``inform``.
         tasks: subject adapters it serves.
+        requests: kinds of request it serves.
         needs: example sets or models without which it cannot run: ``forget``, ``retain``, ``holdout``,
             ``control``, ``references``.
         summary: one sentence for the report: what was done.
@@ -43,6 +44,7 @@ class Check(ABC):
     family: ClassVar[Family]
     may: ClassVar[May]
     tasks: ClassVar[tuple[str, ...]]
+    requests: ClassVar[tuple[str, ...]] = ("class", "sample")
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain")
     summary: ClassVar[str]
     unit: ClassVar[str]

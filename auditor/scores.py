@@ -136,6 +136,7 @@ class Evidence(Frozen):
     hits: int | None = None
     n_examples: int | None = None
     decoys: dict[str, DecoyResult] = Field(default_factory=dict)
+    assigned_decoys: tuple[str, ...] = Field(default=(), description="decoys it has to detect before it may clear")
     utility: Utility | None = None
     cells: list[Row] = Field(default_factory=list)
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")

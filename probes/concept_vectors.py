@@ -135,6 +135,7 @@ class ConceptVectors(Check):
     family: ClassVar[Family] = "parameters"
     may: ClassVar[May] = "accuse"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (
         "The direction that carries the forgotten class in the original was sought in each model, through "
         "a map fitted on retain data: how far forget inputs still lie along it, and whether adding it brings "

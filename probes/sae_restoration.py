@@ -86,6 +86,7 @@ class SaeRestoration(Check):
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "accuse"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (
         "Sparse latents that detect the forgotten class in the original were amplified in each model; "
         "counted was how often the model then names the class."
