@@ -7,16 +7,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.check import Check
+from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.randomness import generator
 from auditor.recording import Recording
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FULL_PRECISION = 32
+BETTER_WIDTH = "better width"
 
 
 class QuantizationSettings(Frozen):
@@ -66,11 +67,12 @@ class Quantization(Check):
     """Knowledge of the forget set after rounding the weights to 8 and to 4 bits.
 
     Unlearning that moves weights less than half a quantisation step is undone by rounding (Zhang et al. 2024,
-    arXiv 2410.16454). Each reading is the mean probability of the true class on the eval half after rounding;
+    arXiv 2410.16454). At each width x_i = probability of the true class of forget example i after rounding;
     for a class request less the probability that retain examples are given for the forgotten classes, so
     that a model broken into always naming them scores 0. Probability rather than accuracy, for it moves
     before the top class does; rather than the margin, for an output pushed far down must not weigh more than
-    one just forgotten. T is the mean over widths.
+    one just forgotten. T = mean over i at the model's better width: what returns at one width must not be
+    diluted by another that keeps it hidden.
 
     Units are first rescaled to one size (:meth:`~auditor.subjects.base.Subject.canonical`): scaling a unit up
     and its outgoing weights down changes no output but changes what is rounded away.
@@ -85,7 +87,7 @@ class Quantization(Check):
     )
     unit: ClassVar[str] = (
         "probability of the true class on forget after rounding (0 to 1), less that of forgotten classes on "
-        "retain for a class request; mean over bit widths"
+        "retain for a class request; at the better bit width"
     )
     cost: ClassVar[str] = (
         "retain examples for rescaling (at most 512) once, and forget and control examples once per bit width"
@@ -101,26 +103,28 @@ class Quantization(Check):
         """Round one model at every width."""
         canonical = subject.canonical()
         picks = generator(seed, self.name).permutation(len(data.retain))[: settings.control_examples]
-        splits = {
-            "forget_attack": data.forget_attack,
-            "forget_eval": data.forget_eval,
-            "retain": data.retain.take(torch.from_numpy(picks)),
-        }
+        splits = {"forget_eval": data.forget_eval, "retain": data.retain.take(torch.from_numpy(picks))}
         full = {split: subject.recording(split) for split in splits}
         measured = {bits: _outputs(quantized(canonical, bits), splits) for bits in settings.bits}
+        known = {bits: _known(outputs, data) for bits, outputs in measured.items()}
+        best = max(known.values(), key=lambda examples: float(examples.mean()))
         return Score(
             check=self.name,
-            readings={f"{bits} bit": _reading(outputs, data) for bits, outputs in measured.items()},
+            readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
             n_examples=len(data.forget_eval),
             cells=[
                 row
                 for bits, outputs in {FULL_PRECISION: full, **measured}.items()
                 for row in _rows(bits, outputs)
             ],
-            controls={
-                f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()
-            },
+            controls={f"T at {bits} bits": float(examples.mean()) for bits, examples in known.items()}
+            | {f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()},
         )
+
+    def workload(self, data: AuditData, settings: QuantizationSettings) -> Workload:
+        """Retain examples for rescaling once, and forget and control examples at each width."""
+        measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
+        return Workload(forward=min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
 
 
 def _outputs(subject: Subject, splits: Mapping[str, Examples]) -> dict[str, Recording]:
@@ -139,14 +143,10 @@ def _accuracy(recording: Recording) -> float:
     return float(recording.correct.double().mean())
 
 
-def _reading(outputs: Mapping[str, Recording], data: AuditData) -> Reading:
+def _known(outputs: Mapping[str, Recording], data: AuditData) -> Tensor:
+    """x_i, float64 [n]."""
     alarms = _false_alarms(outputs["retain"], data) if data.request == "class" else 0.0
-    known = {split: _probabilities(outputs[split]) - alarms for split in ("forget_attack", "forget_eval")}
-    return Reading(
-        value=float(known["forget_eval"].mean()),
-        examples=tuple(known["forget_eval"].tolist()),
-        choice=float(known["forget_attack"].mean()),
-    )
+    return _probabilities(outputs["forget_eval"]) - alarms
 
 
 def _false_alarms(retain: Recording, data: AuditData) -> float:

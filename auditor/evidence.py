@@ -181,7 +181,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool
         utility=_utility(lineup),
         cells=cells + more_cells,
         controls=controls,
-        caveats=(*check.caveats, *dict.fromkeys(note for score in everyone.values() for note in score.notes)),
+        caveats=(*check.caveats, *dict.fromkeys((*lineup.original.notes, *lineup.unlearned.notes))),
         conclusive=lineup.unlearned.conclusive,
     )
 

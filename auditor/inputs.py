@@ -47,7 +47,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
     Raises:
         DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
     """
-    sources = {name: given.get(name) or getattr(spec.data, name) for name in SETS}
+    sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
     if sources["forget"] is None or sources["retain"] is None:
         return None
     found = {
@@ -95,6 +95,11 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
         holdout=inputs.sets.get("holdout"),
         control=inputs.sets.get("control"),
     )
+
+
+def _first_given(in_memory: Any, path: str | None) -> Any:
+    # An empty set in memory is false, and still given.
+    return path if in_memory is None else in_memory
 
 
 def _read(

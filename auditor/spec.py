@@ -15,31 +15,57 @@ FILE_NAME = "audit.toml"
 class ModelsSpec(Frozen):
     """Which models."""
 
-    original: str | None = Field(default=None, description="checkpoint trained on everything")
-    unlearned: str | None = Field(default=None, description="checkpoint said to have forgotten")
+    original: str | None = Field(
+        default=None, description="checkpoint trained on everything", examples=["original.pt"]
+    )
+    unlearned: str | None = Field(
+        default=None, description="checkpoint said to have forgotten", examples=["unlearned.pt"]
+    )
     references: tuple[str, ...] = Field(
-        default=(), description="checkpoints trained without the forget set by the original's recipe; globs allowed"
+        default=(),
+        description="checkpoints trained without the forget set by the original's recipe; globs allowed",
+        examples=[["references/reference-*.pt"]],
     )
     perturbed: tuple[str, ...] = Field(
-        default=(), description="references trained by a perturbed recipe; they widen the interval"
+        default=(),
+        description="references trained by a perturbed recipe; they widen the interval",
+        examples=[["references/perturbed-*.pt"]],
     )
     architecture: str | None = Field(
-        default=None, description="your code that makes the untrained network, as module.py:function"
+        default=None,
+        description="your code that makes the untrained network, as module.py:function; it is run",
+        examples=["network.py:build"],
     )
 
 
 class DataSpec(Frozen):
     """Which examples, and what is done to them before the model sees them."""
 
-    forget: str | None = Field(default=None, description="examples to be forgotten")
-    retain: str | None = Field(default=None, description="examples to be kept")
-    holdout: str | None = Field(default=None, description="distributed like forget, never trained on")
-    control: str | None = Field(default=None, description="concepts no model was trained on")
-    resize: tuple[int, int] | None = Field(default=None, description="height and width in pixels")
-    mean: tuple[float, ...] | None = Field(default=None, description="per channel, after scaling to [0, 1]")
-    std: tuple[float, ...] | None = Field(default=None, description="per channel")
+    forget: str | None = Field(
+        default=None,
+        description="examples to be forgotten: .npz, image folder, zip, or module.py:function",
+        examples=["forget.npz"],
+    )
+    retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])
+    holdout: str | None = Field(
+        default=None, description="distributed like forget, never trained on", examples=["holdout.npz"]
+    )
+    control: str | None = Field(
+        default=None, description="concepts no model was trained on", examples=["control.npz"]
+    )
+    resize: tuple[int, int] | None = Field(
+        default=None, description="height and width in pixels", examples=[[32, 32]]
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None, description="per channel, after scaling to [0, 1]", examples=[[0.485, 0.456, 0.406]]
+    )
+    std: tuple[float, ...] | None = Field(
+        default=None, description="per channel", examples=[[0.229, 0.224, 0.225]]
+    )
     class_names: tuple[str, ...] = Field(
-        default=(), description="in the order of the model's classes: for the report, and to number class folders"
+        default=(),
+        description="in the order of the model's classes: for the report, and to number class folders",
+        examples=[["cat", "dog"]],
     )
 
 
@@ -51,14 +77,20 @@ class RequestSpec(Frozen):
         default="data", description="remove the influence of these examples, or the capability itself"
     )
     classes: tuple[int, ...] = Field(
-        default=(), description="forgotten classes; empty: every class that occurs in forget"
+        default=(),
+        description="forgotten classes; empty: every class that occurs in forget",
+        examples=[[3]],
     )
 
 
 class RunSpec(Frozen):
     """How the audit runs."""
 
-    checks: tuple[str, ...] | None = Field(default=None, description="checks by name; absent: all for the task")
+    checks: tuple[str, ...] | None = Field(
+        default=None,
+        description="checks by name, as `audit list` shows them; absent: all that the data allow",
+        examples=[["few_shot", "relearning"]],
+    )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
@@ -106,6 +138,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SpecError(f"{path} does not exist; `audit init` writes one") from error
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}; --config takes a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
 
@@ -132,16 +166,25 @@ def make_spec(tables: dict[str, Any], overrides: dict[str, dict[str, Any]], sour
     try:
         return AuditSpec.model_validate(merged)
     except ValidationError as error:
-        raise SpecError(_in_one_sentence(error, source)) from error
+        raise SpecError(_in_one_sentence(error, source, overrides)) from error
 
 
-def _in_one_sentence(error: ValidationError, source: str) -> str:
+def _in_one_sentence(error: ValidationError, source: str, overrides: dict[str, dict[str, Any]]) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
+    if _overridden(first["loc"], overrides):
+        source = "options"
+    if first["type"] == "model_type":
+        return f"{source}: {field} must be a table, written [{field}]"
     if first["type"] == "extra_forbidden":
         known = _fields_beside(first["loc"])
         return f"{source}: there is no field {field}; known here: {', '.join(known)}"
     return f"{source}: {field} = {first['input']!r} does not fit: {first['msg']}"
+
+
+def _overridden(location: tuple[int | str, ...], overrides: dict[str, dict[str, Any]]) -> bool:
+    """Whether the value at fault was given beside the file."""
+    return len(location) > 1 and overrides.get(str(location[0]), {}).get(str(location[1])) not in (None, ())
 
 
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:

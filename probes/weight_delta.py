@@ -42,16 +42,15 @@ class WeightDelta(Check):
         original, digest = artefact
         weights = {n: t.detach().cpu() for n, t in subject.weights().items() if t.is_floating_point()}
         rows = [_row(name, original[name], tensor) for name, tensor in weights.items() if name in original]
-        same = subject.digest == digest
         return Score(
             check=self.name,
             readings={"cosine": Reading(value=_cosine(original, weights))},
             n_examples=len(rows),
             cells=rows,
-            notes=() if subject.role != "unlearned" else _findings(rows, original, weights),
+            notes=_findings(rows, original, weights),
             conclusive=(
                 "the weights are identical to the original's: nothing was deleted from them"
-                if same and subject.role == "unlearned"
+                if subject.digest == digest
                 else None
             ),
         )

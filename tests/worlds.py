@@ -76,6 +76,8 @@ def world() -> World:
     original = train(train_set, seed=1)
     modules = {"original": original, "head_row_zeroed": head_row_zeroed(original)}
     modules["retrain"] = train(retain, seed=2)
-    modules |= {f"reference {i}": train(retain, seed=10 + i) for i in range(3)}
+    own = continue_from(training.initial_weights(DigitsNet, 1))
+    modules["own initial weights"] = training.train(own, retain, RECIPE, 3)
+    modules |= {f"reference {i}": train(retain, seed=10 + i) for i in range(5)}
     modules["floor"] = DigitsNet().eval()
     return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)

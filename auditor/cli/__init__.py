@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from auditor.cli.demo import demo
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
 from auditor.cli.reference import reference
-from auditor.errors import AuditError
+from auditor.errors import AuditError, UsageError
 
 EXIT_CODES = """
 \b
@@ -43,6 +44,13 @@ class _Group(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
             sys.exit(128 + signal.SIGINT)
+        except OSError as error:
+            click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
+            sys.exit(UsageError.exit_code)
+        except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
+            traceback.print_exc()
+            click.echo("audit: this is a fault of the auditor, not of your input; please report the lines above", err=True)
+            sys.exit(AuditError.exit_code)
 
 
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -78,10 +78,16 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "checks": tuple(name.strip() for name in checks.split(",")) if checks else None,
             **{
                 name: options.get(name)
-                for name in ("policy", "seed", "device", "dtype", "threads", "batch_size", "expect", "out")
+                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out")
             },
+            "policy": _policy(options.get("policy"), base),
         },
     }
+
+
+def _policy(name: str | None, base: Path) -> str | None:
+    """A policy's name as it is, a file's path as any other."""
+    return _relative(name, base) if name is not None and name.endswith(".toml") else name
 
 
 def _relative(path: str | None, base: Path) -> str | None:

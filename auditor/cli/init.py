@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from pydantic.fields import FieldInfo
 
 from auditor.errors import SpecError
 from auditor.scores import Frozen
@@ -21,7 +22,7 @@ def init(force: bool) -> None:
 
 
 def template() -> str:
-    """The file's text: every field with its meaning, commented out at its default."""
+    """The file's text: every field with its meaning, commented out at its default or, without one, an example."""
     lines = ["# What to audit, and how. Paths are relative to this file. `audit compare` reads it."]
     for section, field in AuditSpec.model_fields.items():
         kind = field.annotation
@@ -29,8 +30,9 @@ def template() -> str:
         assert issubclass(kind, Frozen), "every section is a record"
         lines += ["", f"# {_first_line(kind)}", f"[{section}]"]
         for name, entry in kind.model_fields.items():
-            lines.append(f"# {name}: {entry.description}")
-            lines.append(f"# {name} = {_toml(entry.get_default())}")
+            note = "; not set, for example" if _unset(entry) else ""
+            lines.append(f"# {name}: {entry.description}{note}")
+            lines.append(f"# {name} = {_toml(_shown(entry))}")
     return "\n".join(lines) + "\n"
 
 
@@ -38,9 +40,16 @@ def _first_line(kind: type[Frozen]) -> str:
     return (kind.__doc__ or "").strip().splitlines()[0]
 
 
+def _unset(entry: FieldInfo) -> bool:
+    return entry.get_default() in (None, ())
+
+
+def _shown(entry: FieldInfo) -> object:
+    """TOML has no word for None: a field without a default shows its example."""
+    return entry.examples[0] if _unset(entry) and entry.examples else entry.get_default()
+
+
 def _toml(value: object) -> str:
-    if value is None:
-        return '""'
-    if isinstance(value, tuple):
-        return "[]"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

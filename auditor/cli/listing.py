@@ -1,22 +1,34 @@
 """``audit list``."""
 
+import textwrap
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from auditor.check import Check
+
+_WIDTH = 79
+_MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 
 
 @click.command("list")
 def list_checks() -> None:
-    """Show the checks: family, what each may do, tasks and needs."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor import registry
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("check", "family", "may", "tasks", "needs", "extra cost", "what it does"):
-        table.add_column(name, overflow="fold")
-    for check in map(registry.load, registry.names()):
-        may = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}[check.may]
-        table.add_row(
-            check.name, check.family, may, ", ".join(check.tasks), ", ".join(check.needs), check.cost, check.summary
-        )
-    Console(highlight=False).print(table)
+    click.echo("\n\n".join(_entry(check) for check in map(registry.load, registry.names())))
+
+
+def _entry(check: "Check") -> str:
+    needs = ", ".join(check.needs) or "the two checkpoints alone"
+    paragraphs = [
+        f"tasks: {', '.join(check.tasks)}   requests: {', '.join(check.requests)}   needs: {needs}",
+        check.summary,
+        f"extra cost: {check.cost}",
+    ]
+    return "\n".join([f"{check.name}   {check.family}   may: {_MAY[check.may]}", *map(_indented, paragraphs)])
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)

@@ -1,5 +1,6 @@
 """``audit reference``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +42,5 @@ def reference(count: int, out: Path, **options: Any) -> None:
             module = references.train_job(job, architecture.function, found.sets["retain"], spec.audit.device)
             references.save(module, path)
             click.echo(f"wrote {path}")
-    click.echo(f'in audit.toml: references = ["{out}/reference-*.pt"], perturbed = ["{out}/perturbed-*.pt"]')
+    seen = os.path.relpath(out, base)
+    click.echo(f'in audit.toml: references = ["{seen}/reference-*.pt"], perturbed = ["{seen}/perturbed-*.pt"]')

@@ -11,25 +11,36 @@ from auditor.results import Results
 from auditor.scores import Evidence
 
 
+class _Terminal(Console):
+    """Standard output: sentences wrap at a terminal, and stay whole where they go to a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line as it is: what looks like markup in a name stays text."""
+        self.print(text, markup=False, style=style, soft_wrap=not self.is_terminal)
+
+
 def results(found: Results, folder: Path, quiet: bool) -> None:
     """The verdict, what decided it, and where the report is."""
-    console = Console(highlight=False)
+    console = _Terminal()
     verdict = found.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
     bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
-    console.print(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", markup=False, style="bold")
+    console.say(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", style="bold")
     if quiet:
         return
     for reason in verdict.reasons:
-        console.print(f"  {reason}", markup=False)
+        console.say(f"  {reason}")
     for wish in verdict.to_settle:
-        console.print(f"  to settle it: {wish}", markup=False)
+        console.say(f"  to settle it: {wish}")
     console.print(_table(found.evidence))
     if not found.plan.policy.calibrated:
-        console.print(f"policy {found.plan.policy.name}: thresholds not yet calibrated", markup=False)
+        console.say(f"policy {found.plan.policy.name}: thresholds not yet calibrated")
     for item in found.coverage.failed:
-        console.print(f"could not run: {item.check}: {item.reason}", markup=False)
-    console.print(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}", markup=False, soft_wrap=True)
+        console.say(f"could not run: {item.check}: {item.reason}")
+    console.say(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}")
 
 
 def _table(evidence: tuple[Evidence, ...]) -> Table:
@@ -51,8 +62,8 @@ def _table(evidence: tuple[Evidence, ...]) -> Table:
 
 def plan(planned: Plan, cost: Estimate) -> None:
     """The plan, its price and its prospects."""
-    console = Console(highlight=False)
-    console.print(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}", markup=False)
+    console = _Terminal()
+    console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
     table = Table(box=None, pad_edge=False)
     for name in ("model", "role", "from"):
         table.add_column(name)
@@ -60,26 +71,24 @@ def plan(planned: Plan, cost: Estimate) -> None:
         table.add_row(model.name, model.role, model.source or "made by the auditor")
     console.print(table)
     for item in planned.data:
-        console.print(f"{item.name}: {item.n_examples} examples", markup=False)
+        console.say(f"{item.name}: {item.n_examples} examples")
     for note in planned.notes:
-        console.print(f"note: {note}", markup=False)
+        console.say(f"note: {note}")
     names = [f"{item.name}{'*' if item.primary else ''}" for item in planned.checks]
-    console.print(f"checks (* primary): {', '.join(names)}", markup=False)
-    console.print(
+    console.say(f"checks (* primary): {', '.join(names)}")
+    console.say(
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
-        f"{cost.disk_bytes / 2**20:.0f} MiB of disk",
-        markup=False,
+        f"{cost.disk_bytes / 2**20:.0f} MiB of disk"
     )
     prospect = planned.prospect
     if prospect.smallest_residue is not None:
-        console.print(f"smallest residue these inputs can resolve: ρ = {prospect.smallest_residue:.3f}", markup=False)
+        console.say(f"smallest residue these inputs can resolve: ρ = {prospect.smallest_residue:.3f}")
     for gap, chance in prospect.pass_probability.items():
-        console.print(
+        console.say(
             f"a true retrain is called DELETED with probability {chance:.2f} if original and references lie "
-            f"{gap} standard deviations apart",
-            markup=False,
+            f"{gap} standard deviations apart"
         )
     if prospect.deleted_in_reach:
-        console.print("DELETED is within reach of this plan", markup=False)
+        console.say("DELETED is within reach of this plan")
     for obstacle in prospect.obstacles:
-        console.print(f"DELETED is out of reach; supply: {obstacle}", markup=False)
+        console.say(f"DELETED is out of reach; supply: {obstacle}")

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from auditor.data import Examples
 from auditor.recording import Recording
 
+CANONICAL_EXAMPLES = 512
+"""Retain examples sent forward, at most, to find the canonical form of a model."""
+
 
 @dataclass
 class PassCounter:

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
-from auditor.subjects.base import PassCounter
+from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of
-
-_CANONICAL_EXAMPLES = 512
 
 
 class Classifier:
@@ -111,7 +109,7 @@ class Classifier:
 
     def canonical(self) -> "Classifier":
         """The same function with homogeneous units rescaled to unit retain RMS."""
-        inputs = self._data.retain.take(torch.arange(min(_CANONICAL_EXAMPLES, len(self._data.retain)))).inputs
+        inputs = self._data.retain.take(torch.arange(min(CANONICAL_EXAMPLES, len(self._data.retain)))).inputs
         self.passes.examples += inputs.shape[0]
         return self._like(canonical(self.module, self._layout.pairs, inputs.to(self._device)))
 

@@ -1,0 +1,222 @@
+"""Whole audits through the Python call: the cases of known truth, resuming, reuse, determinism."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import auditor
+from auditor.data import Examples
+from auditor.errors import DataError, ModelError, UsageError
+from auditor.runner import Event
+from auditor.subjects.canonical import rescaled
+from tests.worlds import FORGET, World, head_row_zeroed
+
+FAST = {"audit": {"checks": ("few_shot", "relearning")}}
+
+
+class Audits:
+    """Runs audits of one world, sharing the store of scores."""
+
+    def __init__(self, world: World, store: Path) -> None:
+        self.world, self.store = world, store
+
+    def __call__(self, subject: nn.Module, *, options: dict[str, Any] | None = None, **changes: Any) -> Any:
+        merged = {k: {**FAST.get(k, {}), **(options or {}).get(k, {})} for k in {*FAST, *(options or {})}}
+        merged["audit"]["store"] = str(self.store)
+        forget = torch.cat([self.world.data.forget_attack.raw, self.world.data.forget_eval.raw])
+        arguments = {
+            "forget": Examples(raw=forget, labels=torch.full((len(forget),), FORGET)),
+            "retain": self.world.data.retain,
+            "holdout": self.world.data.holdout,
+            "references": self.references(5),
+            "options": merged,
+        }
+        return auditor.compare(self.world.modules["original"], subject, **{**arguments, **changes})
+
+    def references(self, n: int) -> list[nn.Module]:
+        return [self.world.modules[f"reference {i}"] for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def audits(world: World, tmp_path_factory: pytest.TempPathFactory) -> Audits:
+    return Audits(world, tmp_path_factory.mktemp("store"))
+
+
+def test_a_retrain_is_consistent_with_deletion(audits: Audits) -> None:
+    result = audits(audits.world.modules["retrain"])
+    assert result.outcome == "DELETED"
+    assert 0 <= result.results.verdict.bound < 0.5
+    assert result.results.coverage.complete
+
+
+def test_the_original_is_not_forgotten(audits: Audits) -> None:
+    result = audits(audits.world.modules["original"])
+    assert result.outcome == "NOT_FORGOTTEN"
+    assert "identical" in (result.evidence("weight_delta").conclusive or "")
+
+
+def test_a_zeroed_head_row_is_suppressed(audits: Audits) -> None:
+    assert audits(head_row_zeroed(audits.world.modules["original"])).outcome == "SUPPRESSED"
+
+
+def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits) -> None:
+    from auditor.zoo.head_relabelling import Settings, head_relabelling
+
+    world = audits.world
+    forget = world.data.forget_attack
+    subject = head_relabelling(world.modules["original"], forget, world.data.retain, Settings(), seed=0)
+    plain = audits(subject)
+    units = [subject.get_submodule(p.producer).weight.shape[0] for p in world.layout.pairs]
+    factors = [2.0 ** (3 * torch.linspace(-1, 1, n)) for n in units]
+    evaded = audits(rescaled(subject, world.layout.pairs, factors))
+    assert plain.outcome == evaded.outcome == "SUPPRESSED"
+    for check in ("few_shot", "relearning"):
+        assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=1e-3)
+
+
+def test_a_retrain_from_the_originals_own_initial_weights_is_not_suppressed(audits: Audits) -> None:
+    assert audits(audits.world.modules["own initial weights"]).outcome != "SUPPRESSED"
+
+
+def test_a_random_initialisation_is_damaged_and_inconclusive(audits: Audits) -> None:
+    result = audits(audits.world.modules["floor"])
+    assert result.outcome == "INCONCLUSIVE"
+    assert result.results.verdict.flags == ("DAMAGED",)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_too_few_references_never_give_deleted(audits: Audits, n: int) -> None:
+    result = audits(audits.world.modules["retrain"], references=audits.references(n))
+    assert result.outcome == "INCONCLUSIVE"
+    assert any("references" in wish for wish in result.results.verdict.to_settle)
+
+
+def test_weaker_references_do_not_count(audits: Audits) -> None:
+    weak = [copy.deepcopy(module) for module in audits.references(4)]
+    for module in weak:
+        with torch.no_grad():
+            module.head.bias[:3] -= 30
+    result = audits(audits.world.modules["retrain"], references=weak)
+    assert result.outcome == "INCONCLUSIVE"
+    assert result.results.verdict.assurance == "A1"
+    assert any("recipe" in reason for reason in result.results.verdict.reasons)
+
+
+def test_nothing_is_computed_twice(audits: Audits) -> None:
+    events: list[Event] = []
+    audits(audits.world.modules["retrain"], report=events.append)
+    assert events
+    assert all(event.reused for event in events)
+    events.clear()
+    other = copy.deepcopy(audits.world.modules["retrain"])
+    with torch.no_grad():
+        other.head.bias += 0.01
+    audits(other, report=events.append)
+    assert {event.model for event in events if not event.reused} == {"unlearned"}
+
+
+def test_another_seed_or_setting_is_another_score(audits: Audits) -> None:
+    events: list[Event] = []
+    options = {"audit": {"seed": 1, "checks": ("few_shot",)}}
+    audits(audits.world.modules["retrain"], options=options, report=events.append)
+    assert not any(event.reused for event in events)
+
+
+def test_an_interrupted_audit_resumes_to_the_same_bytes(audits: Audits, tmp_path: Path) -> None:
+    subject = head_row_zeroed(audits.world.modules["original"])
+    options = {"audit": {"checks": ("few_shot", "outputs")}}
+    whole = Audits(audits.world, tmp_path / "whole")(subject, options=options, out=tmp_path / "a")
+
+    class Stop(Exception):
+        pass
+
+    def after(n: int) -> Any:
+        seen: list[Event] = []
+
+        def report(event: Event) -> None:
+            seen.append(event)
+            if len(seen) == n:
+                raise Stop
+
+        return report
+
+    resumed = Audits(audits.world, tmp_path / "resumed")
+    for n in (1, 5, 9):
+        with pytest.raises(Stop):
+            resumed(subject, options=options, report=after(n), out=tmp_path / "b")
+    again = resumed(subject, options=options, out=tmp_path / "b")
+    assert again.outcome == whole.outcome
+    for name in ("report.html", "plan.json"):
+        assert (tmp_path / "a" / name).read_bytes() != b""
+    first, second = ((tmp_path / d / "results.json").read_text() for d in ("a", "b"))
+    assert first == second
+
+
+def test_a_check_that_crashes_is_missing_coverage(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auditor.probes.few_shot import FewShot
+
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError("by design")
+
+    monkeypatch.setattr(FewShot, "score", broken)
+    result = audits(audits.world.modules["retrain"], options={"audit": {"seed": 7}})
+    assert result.outcome == "INCONCLUSIVE"
+    assert not result.results.coverage.complete
+    assert "by design" in result.results.coverage.failed[0].reason
+
+
+class TestBadInput:
+    """Each mistake gets a sentence that names it."""
+
+    def test_empty_forget_set(self, audits: Audits) -> None:
+        nothing = audits.world.data.retain.take(torch.zeros(0, dtype=torch.int64))
+        with pytest.raises(DataError, match="forget"):
+            audits(audits.world.modules["retrain"], forget=nothing)
+
+    def test_label_outside_the_classes(self, audits: Audits) -> None:
+        retain = audits.world.data.retain
+        wrong = Examples(raw=retain.raw, labels=retain.labels + 5)
+        with pytest.raises(DataError, match=r"label 1\d is outside the model's 10 classes"):
+            audits(audits.world.modules["retrain"], retain=wrong)
+
+    def test_shapes_that_differ(self, audits: Audits) -> None:
+        retain = audits.world.data.retain
+        wrong = Examples(raw=retain.raw[:, :, :6, :6], labels=retain.labels)
+        with pytest.raises(DataError, match="shape"):
+            audits(audits.world.modules["retrain"], retain=wrong)
+
+    def test_wrong_preprocessing_stops_at_the_gate(self, audits: Audits) -> None:
+        data = audits.world.data
+        with pytest.raises(UsageError, match="check preprocessing"):
+            audits(
+                audits.world.modules["retrain"],
+                forget=Examples(raw=1 - data.forget_eval.raw, labels=data.forget_eval.labels),
+                retain=Examples(raw=torch.rand_like(data.retain.raw) * 9, labels=data.retain.labels.roll(1)),
+            )
+
+    def test_a_network_that_cannot_take_the_inputs(self, audits: Audits) -> None:
+        data = audits.world.data
+        with pytest.raises(ModelError, match="cannot take inputs"):
+            audits(
+                audits.world.modules["retrain"],
+                forget=Examples(raw=data.forget_eval.raw[..., :4, :4], labels=data.forget_eval.labels),
+                retain=Examples(raw=data.retain.raw[..., :4, :4], labels=data.retain.labels),
+                holdout=None,
+            )
+
+    def test_leaks_are_removed_and_named(self, audits: Audits) -> None:
+        data = audits.world.data
+        leaky = Examples(
+            raw=torch.cat([data.retain.raw, data.forget_eval.raw[:3]]),
+            labels=torch.cat([data.retain.labels, torch.tensor([0, 1, 2])]),
+        )
+        result = audits(audits.world.modules["retrain"], retain=leaky, options={"audit": {"checks": ("outputs",)}})
+        assert any("leak: 3 examples of retain" in note for note in result.results.plan.notes)
+
+    def test_without_any_model(self) -> None:
+        with pytest.raises(UsageError, match="no original model"):
+            auditor.compare()
