@@ -294,8 +294,10 @@ def _powerless(
     decoys: Mapping[str, DecoyResult],
     policy: Policy,
 ) -> str | None:
-    if limits is None or w is None:
-        return "it does not tell the original from the references"
+    if w is None:
+        return "the original does not score above the references: there is no gap to resolve a residue in"
+    if limits is None:
+        return f"it does not tell the original from the references: the smallest residue it can rule out is ρ = {w:.1f}"
     if w > policy.thresholds.max_resolution:
         return (
             f"the smallest residue it can rule out is {w:.2f}, "

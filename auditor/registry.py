@@ -18,14 +18,22 @@ def load(name: str) -> Check:
     """Import and make one check.
 
     Raises:
-        SpecError: no such check, or its class does not carry the name it is registered under.
+        SpecError: no such check, two packages that register the name, a class that cannot be imported or made, or
+            one that does not carry the name it is registered under.
     """
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    found = {entry.value: entry for entry in entry_points(group=GROUP) if entry.name == name}
     if not found:
         raise SpecError(f"there is no check called {name!r}; there are: {', '.join(names())}")
-    check = found[0].load()()
-    if not isinstance(check, Check) or check.name != name:
-        raise SpecError(f"the entry point {name!r} ({found[0].value}) does not give a check of that name")
+    if len(found) > 1:
+        # One would silently stand in for the other, and by whatever order they were installed in.
+        raise SpecError(f"two installed checks are called {name!r}: {' and '.join(sorted(found))}; uninstall one")
+    [(value, entry)] = found.items()
+    try:
+        check = entry.load()()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SpecError(f"the check {name!r} ({value}) cannot be loaded: {error}; mend or uninstall it") from error
+    if not isinstance(check, Check) or getattr(check, "name", None) != name:
+        raise SpecError(f"the entry point {name!r} ({value}) does not give a check of that name")
     return check
 
 

@@ -15,9 +15,7 @@ FILE_NAME = "audit.toml"
 class ModelsSpec(Frozen):
     """Which models."""
 
-    original: str | None = Field(
-        default=None, description="checkpoint trained on everything", examples=["original.pt"]
-    )
+    original: str | None = Field(default=None, description="checkpoint trained on everything", examples=["original.pt"])
     unlearned: str | None = Field(
         default=None, description="checkpoint said to have forgotten", examples=["unlearned.pt"]
     )
@@ -50,18 +48,12 @@ class DataSpec(Frozen):
     holdout: str | None = Field(
         default=None, description="distributed like forget, never trained on", examples=["holdout.npz"]
     )
-    control: str | None = Field(
-        default=None, description="concepts no model was trained on", examples=["control.npz"]
-    )
-    resize: tuple[int, int] | None = Field(
-        default=None, description="height and width in pixels", examples=[[32, 32]]
-    )
+    control: str | None = Field(default=None, description="concepts no model was trained on", examples=["control.npz"])
+    resize: tuple[int, int] | None = Field(default=None, description="height and width in pixels", examples=[[32, 32]])
     mean: tuple[float, ...] | None = Field(
         default=None, description="per channel, after scaling to [0, 1]", examples=[[0.485, 0.456, 0.406]]
     )
-    std: tuple[float, ...] | None = Field(
-        default=None, description="per channel", examples=[[0.229, 0.224, 0.225]]
-    )
+    std: tuple[float, ...] | None = Field(default=None, description="per channel", examples=[[0.229, 0.224, 0.225]])
     class_names: tuple[str, ...] = Field(
         default=(),
         description="in the order of the model's classes: for the report, and to number class folders",

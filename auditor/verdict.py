@@ -95,7 +95,7 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     bars = case.policy.thresholds
     outputs = case.outputs
     if outputs is None or outputs.rho is None:
-        return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs)]
+        return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs), *_primary_obstacles(case)]
     if outputs.rho.low - bars.tolerance > bars.output:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
     if outputs.rho.high + bars.tolerance >= bars.output:
@@ -146,14 +146,19 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     wanted = case.policy.primaries.get(case.plan.request, ())
     present = {e.check for e in case.primaries}
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
-    for e in case.primaries:
-        found += _primary_obstacle(e, bars.deleted - bars.tolerance, -bars.over + bars.tolerance)
+    found += _primary_obstacles(case)
     found += [
         f"the decoy {decoy} was seen through by no primary check"
         for decoy in sorted({d for e in case.primaries for d in e.decoys})
         if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
     ]
     return found
+
+
+def _primary_obstacles(case: _Case) -> list[str]:
+    bars = case.policy.thresholds
+    deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
+    return [sentence for e in case.primaries for sentence in _primary_obstacle(e, deleted, over)]
 
 
 def _primary_obstacle(e: Evidence, deleted: float, over: float) -> list[str]:

@@ -80,9 +80,7 @@ class WorkFolder:
                 self._note(f"audit {event.check}", whose, now - last)
             last = now
 
-        return auditor.compare(
-            unlearned=unlearned, config=self.path / "audit.toml", out=self.path / name, report=note
-        )
+        return auditor.compare(unlearned=unlearned, config=self.path / "audit.toml", out=self.path / name, report=note)
 
     def audit_seconds(self) -> pd.DataFrame:
         """Seconds of every unit of work, checks by models; what was read back is not in it."""

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from auditor.alignment import Affine, fit_affine
 from auditor.alignment import rows as as_rows
-from auditor.check import Check
+from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import AuditError, UsageError
 from auditor.randomness import generator
 from auditor.recording import Recording
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.base import Subject
+from auditor.subjects.layout import MOST_LAYERS
 
 SMALLEST_RETAIN = 8
 KNOWLEDGE_NATS = 0.05
@@ -124,6 +125,12 @@ class Depth(Check):
             controls=_controls(subject, artefact, patched),
         )
 
+    def workload(self, data: AuditData, settings: DepthSettings) -> Workload:
+        """As if the network had as many cut points as are ever recorded; each one less is one pass less."""
+        n_fit, n_control = _sizes(len(data.retain), settings)
+        patched = len(data.forget_attack) + len(data.forget_eval) + n_control
+        return Workload(forward=n_fit + (1 + MOST_LAYERS) * patched)
+
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Layers whose attack-half gap between original and references is at least half the widest."""
         if not references:
@@ -220,8 +227,14 @@ def _divide(n: int, settings: DepthSettings, seed: int) -> tuple[Tensor, Tensor]
             "supply them"
         )
     order = torch.from_numpy(generator(seed, "depth", "retain").permutation(n))
+    n_fit, n_control = _sizes(n, settings)
+    return order[:n_fit], order[n_fit : n_fit + n_control]
+
+
+def _sizes(n: int, settings: DepthSettings) -> tuple[int, int]:
+    """Number of retain examples, of n, to fit on and to check on."""
     n_fit = min(settings.fit_examples, 3 * n // 4)
-    return order[:n_fit], order[n_fit : n_fit + settings.control_examples]
+    return n_fit, min(settings.control_examples, n - n_fit)
 
 
 def _outputs(labels: Tensor, logits: Tensor) -> Recording:

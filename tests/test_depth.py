@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from auditor.alignment import fit_affine
+from auditor.check import Workload
 from auditor.errors import UsageError
 from auditor.probes.depth import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.scores import Reading, Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
+from auditor.subjects.layout import MOST_LAYERS
 from tests.test_cka import permuted, unit_factors
 from tests.worlds import World
 
@@ -63,8 +65,14 @@ def test_a_head_only_suppressor_patches_exactly_like_the_original(scores: dict[s
         assert scores["head_row_zeroed"].readings[layer].value == pytest.approx(reading.value, abs=1e-4)
 
 
-def test_the_layer_chosen_is_where_references_lost_the_class(scores: dict[str, Score]) -> None:
-    assert chosen(scores) == ("head:input",)
+def test_the_layers_chosen_are_where_references_lost_the_class(scores: dict[str, Score]) -> None:
+    def lost(layer: str) -> float:
+        values = [score.readings[layer].value for score in map(scores.__getitem__, ("original", *REFERENCES))]
+        return values[0] - float(np.mean(values[1:]))
+
+    assert chosen(scores) == ("hidden.3", "head:input")
+    kept = set(scores["original"].readings) - set(chosen(scores))
+    assert max(map(lost, kept)) < min(map(lost, chosen(scores)))
 
 
 def test_last_layer_equals_head_of_regressed_features(
@@ -122,7 +130,7 @@ def test_controls(scores: dict[str, Score]) -> None:
         retain = [
             value for key, value in score.controls.items() if key.startswith("retain accuracy when patched")
         ]
-        assert len(retain) == 3
+        assert len(retain) == len(score.readings) == 5
         assert min(retain) > 0.95
         assert ("self-patch fidelity" in score.controls) == (name == "original")
     assert scores["original"].controls["self-patch fidelity"] > 0.99
@@ -187,8 +195,20 @@ def test_cost_is_as_stated(world: World) -> None:
     assert original.passes.examples - recorded == len(target.fit)
     scored(world, target, subject)
     patched = sum(len(examples) for examples in target.splits.values())
-    assert subject.passes.examples == len(target.fit) + patched
-    assert original.passes.examples - recorded == len(target.fit) + len(subject.layers()) * patched
+    own, others = subject.passes.examples, original.passes.examples - recorded - len(target.fit)
+    assert own == len(target.fit) + patched
+    assert others == len(subject.layers()) * patched
+    unused = (MOST_LAYERS - len(subject.layers())) * patched
+    assert Depth().workload(world.data, SETTINGS) == Workload(forward=own + others + unused)
+
+
+@pytest.mark.parametrize(("fit", "control"), [(20, 10), (20, 1000), (10_000, 10_000)])
+def test_workload_knows_how_the_retain_set_is_divided(world: World, fit: int, control: int) -> None:
+    settings = DepthSettings(fit_examples=fit, control_examples=control)
+    target = Depth().prepare(world.subject("original"), world.data, settings, 0)
+    patched = sum(len(examples) for examples in target.splits.values())
+    wanted = len(target.fit) + (1 + MOST_LAYERS) * patched
+    assert Depth().workload(world.data, settings) == Workload(forward=wanted)
 
 
 def made_up(**choices: float) -> Score:

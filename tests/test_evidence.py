@@ -49,7 +49,7 @@ def test_a_check_that_sees_no_gap_has_no_power_and_no_interval() -> None:
     found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, primary=True, population=False)
     assert found.rho is None
     assert not found.powered
-    assert "does not tell" in (found.powerless_because or "")
+    assert "no gap" in (found.powerless_because or "")
 
 
 def test_a_coarse_check_has_no_power_though_it_has_an_interval() -> None:

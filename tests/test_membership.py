@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from auditor import statistics
+from auditor import statistics, training
 from auditor.attacks import membership_scores as scorers
 from auditor.attacks.feature_membership import FeatureMembership, centre_margins, class_centres
 from auditor.attacks.membership import Membership, Settings
-from auditor.check import Check
+from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.errors import UsageError
 from auditor.randomness import generator
@@ -26,7 +26,9 @@ from auditor.recording import Recording
 from auditor.scores import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.layout import find_layout
-from tests.worlds import World, digits, train
+from auditor.zoo.digits_net import DigitsNet
+from tests.test_cka import permuted
+from tests.worlds import RECIPE, World, digits
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")
 CHECKS = [Membership(), FeatureMembership()]
@@ -198,20 +200,36 @@ def relabelled(
     return net.eval()
 
 
-def ascended(original: nn.Module, wrong: Examples) -> nn.Module:
-    """Climb the forget loss by the head alone: outputs far below a model that never saw the samples."""
+def ascended(original: nn.Module, wrong: Examples, retain: Examples) -> nn.Module:
+    """Climb the forget loss by the head alone while descending the retain loss."""
     net = copy.deepcopy(original)
-    optimiser = torch.optim.SGD(net.head.parameters(), lr=1e-2)
-    for _ in range(600):
+    with torch.no_grad():
+        forget, kept = (net.hidden(net.convolutions(x.inputs).flatten(1)) for x in (wrong, retain))
+    optimiser = torch.optim.Adam(net.head.parameters(), lr=1e-2)
+    for _ in range(150):
         optimiser.zero_grad()
-        (-nn.functional.cross_entropy(net(wrong.inputs), wrong.labels)).backward()
+        loss = nn.functional.cross_entropy(net.head(kept), retain.labels)
+        (loss - 0.1 * nn.functional.cross_entropy(net.head(forget), wrong.labels)).backward()
+        optimiser.step()
+    return net.eval()
+
+
+def pushed_below_unseen(start: nn.Module, wrong: Examples, anchors: Examples) -> nn.Module:
+    """Climb the forget loss in every layer while the logits of retained and unseen examples stay."""
+    net = copy.deepcopy(start)
+    wanted = start(anchors.inputs).detach()
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        kept = (net(anchors.inputs) - wanted).square().mean()
+        (kept - SHARE * nn.functional.cross_entropy(net(wrong.inputs), wrong.labels)).backward()
         optimiser.step()
     return net.eval()
 
 
 def sample_world(*, wrong_labels: bool) -> World:
     train_set, test_set = digits()
-    true, retain = train_set.take(torch.arange(60)), train_set.take(torch.arange(60, 400))
+    true, retain = train_set.take(torch.arange(60)), train_set.take(torch.arange(60, 60 + N_RETAIN))
     holdout = test_set.take(torch.arange(100))
     forget = mislabelled(true, 1) if wrong_labels else true
     attack, evaluation = split_in_halves(forget, seed=0)
@@ -224,14 +242,15 @@ def sample_world(*, wrong_labels: bool) -> World:
         retain=retain,
         holdout=mislabelled(holdout, 2) if wrong_labels else holdout,
     )
-    epochs = 100 if wrong_labels else 20
-    original = train(joined(forget, retain), seed=1, epochs=epochs)
-    modules = {"original": original, "retrain": train(retain, seed=2, epochs=epochs)}
-    modules |= {name: train(retain, seed=10 + i, epochs=epochs) for i, name in enumerate(REFERENCES)}
+    # Small batches, for noise has to be learned by heart.
+    recipe = RECIPE.model_copy(update={"epochs": 40, "batch_size": 20}) if wrong_labels else RECIPE
+    original = training.train(DigitsNet, joined(forget, retain), recipe, 1)
+    modules = {"original": original, "retrain": training.train(DigitsNet, retain, recipe, 2)}
+    modules |= {name: training.train(DigitsNet, retain, recipe, 10 + i) for i, name in enumerate(REFERENCES)}
     if wrong_labels:
         modules["head relabelled"] = relabelled(original, forget, true, retain, head_only=True)
         modules["relabelled"] = relabelled(original, forget, true, retain, head_only=False)
-        modules["head ascended"] = ascended(original, forget)
+        modules["head ascended"] = ascended(original, forget, retain)
     return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)
 
 

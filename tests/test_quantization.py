@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from auditor.attacks.quantization import Quantization, QuantizationSettings, quantized, round_to_nearest
+from auditor.attacks.quantization import (
+    BETTER_WIDTH,
+    Quantization,
+    QuantizationSettings,
+    quantized,
+    round_to_nearest,
+)
+from auditor.check import Workload
 from auditor.errors import UsageError
 from auditor.scores import Score
 from auditor.statistics import p_above, pooled_spread
@@ -20,6 +27,7 @@ from tests.test_cka import permuted, unit_factors
 from tests.worlds import FORGET, World
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")
+NEVER_TAUGHT = ("retrain", *REFERENCES)
 SETTINGS = QuantizationSettings()
 
 
@@ -58,12 +66,12 @@ def test_all_linear_and_convolution_weights_are_rounded_and_nothing_else(world: 
 
 @pytest.fixture(scope="module")
 def planted(world: World) -> nn.Module:
-    """Hidden weights moved against the forget class, but only where 4-bit rounding sends each back.
+    """First hidden weights moved against the forget class, but only where 4-bit rounding sends each back.
 
     As in Egashira et al. 2024 (arXiv 2405.18137), where such a box hides behaviour until a model is rounded.
     """
     net = world.subject("original").canonical().module
-    weight, start = net.hidden.weight, net.hidden.weight.detach().clone()
+    weight, start = net.hidden[0].weight, net.hidden[0].weight.detach().clone()
     step = start.abs().amax(1, keepdim=True) / 7
     largest = start.abs() > 6.999 * step
     middle = round_to_nearest(start, 4)
@@ -97,8 +105,8 @@ def total(score: Score) -> float:
     return score.total(Quantization().choose(score, []))
 
 
-def p_value(scores: dict[str, Score], name: str) -> float:
-    references = [total(scores[reference]) for reference in REFERENCES]
+def p_value(scores: dict[str, Score], name: str, against: tuple[str, ...] = REFERENCES) -> float:
+    references = [total(scores[reference]) for reference in against]
     spread = pooled_spread(references, floor=1 / scores[name].n_examples)
     assert spread is not None
     null = float(np.mean(references))
@@ -111,7 +119,7 @@ def cell(score: Score, bits: int, split: str) -> dict[str, object]:
 
 def test_the_plant_is_undone_by_four_bits_in_the_layer_it_lives_in(world: World, planted: nn.Module) -> None:
     original, hiding = (
-        subject.canonical().module.hidden.weight.detach()
+        subject.canonical().module.hidden[0].weight.detach()
         for subject in (world.subject("original"), world.subject("planted", planted))
     )
     sizes = (weight.abs().amax(1, keepdim=True) for weight in (original, hiding))
@@ -133,15 +141,25 @@ def test_it_does_not_fire_where_rounding_brings_nothing_back(scores: dict[str, S
     assert p_value(scores, name) > 0.2
 
 
-def test_t_is_the_mean_over_both_widths(scores: dict[str, Score]) -> None:
+@pytest.mark.parametrize("name", NEVER_TAUGHT)
+def test_the_better_width_accuses_no_model_that_never_saw_the_class(scores: dict[str, Score], name: str) -> None:
+    assert p_value(scores, name, against=tuple(other for other in NEVER_TAUGHT if other != name)) > 0.2
+
+
+def test_what_returns_at_four_bits_is_not_diluted_by_eight(scores: dict[str, Score]) -> None:
+    planted = scores["planted"]
+    assert planted.controls["T at 8 bits"] < 0.05
+    assert total(planted) == planted.controls["T at 4 bits"]
+    assert total(planted) > 0.5
+
+
+def test_t_is_that_of_the_better_width(scores: dict[str, Score]) -> None:
     for score in scores.values():
-        assert list(score.readings) == ["8 bit", "4 bit"]
-        assert total(score) == pytest.approx(
-            (score.readings["8 bit"].value + score.readings["4 bit"].value) / 2
-        )
-        for reading in score.readings.values():
-            assert len(reading.examples) == score.n_examples
-            assert np.mean(reading.examples) == pytest.approx(reading.value)
+        assert list(score.readings) == [BETTER_WIDTH]
+        assert total(score) == max(score.controls["T at 8 bits"], score.controls["T at 4 bits"])
+        examples = score.readings[BETTER_WIDTH].examples
+        assert len(examples) == score.n_examples
+        assert np.mean(examples) == pytest.approx(total(score))
 
 
 def test_reading_is_probability_less_false_alarms(world: World, scores: dict[str, Score]) -> None:
@@ -152,7 +170,7 @@ def test_reading_is_probability_less_false_alarms(world: World, scores: dict[str
     )
     exact = QuantizationSettings(control_examples=len(world.data.retain))
     score = Quantization().score(world.subject("original"), None, world.data, exact, 0)
-    assert score.readings["4 bit"].value == pytest.approx(known - alarms, abs=1e-6)
+    assert score.controls["T at 4 bits"] == pytest.approx(known - alarms, abs=1e-6)
     assert score.controls["retain accuracy at 4 bits"] == cell(score, 4, "retain")["accuracy"]
     assert score.controls["retain accuracy at 4 bits"] > 0.95
 
@@ -169,7 +187,7 @@ def test_a_model_that_always_names_the_class_scores_nothing(world: World) -> Non
 def test_listed_samples_have_no_false_alarms(world: World) -> None:
     data = dataclasses.replace(world.data, request="sample", classes=())
     score = Quantization().score(world.subject("original"), None, data, SETTINGS, 0)
-    assert score.readings["8 bit"].value == pytest.approx(cell(score, 8, "forget_eval")["probability"])
+    assert score.controls["T at 8 bits"] == pytest.approx(cell(score, 8, "forget_eval")["probability"])
 
 
 @pytest.mark.parametrize("evasion", ["3", "-3", "permuted"])
@@ -178,8 +196,8 @@ def test_a_model_of_the_same_function_scores_the_same(
 ) -> None:
     net = permuted(planted) if evasion == "permuted" else _rescaled(world, planted, float(evasion))
     evaded = scored(world, world.subject("evaded", net))
-    for name, reading in scores["planted"].readings.items():
-        assert evaded.readings[name].value == pytest.approx(reading.value, abs=1e-3)
+    for name in (f"T at {bits} bits" for bits in SETTINGS.bits):
+        assert evaded.controls[name] == pytest.approx(scores["planted"].controls[name], abs=1e-3)
 
 
 def test_without_rescaling_the_evasion_would_work(world: World, planted: nn.Module) -> None:
@@ -199,13 +217,25 @@ def _known(subject: Classifier, world: World) -> float:
 
 def test_cost_is_as_stated(world: World) -> None:
     subject = world.subject("retrain")
-    for split in ("forget_attack", "forget_eval", "retain"):
+    for split in ("forget_eval", "retain"):
         subject.recording(split)
     recorded = subject.passes.examples
-    few = QuantizationSettings(control_examples=100)
+    few = QuantizationSettings(bits=(8, 5, 4), control_examples=100)
     Quantization().score(subject, None, world.data, few, 0)
-    measured = len(world.data.forget_attack) + len(world.data.forget_eval) + 100
-    assert subject.passes.examples - recorded == 512 + 2 * measured
+    spent = subject.passes.examples - recorded
+    assert spent == 512 + 3 * (len(world.data.forget_eval) + 100)
+    assert Quantization().workload(world.data, few) == Workload(forward=spent)
+
+
+def test_workload_counts_no_more_retain_examples_than_there_are(world: World) -> None:
+    data = dataclasses.replace(world.data, retain=world.data.retain.take(torch.arange(50)))
+    subject = dataclasses.replace(world, data=data).subject("retrain")
+    for split in ("forget_eval", "retain"):
+        subject.recording(split)
+    recorded = subject.passes.examples
+    Quantization().score(subject, None, data, SETTINGS, 0)
+    spent = subject.passes.examples - recorded
+    assert Quantization().workload(data, SETTINGS) == Workload(forward=spent)
 
 
 def test_the_subject_is_left_as_it_was(world: World) -> None:

@@ -116,7 +116,7 @@ def test_holm_lies_between_bonferroni_and_no_correction(p: dict[str, float], alp
     assert rejected <= {name for name, value in p.items() if value <= alpha}
 
 
-def _simulate(k: int, rho: float, gap: float, n: int = 2000) -> tuple[float, float, float]:
+def _simulate(k: int, rho: float, gap: float, n: int = 1500) -> tuple[float, float, float]:
     """Share of (true ρ above the lower limit, below the upper, ρ ≤ .25 rejected at .02)."""
     random = np.random.default_rng(k)
     inside_low = inside_high = accused = 0
@@ -156,6 +156,18 @@ def test_the_designs_table_of_pass_probabilities() -> None:
     assert statistics.pass_probability(3, 10.0) == pytest.approx(0.43, abs=0.03)
     assert statistics.pass_probability(5, 8.6) == pytest.approx(0.68, abs=0.03)
     assert statistics.pass_probability(5, 15.0) > 0.99
+
+
+def test_the_simulation_uses_the_same_interval_as_an_audit() -> None:
+    random = np.random.default_rng(3)
+    d, s = random.normal(0, 1, 50), random.uniform(0.1, 2, 50)
+    low, high, w = statistics._simulated_limits(d, np.full(50, 5.0), s, 4)
+    for i in range(50):
+        spread = Spread(value=float(s[i]), degrees=3, n_references=4)
+        one = statistics.fieller(float(d[i]), 5.0, spread)
+        assert one is not None
+        assert (low[i], high[i]) == pytest.approx((one.low, one.high))
+        assert w[i] == pytest.approx(statistics.resolution(5.0, spread))
 
 
 def test_internal_null_is_uniform_under_no_residue() -> None:

@@ -49,7 +49,9 @@ class _Group(click.Group):
             sys.exit(UsageError.exit_code)
         except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
             traceback.print_exc()
-            click.echo("audit: this is a fault of the auditor, not of your input; please report the lines above", err=True)
+            click.echo(
+                "audit: this is a fault of the auditor, not of your input; please report the lines above", err=True
+            )
             sys.exit(AuditError.exit_code)
 
 

@@ -1,6 +1,7 @@
 """``audit init``: a commented audit.toml, written from the types that read it."""
 
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -30,14 +31,17 @@ def template() -> str:
         assert issubclass(kind, Frozen), "every section is a record"
         lines += ["", f"# {_first_line(kind)}", f"[{section}]"]
         for name, entry in kind.model_fields.items():
-            note = "; not set, for example" if _unset(entry) else ""
-            lines.append(f"# {name}: {entry.description}{note}")
+            lines.append(f"# {entry.description}{_choices(entry)}{' (not set; an example:)' if _unset(entry) else ''}")
             lines.append(f"# {name} = {_toml(_shown(entry))}")
     return "\n".join(lines) + "\n"
 
 
 def _first_line(kind: type[Frozen]) -> str:
     return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _choices(entry: FieldInfo) -> str:
+    return f": {', '.join(get_args(entry.annotation))}" if get_origin(entry.annotation) is Literal else ""
 
 
 def _unset(entry: FieldInfo) -> bool:

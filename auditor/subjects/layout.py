@@ -16,6 +16,8 @@ from auditor.errors import ModelError
 from auditor.subjects.canonical import HomogeneousPair, find_homogeneous_pairs
 
 INPUT_SUFFIX = ":input"
+MOST_LAYERS = 6
+"""Cut points recorded at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +85,7 @@ def hook(module: nn.Module, layer: str, function: Callable[[Tensor], Tensor | No
         handle.remove()
 
 
-def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = 6) -> Layout:
+def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) -> Layout:
     """Read the structure of a classifier off its behaviour on a few examples.
 
     Args:
