@@ -56,8 +56,7 @@ class FeatureMembership(Check):
         members, others = margins[subject.layers()[-1]]
         score = margin_score(self.name, members.numpy(), others.numpy(), artefact, settings, seed)
         cells: list[Row] = [
-            {"layer": layer, "value": float(own.mean() - other.mean())}
-            for layer, (own, other) in margins.items()
+            {"layer": layer, "value": float(own.mean() - other.mean())} for layer, (own, other) in margins.items()
         ]
         return score.model_copy(update={"cells": cells})
 
@@ -68,9 +67,7 @@ class FeatureMembership(Check):
 
 def class_centres(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     """Mean of each class, float64 [classes, d]; rows of infinity for classes without examples."""
-    sums = torch.zeros(n_classes, features.shape[1], dtype=torch.float64).index_add_(
-        0, labels, features.double()
-    )
+    sums = torch.zeros(n_classes, features.shape[1], dtype=torch.float64).index_add_(0, labels, features.double())
     counts = torch.bincount(labels, minlength=n_classes)[:, None]
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.inf)
 

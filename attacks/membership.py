@@ -78,9 +78,7 @@ class Membership(Check):
         """Measure one model from its recordings of forget eval and holdout."""
         require_holdout(self.name, data)
         members = subject.recording("forget_eval").margins.numpy()
-        return margin_score(
-            self.name, members, subject.recording("holdout").margins.numpy(), artefact, settings, seed
-        )
+        return margin_score(self.name, members, subject.recording("holdout").margins.numpy(), artefact, settings, seed)
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference; the holdout margins are carried for the curves."""
@@ -128,18 +126,14 @@ def require_holdout(check: str, data: AuditData) -> Examples:
 
 def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rate | None:
     """AUC of forget against holdout by inputs and labels alone; None where a side has fewer than ten."""
-    forget_inputs = torch.cat(
-        [_downsampled(part) for part in (data.forget_attack, data.forget_eval) if len(part)]
-    )
+    forget_inputs = torch.cat([_downsampled(part) for part in (data.forget_attack, data.forget_eval) if len(part)])
     forget_labels = torch.cat([data.forget_attack.labels, data.forget_eval.labels])
     sides = {
         "forget": (forget_inputs.numpy(), forget_labels.numpy()),
         "holdout": (_downsampled(holdout).numpy(), holdout.labels.numpy()),
         "retain": (_downsampled(data.retain).numpy(), data.retain.labels.numpy()),
     }
-    drawn = {
-        name: _at_most(*side, generator(seed, "membership", "blind", name)) for name, side in sides.items()
-    }
+    drawn = {name: _at_most(*side, generator(seed, "membership", "blind", name)) for name, side in sides.items()}
     fold_seed = derive_seed(seed, "membership", "folds")
     return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
 
@@ -228,9 +222,7 @@ def _margins(score: Score) -> tuple[Array, Array]:
     return np.asarray(score.readings[MARGIN].examples) + holdout.mean(), holdout
 
 
-def _attacks(
-    name: str, scores: Mapping[str, Score], references: Sequence[str]
-) -> dict[str, tuple[Array, Array]]:
+def _attacks(name: str, scores: Mapping[str, Score], references: Sequence[str]) -> dict[str, tuple[Array, Array]]:
     """By attack: scores of members and of non-members, for the model ``name``."""
     members, others = _margins(scores[name])
     found = {"loss": (scorers.negative_losses(members), scorers.negative_losses(others))}

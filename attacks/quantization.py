@@ -54,9 +54,7 @@ def quantized(subject: Subject, bits: int) -> Subject:
     clone = subject.clone()
     layers = [module for module in clone.module.modules() if isinstance(module, QUANTIZED)]
     if not layers:
-        raise UsageError(
-            f"the {subject.role} model has no linear map or convolution to quantise; leave the check out"
-        )
+        raise UsageError(f"the {subject.role} model has no linear map or convolution to quantise; leave the check out")
     with torch.no_grad():
         for layer in layers:
             layer.weight.copy_(round_to_nearest(layer.weight, bits))
@@ -82,9 +80,7 @@ class Quantization(Check):
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
-    summary: ClassVar[str] = (
-        "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
-    )
+    summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
     unit: ClassVar[str] = (
         "probability of the true class on forget after rounding (0 to 1), less that of forgotten classes on "
         "retain for a class request; at the better bit width"
@@ -112,11 +108,7 @@ class Quantization(Check):
             check=self.name,
             readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
             n_examples=len(data.forget_eval),
-            cells=[
-                row
-                for bits, outputs in {FULL_PRECISION: full, **measured}.items()
-                for row in _rows(bits, outputs)
-            ],
+            cells=[row for bits, outputs in {FULL_PRECISION: full, **measured}.items() for row in _rows(bits, outputs)],
             controls={f"T at {bits} bits": float(examples.mean()) for bits, examples in known.items()}
             | {f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()},
         )

@@ -1,7 +1,6 @@
 """Fine-tuning on a handful of forget examples: how fast does the rest come back?"""
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -57,7 +56,7 @@ class Relearning(Check):
     cost: ClassVar[str] = "some hundred training steps and one short measurement at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("gradient_ascent",)
     caveats: ClassVar[tuple[str, ...]] = (
-        "A head trained to give the forgotten class away to others resists this short attack; few_shot sees through it.",
+        "A head trained to give the forgotten class to others resists this short attack; few_shot sees through it.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
@@ -129,9 +128,7 @@ class _Attack:
             picks = random.integers(len(self._retain), size=self._settings.retain_batch)
             yield shots, self._retain.take(torch.from_numpy(picks))
 
-    def _step(
-        self, model: Subject, optimizer: torch.optim.Optimizer, shots: Examples, batch: Examples
-    ) -> None:
+    def _step(self, model: Subject, optimizer: torch.optim.Optimizer, shots: Examples, batch: Examples) -> None:
         labels = torch.cat([shots.labels, batch.labels])
         inputs = torch.cat([shots.inputs, batch.inputs])
         device = next(model.module.parameters()).device
@@ -187,7 +184,8 @@ def _plasticity(start: Subject, data: AuditData, settings: Settings, seed: int) 
             continue
         at_most = torch.arange(len(own)) < len(own) // 2 + len(data.forget_eval)
         attack = _Attack(reset, own.take(half), own.take(~half & at_most), data.retain.take(~members), settings)
-        rows += _rows(f"control class {label}", settings.learning_rate, settings, attack.run(settings.learning_rate, seed, 0))
+        curve = attack.run(settings.learning_rate, seed, 0)
+        rows += _rows(f"control class {label}", settings.learning_rate, settings, curve)
     return rows
 
 

@@ -132,9 +132,7 @@ def compare(
     )
 
 
-def _overrides(
-    options: Mapping[str, Mapping[str, Any]] | None, out: str | Path | None
-) -> dict[str, dict[str, Any]]:
+def _overrides(options: Mapping[str, Mapping[str, Any]] | None, out: str | Path | None) -> dict[str, dict[str, Any]]:
     merged = {section: dict(fields) for section, fields in (options or {}).items()}
     if out is not None:
         merged.setdefault("audit", {})["out"] = str(out)
@@ -253,9 +251,7 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:
     planned = {item.name for item in plan.checks}
-    missing = tuple(
-        MissingCheck(check=e.check, reason=e.failure.reason) for e in evidence if e.failure is not None
-    )
+    missing = tuple(MissingCheck(check=e.check, reason=e.failure.reason) for e in evidence if e.failure is not None)
     others = [c for c in registry.load_all(None, "classification") if c.name not in planned]
     return Coverage(
         planned=tuple(item.name for item in plan.checks),

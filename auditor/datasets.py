@@ -70,9 +70,7 @@ def examples_of_dataset(dataset: Any, name: str, preprocessing: Preprocessing) -
         preprocessing: applied when a batch is asked for.
     """
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise DataError(
-            f"{shown(name)} gave a {type(dataset).__name__}; it should give a torch Dataset with a length"
-        )
+        raise DataError(f"{shown(name)} gave a {type(dataset).__name__}; it should give a torch Dataset with a length")
     images, labels = [], []
     for i in range(len(dataset)):
         item = dataset[i]
@@ -116,17 +114,11 @@ def _as_labels(labels: np.ndarray[Any, Any], count: int, name: object) -> Tensor
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (count,):
-        raise DataError(
-            f"{shown(name)}: labels have shape {labels.shape} for {count} images; give one label per image"
-        )
+        raise DataError(f"{shown(name)}: labels have shape {labels.shape} for {count} images; give one label per image")
     if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"{shown(name)}: labels are {labels.dtype}; give whole numbers, such as labels.astype('int64')"
-        )
+        raise DataError(f"{shown(name)}: labels are {labels.dtype}; give whole numbers, such as labels.astype('int64')")
     if labels.min() < 0 or labels.max() > np.iinfo(np.int64).max:
-        raise DataError(
-            f"{shown(name)}: label {labels.min()} is negative or too large; number classes from 0"
-        )
+        raise DataError(f"{shown(name)}: label {labels.min()} is negative or too large; number classes from 0")
     return torch.from_numpy(labels.astype(np.int64))
 
 

@@ -111,9 +111,7 @@ def run_audit(name: str, folder: Path) -> DemoAudit:
     )
 
 
-def _train_models(
-    folder: Path, world: DigitsWorld, recipe: RecipeSpec, seed: int, say: Callable[[str], None]
-) -> None:
+def _train_models(folder: Path, world: DigitsWorld, recipe: RecipeSpec, seed: int, say: Callable[[str], None]) -> None:
     def make(name: str, how: Callable[[], nn.Module]) -> None:
         path = folder / f"{name}.pt"
         if not path.is_file():

@@ -108,9 +108,7 @@ class Bench:
         )
 
 
-def combine(
-    check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool
-) -> Evidence:
+def combine(check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool) -> Evidence:
     """Combine one check's scores.
 
     Args:
@@ -198,9 +196,7 @@ def _utility(lineup: Lineup) -> Utility | None:
     )
 
 
-def _bench(
-    check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy, population: bool
-) -> Bench:
+def _bench(check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy, population: bool) -> Bench:
     totals = tuple(score.total(chosen) for score in lineup.references.values())
     rows = [score.examples(chosen) for score in lineup.references.values()]
     null = float(np.mean(totals))
@@ -226,9 +222,7 @@ def _recipe_variance(references: Sequence[float], perturbed: Sequence[float]) ->
     return max(found - expected, 0.0)
 
 
-def _against_references(
-    common: Evidence, check: Check, lineup: Lineup, bench: Bench, policy: Policy
-) -> Evidence:
+def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: Bench, policy: Policy) -> Evidence:
     sampling = bench.sampling_variance(lineup.unlearned)
     spread = bench.spread(sampling)
     assert spread is not None, "guaranteed by two references or a calibrated spread"
@@ -309,9 +303,7 @@ def _powerless(
     return None
 
 
-def _against_internal_null(
-    common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy
-) -> Evidence:
+def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
     value, original = lineup.unlearned.total(chosen), lineup.original.total(chosen)
     null = lineup.unlearned.null
     limits = statistics.internal_null_limits(value, original, null)
@@ -327,23 +319,17 @@ def _against_internal_null(
     )
 
 
-def _against_chance(
-    common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy
-) -> Evidence:
+def _against_chance(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
     chance = lineup.unlearned.chance
     own = lineup.unlearned.examples(chosen)
     assert chance is not None, "the caller checked"
     n = lineup.unlearned.n_examples
     variance = float(np.var(own, ddof=1)) / len(own) if len(own) > 1 else 0.0
-    spread = Spread(
-        value=max(variance**0.5, 1.0 / n), degrees=max(len(own) - 1, 1), n_references=_EXACT_NULL_SIZE
-    )
+    spread = Spread(value=max(variance**0.5, 1.0 / n), degrees=max(len(own) - 1, 1), n_references=_EXACT_NULL_SIZE)
     delta = lineup.original.total(chosen) - chance
     limits = statistics.fieller(lineup.unlearned.total(chosen) - chance, delta, spread)
     if limits is not None and lineup.unlearned.hits is not None:
-        limits = statistics.widen_for_exact_rate(
-            limits, hits=lineup.unlearned.hits, n=n, null=chance, delta=delta
-        )
+        limits = statistics.widen_for_exact_rate(limits, hits=lineup.unlearned.hits, n=n, null=chance, delta=delta)
     return common.model_copy(
         update={
             "null_kind": "chance",

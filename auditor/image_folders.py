@@ -28,8 +28,7 @@ def check_unpacked(total: int, path: Path) -> None:
     """Refuse an archive whose content would take more than ``MAX_DATA_BYTES`` of memory."""
     if total > MAX_DATA_BYTES:
         raise UnsafeInputError(
-            f"{shown(path)} was refused: its data unpack to {total} bytes, over {MAX_DATA_BYTES}; "
-            "give a smaller set"
+            f"{shown(path)} was refused: its data unpack to {total} bytes, over {MAX_DATA_BYTES}; give a smaller set"
         )
 
 
@@ -69,9 +68,7 @@ def _list_images(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
     elif path.suffix == ".zip":
         files = _list_zip(path, part, stack)
     else:
-        raise DataError(
-            f"{shown(path)} is no .npz file, folder, .zip file or module.py:function; give one of these"
-        )
+        raise DataError(f"{shown(path)} is no .npz file, folder, .zip file or module.py:function; give one of these")
     odd = next((file for file in files if not file.name.lower().endswith(_SUFFIXES)), None)
     if odd is not None:
         raise DataError(f"{shown(path)}: {plain(odd.name)} is neither .png nor .jpg; convert or remove it")
@@ -82,17 +79,13 @@ def _list_folder(folder: Path) -> list[_ImageFile]:
     if not folder.is_dir():
         raise DataError(f"{shown(folder)} is not a folder; correct the path")
     files: list[_ImageFile] = []
-    for class_folder in (
-        entry for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name)
-    ):
+    for class_folder in (entry for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name)):
         found = [file for file in class_folder.iterdir() if not _is_hidden(file.name)]
         if not found:
             raise DataError(f"{shown(class_folder)} holds no images; fill it or remove it")
         files += [_ImageFile(class_folder.name, f"{class_folder.name}/{f.name}", f.read_bytes) for f in found]
     if not files:
-        raise DataError(
-            f"{shown(folder)} holds no CLASS/*.png or CLASS/*.jpg; give the folder above the classes"
-        )
+        raise DataError(f"{shown(folder)} holds no CLASS/*.png or CLASS/*.jpg; give the folder above the classes")
     return files
 
 
@@ -116,9 +109,7 @@ def _list_zip(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
             deeper = info.filename
             continue
         if info.filename in seen:
-            raise DataError(
-                f"{shown(path)}: {plain(info.filename)} stands in it twice; make the zip file anew"
-            )
+            raise DataError(f"{shown(path)}: {plain(info.filename)} stands in it twice; make the zip file anew")
         seen.add(info.filename)
         files.append(_ImageFile(parts[-2], "/".join(parts[-2:]), _zip_reader(archive, info, path)))
     if not files:
@@ -148,17 +139,13 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
     return read
 
 
-def _number_classes(
-    names: Sequence[str], class_names: Sequence[str] | None, path: Path
-) -> np.ndarray[Any, Any]:
+def _number_classes(names: Sequence[str], class_names: Sequence[str] | None, path: Path) -> np.ndarray[Any, Any]:
     """Give each image the number of its class folder."""
     present = sorted(set(names))
     if class_names is not None:
         unknown = [name for name in present if name not in class_names]
         if unknown:
-            raise DataError(
-                f"{shown(path)}: the class {plain(unknown[0])} is not among the class names given"
-            )
+            raise DataError(f"{shown(path)}: the class {plain(unknown[0])} is not among the class names given")
         number = {name: i for i, name in enumerate(class_names)}
     elif all(re.fullmatch(r"[0-9]{1,9}", name) for name in present):
         number = {name: int(name) for name in present}
@@ -180,18 +167,14 @@ def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[np.ndarray[Any,
     return images
 
 
-def _unite(
-    images: list[np.ndarray[Any, Any]], resize: tuple[int, int] | None, path: Path
-) -> np.ndarray[Any, Any]:
+def _unite(images: list[np.ndarray[Any, Any]], resize: tuple[int, int] | None, path: Path) -> np.ndarray[Any, Any]:
     """One array, images of several sizes being resized exactly as :class:`Preprocessing` would."""
     sizes = {image.shape for image in images}
     if len(sizes) == 1:
         return np.stack(images)
     if resize is None:
         some = " and ".join(f"{h}x{w}" for h, w, _ in sorted(sizes)[:2])
-        raise DataError(
-            f"{shown(path)} holds images of {len(sizes)} sizes, {some} among them; set data.resize"
-        )
+        raise DataError(f"{shown(path)} holds images of {len(sizes)} sizes, {some} among them; set data.resize")
     check_unpacked(len(images) * math.prod(resize) * images[0].shape[2] * 4, path)
     bring = Preprocessing(resize=resize)
     return np.concatenate([bring(torch.from_numpy(image).permute(2, 0, 1)[None]).numpy() for image in images])

@@ -102,9 +102,7 @@ def _first_given(in_memory: Any, path: str | None) -> Any:
     return path if in_memory is None else in_memory
 
 
-def _read(
-    source: Any, name: str, base: Path, preprocessing: Preprocessing, class_names: tuple[str, ...]
-) -> Examples:
+def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing, class_names: tuple[str, ...]) -> Examples:
     if isinstance(source, Examples):
         return source
     if isinstance(source, str | Path):
@@ -115,11 +113,10 @@ def _read(
     return examples_of_dataset(source, name, preprocessing)
 
 
-def _restrict(
-    found: Mapping[str, Examples], spec: AuditSpec
-) -> tuple[tuple[int, ...], dict[str, Examples], list[str]]:
+def _restrict(found: Mapping[str, Examples], spec: AuditSpec) -> tuple[tuple[int, ...], dict[str, Examples], list[str]]:
     """For a class request, forget and holdout hold the forgotten classes and retain none of them."""
-    sets, notes = dict(found), []
+    sets = dict(found)
+    notes: list[str] = []
     if spec.request.kind != "class":
         return (), sets, notes
     present = sorted({int(label) for label in sets["forget"].labels})

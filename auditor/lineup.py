@@ -71,7 +71,7 @@ class Lineup:
         """
         build = self.entries[name].build
         if build is None:
-            raise ModelError("no architecture was given; set models.architecture = \"module.py:function\"")
+            raise ModelError('no architecture was given; set models.architecture = "module.py:function"')
         return build().eval()
 
     def read_layout(self, examples: Examples) -> Layout:
@@ -155,7 +155,7 @@ def _sources(spec: AuditSpec, given: dict[str, Any], base: Path) -> list[tuple[s
         source = source if source is not None else getattr(spec.models, role)
         if source is None:
             raise SpecError(f"no {role} model; give it as in `audit compare original.pt unlearned.pt`")
-        pair.append((role, role, source))  # type: ignore[arg-type]  # the two literals
+        pair.append((role, role, source))
     references = given.get("references") or _expand(spec.models.references, base)
     perturbed = given.get("perturbed") or _expand(spec.models.perturbed, base)
     many: list[tuple[str, Role, Any]] = [(f"reference {i + 1}", "reference", s) for i, s in enumerate(references)]
@@ -184,14 +184,10 @@ def _architecture(source: Any, base: Path) -> Architecture | None:
     return load_architecture(str(source), base)
 
 
-def _entry(
-    name: str, role: Role, source: Any, architecture: Architecture | None, base: Path, cache: Path
-) -> Entry:
+def _entry(name: str, role: Role, source: Any, architecture: Architecture | None, base: Path, cache: Path) -> Entry:
     if isinstance(source, nn.Module):
         tensors = {key: value.detach().cpu() for key, value in source.state_dict().items()}
-        planned = PlannedModel(
-            name=name, role=role, source=None, file_digest=None, digest=weights_digest(tensors)
-        )
+        planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=weights_digest(tensors))
         kept = copy.deepcopy(source).cpu()
         return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept))
     path = base / str(source)

@@ -124,9 +124,7 @@ class _Bench:
         settings = check.settings_type.model_validate(planned.settings)
         if check.name not in self._artefacts:
             self._artefacts[check.name] = check.prepare(self.original, self._work.data, settings, planned.seed)
-        return check.score(
-            self.subject, self._artefacts[check.name], self._work.data, settings, planned.seed
-        )
+        return check.score(self.subject, self._artefacts[check.name], self._work.data, settings, planned.seed)
 
     @property
     def original(self) -> Subject:

@@ -139,7 +139,7 @@ def p_above(d: float, delta: float, spread: Spread, tau: float) -> float:
 
 
 def resolution(delta: float, spread: Spread, confidence: float = 0.95) -> float | None:
-    """w = t s̃ √(1 + 1/K)/Δ: the smallest residue the check can rule out, in units of ρ.
+    """Resolution w = t s̃ √(1 + 1/K)/Δ: the smallest residue the check can rule out, in units of ρ.
 
     Returns:
         w, or None where Δ ≤ 0: the check does not tell original from references at all.

@@ -179,9 +179,7 @@ def _damage(case: _Case) -> list[str]:
         return []
     utility = outputs.utility
     counted = utility.references if not case.recipe_mismatch else {}
-    floor, whose = (
-        (min(counted.values()), "the lowest reference") if counted else (utility.original, "the original")
-    )
+    floor, whose = (min(counted.values()), "the lowest reference") if counted else (utility.original, "the original")
     if utility.unlearned >= floor - case.policy.thresholds.retain:
         return []
     return [

@@ -48,16 +48,17 @@ def main() -> None:
 
 def inputs(folder: Path, n: int) -> tuple[nn.Module, Examples]:
     """Network and images, real where they are present."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
+    random = torch.Generator().manual_seed(SEED)
     if (folder / CHECKPOINT).is_file() and (folder / "images.zip").is_file():
         print("published ResNet-20, CIFAR-10 images")
         images = read_examples("images.zip:train", folder, PREPROCESSING, CLASSES)
-        return published_model(folder / CHECKPOINT), images.take(order % len(images))
+        order = torch.randperm(len(images), generator=random)
+        return published_model(folder / CHECKPOINT), images.take(order[torch.arange(n) % len(images)])
     print("untrained ResNet-20, random images")
     with torch_seed(SEED):
-        raw = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8)
         module = resnet20.build().eval()
-    return module, Examples(raw=raw, labels=order % len(CLASSES), preprocessing=PREPROCESSING)
+    raw = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=random)
+    return module, Examples(raw=raw, labels=torch.arange(n) % len(CLASSES), preprocessing=PREPROCESSING)
 
 
 class Bench:

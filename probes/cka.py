@@ -140,9 +140,7 @@ class Cka(Check):
                 )
         return {part: original.recording(part) for parts in SPLITS.values() for part in parts}
 
-    def score(
-        self, subject: Subject, artefact: Recordings, data: AuditData, settings: Any, seed: int
-    ) -> Score:
+    def score(self, subject: Subject, artefact: Recordings, data: AuditData, settings: Any, seed: int) -> Score:
         """CKA to the original at each layer; T is the mean over layers on the forget set."""
         own = {part: subject.recording(part) for part in artefact}
         cells: list[Row] = []

@@ -28,12 +28,8 @@ KNOWLEDGE_NATS = 0.05
 class DepthSettings(Frozen):
     """Size of the alignment and of its control."""
 
-    fit_examples: int = Field(
-        default=1024, ge=SMALLEST_RETAIN, description="retain examples the maps are fitted on"
-    )
-    control_examples: int = Field(
-        default=512, ge=1, description="other retain examples, patched as a control"
-    )
+    fit_examples: int = Field(default=1024, ge=SMALLEST_RETAIN, description="retain examples the maps are fitted on")
+    control_examples: int = Field(default=512, ge=1, description="other retain examples, patched as a control")
     positions: int = Field(default=8, ge=1, description="positions or tokens sampled per example for the fit")
     ridge: float = Field(default=1e-3, gt=0, description="penalty of the maps, per row")
 
@@ -77,9 +73,7 @@ class Depth(Check):
     summary: ClassVar[str] = (
         "Put the model's activations, aligned on retain data, into the original, which ran on from there."
     )
-    unit: ClassVar[str] = (
-        "logit margin of the true class in the patched original (nats), mean over chosen layers"
-    )
+    unit: ClassVar[str] = "logit margin of the true class in the patched original (nats), mean over chosen layers"
     cost: ClassVar[str] = (
         "the original: fit examples once; each model: fit, forget and control examples through itself, and "
         "forget and control examples through the original once per layer"
@@ -151,10 +145,7 @@ class Depth(Check):
         losses = {name: _losses(score) for name, score in scores.items()}
         if not references:
             return [], {}
-        lost = {
-            layer: float(np.mean([losses[name][layer] for name in references]))
-            for layer in losses["original"]
-        }
+        lost = {layer: float(np.mean([losses[name][layer] for name in references])) for layer in losses["original"]}
         knowing = {layer: value for layer, value in lost.items() if value > KNOWLEDGE_NATS}
         if not knowing:
             return [], {}
@@ -223,8 +214,7 @@ def _divide(n: int, settings: DepthSettings, seed: int) -> tuple[Tensor, Tensor]
     """Choose retain examples to fit on and, apart from them, to check on; their indices."""
     if n < SMALLEST_RETAIN:
         raise UsageError(
-            f"the retain set has {n} examples; depth needs {SMALLEST_RETAIN} or more to align models, "
-            "supply them"
+            f"the retain set has {n} examples; depth needs {SMALLEST_RETAIN} or more to align models, supply them"
         )
     order = torch.from_numpy(generator(seed, "depth", "retain").permutation(n))
     n_fit, n_control = _sizes(n, settings)
@@ -280,8 +270,7 @@ def _controls(
     if subject.digest == target.original.digest:
         own = target.unpatched["forget_eval"].losses.neg().exp()
         worst = max(
-            float((outputs.losses.neg().exp() - own).abs().mean())
-            for outputs in patched["forget_eval"].values()
+            float((outputs.losses.neg().exp() - own).abs().mean()) for outputs in patched["forget_eval"].values()
         )
         controls["self-patch fidelity"] = 1 - worst
     return controls

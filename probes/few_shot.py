@@ -120,7 +120,8 @@ def log_rank(forget: NDArray[np.float64], retain: NDArray[np.float64]) -> NDArra
     ordered = np.sort(retain)
     below = (np.searchsorted(ordered, forget, "left") + np.searchsorted(ordered, forget, "right")) / 2
     # log(1/(N+1)) at the top, log(1) = 0 at the bottom; + 0.0 turns −0 into 0.
-    return -np.log((1 + n - below) / (n + 1)) / np.log(n + 1) + 0.0
+    ranks: NDArray[np.float64] = -np.log((1 + n - below) / (n + 1)) / np.log(n + 1) + 0.0
+    return ranks
 
 
 def auc(forget: NDArray[np.float64], retain: NDArray[np.float64]) -> float:

@@ -38,11 +38,7 @@ class Outputs(Check):
         contributions = correct.double() - alarms
         return Score(
             check=self.name,
-            readings={
-                "accuracy": Reading(
-                    value=float(contributions.mean()), examples=tuple(contributions.tolist())
-                )
-            },
+            readings={"accuracy": Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist()))},
             hits=int(correct.sum()),
             n_examples=len(correct),
             chance=_chance(subject, data),

@@ -108,9 +108,7 @@ def total(score: Score) -> float:
 
 
 def test_a_suppressor_keeps_the_original_features_and_a_retrain_does_not(world: World) -> None:
-    scores = scored(
-        world, "original", "head_row_zeroed", "retrain", "reference 0", "reference 1", "reference 2"
-    )
+    scores = scored(world, "original", "head_row_zeroed", "retrain", "reference 0", "reference 1", "reference 2")
     totals = {name: total(score) for name, score in scores.items()}
     assert totals["original"] == pytest.approx(1.0, abs=1e-9)
     assert totals["head_row_zeroed"] == pytest.approx(1.0, abs=1e-9)
@@ -182,9 +180,7 @@ def unit_factors(world: World, exponent: float) -> list[Tensor]:
 def test_rescaling_units_does_not_change_the_score(world: World, exponent: float) -> None:
     net = rescaled(world.modules["retrain"], world.layout.pairs, unit_factors(world, exponent))
     plain, evaded = world.subject("retrain"), world.subject("retrain", net)
-    assert total(scored_subject(world, evaded)) == pytest.approx(
-        total(scored_subject(world, plain)), abs=1e-5
-    )
+    assert total(scored_subject(world, evaded)) == pytest.approx(total(scored_subject(world, plain)), abs=1e-5)
 
 
 def test_permuting_units_does_not_change_the_score(world: World) -> None:
@@ -192,9 +188,7 @@ def test_permuting_units_does_not_change_the_score(world: World) -> None:
     x = world.data.retain.inputs[:16]
     assert torch.allclose(net(x), world.modules["retrain"](x), atol=1e-4)
     plain, evaded = world.subject("retrain"), world.subject("retrain", net)
-    assert total(scored_subject(world, evaded)) == pytest.approx(
-        total(scored_subject(world, plain)), abs=1e-5
-    )
+    assert total(scored_subject(world, evaded)) == pytest.approx(total(scored_subject(world, plain)), abs=1e-5)
 
 
 def test_it_costs_nothing_beyond_the_recording(world: World) -> None:

@@ -91,9 +91,7 @@ def test_last_layer_equals_head_of_regressed_features(
     std = np.where(x.std(0, ddof=1) > 1e-6 * x.std(0, ddof=1).max(), x.std(0, ddof=1), 1.0)
     z = (x - x.mean(0)) / std
     penalty = np.sqrt(SETTINGS.ridge * len(z)) * np.eye(z.shape[1])
-    solution = np.linalg.lstsq(np.vstack([z, penalty]), np.vstack([y - y.mean(0), 0 * penalty]), rcond=None)[
-        0
-    ]
+    solution = np.linalg.lstsq(np.vstack([z, penalty]), np.vstack([y - y.mean(0), 0 * penalty]), rcond=None)[0]
     head = original.module.head
     mapped = (forget - x.mean(0)) / std @ solution + y.mean(0)
     logits = mapped @ head.weight.detach().double().numpy().T + head.bias.detach().double().numpy()
@@ -127,35 +125,27 @@ def test_readings_are_means_of_their_examples(scores: dict[str, Score]) -> None:
 
 def test_controls(scores: dict[str, Score]) -> None:
     for name, score in scores.items():
-        retain = [
-            value for key, value in score.controls.items() if key.startswith("retain accuracy when patched")
-        ]
+        retain = [value for key, value in score.controls.items() if key.startswith("retain accuracy when patched")]
         assert len(retain) == len(score.readings) == 5
         assert min(retain) > 0.95
         assert ("self-patch fidelity" in score.controls) == (name == "original")
     assert scores["original"].controls["self-patch fidelity"] > 0.99
 
 
-def test_a_random_network_cannot_be_aligned_and_the_control_says_so(
-    world: World, target: PatchTarget
-) -> None:
+def test_a_random_network_cannot_be_aligned_and_the_control_says_so(world: World, target: PatchTarget) -> None:
     floor = scored(world, target, world.subject("floor"))
     assert floor.controls["retain accuracy when patched at head:input"] < 0.95
 
 
 def test_loss_is_the_log_probability_lost(world: World, scores: dict[str, Score]) -> None:
-    row = next(
-        r for r in scores["retrain"].cells if (r["layer"], r["split"]) == ("head:input", "forget_eval")
-    )
+    row = next(r for r in scores["retrain"].cells if (r["layer"], r["split"]) == ("head:input", "forget_eval"))
     margins = np.array(scores["retrain"].readings["head:input"].examples)
     patched = -np.log1p(np.exp(-margins))
     full = -world.subject("original").recording("forget_eval").losses.numpy()
     assert row["loss"] == pytest.approx((full - patched).mean(), abs=1e-9)
 
 
-def test_maps_see_retain_data_only_and_the_control_sees_other_examples(
-    world: World, target: PatchTarget
-) -> None:
+def test_maps_see_retain_data_only_and_the_control_sees_other_examples(world: World, target: PatchTarget) -> None:
     retain = set(world.data.retain.content_hashes)
     fit, control = set(target.fit.content_hashes), set(target.splits["retain"].content_hashes)
     assert fit <= retain

@@ -120,9 +120,7 @@ def test_one_reference_needs_a_calibrated_spread() -> None:
 
 def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
     null = tuple(np.random.default_rng(0).normal(0.5, 0.01, 999))
-    found = combine(
-        Outputs(), lineup(score(0.9, null=null), references=()), POLICY, primary=False, population=False
-    )
+    found = combine(Outputs(), lineup(score(0.9, null=null), references=()), POLICY, primary=False, population=False)
     assert found.null_kind == "internal"
     assert found.p_value == pytest.approx(0.001)
     assert not found.powered

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from auditor import statistics, training
 from auditor.attacks import membership_scores as scorers
@@ -33,6 +33,7 @@ from tests.worlds import RECIPE, World, digits
 REFERENCES = ("reference 0", "reference 1", "reference 2")
 CHECKS = [Membership(), FeatureMembership()]
 SETTINGS = Settings()
+Scores = dict[str, Score]
 margins = st.lists(st.integers(-8, 8).map(float), min_size=2, max_size=25).map(np.array)
 
 
@@ -185,26 +186,29 @@ def joined(first: Examples, second: Examples) -> Examples:
     return Examples(raw=torch.cat([first.raw, second.raw]), labels=torch.cat([first.labels, second.labels]))
 
 
-def relabelled(
-    original: nn.Module, wrong: Examples, true: Examples, retain: Examples, *, head_only: bool
-) -> nn.Module:
+def relabelled(original: nn.Module, wrong: Examples, true: Examples, retain: Examples, *, head_only: bool) -> nn.Module:
     """Fine-tune until forget examples get their true label: the head alone, or every layer."""
     net = copy.deepcopy(original)
-    parameters = net.head.parameters() if head_only else net.parameters()
-    optimiser = torch.optim.Adam(parameters, lr=1e-2 if head_only else 1e-3)
     mixed = joined(dataclasses.replace(wrong, labels=true.labels), retain)
+    trained, inputs = (net.head, features(net, mixed)) if head_only else (net, mixed.inputs)
+    optimiser = torch.optim.Adam(trained.parameters(), lr=1e-2 if head_only else 1e-3)
     for _ in range(150 if head_only else 40):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(net(mixed.inputs), mixed.labels).backward()
+        nn.functional.cross_entropy(trained(inputs), mixed.labels).backward()
         optimiser.step()
     return net.eval()
+
+
+def features(net: nn.Module, examples: Examples) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = net.hidden(net.convolutions(examples.inputs).flatten(1))
+    return found
 
 
 def ascended(original: nn.Module, wrong: Examples, retain: Examples) -> nn.Module:
     """Climb the forget loss by the head alone while descending the retain loss."""
     net = copy.deepcopy(original)
-    with torch.no_grad():
-        forget, kept = (net.hidden(net.convolutions(x.inputs).flatten(1)) for x in (wrong, retain))
+    forget, kept = features(net, wrong), features(net, retain)
     optimiser = torch.optim.Adam(net.head.parameters(), lr=1e-2)
     for _ in range(150):
         optimiser.zero_grad()
@@ -219,17 +223,18 @@ def pushed_below_unseen(start: nn.Module, wrong: Examples, anchors: Examples) ->
     net = copy.deepcopy(start)
     wanted = start(anchors.inputs).detach()
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
-    for _ in range(STEPS):
+    for _ in range(60):
         optimiser.zero_grad()
         kept = (net(anchors.inputs) - wanted).square().mean()
-        (kept - SHARE * nn.functional.cross_entropy(net(wrong.inputs), wrong.labels)).backward()
+        (kept - 3 * nn.functional.cross_entropy(net(wrong.inputs), wrong.labels)).backward()
         optimiser.step()
     return net.eval()
 
 
 def sample_world(*, wrong_labels: bool) -> World:
     train_set, test_set = digits()
-    true, retain = train_set.take(torch.arange(60)), train_set.take(torch.arange(60, 60 + N_RETAIN))
+    n = 200 if wrong_labels else 400
+    true, retain = train_set.take(torch.arange(60)), train_set.take(torch.arange(60, n))
     holdout = test_set.take(torch.arange(100))
     forget = mislabelled(true, 1) if wrong_labels else true
     attack, evaluation = split_in_halves(forget, seed=0)
@@ -251,6 +256,8 @@ def sample_world(*, wrong_labels: bool) -> World:
         modules["head relabelled"] = relabelled(original, forget, true, retain, head_only=True)
         modules["relabelled"] = relabelled(original, forget, true, retain, head_only=False)
         modules["head ascended"] = ascended(original, forget, retain)
+        unseen = mislabelled(test_set.take(torch.arange(100, 300)), 3)
+        modules["pushed below unseen"] = pushed_below_unseen(modules["retrain"], forget, joined(retain, unseen))
     return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)
 
 
@@ -264,16 +271,18 @@ def plain() -> World:
     return sample_world(wrong_labels=False)
 
 
-def scored(check: Check, world: World) -> dict[str, Score]:
+def scored(check: Check, world: World) -> Scores:
     artefact = check.prepare(world.subject("original"), world.data, SETTINGS, 0)
-    return {
-        name: check.score(world.subject(name), artefact, world.data, SETTINGS, 0) for name in world.modules
-    }
+    return {name: check.score(world.subject(name), artefact, world.data, SETTINGS, 0) for name in world.modules}
 
 
-def evidence(
-    check: Check, scores: dict[str, Score], name: str
-) -> tuple[statistics.Limits | None, float | None]:
+@pytest.fixture(scope="module")
+def scores(memorised: World) -> dict[str, Scores]:
+    """Of every memorised model, by check."""
+    return {check.name: scored(check, memorised) for check in CHECKS}
+
+
+def evidence(check: Check, scores: Scores, name: str) -> tuple[statistics.Limits | None, float | None]:
     """Limits of ρ of one model, and the resolution."""
     chosen = check.choose(scores["original"], [scores[r] for r in REFERENCES])
     totals = {model: score.total(chosen) for model, score in scores.items()}
@@ -293,8 +302,8 @@ def test_the_world_is_what_it_is_called(memorised: World) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_retrain_without_memorised_samples_clears(memorised: World, check: Check) -> None:
-    limits, resolution = evidence(check, scored(check, memorised), "retrain")
+def test_a_retrain_without_memorised_samples_clears(scores: dict[str, Scores], check: Check) -> None:
+    limits, resolution = evidence(check, scores[check.name], "retrain")
     assert resolution is not None
     assert resolution <= 0.35
     assert limits is not None
@@ -303,23 +312,36 @@ def test_a_retrain_without_memorised_samples_clears(memorised: World, check: Che
 
 
 @pytest.mark.parametrize("name", ["head relabelled", "relabelled", "head ascended"])
-def test_features_betray_what_outputs_deny(memorised: World, name: str) -> None:
-    limits, _ = evidence(FeatureMembership(), scored(FeatureMembership(), memorised), name)
+def test_features_betray_what_outputs_deny(scores: dict[str, Scores], name: str) -> None:
+    limits, _ = evidence(FeatureMembership(), scores["feature_membership"], name)
     assert limits is not None
     assert limits.low > 0.25
 
 
 @pytest.mark.parametrize("name", ["head relabelled", "relabelled"])
-def test_margins_betray_relabelling_though_every_answer_changed(memorised: World, name: str) -> None:
+def test_margins_betray_relabelling_though_every_answer_changed(
+    memorised: World, scores: dict[str, Scores], name: str
+) -> None:
     recording = memorised.subject(name).recording("forget_eval")
     assert recording.correct.float().mean() < 0.1
-    limits, _ = evidence(Membership(), scored(Membership(), memorised), name)
+    limits, _ = evidence(Membership(), scores["membership"], name)
     assert limits is not None
     assert limits.low > 0.25
 
 
-def test_ascent_is_seen_as_less_known_than_unseen(memorised: World) -> None:
-    limits, _ = evidence(Membership(), scored(Membership(), memorised), "head ascended")
+def test_ascent_by_the_head_takes_unseen_examples_down_too_and_hides_nothing(
+    memorised: World, scores: dict[str, Scores]
+) -> None:
+    original, head_ascended = (memorised.subject(name) for name in ("original", "head ascended"))
+    for split in ("forget_eval", "holdout"):
+        assert head_ascended.recording(split).margins.mean() < original.recording(split).margins.mean() - 20
+    limits, _ = evidence(Membership(), scores["membership"], "head ascended")
+    assert limits is not None
+    assert limits.low > 0.25
+
+
+def test_a_model_pushed_below_unseen_examples_shows_as_less_known(scores: dict[str, Scores]) -> None:
+    limits, _ = evidence(Membership(), scores["membership"], "pushed below unseen")
     assert limits is not None
     assert limits.low < -0.75
 
@@ -331,13 +353,13 @@ def test_ordinary_samples_leave_no_power(plain: World, check: Check) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_the_internal_null_tells_the_original_from_a_retrain(memorised: World, check: Check) -> None:
-    scores = scored(check, memorised)
-    chosen = check.choose(scores["original"], [])
-    original = scores["original"].total(chosen)
+def test_the_internal_null_tells_the_original_from_a_retrain(scores: dict[str, Scores], check: Check) -> None:
+    found = scores[check.name]
+    chosen = check.choose(found["original"], [])
+    original = found["original"].total(chosen)
     p = {
         name: statistics.p_internal_null(score.total(chosen), original, score.null, tau=0.0)
-        for name, score in scores.items()
+        for name, score in found.items()
     }
     assert p["original"] == 1 / (1 + SETTINGS.n_permutations)
     assert p["retrain"] > 0.05
@@ -345,7 +367,8 @@ def test_the_internal_null_tells_the_original_from_a_retrain(memorised: World, c
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_a_class_request_is_served(world: World, check: Check) -> None:
-    score = scored(check, world)["original"]
+    subject = world.subject("original")
+    score = check.score(subject, check.prepare(subject, world.data, SETTINGS, 0), world.data, SETTINGS, 0)
     assert score.n_examples == len(world.data.forget_eval)
     assert len(score.readings["margin"].examples) == score.n_examples
     assert score.readings["margin"].value == pytest.approx(np.mean(score.readings["margin"].examples))
@@ -379,12 +402,7 @@ def test_rescaled_units_change_nothing(memorised: World, check: Check, exponent:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_permuted_units_change_nothing(memorised: World, check: Check) -> None:
-    net = copy.deepcopy(memorised.modules["original"])
-    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        net.hidden.weight.copy_(net.hidden.weight[order])
-        net.hidden.bias.copy_(net.hidden.bias[order])
-        net.head.weight.copy_(net.head.weight[:, order])
+    net = permuted(memorised.modules["original"])
     found = [
         check.score(subject, None, memorised.data, SETTINGS, 0).readings["margin"].value
         for subject in (memorised.subject("original"), memorised.subject("permuted", net))
@@ -395,8 +413,8 @@ def test_permuted_units_change_nothing(memorised: World, check: Check) -> None:
 def test_units_silent_on_retain_are_left_out(memorised: World) -> None:
     net = copy.deepcopy(memorised.modules["original"])
     with torch.no_grad():
-        net.hidden.weight[:4] = 0
-        net.hidden.bias[:4] = -1
+        net.hidden[4].weight[:4] = 0
+        net.hidden[4].bias[:4] = -1
     score = FeatureMembership().score(memorised.subject("silent", net), None, memorised.data, SETTINGS, 0)
     assert math.isfinite(score.total(("margin",)))
 
@@ -420,13 +438,14 @@ def test_no_pass_beyond_the_shared_recording(memorised: World, check: Check, spl
         subject, artefact, memorised.data, SETTINGS, 0
     )
     assert subject.passes.examples == recorded
+    assert check.workload(memorised.data, SETTINGS) == Workload()
 
 
-def test_curves_and_figures_of_every_model(memorised: World) -> None:
-    scores = scored(Membership(), memorised)
-    cells, controls = Membership().summarise(scores, REFERENCES)
+def test_curves_and_figures_of_every_model(memorised: World, scores: dict[str, Scores]) -> None:
+    found = scores["membership"]
+    cells, controls = Membership().summarise(found, REFERENCES)
     assert {(row["model"], row["attack"]) for row in cells} == {
-        (name, attack) for name in scores for attack in ("loss", "LiRA offline", "RMIA offline")
+        (name, attack) for name in found for attack in ("loss", "LiRA offline", "RMIA offline")
     }
     original, retrain = controls["original"], controls["retrain"]
     for attack in ("loss", "LiRA offline", "RMIA offline"):
@@ -441,17 +460,16 @@ def test_curves_and_figures_of_every_model(memorised: World) -> None:
     assert controls["reference 0"]["LiRA offline AUC"] == pytest.approx(scorers.auc(own, others).value)
 
 
-def test_without_references_only_the_loss_attack_is_drawn(memorised: World) -> None:
-    scores = scored(Membership(), memorised)
-    cells, _ = Membership().summarise({"original": scores["original"]}, ())
+def test_without_references_only_the_loss_attack_is_drawn(scores: dict[str, Scores]) -> None:
+    cells, _ = Membership().summarise({"original": scores["membership"]["original"]}, ())
     assert {row["attack"] for row in cells} == {"loss"}
 
 
 # --- the baseline that sees no model -----------------------------------------------------------------------
 
 
-def test_blind_baseline_is_at_chance_on_one_distribution(memorised: World) -> None:
-    score = scored(Membership(), memorised)["original"]
+def test_blind_baseline_is_at_chance_on_one_distribution(scores: dict[str, Scores]) -> None:
+    score = scores["membership"]["original"]
     assert score.controls["void without references"] == 0.0
     assert len(score.null) == SETTINGS.n_permutations
     assert score.notes == ()
@@ -467,9 +485,7 @@ def test_blind_baseline_is_at_chance_on_one_distribution(memorised: World) -> No
     ids=["darker", "other classes", "rightly labelled"],
 )
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_shifted_holdout_is_caught(
-    memorised: World, check: Check, shift: Callable[[Examples], Examples]
-) -> None:
+def test_a_shifted_holdout_is_caught(memorised: World, check: Check, shift: Callable[[Examples], Examples]) -> None:
     assert memorised.data.holdout is not None
     data = dataclasses.replace(memorised.data, holdout=shift(memorised.data.holdout))
     shifted = dataclasses.replace(memorised, data=data)

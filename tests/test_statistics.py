@@ -172,9 +172,7 @@ def test_the_simulation_uses_the_same_interval_as_an_audit() -> None:
 
 def test_internal_null_is_uniform_under_no_residue() -> None:
     random = np.random.default_rng(1)
-    p = [
-        statistics.p_internal_null(x[0], 10.0, x[1:].tolist(), tau=0.0) for x in random.standard_normal((2000, 100))
-    ]
+    p = [statistics.p_internal_null(x[0], 10.0, x[1:].tolist(), tau=0.0) for x in random.standard_normal((2000, 100))]
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.015)
     assert min(p) >= 1 / 100
 

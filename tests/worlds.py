@@ -8,11 +8,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from auditor.data import AuditData, Examples, split_in_halves
 from auditor import training
+from auditor.data import AuditData, Examples, split_in_halves
+from auditor.spec import RecipeSpec
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout
-from auditor.spec import RecipeSpec
 from auditor.training import continue_from
 from auditor.zoo.digits_net import DigitsNet
 

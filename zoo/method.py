@@ -17,9 +17,7 @@ LAYOUT_EXAMPLES = 8
 class Method(Protocol):
     """An unlearning method or a construction of known truth. The original is never changed."""
 
-    def __call__(
-        self, original: nn.Module, forget: Examples, retain: Examples, settings: Any, seed: int
-    ) -> nn.Module:
+    def __call__(self, original: nn.Module, forget: Examples, retain: Examples, settings: Any, seed: int) -> nn.Module:
         """Make the subject, in eval mode."""
 
 
@@ -69,5 +67,3 @@ def other_labels(labels: Tensor, allowed: Tensor, random: torch.Generator) -> Te
 def _draw_other(label: int, allowed: Tensor, random: torch.Generator) -> Tensor:
     others = allowed[allowed != label]
     return others[int(torch.randint(len(others), (1,), generator=random))]
-
-

@@ -21,9 +21,7 @@ class Settings(Frozen):
     batch_size: int = Field(default=64, ge=1)
 
 
-def neg_grad_plus(
-    original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
-) -> nn.Module:
+def neg_grad_plus(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject; its truth is not known in advance, and the auditor finds such subjects suppressed."""
     module = copy_of(original)
     optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)

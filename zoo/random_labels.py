@@ -17,9 +17,7 @@ class Settings(Frozen):
     batch_size: int = Field(default=64, ge=1)
 
 
-def random_labels(
-    original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
-) -> nn.Module:
+def random_labels(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject, trained on retain as it is and on forget under wrong labels."""
     module = copy_of(original)
     random = torch.Generator().manual_seed(seed)

@@ -31,10 +31,11 @@ Exit codes:
 class _Group(click.Group):
     """Maps the error tree to exit codes, once."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        extra["standalone_mode"] = False
+    def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
+        # The arguments as typed, for the command that the report prints.
+        extra |= {"standalone_mode": False, "obj": list(sys.argv[1:] if args is None else args)}
         try:
-            return sys.exit(super().main(*args, **extra) or 0)
+            return sys.exit(super().main(args, *rest, **extra) or 0)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +96,11 @@ def _relative(path: str | None, base: Path) -> str | None:
     return os.path.relpath(path, base)
 
 
-def _command_line() -> str:
+def _command_line(arguments: list[str]) -> str:
     """What to type to repeat the audit: the arguments as given, without the folder of the output."""
     kept: list[str] = []
     skip = False
-    for argument in sys.argv[1:]:
+    for argument in arguments:
         if skip or argument.startswith("--out="):
             skip = False
         elif argument == "--out":
@@ -119,7 +118,8 @@ def _command_line() -> str:
 @click.option("--out", help="Folder for results.json and report.html; default audit-out.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
-def compare(dry_run: bool, quiet: bool, **options: Any) -> int:
+@click.pass_obj
+def compare(arguments: list[str], /, dry_run: bool, quiet: bool, **options: Any) -> int:
     """Audit UNLEARNED against ORIGINAL and write results.json and report.html."""
     spec, base = spec_from_options(options)
     from auditor.audit import execute, prepare
@@ -128,7 +128,7 @@ def compare(dry_run: bool, quiet: bool, **options: Any) -> int:
 
     folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
     with live_progress(quiet) as progress:
-        prepared = prepare(spec, base, {}, report=progress.finished, command=_command_line())
+        prepared = prepare(spec, base, {}, report=progress.finished, command=_command_line(arguments))
         if not dry_run:
             progress.start(prepared.plan)
             results = execute(prepared, folder)

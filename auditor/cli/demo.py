@@ -6,8 +6,10 @@ import click
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("audit-demo"), show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("audit-demo"), show_default=True, help="Folder.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice derives from it."
+)
 def demo(out: Path, seed: int) -> int:
     """Train a small world on real handwritten digits and audit a suppressed and a deleted model."""
     from auditor import demo as world

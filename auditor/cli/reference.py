@@ -13,7 +13,7 @@ from auditor.errors import SpecError
 @click.command()
 @spec_options
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="References to train.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("references"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("references"), show_default=True, help="Folder.")
 def reference(count: int, out: Path, **options: Any) -> None:
     """Train references from the retain set by the recipe in audit.toml, and two by a perturbed recipe.
 

@@ -12,14 +12,17 @@ from auditor.scores import Evidence
 
 
 class _Terminal(Console):
-    """Standard output: sentences wrap at a terminal, and stay whole where they go to a file or a pipe."""
+    """Standard output: sentences wrap at a terminal, and stay whole where they go to a file or a pipe.
+
+    What looks like markup in a name or a reason stays text.
+    """
 
     def __init__(self) -> None:
-        super().__init__(highlight=False)
+        super().__init__(highlight=False, markup=False)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line as it is: what looks like markup in a name stays text."""
-        self.print(text, markup=False, style=style, soft_wrap=not self.is_terminal)
+        """Print a line."""
+        self.print(text, style=style, soft_wrap=not self.is_terminal)
 
 
 def results(found: Results, folder: Path, quiet: bool) -> None:

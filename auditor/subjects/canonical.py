@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d
 _LOOKAHEAD = 2
 
 
@@ -35,9 +36,7 @@ class HomogeneousPair:
     repeat: int
 
 
-def find_homogeneous_pairs(
-    module: nn.Module, inputs: Tensor, order: Sequence[str]
-) -> tuple[HomogeneousPair, ...]:
+def find_homogeneous_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> tuple[HomogeneousPair, ...]:
     """Pairs that leave the logits unchanged under a random positive rescaling.
 
     Args:
@@ -76,7 +75,7 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tenso
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
             # A unit silent on retain data may still speak on forget data: its incoming weights, already
             # rescaled from the front, set the scale.
-            scale = torch.where(rms > 0, rms, _incoming_norm(clone.get_submodule(pair.producer)))
+            scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
     return clone
 
@@ -86,8 +85,14 @@ def _logits(output: Any) -> Tensor:
     return logits
 
 
+def _weighted(module: nn.Module, name: str) -> _Weighted:
+    found = module.get_submodule(name)
+    assert isinstance(found, _WEIGHTED), "pairs are made of these alone"
+    return found
+
+
 def _shape_match(module: nn.Module, producer: str, consumer: str) -> HomogeneousPair | None:
-    source, target = module.get_submodule(producer), module.get_submodule(consumer)
+    source, target = _weighted(module, producer), _weighted(module, consumer)
     if source.weight is None or (isinstance(source, _NORMS) and isinstance(target, _NORMS)):
         return None
     units = int(source.weight.shape[0])
@@ -100,7 +105,7 @@ def _shape_match(module: nn.Module, producer: str, consumer: str) -> Homogeneous
 
 
 def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, logits: Tensor) -> bool:
-    units = module.get_submodule(pair.producer).weight.shape[0]
+    units = _weighted(module, pair.producer).weight.shape[0]
     # A fixed irregular pattern between 0.5 and 2: any rescaling would do, and none may depend on a global seed.
     factor = 2.0 ** torch.sin(torch.arange(1, units + 1, device=logits.device) * 2.399)
     trial = _logits(rescaled(module, [pair], [factor])(inputs))
@@ -124,11 +129,12 @@ def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: T
     return squares
 
 
-def _incoming_norm(producer: nn.Module) -> Tensor:
+def _incoming_norm(producer: _Weighted) -> Tensor:
     parts = [producer.weight.detach().double().flatten(1) if producer.weight.ndim > 1 else producer.weight[:, None]]
     if producer.bias is not None:
         parts.append(producer.bias.detach().double()[:, None])
-    return torch.cat(parts, dim=1).norm(dim=1)
+    norm: Tensor = torch.linalg.vector_norm(torch.cat(parts, dim=1), dim=1)
+    return norm
 
 
 def _channel(x: Tensor) -> int:
@@ -136,7 +142,7 @@ def _channel(x: Tensor) -> int:
 
 
 def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:
-    source, target = module.get_submodule(pair.producer), module.get_submodule(pair.consumer)
+    source, target = _weighted(module, pair.producer), _weighted(module, pair.consumer)
     source.weight.mul_(factor.view(-1, *[1] * (source.weight.ndim - 1)))
     if source.bias is not None:
         source.bias.mul_(factor)
@@ -149,8 +155,10 @@ def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:
 
 def _rescale_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, factor: Tensor) -> None:
     """Move the scale into the running statistics; the affine weight makes up for eps exactly."""
-    before = (norm.running_var + norm.eps).sqrt()
+    if norm.running_var is None or norm.running_mean is None:
+        return
+    before = torch.sqrt(norm.running_var + norm.eps)
     norm.running_mean.mul_(factor)
     norm.running_var.mul_(factor.square())
     if norm.affine:
-        norm.weight.mul_((norm.running_var + norm.eps).sqrt() / (before * factor))
+        norm.weight.mul_(torch.sqrt(norm.running_var + norm.eps) / (before * factor))

@@ -132,8 +132,8 @@ class Classifier:
             for inputs, _ in self.batches(examples):
                 logits = self.forward(inputs).float().cpu()
                 store.write("logits", start, logits)
-                for layer, features in caught.items():
-                    store.write(f"layer {layer}", start, features)
+                for layer, rows in caught.items():
+                    store.write(f"layer {layer}", start, rows)
                 start += inputs.shape[0]
         tables = store.tables()
         if not bool(torch.isfinite(tables["logits"]).all()):
@@ -141,9 +141,7 @@ class Classifier:
         features = {name.removeprefix("layer "): t for name, t in tables.items() if name != "logits"}
         return Recording(labels=examples.labels, logits=tables["logits"], features=features)
 
-    def _listening(
-        self, layers: tuple[str, ...], pooled: bool = False
-    ) -> AbstractContextManager[dict[str, Tensor]]:
+    def _listening(self, layers: tuple[str, ...], pooled: bool = False) -> AbstractContextManager[dict[str, Tensor]]:
         return _listen(self.module, layers, pooled)
 
 

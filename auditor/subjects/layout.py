@@ -142,9 +142,7 @@ def _find_head(module: nn.Module, trace: list[tuple[str, Tensor]], logits: Tenso
     return None
 
 
-def _cut_points(
-    module: nn.Module, inputs: Tensor, logits: Tensor, trace: list[tuple[str, Tensor]]
-) -> list[str]:
+def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, trace: list[tuple[str, Tensor]]) -> list[str]:
     """Modules whose output decides the logits: the last one behind each linear map but the head.
 
     What comes between two linear maps (normalisation, activation, pooling) is one step of the computation.
