@@ -124,7 +124,7 @@ def prospect(
 
 
 def _smallest_residue(k: int, n_eval: int) -> float | None:
-    """Resolution at the smallest believable spread, 1/n_eval, and a gap of 1: no audit of these inputs resolves less."""
+    """Resolution at the smallest spread, 1/n_eval, and a gap of 1: no audit of these inputs resolves less."""
     if k < 2:
         return None
     return statistics.resolution(1.0, Spread(value=1.0 / n_eval, degrees=k - 1, n_references=k))

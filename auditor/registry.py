@@ -29,12 +29,12 @@ def load(name: str) -> Check:
         raise SpecError(f"two installed checks are called {name!r}: {' and '.join(sorted(found))}; uninstall one")
     [(value, entry)] = found.items()
     try:
-        check = entry.load()()
+        kind = entry.load()
+        if isinstance(kind, type) and issubclass(kind, Check) and getattr(kind, "name", None) == name:
+            return kind()
     except (ImportError, AttributeError, TypeError) as error:
         raise SpecError(f"the check {name!r} ({value}) cannot be loaded: {error}; mend or uninstall it") from error
-    if not isinstance(check, Check) or getattr(check, "name", None) != name:
-        raise SpecError(f"the entry point {name!r} ({value}) does not give a check of that name")
-    return check
+    raise SpecError(f"the entry point {name!r} ({value}) does not give a check of that name")
 
 
 def load_all(wanted: Iterable[str] | None, task: str) -> list[Check]:

@@ -78,3 +78,8 @@ def read_results(path: Path) -> Results:
 def schema() -> dict[str, Any]:
     """The JSON Schema of results.json, generated from the types."""
     return Results.model_json_schema(mode="serialization")
+
+
+def published_schema() -> str:
+    """The schema as docs/results.schema.json holds it."""
+    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

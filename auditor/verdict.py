@@ -135,7 +135,6 @@ def _conclusive(case: _Case) -> list[str]:
 
 def _obstacles(case: _Case, damaged: bool) -> list[str]:
     """Why DELETED is not given; empty when it is."""
-    bars = case.policy.thresholds
     found = []
     if damaged:
         found.append("the model is damaged: forgetting by breaking is no deletion")

@@ -1,0 +1,63 @@
+"""results.json and its published schema."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from auditor.errors import DataError
+from auditor.results import Coverage, Environment, Results, read_results, schema
+from auditor.verdict import decide
+from tests.records import clean, plan
+
+PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"
+
+
+def sample() -> Results:
+    planned = plan()
+    return Results(
+        plan=planned,
+        plan_digest=planned.digest,
+        evidence=tuple(clean()),
+        verdict=decide(planned, clean()),
+        coverage=Coverage(planned=("outputs",), completed=("outputs",), failed=(), not_planned=(), complete=True),
+        environment=Environment(python="3.11", packages={}, platform="x", cpu_capability="y", blas="z", gpu=None),
+    )
+
+
+def test_the_published_schema_is_that_of_the_types() -> None:
+    """To publish a change: python -c "from auditor.results import published_schema as s; print(s(), end='')"."""
+    assert json.loads(PUBLISHED.read_text()) == schema()
+
+
+def test_results_fit_the_schema_and_come_back_equal(tmp_path: Path) -> None:
+    text = sample().to_json()
+    jsonschema.validate(json.loads(text), schema())
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    assert read_results(path) == sample()
+    assert read_results(path).to_json() == text
+
+
+def test_the_promised_top_level() -> None:
+    assert {"schema_version", "plan", "evidence", "verdict", "coverage", "environment"} <= set(
+        json.loads(sample().to_json())
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "not a results file"), ("{}", "not a results file"), (None, "does not exist")]
+)
+def test_bad_files_get_a_sentence(tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "results.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_results(path)
+
+
+def test_the_plans_digest_changes_with_anything_in_it() -> None:
+    assert plan().digest == plan().digest
+    assert plan(seed=1).digest != plan().digest
+    assert plan(command="audit compare a b").digest != plan().digest
