@@ -24,6 +24,11 @@ class Thresholds(Frozen):
 
     tolerance: float = Field(ge=0, lt=0.1, description="ρ may differ by this between machines")
 
+    def working_accuracy(self, n_classes: int) -> float:
+        """Retain accuracy below which a model is no working classifier: the gate's share of the way from chance."""
+        chance = 1.0 / n_classes
+        return chance + self.gate * (1 - chance)
+
     @property
     def max_resolution(self) -> float:
         """Largest w with which a check can clear."""

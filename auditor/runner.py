@@ -71,7 +71,7 @@ def gate(plan: Plan, outputs: Score | Failure) -> None:
         raise UsageError(f"the original could not be run on its data: {outputs.reason}")
     accuracy = outputs.retain_accuracy or 0.0
     chance = 1.0 / plan.n_classes
-    if accuracy < chance + plan.policy.thresholds.gate * (1 - chance):
+    if accuracy < plan.policy.thresholds.working_accuracy(plan.n_classes):
         raise UsageError(
             f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
             f"{100 * chance:.1f} %); check preprocessing, class order and architecture"

@@ -116,6 +116,8 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
 
 def _accusers(case: _Case, damaged: bool) -> list[str]:
     """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
+    if damaged and _wrecked(case):
+        return []
     able = [e for e in case.evidence if e.may != "inform" and e.check != "outputs"]
     rejected: set[str] = set()
     for primary, alpha in ((True, case.policy.alpha.primaries), (False, case.policy.alpha.others)):
@@ -127,6 +129,17 @@ def _accusers(case: _Case, damaged: bool) -> list[str]:
         for e in able
         if e.check in rejected and not (damaged and e.family == "tampering")
     ]
+
+
+def _wrecked(case: _Case) -> bool:
+    """Whether the subject is no longer a working classifier, by the bar the original has to pass.
+
+    The references say what a *trained* model without the knowledge would score. What is left of a wreck is held
+    against nothing: a random initialisation, which never knew anything, has features that score above them.
+    """
+    if case.outputs is None or case.outputs.utility is None:
+        return False
+    return case.outputs.utility.unlearned < case.policy.thresholds.working_accuracy(case.plan.n_classes)
 
 
 def _conclusive(case: _Case) -> list[str]:

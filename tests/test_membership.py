@@ -250,13 +250,14 @@ def sample_world(*, wrong_labels: bool) -> World:
     # Small batches, for noise has to be learned by heart.
     recipe = RECIPE.model_copy(update={"epochs": 40, "batch_size": 20}) if wrong_labels else RECIPE
     original = training.train(DigitsNet, joined(forget, retain), recipe, 1)
-    modules = {"original": original, "retrain": training.train(DigitsNet, retain, recipe, 2)}
+    modules = {"original": original}
     modules |= {name: training.train(DigitsNet, retain, recipe, 10 + i) for i, name in enumerate(REFERENCES)}
     if wrong_labels:
+        modules["retrain"] = training.train(DigitsNet, retain, recipe, 2)
         modules["head relabelled"] = relabelled(original, forget, true, retain, head_only=True)
         modules["relabelled"] = relabelled(original, forget, true, retain, head_only=False)
         modules["head ascended"] = ascended(original, forget, retain)
-        unseen = mislabelled(test_set.take(torch.arange(100, 300)), 3)
+        unseen = mislabelled(test_set.take(torch.arange(100, 200)), 3)
         modules["pushed below unseen"] = pushed_below_unseen(modules["retrain"], forget, joined(retain, unseen))
     return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)
 
@@ -348,7 +349,7 @@ def test_a_model_pushed_below_unseen_examples_shows_as_less_known(scores: dict[s
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_ordinary_samples_leave_no_power(plain: World, check: Check) -> None:
-    _, resolution = evidence(check, scored(check, plain), "retrain")
+    _, resolution = evidence(check, scored(check, plain), "original")
     assert resolution is None or resolution > 0.35
 
 

@@ -47,6 +47,13 @@ def test_rule_2_damage_lets_checks_that_read_accuse_and_forbids_deleted() -> Non
     assert verdict.flags == ("DAMAGED",)
 
 
+def test_rule_2_of_a_wreck_nothing_is_said() -> None:
+    wreck = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.2))
+    verdict = decide(plan(), [wreck, evidence("few_shot", (0.7, 0.6, 0.8)), clean()[2]])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.flags == ("DAMAGED",)
+
+
 def test_rule_3_one_primary_is_enough_and_is_named() -> None:
     verdict = decide(plan(), replaced(evidence("few_shot", (0.91, 0.84, 0.97))))
     assert verdict.outcome == "SUPPRESSED"
