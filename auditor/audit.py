@@ -298,6 +298,8 @@ def _split(spec: AuditSpec, found: models.Lineup, loaded: Inputs | None) -> Audi
 
 
 def _checks(spec: AuditSpec, data: AuditData | None) -> list[Check]:
+    # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
+    registry.load_all(None, "classification")
     if data is None:
         return registry.load_all(None, "weights")
     wanted = None if spec.audit.checks is None else {*spec.audit.checks, *ALWAYS}

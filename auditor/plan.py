@@ -35,6 +35,7 @@ class PlannedCheck(Frozen):
     """One check with its settings."""
 
     name: str
+    provider: str = Field(description="distribution that registers it, with its version")
     family: str
     may: str
     primary: bool

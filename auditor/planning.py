@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor import __version__, decoys, statistics
+from auditor import __version__, decoys, registry, statistics
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.inputs import Inputs
@@ -86,6 +86,7 @@ def _models(spec: AuditSpec, lineup: Lineup, data: AuditData | None) -> list[Pla
 def _planned(check: Check, spec: AuditSpec, policy: Policy) -> PlannedCheck:
     return PlannedCheck(
         name=check.name,
+        provider=registry.provider(check.name),
         family=check.family,
         may=check.may,
         primary=check.name in policy.primaries.get(spec.request.kind, ()),

@@ -37,6 +37,12 @@ def load(name: str) -> Check:
     raise SpecError(f"the entry point {name!r} ({value}) does not give a check of that name")
 
 
+def provider(name: str) -> str:
+    """The distribution that registers a check, with its version: scores of one version are not those of another."""
+    entry = next(entry for entry in entry_points(group=GROUP) if entry.name == name)
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unknown"
+
+
 def load_all(wanted: Iterable[str] | None, task: str) -> list[Check]:
     """The wanted checks, or all that serve the task, in alphabetical order."""
     if wanted is not None:

@@ -145,6 +145,7 @@ class _Key(Frozen):
 
     auditor_version: str
     check: str
+    provider: str
     settings: dict[str, Any]
     seed: int
     model: str
@@ -160,6 +161,7 @@ def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_diges
     key = _Key(
         auditor_version=plan.auditor_version,
         check=planned.name,
+        provider=planned.provider,
         settings=planned.settings,
         seed=planned.seed,
         model=model.digest,

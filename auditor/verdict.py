@@ -160,6 +160,11 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
     found += _primary_obstacles(case)
     found += [
+        f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
+        for e in case.evidence
+        if e.failure is not None and not e.primary and e.may != "inform"
+    ]
+    found += [
         f"the decoy {decoy} was seen through by no primary check"
         for decoy in sorted({d for e in case.primaries for d in e.decoys})
         if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
@@ -220,8 +225,7 @@ def _to_settle(case: _Case, reasons: list[str]) -> tuple[str, ...]:
             wishes.append(
                 f"more references or more forget examples, so that {e.check} resolves less than {e.resolution:.2f}"
             )
-        if e.failure is not None:
-            wishes.append(f"mend {e.check}: {e.failure.reason}")
+    wishes += [f"mend {e.check}: {e.failure.reason}" for e in case.evidence if e.failure is not None]
     if case.recipe_mismatch:
         wishes.append("references trained by the original's recipe")
     return tuple(dict.fromkeys(wishes)) or ("another candidate: this one lies between the bars",)

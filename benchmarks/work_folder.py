@@ -15,7 +15,7 @@ from torch import nn
 import auditor
 from auditor import references
 from auditor.runner import Event
-from auditor.scores import Evidence
+from auditor.scores import Evidence, Utility
 
 DATA = Path("../shared/data")
 Seconds = dict[str, dict[str, float]]
@@ -108,7 +108,17 @@ def show(name: str, result: auditor.AuditResult) -> None:
         print(f"  {reason}")
     for wish in verdict.to_settle:
         print(f"  to settle: {wish}")
+    for e in result.results.evidence:
+        if e.utility is not None:
+            print("  " + _retain_accuracies(e.utility))
     print(pd.DataFrame([_row(e) for e in result.results.evidence]).to_string(index=False, na_rep=""))
+
+
+def _retain_accuracies(utility: Utility) -> str:
+    text = f"retain accuracy: unlearned {utility.unlearned:.1%}, original {utility.original:.1%}"
+    if not utility.references:
+        return text
+    return f"{text}, references {min(utility.references.values()):.1%} to {max(utility.references.values()):.1%}"
 
 
 def _row(e: Evidence) -> dict[str, object]:

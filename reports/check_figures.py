@@ -1,11 +1,12 @@
 """Which figure each check has; one that is not listed here gets the dot plot."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from auditor.reports import forest, panels, text
-from auditor.reports.curves import Curves, panels_of
+from auditor.reports.curves import Curves, counting, panels_of
 from auditor.reports.figures import Drawing
-from auditor.scores import Evidence
+from auditor.scores import Evidence, Row
 
 CURVES: Mapping[str, tuple[Curves, ...]] = {
     "outputs": (
@@ -16,19 +17,35 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             joined=False,
             x_label="examples",
             y_label="accuracy",
-            caption="Accuracy on each set. Forgotten outputs lie with the references on the forget set.",
+            caption="Right answers on each set. Forgotten outputs lie with the references on the two forget halves.",
         ),
     ),
     "relearning": (
         Curves(
             x="step",
             y="value",
-            panels=("arm", "learning_rate"),
+            panels=("arm",),
+            where={"arm": ("as is", "row reset")},
+            setting={"learning_rate": "learning_rate"},
             x_label="training steps",
-            y_label="true label, probability",
+            y_label="probability of the true label",
             caption=(
-                "Relearning curves. Hidden knowledge returns faster than in the references. A control class "
-                "shows how fast each model learns anything at all."
+                "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
+                "returns faster than in the references. “as is” attacks the model as it stands; “row reset” first "
+                "clears the forgotten class’s weights in the last layer. The score takes the better of the two."
+            ),
+        ),
+        Curves(
+            x="step",
+            y="value",
+            panels=("arm", "learning_rate"),
+            rest=True,
+            aside="Other learning rates, and control classes",
+            x_label="training steps",
+            y_label="probability of the true label",
+            caption=(
+                "Drawn, not counted. A control class was never to be forgotten: its curve shows how fast each model "
+                "learns anything at all."
             ),
         ),
     ),
@@ -37,10 +54,14 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             x="fpr",
             y="tpr",
             panels=("attack",),
-            logarithmic=True,
-            x_label="false positive rate (logarithmic)",
+            scale="rates",
+            x_label="false positive rate, logarithmic",
             y_label="true positive rate",
-            caption="Telling forget examples from holdout examples. The dotted line is guessing.",
+            caption=(
+                "How well three attacks tell forget examples from holdout examples, which no model was trained on: the "
+                "share of forget examples found against the share of holdout examples mistaken for them. The dotted "
+                "line is guessing."
+            ),
         ),
     ),
     "feature_membership": (
@@ -57,12 +78,29 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
         Curves(
             x="shots",
             y="value",
-            panels=("layer", "probe"),
+            panels=("layer",),
+            where={"probe": ("centre",)},
             categories=True,
             rises=True,
             x_label="forget examples given to the probe",
             y_label="AUC against retain",
-            caption="What a probe reads from few examples; given many, it learns the class from any model.",
+            caption=(
+                "One panel for each layer read, by the probe that the score uses: how surely it ranks forgotten "
+                "examples above retained ones (1 always, 0.5 by chance). The score is taken at a single example; given "
+                "many, the probe learns the class from any model."
+            ),
+        ),
+        Curves(
+            x="shots",
+            y="value",
+            panels=("layer", "probe"),
+            rest=True,
+            aside="The same by other probes",
+            categories=True,
+            rises=True,
+            x_label="forget examples given",
+            y_label="AUC against retain",
+            caption="Drawn, not counted: a linear probe, and the nearest of the given examples (k-NN).",
         ),
     ),
     "sae_restoration": (
@@ -88,7 +126,8 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             main="experts",
             x_label="steering strength α",
             y_label="restoration",
-            caption="The unlearned model alone: the class’s latents against controls of the same size.",
+            aside="The unlearned model alone, against controls",
+            caption="The class’s latents (experts) in bold; dashed, controls of the same size.",
         ),
     ),
     "concept_vectors": (
@@ -153,7 +192,7 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             categories=True,
             x_label="bits per weight",
             y_label="probability of the true class",
-            caption="What returns when the weights are rounded.",
+            caption="What returns when the weights are rounded; 32 bits are the model as it is.",
         ),
     ),
     "weight_delta": (
@@ -162,24 +201,43 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             y="relative_change",
             categories=True,
             joined=False,
+            scale="sizes",
             x_label="weight tensor, from input to output",
-            y_label="change / size",
-            caption="How far each weight tensor lies from the original’s, relative to its size.",
+            y_label="change / size, in powers of ten",
+            caption=(
+                "How far each weight tensor lies from the original’s, relative to its size: 0 is unchanged, about 1.4 "
+                "is as far as an unrelated model of the same size."
+            ),
         ),
     ),
 }
 
 
-def draw(evidence: Evidence, anchor: str) -> list[Drawing]:
-    """The check's own figures where its cells allow any, else the dot plot, else none (no scores)."""
+def draw(evidence: Evidence, anchor: str, settings: Mapping[str, object]) -> list[Drawing]:
+    """The check's own figures where its cells allow any, else the dot plot, else none (no scores).
+
+    Args:
+        evidence: of one check.
+        anchor: what ids in the figures begin with.
+        settings: of the check, as planned.
+    """
     if evidence.scores is None:
         return []
+    roles = roles_of(evidence)
     title = f"Figure of the check {text.shorten(evidence.check, 60)}"
-    drawn = []
+    drawn: list[Drawing] = []
+    used: list[Row] = []
     for i, how in enumerate(CURVES.get(evidence.check, ())):
-        found, ticks = panels_of(evidence.cells, how, roles_of(evidence))
-        if found:
+        rows = counting(evidence.cells, how, roles, settings)
+        if how.rest:
+            seen = {id(row) for row in used}
+            rows = [row for row in rows if id(row) not in seen]
+        used += rows
+        if rows:
+            found, ticks = panels_of(rows, how, roles)
             drawn.append(panels.draw(found, ticks, how, f"{anchor}-{i}", title))
+    if drawn and all(drawing.aside for drawing in drawn):
+        drawn = [replace(drawing, aside="") for drawing in drawn]
     return drawn or [forest.dots(evidence.scores, evidence.unit, anchor, evidence.check)]
 
 

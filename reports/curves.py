@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from auditor.reports import text
 from auditor.reports.figures import is_drawable
@@ -22,13 +23,17 @@ class Curves:
         y: column of the vertical axis.
         panels: columns whose values split the figure into panels.
         where: rows that count, as values that a column may have.
+        setting: columns that have to equal a setting of the check, by the setting's name; one the plan does not
+            hold narrows nothing.
+        rest: whether only rows count that no curves before these have drawn.
+        aside: under which words the page folds the figure away; empty where it stands open.
         lines: column with one line for each value.
         main: the value of ``lines`` to stand out, where that is not the model.
         x_label: with unit.
         y_label: with unit.
         caption: what to look for.
         categories: whether x is a list of names or steps, drawn at equal distances.
-        logarithmic: both axes.
+        scale: linear; both axes logarithmic, for rates; or sizes that may be 0 and span powers of ten.
         joined: whether neighbours on x may be joined by a line.
         rises: whether x is sorted by number; otherwise the cells' order stands.
     """
@@ -37,13 +42,16 @@ class Curves:
     y: str
     panels: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    setting: Mapping[str, str] = field(default_factory=dict)
+    rest: bool = False
+    aside: str = ""
     lines: str = "model"
     main: str = ""
     x_label: str
     y_label: str
     caption: str
     categories: bool = False
-    logarithmic: bool = False
+    scale: Literal["linear", "rates", "sizes"] = "linear"
     joined: bool = True
     rises: bool = False
 
@@ -73,24 +81,41 @@ class Panel:
     lines: tuple[Line, ...]
 
 
-def panels_of(
-    cells: Sequence[Row], curves: Curves, roles: Mapping[str, str]
-) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
-    """Sort cells into panels and lines.
+def counting(
+    cells: Sequence[Row], curves: Curves, roles: Mapping[str, str], settings: Mapping[str, object]
+) -> list[Row]:
+    """The rows that these curves draw.
 
     Args:
         cells: rows led by ``model``.
         curves: which columns, and how.
         roles: part played by each model; rows of other models are left out.
+        settings: of the check, as planned.
+    """
+    wanted = {column: settings[name] for column, name in curves.setting.items() if name in settings}
+    return [
+        row
+        for row in cells
+        if _counts(row, curves, roles) and all(row.get(column) == value for column, value in wanted.items())
+    ]
+
+
+def panels_of(
+    rows: Sequence[Row], curves: Curves, roles: Mapping[str, str]
+) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
+    """Sort rows into panels and lines.
+
+    Args:
+        rows: those that count.
+        curves: which columns, and how.
+        roles: part played by each model.
 
     Returns:
-        The panels (none where the cells do not have these columns), and the names along x (none where x
-        is a number).
+        The panels (none without rows), and the names along x (none where x is a number).
     """
     if curves.lines != "model":
-        found = (str(row[curves.lines]) for row in cells if row.get(curves.lines) is not None)
+        found = (str(row[curves.lines]) for row in rows)
         roles = {name: "unlearned" if name == curves.main else "decoy" for name in found}
-    rows = [row for row in cells if _counts(row, curves, roles)]
     ticks = _categories(rows, curves)
     return _panels(rows, curves, roles, ticks), ticks
 
@@ -98,7 +123,9 @@ def panels_of(
 def _counts(row: Row, curves: Curves, roles: Mapping[str, str]) -> bool:
     x, y = row.get(curves.x), row.get(curves.y)
     wanted = all(row.get(column) in values for column, values in curves.where.items())
-    return wanted and x is not None and is_drawable(y) and str(row.get(curves.lines)) in roles
+    named = row.get(curves.lines)
+    known = str(named) in roles if curves.lines == "model" else named is not None
+    return wanted and x is not None and is_drawable(y) and known
 
 
 def _categories(rows: Sequence[Row], curves: Curves) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from auditor.reports import text
 
-WIDTH = 520.0
+WIDTH = 420.0  # a phone 390 pixels wide shows it at 0.88, so that SMALL is still 11 pixels high there
 FONT = 14.0
 SMALL = 13.0
 _DRAWABLE = 1e12
@@ -85,10 +85,17 @@ STROKES: Mapping[str, Stroke] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
-    """A finished figure with what it shows in words."""
+    """A finished figure.
+
+    Attributes:
+        svg: inline, with a title and a description.
+        caption: what it shows, in words.
+        aside: under which words the page folds it away; empty where it stands open.
+    """
 
     svg: Markup
     caption: str
+    aside: str = ""
 
 
 class Sheet:

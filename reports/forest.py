@@ -1,7 +1,7 @@
 """The two figures that every audit has: the forest plot, and the dot plot of one check's scores."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -35,6 +35,7 @@ class _ForestRow:
     evidence: Evidence
     rho: Interval
     reason: tuple[str, ...]
+    accuses: bool
     top: float
 
     @property
@@ -47,21 +48,30 @@ class _ForestRow:
         return 52.0 + 16.0 * len(self.reason)
 
 
-def _forest_rows(evidence: Sequence[Evidence]) -> list[_ForestRow]:
+def _forest_rows(evidence: Sequence[Evidence], accusing: Collection[str]) -> list[_ForestRow]:
     rows: list[_ForestRow] = []
     top = 6.0
     for item in evidence:
         if item.rho is None:
             continue
-        reason = textwrap.wrap(text.clean(item.powerless_because or ""), int(WIDTH / LETTER) - 4)
-        rows.append(_ForestRow(evidence=item, rho=item.rho, reason=tuple(reason[:6]), top=top))
+        words = text.prose(text.clean(item.powerless_because or ""))
+        reason = tuple(textwrap.wrap(words, int(WIDTH / LETTER) - 2)[:6])
+        rows.append(
+            _ForestRow(evidence=item, rho=item.rho, reason=reason, accuses=item.check in accusing, top=top)
+        )
         top += rows[-1].height
     return rows
 
 
-def forest(evidence: Sequence[Evidence], bars: Thresholds) -> Drawing | None:
-    """Every check's ρ with its interval on one axis, in the order given; None where no check has one."""
-    rows = _forest_rows(evidence)
+def forest(evidence: Sequence[Evidence], bars: Thresholds, accusing: Collection[str]) -> Drawing | None:
+    """Every check's ρ with its interval on one axis, in the order given; None where no check has one.
+
+    Args:
+        evidence: of every check.
+        bars: the policy's.
+        accusing: names of the checks on which the verdict rests that something is left.
+    """
+    rows = _forest_rows(evidence, accusing)
     if not rows:
         return None
     head, foot, margin = 56.0, 64.0, 14.0
@@ -86,7 +96,7 @@ def _forest_scale(axes: Axes, sheet: Sheet, bars: Thresholds, head: float) -> No
     below = axes.get_ylim()[0]
     for x, words in ((0.0, "like a model that\nnever saw it"), (1.0, "like the\noriginal")):
         axes.text(x, below + 20, words, ha="center", va="top", fontsize=SMALL, linespacing=1.15)
-    axes.text(low, below + 20, "ρ", ha="left", va="top", color=MUTED)
+    axes.text(low, below + 20, "ρ →", ha="left", va="top", color=MUTED)
     _zone(axes, -bars.over, bars.deleted, CLEAR, "within: consistent with deletion", -34)
     _zone(axes, bars.suppressed, high, RESIDUE, "within: residue", -9)
 
@@ -99,17 +109,18 @@ def _zone(axes: Axes, left: float, right: float, colour: str, words: str, y: flo
 def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
     item, faded = row.evidence, row.evidence.powerless_because is not None
     low, high = axes.get_xlim()
-    colour = MUTED if faded else (UNLEARNED if item.primary else INK)
-    name = text.shorten(item.check, 30) + (" · primary" if item.primary else "")
+    colour = UNLEARNED if row.accuses else MUTED if faded else INK
+    marks = (" · primary" if item.primary else "") + (" · accuses" if row.accuses else "")
+    name = text.shorten(item.check, 34 - len(marks)) + marks
     weight = "bold" if item.primary else "normal"
-    axes.text(low, row.top + 16, name, weight=weight, color=MUTED if faded else INK, va="baseline")
-    axes.text(high, row.top + 16, text.rho(row.rho), color=MUTED if faded else INK, ha="right", va="baseline")
+    axes.text(low, row.top + 16, name, weight=weight, color=colour, va="baseline")
+    axes.text(high, row.top + 16, text.rho(row.rho), color=colour, ha="right", va="baseline")
     left, right = (min(max(x, low), high) for x in (row.rho.low, row.rho.high))
     width = 3.0 if item.primary else 1.8
     _track(axes, row.line, bars)
     axes.plot([left, right], [row.line] * 2, color=colour, linewidth=width, solid_capstyle="butt", zorder=3)
     if low <= row.rho.value <= high:
-        face = PAPER if faded else colour
+        face = PAPER if faded and not row.accuses else colour
         size = 8.5 if item.primary else 6.5
         axes.plot(row.rho.value, row.line, "D" if item.primary else "o", color=colour, markerfacecolor=face,
                   markersize=size, markeredgewidth=1.5, zorder=4)  # fmt: skip
@@ -136,6 +147,7 @@ def _track(axes: Axes, line: float, bars: Thresholds) -> None:
 def _forest_words(rows: Sequence[_ForestRow]) -> str:
     return "; ".join(
         f"{row.evidence.check}{' (primary)' if row.evidence.primary else ''}: ρ = {text.rho(row.rho)}"
+        + (", accuses" if row.accuses else "")
         + (f", no power: {row.evidence.powerless_because}" if row.evidence.powerless_because else "")
         for row in rows
     )
@@ -146,20 +158,20 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
     rows = [row for row in _dot_rows(scores) if row[2]]
     with settings():
         sheet = Sheet(26.0 * len(rows) + 88)
-        axes = sheet.axes(left=190, top=8, width=WIDTH - 210, height=26.0 * len(rows))
+        axes = sheet.axes(left=150, top=8, width=WIDTH - 166, height=26.0 * len(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         for y, (name, role, values) in enumerate(rows):
             stroke = STROKES[role]
             face = stroke.colour if stroke.filled else PAPER
             axes.plot(values, [y] * len(values), stroke.marker, color=stroke.colour, markerfacecolor=face,
                       markersize=7, linestyle="none", zorder=3)  # fmt: skip
-            axes.text(-0.03, y, text.shorten(name, 26), color=stroke.colour, ha="right", va="center",
+            axes.text(-0.03, y, text.shorten(name, 19), color=stroke.colour, ha="right", va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
         axes.margins(x=0.08)
         axes.grid(axis="x")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("\n".join(textwrap.wrap(text.shorten(unit, 120), 44)))
+        axes.set_xlabel("\n".join(textwrap.wrap(text.shorten(unit, 120), 36)))
         words = "; ".join(f"{name}: {', '.join(text.number(v) for v in values)}" for name, _, values in rows)
         svg = sheet.svg(anchor, f"Score of every model, {text.shorten(check, 60)}", words)
     return Drawing(svg=svg, caption="The score of every model; this is the number that ρ is made from.")

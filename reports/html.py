@@ -1,5 +1,6 @@
 """Writes the report: one HTML file, without script and without anything fetched."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -26,18 +27,18 @@ def render(results: Results) -> str:
         .get_template("report.html")
         .render(
             page=page,
-            forest=forest.forest(page.ordered, results.plan.policy.thresholds),
-            drawings=_drawings(page),
+            forest=forest.forest(page.ordered, results.plan.policy.thresholds, page.accusing),
+            drawings=_drawings(page, {check.name: check.settings for check in results.plan.checks}),
         )
     )
 
 
-def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
+def _drawings(page: document.Document, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Drawing]]:
     """The figures of each check; those beyond what the page can hold are left out, and said to be."""
     drawn: dict[str, list[Drawing]] = {}
     size = 0
     for section in page.checks:
-        found = check_figures.draw(section.evidence, section.anchor)
+        found = check_figures.draw(section.evidence, section.anchor, settings.get(section.evidence.check, {}))
         size += sum(len(drawing.svg.encode()) for drawing in found)
         drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
     return drawn

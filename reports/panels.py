@@ -1,16 +1,17 @@
 """Draws lines over a common axis, one per model, in one panel or several: most checks are drawn this way."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from auditor.reports import text
 from auditor.reports.curves import Curves, Line, Panel
 from auditor.reports.figures import (
+    LETTER,
     MUTED,
     PAPER,
     SMALL,
@@ -24,8 +25,14 @@ from auditor.reports.figures import (
 
 MOST_PANELS = 12
 MOST_TICKS = 12
+MOST_LETTERS = 18  # of a name along the axis
 STACKED_PANELS = 3  # up to so many stand below each other; more stand in two columns
 SMALLEST_RATE = 1e-4
+SMALLEST_SIZE = 1e-3  # sizes below it lie on a linear stretch, so that 0 can be drawn
+LABELS = 122.0  # room for names at the ends of the lines
+LINE = 15.0  # distance of two lines of small type
+LEFT = 46.0  # room for the numbers of the vertical axis
+_GROUPED = ("reference", "decoy", "drawn")  # share a label where they end together
 # Where there is no line to follow, marks at the same place are set beside each other.
 _ASIDE = {"original": -0.16, "reference": -0.04, "drawn": 0.02, "decoy": 0.1, "unlearned": 0.2}
 
@@ -49,7 +56,7 @@ def draw(panels: Sequence[Panel], ticks: Sequence[str], curves: Curves, anchor: 
             f"{curves.y_label} against {curves.x_label}; panels: {len(panels)}, "
             f"lines in the first: {len(panels[0].lines)}."
         )
-        return Drawing(svg=sheet.svg(anchor, title, words), caption=caption)
+        return Drawing(svg=sheet.svg(anchor, title, words), caption=caption, aside=curves.aside)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +69,13 @@ class _Layout:
     width: float
     height: float
     foot: float
-    left: float = 46.0
-    gap: float = 22.0
-    title: float = 24.0
+    left: float = LEFT
+    gap: float = 8.0
+    title: float = 22.0
 
     @property
     def total(self) -> float:
-        return self.head + self.rows * (self.title + self.height + self.foot) + 20
+        return self.head + self.rows * (self.title + self.height + self.foot) + LINE
 
     def box(self, index: int) -> dict[str, float]:
         row, column = divmod(index, self.columns)
@@ -80,65 +87,85 @@ class _Layout:
         }
 
 
-def _layout(n: int, ticks: Sequence[str], labelled: bool) -> _Layout:
+def _layout(n: int, ticks: Sequence[str], key_lines: int) -> _Layout:
     columns = 1 if n <= STACKED_PANELS else 2
-    longest = max(map(len, ticks), default=1)
-    foot = 24.0 if _fit(ticks, columns) else 26.0 + 4.2 * min(longest, 16)
-    width = WIDTH - 46 - (126 if labelled else 8) if columns == 1 else (WIDTH - 2 * 46 - 22 - 8) / 2
-    height = 120.0 if columns == 2 else 150.0 if n > 1 else 180.0
-    rows = -(-n // columns)
-    return _Layout(columns=columns, rows=rows, head=2 if labelled else 26, width=width, height=height, foot=foot)
+    beside = LEFT + (8 if key_lines else LABELS)
+    width = WIDTH - beside if columns == 1 else (WIDTH - 2 * LEFT - 16) / 2
+    longest = min(max(map(len, ticks), default=1), MOST_LETTERS)
+    return _Layout(
+        columns=columns,
+        rows=-(-n // columns),
+        head=LINE * (key_lines + 1) + (4 if key_lines else 0),
+        width=width,
+        height=120.0 if columns == 2 else 150.0 if n > 1 else 180.0,
+        foot=24.0 if _fit(ticks, width) else 26.0 + 4.8 * longest,
+    )
 
 
-def _fit(ticks: Sequence[str], columns: int) -> bool:
+def _fit(ticks: Sequence[str], width: float) -> bool:
     """Whether the names fit below the axis without being turned."""
-    return sum(len(tick) + 2 for tick in ticks) * 6.9 < (350 if columns == 1 else 195)
+    return sum(len(tick) + 2 for tick in ticks) * LETTER < width
 
 
 def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) -> Sheet:
-    labelled = len(panels) <= STACKED_PANELS and curves.joined and not curves.logarithmic
-    layout = _layout(len(panels), ticks, labelled)
+    labelled = len(panels) <= STACKED_PANELS and curves.joined and curves.scale == "linear"
+    key = [] if labelled else _key_lines(_key_names(panels, curves))
+    layout = _layout(len(panels), ticks, len(key))
     sheet = Sheet(layout.total)
     for i, panel in enumerate(panels):
         axes = sheet.axes(**layout.box(i))
-        _scale(axes, panels, curves, ticks, upright=_fit(ticks, layout.columns))
-        longest = 48 if layout.columns == 1 else 30
-        axes.set_title(text.shorten(panel.title, longest), color=MUTED, fontsize=SMALL)
+        _scale(axes, panels, curves, ticks, upright=_fit(ticks, layout.width))
+        axes.set_title(text.shorten(panel.title, int(layout.width / LETTER)), color=MUTED, fontsize=SMALL)
         for line in panel.lines:
             _plot(axes, line, curves)
         if labelled:
-            _direct_labels(axes, panel.lines)
-    if not labelled:
-        _key(sheet, {line.role: line for panel in panels for line in panel.lines}, curves)
-    right = layout.box(layout.columns - 1)["left"] + layout.width
-    sheet.write(layout.left - 36, layout.total - 4, f"↑ {curves.y_label}", fontsize=SMALL)
-    sheet.write(right, layout.total - 4, f"{curves.x_label} →", fontsize=SMALL, ha="right")
+            _direct_labels(axes, panel.lines, _others(curves))
+    for i, entries in enumerate(key):
+        _write_key(sheet, entries, LINE * (i + 1) - 2, curves)
+    sheet.write(layout.left - 36, layout.head - 2, f"↑ {curves.y_label}", fontsize=SMALL)
+    sheet.write(layout.box(layout.columns - 1)["left"] + layout.width, layout.total - 4, f"{curves.x_label} →",
+                fontsize=SMALL, ha="right")  # fmt: skip
     return sheet
 
 
 def _scale(axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[str], *, upright: bool) -> None:
     axes.grid(axis="y")
-    if curves.logarithmic:
-        _logarithmic(axes)
+    if curves.scale == "rates":
+        _rates(axes)
         return
     values = [y for panel in panels for line in panel.lines for y in line.y]
-    low, high = min(values), max(values)
-    pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
-    axes.set_ylim(low - pad, high + pad)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    if curves.scale == "sizes":
+        _sizes(axes, max(values))
+    else:
+        low, high = min(values), max(values)
+        pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+        axes.set_ylim(low - pad, high + pad)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     if ticks:
         every = -(-len(ticks) // MOST_TICKS)
         shown = range(0, len(ticks), every)
         turn: dict[str, Any] = {} if upright else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(list(shown), [text.shorten(ticks[i], 16) for i in shown], **turn)
+        axes.set_xticks(list(shown), [text.shorten(ticks[i], MOST_LETTERS) for i in shown], **turn)
         axes.set_xlim(-0.4, len(ticks) - 0.6)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
 
 
-def _logarithmic(axes: Axes) -> None:
+def _sizes(axes: Axes, largest: float) -> None:
+    """Powers of ten with 0 at the foot: one tensor that moved a hundredfold must not flatten the others."""
+    top = max(math.ceil(math.log10(max(largest, SMALLEST_SIZE))), -2)
+    low = round(math.log10(SMALLEST_SIZE))
+    powers = [10.0**k for k in range(low, top + 1, 1 + (top - low) // 6)]
+    axes.set_yscale("symlog", linthresh=SMALLEST_SIZE, linscale=0.6)
+    axes.set_ylim(-0.2 * SMALLEST_SIZE, 10.0**top)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _rates(axes: Axes) -> None:
     axes.set_xscale("log", nonpositive="mask")
     axes.set_yscale("log", nonpositive="mask")
     axes.set_xlim(1e-3, 1)
@@ -168,39 +195,70 @@ def _plot(axes: Axes, line: Line, curves: Curves) -> None:
     )
 
 
-def _direct_labels(axes: Axes, lines: Sequence[Line]) -> None:
-    ends = dict(_label_ends(axes, lines))
+def _direct_labels(axes: Axes, lines: Sequence[Line], others: str) -> None:
+    ends = list(_label_ends(axes, lines, others))
     box = axes.get_window_extent()
-    heights = spread_apart([y for y, _ in ends.values()], 15.0, float(box.y0), float(box.y1))
-    for (name, (_, role)), y in zip(ends.items(), heights, strict=True):
+    heights = spread_apart([y for _, y, _ in ends], LINE, float(box.y0), float(box.y1))
+    for (name, _, role), y in zip(ends, heights, strict=True):
         weight = "bold" if role == "unlearned" else "normal"
         axes.text(box.x1 + 8, y, text.shorten(name, 17), color=STROKES[role].colour, fontsize=SMALL,
                   weight=weight, va="center", transform=None)  # fmt: skip
 
 
-def _label_ends(axes: Axes, lines: Sequence[Line]) -> Iterator[tuple[str, tuple[float, str]]]:
-    """Height in points at which each label would best stand; the references share one."""
-    floor = SMALLEST_RATE if axes.get_yscale() == "log" else -np.inf
-    references = []
-    for line in lines:
-        y = float(axes.transData.transform((line.x[-1], max(line.y[-1], floor)))[1])
-        if line.role == "reference":
-            references.append(y)
-        else:
-            yield line.model, (y, line.role)
+def _label_ends(axes: Axes, lines: Sequence[Line], others: str) -> Iterator[tuple[str, float, str]]:
+    """Names, with the height in points at which each would best stand, and the role; neighbours share one."""
+    ends = [(line, float(axes.transData.transform((line.x[-1], line.y[-1]))[1])) for line in lines]
+    yield from ((line.model, y, line.role) for line, y in ends if line.role not in _GROUPED)
+    references = [y for line, y in ends if line.role == "reference"]
     if references:
-        yield "references", (sum(references) / len(references), "reference")
+        yield "references", sum(references) / len(references), "reference"
+    for role, noun in (("decoy", others), ("drawn", "drawn only")):
+        own = sorted(((y, line.model) for line, y in ends if line.role == role))
+        for near in _near(own):
+            name = near[0][1] if len(near) == 1 else noun if len(near) == len(own) else f"{len(near)} {noun}"
+            yield name, sum(y for y, _ in near) / len(near), role
 
 
-def _key(sheet: Sheet, examples: Mapping[str, Line], curves: Curves) -> None:
-    others = "decoys" if curves.lines == "model" else "controls"
-    names = {"reference": "references", "decoy": others, "drawn": "drawn only"}
-    x = 10.0
-    for role, line in examples.items():
-        name = text.shorten(names.get(role, line.model), 12)
-        if curves.joined:
-            sheet.rule(x, x + 20, 12, STROKES[role])
+def _near(ordered: Sequence[tuple[float, str]]) -> list[list[tuple[float, str]]]:
+    """Labels that would lie upon each other, together."""
+    groups: list[list[tuple[float, str]]] = []
+    for end in ordered:
+        if groups and end[0] - groups[-1][-1][0] < LINE:
+            groups[-1].append(end)
         else:
-            sheet.mark(x + 14, 12, STROKES[role])
-        sheet.write(x + 25, 17, name, color=STROKES[role].colour, fontsize=SMALL)
-        x += 42 + 6.8 * len(name)
+            groups.append([end])
+    return groups
+
+
+def _others(curves: Curves) -> str:
+    return "decoys" if curves.lines == "model" else "controls"
+
+
+def _key_names(panels: Sequence[Panel], curves: Curves) -> dict[str, str]:
+    """What each role is called in the key, in the order of the lines."""
+    names = {"reference": "references", "decoy": _others(curves), "drawn": "drawn only"}
+    lines = [line for panel in panels for line in panel.lines]
+    return {line.role: text.shorten(names.get(line.role, line.model), 12) for line in lines}
+
+
+def _key_lines(names: Mapping[str, str]) -> list[list[tuple[float, str, str]]]:
+    """The key broken into lines: place, role and name of each entry."""
+    found: list[list[tuple[float, str, str]]] = [[]]
+    x = 10.0
+    for role, name in names.items():
+        needed = 34 + LETTER * len(name)
+        if x + needed > WIDTH and found[-1]:
+            found.append([])
+            x = 10.0
+        found[-1].append((x, role, name))
+        x += needed
+    return found
+
+
+def _write_key(sheet: Sheet, entries: Sequence[tuple[float, str, str]], y: float, curves: Curves) -> None:
+    for x, role, name in entries:
+        if curves.joined:
+            sheet.rule(x, x + 18, y - 4, STROKES[role])
+        else:
+            sheet.mark(x + 12, y - 4, STROKES[role])
+        sheet.write(x + 23, y, name, color=STROKES[role].colour, fontsize=SMALL)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from auditor.plan import Plan, PlannedModel
 from auditor.reports import text
 from auditor.results import Environment, Results
 from auditor.scores import DecoyResult, Evidence, ModelScores, Utility
 
+Mark = Literal["good", "bad", "quiet"]
 MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns
 
 
@@ -19,10 +20,12 @@ class Row:
     Attributes:
         cells: the first is the row's header.
         role: part played by the model it is about, for its colour; empty where there is none.
+        marks: how each cell after the first is to be set; empty where none stands out.
     """
 
     cells: tuple[str, ...]
     role: str = ""
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,22 +52,38 @@ def decoys(ordered: Sequence[Evidence]) -> Table | None:
     if not names:
         return None
     return Table(
-        caption="Suppressed copies of the original, and whether each check saw through them",
+        caption="Suppressed copies of the original, and which check saw through which",
         columns=("check", *names),
-        rows=tuple(Row(cells=(_marked(e), *(_decoy(e.decoys.get(name)) for name in names))) for e in tested),
+        rows=(*(_decoy_row(e, names) for e in tested), _seen_by_primaries(tested, names)),
         words=True,
     )
 
 
-def _marked(evidence: Evidence) -> str:
-    return f"{evidence.check} (primary)" if evidence.primary else evidence.check
+def _decoy_row(e: Evidence, names: Sequence[str]) -> Row:
+    found = [_decoy(e.decoys.get(name), assigned=name in e.assigned_decoys) for name in names]
+    check = f"{e.check} (primary)" if e.primary else e.check
+    return Row(cells=(check, *(words for words, _ in found)), marks=tuple(mark for _, mark in found))
 
 
-def _decoy(result: DecoyResult | None) -> str:
+def _decoy(result: DecoyResult | None, *, assigned: bool) -> tuple[str, Mark]:
     if result is None:
-        return "not tried"
-    seen = "detected" if result.detected else "NOT detected"
-    return f"{seen}, ρ = {text.rho(result.rho)}" if result.rho is not None else f"{seen}, no ρ"
+        return "not tried", "bad" if assigned else "quiet"
+    rho = f"ρ = {text.rho(result.rho)}" if result.rho is not None else "no ρ"
+    if assigned:
+        return (f"detected, {rho}", "good") if result.detected else (f"MISSED, {rho}", "bad")
+    return f"{'seen too' if result.detected else 'not its task'}, {rho}", "quiet"
+
+
+def _seen_by_primaries(tested: Sequence[Evidence], names: Sequence[str]) -> Row:
+    """Each decoy has to be detected by some primary check, whether it was assigned to it or not."""
+    seen = [
+        ", ".join(e.check for e in tested if e.primary and name in e.decoys and e.decoys[name].detected)
+        for name in names
+    ]
+    return Row(
+        cells=("seen by a primary check", *(checks or "NONE" for checks in seen)),
+        marks=tuple("good" if checks else "bad" for checks in seen),
+    )
 
 
 def scores(e: Evidence) -> Table | None:
@@ -73,21 +92,23 @@ def scores(e: Evidence) -> Table | None:
         return None
     return Table(
         caption=f"Scores: {e.unit}",
-        columns=("model", "score T", "ρ [interval]", "role") if e.rho else ("model", "score T", "role"),
+        columns=("model", "score T", "ρ [interval]") if e.rho else ("model", "score T"),
         rows=tuple(_score_rows(e, e.scores)),
     )
 
 
 def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
     def row(name: str, role: str, value: float, rho: str = "") -> Row:
-        between = (rho,) if e.rho else ()
-        return Row(cells=(name, text.number(value, 4), *between, text.ROLES[role]), role=role)
+        part = text.ROLES[role]
+        # A stranger's file name need not say which part the model plays.
+        named = name if part in name else f"{name} ({part})"
+        return Row(cells=(named, text.number(value, 4), *((rho,) if e.rho else ())), role=role)
 
     yield row("original", "original", scores.original, "1 by definition")
     yield row("unlearned", "unlearned", scores.unlearned, text.rho(e.rho))
     if scores.null is not None:
         null = text.NULLS["references" if scores.references else e.null_kind]
-        yield row(null, "null", scores.null, "0 by definition")
+        yield row(f"null: {null}", "null", scores.null, "0 by definition")
     for name, value in scores.references.items():
         yield row(name, "reference", value)
     for name, value in scores.drawn.items():
@@ -180,7 +201,7 @@ def data(plan: Plan) -> Table:
 
 def pairs(values: Mapping[str, Any]) -> str:
     """Named values on one line."""
-    return "; ".join(f"{name} = {value}" for name, value in values.items()) or "none"
+    return text.prose("; ".join(f"{name} = {value}" for name, value in values.items())) or "none"
 
 
 def thresholds(plan: Plan) -> Table:

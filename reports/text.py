@@ -1,6 +1,7 @@
 """Plain words and number formats of the report. Nothing here looks at more than one value at a time."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 
@@ -62,7 +63,7 @@ REQUESTS: Mapping[str, str] = {
 ASSURANCE: Mapping[Assurance, str] = {
     "A3": (
         "The unlearned model was held against enough reference models, trained without the forget set by one "
-        "recipe. Every outcome is open."
+        "recipe. At this level an audit may end in any of its verdicts, deletion included."
     ),
     "A2": (
         "The unlearned model was held against few reference models. Without a calibrated policy that is too "
@@ -116,6 +117,17 @@ ROLES: Mapping[str, str] = {
     "drawn": "drawn, not counted",
     "decoy": "decoy",
 }
+
+DECOYS: Mapping[str, str] = {
+    "head_row_zeroed": "the last layer’s weights for the forgotten class set to zero",
+    "head_relabelling": "only the last layer retrained, to give the forget examples other labels",
+    "gradient_ascent": "trained for a few steps away from the forget examples’ labels",
+}
+
+ABOUT_RHO = (
+    "ρ (rho, the residual knowledge index) is how much of the original’s knowledge a check recovered: 0 is like a "
+    "reference, 1 is like the original. Brackets hold its interval; each limit holds with 95 % confidence."
+)
 
 UNCALIBRATED = (
     "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
@@ -198,16 +210,16 @@ def shorten(text: str, length: int) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A score with ``digits`` decimals, in powers of ten where that would show nothing; a dash where missing.
+    """A score with ``digits`` decimals; a dash where missing.
 
-    >>> number(-0.25), number(0.00001234), number(None)
-    ('−0.250', '1.23e−05', '–')
+    >>> number(-0.25), number(-1.9e-9), number(None)
+    ('−0.250', '0.000', '–')
     """
     if value is None:
         return "–"
-    small = value != 0 and abs(value) < 0.5 * 10**-digits
-    text = f"{value:.2e}" if small or abs(value) >= 1e6 else f"{value:.{digits}f}"
-    return _signed(text)
+    # Adding zero turns the -0.0 that rounding leaves behind into 0.0.
+    rounded = round(value, digits) + 0.0
+    return _signed(f"{rounded:.2e}" if abs(rounded) >= 1e6 else f"{rounded:.{digits}f}")
 
 
 def rho(interval: Interval | None) -> str:
@@ -252,6 +264,19 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def prose(words: str) -> str:
+    """A sentence with its numbers set as everywhere else: typographic minus signs, no negative zero.
+
+    Hyphens in words, names and paths stay.
+
+    >>> prose("ρ = -0.00 [-0.02, 0.02] in run-3/model-1.pt at 1e-05")
+    'ρ = 0.00 [−0.02, 0.02] in run-3/model-1.pt at 1e−05'
+    """
+    words = re.sub(r"(?<![\w.\-/])-(?=0(?:\.0+)?(?!\.?\d|\w))", "", words)
+    words = re.sub(r"(?<![\w.\-/])-(?=\.?\d)", "−", words)
+    return re.sub(r"(?<![\w.\-/])(−?\d+(?:\.\d+)?)e-(?=\d+(?![\w.]))", r"\1e−", words)
 
 
 def headline(outcome: Outcome, bound: float | None) -> str:

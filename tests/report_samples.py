@@ -100,6 +100,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
         "checks": tuple(
             PlannedCheck(
                 name=name,
+                provider="unlearning-auditor 0.1.0",
                 family="representation",
                 may="accuse",
                 primary=name in ("few_shot", "relearning"),

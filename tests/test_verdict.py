@@ -70,7 +70,14 @@ def test_rule_3_other_checks_share_a_stricter_level() -> None:
 def test_rule_3_a_failed_check_stays_in_the_family() -> None:
     one = evidence("other", (0.9, 0.5, 1.3), p_value=0.006)
     assert decide(plan(), [*clean(), one]).outcome == "SUPPRESSED"
-    assert decide(plan(), [*clean(), one, records.failure("broken")]).outcome == "DELETED"
+    assert decide(plan(), [*clean(), one, records.failure("broken")]).outcome != "SUPPRESSED"
+
+
+def test_rule_4_a_check_that_could_not_run_never_counts_as_passed() -> None:
+    verdict = decide(plan(), [*clean(), records.failure("other")])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any("other: could not run (it broke)" in reason for reason in verdict.reasons)
+    assert "mend other: it broke" in verdict.to_settle
 
 
 def test_rule_3_identical_weights_accuse_by_themselves() -> None:

@@ -60,9 +60,7 @@ def load_architecture(source: str, base_dir: Path) -> Architecture:
     def build() -> nn.Module:
         module = found.call()
         if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"architecture {source} returned {_article(module)}; it should return a torch.nn.Module"
-            )
+            raise ModelError(f"architecture {source} returned {_article(module)}; it should return a torch.nn.Module")
         return module
 
     return Architecture(function=build, source_digest=found.source_digest, name=source)
@@ -82,18 +80,14 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
         raise SpecError(f"{field} is {source!r}, which is not of the form module.py:function; write it so")
     path = (base_dir / location).resolve()
     if not path.is_file():
-        raise SpecError(
-            f"{field} names the file {location}, which does not exist in {base_dir}; correct the path"
-        )
+        raise SpecError(f"{field} names the file {location}, which does not exist in {base_dir}; correct the path")
     text = path.read_bytes()
     with _importing_from(path.parent), _blaming(source, field, failure):
         module = _run(path, text)
         siblings = _siblings(path.parent)
     function = getattr(module, name, None)
     if not callable(function):
-        raise SpecError(
-            f"{field} names the function {name}, which {location} does not define; correct the name"
-        )
+        raise SpecError(f"{field} names the function {name}, which {location} does not define; correct the name")
 
     def call() -> Any:
         with _importing_from(path.parent), _blaming(source, field, failure):

@@ -74,13 +74,9 @@ def check_zip(file: IO[bytes], name: object) -> None:
         EOFError,
         OverflowError,
     ) as error:
-        raise ModelError(
-            f"{shown(name)} is a cut short or damaged checkpoint ({plain(error)}); copy it anew"
-        ) from None
+        raise ModelError(f"{shown(name)} is a cut short or damaged checkpoint ({plain(error)}); copy it anew") from None
     if damaged is not None:
-        raise ModelError(
-            f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it anew"
-        )
+        raise ModelError(f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it anew")
     file.seek(0)
 
 
@@ -93,9 +89,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
         raise refused(name, f"the entry '{plain(twice)}' stands in it twice; save it with torch.save")
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise refused(
-                name, f"the entry '{plain(entry.filename)}' is compressed; torch.save stores it as it is"
-            )
+            raise refused(name, f"the entry '{plain(entry.filename)}' is compressed; torch.save stores it as it is")
         if entry.flag_bits & 0x1 or not _is_inside(entry):
             raise refused(name, f"the entry '{plain(entry.orig_filename)}' is encrypted or leaves its folder")
     _check_kind(names, name)
@@ -104,13 +98,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
 def _is_inside(entry: zipfile.ZipInfo) -> bool:
     raw = entry.orig_filename
     parts = PurePosixPath(raw).parts
-    return (
-        "\\" not in raw
-        and "\0" not in raw
-        and not raw.startswith("/")
-        and ".." not in parts
-        and ":" not in raw
-    )
+    return "\\" not in raw and "\0" not in raw and not raw.startswith("/") and ".." not in parts and ":" not in raw
 
 
 def _check_kind(names: Sequence[str], name: object) -> None:
@@ -131,9 +119,7 @@ def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> No
     entries = archive.infolist()
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if not 0 <= entry.header_offset - position <= slack:
-            raise refused(
-                name, f"the entry '{plain(entry.filename)}' overlaps another or hides bytes before it"
-            )
+            raise refused(name, f"the entry '{plain(entry.filename)}' overlaps another or hides bytes before it")
         file.seek(entry.header_offset)
         signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         if signature != b"PK\x03\x04" or file.read(name_bytes) != _raw_name(entry):

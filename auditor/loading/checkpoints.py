@@ -126,9 +126,7 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         fresh = Path(folder) / kept.name
         if _run_reader(path, fresh) != file_digest:
-            raise ModelError(
-                f"{shown(path)} changed while it was read; run the audit again when it is complete"
-            )
+            raise ModelError(f"{shown(path)} changed while it was read; run the audit again when it is complete")
         data = fresh.read_bytes()
         (Path(folder) / receipt.name).write_text(hashlib.sha256(data).hexdigest())
         fresh.replace(kept)
@@ -252,9 +250,7 @@ def _mend(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     prefix = next(iter(given)).split(".")[0] + "."
     bare = {name.removeprefix(prefix) for name in given if name.startswith(prefix)}
     if len(bare) == len(given) and bare <= set(expected):
-        return (
-            f"its names all start with '{plain(prefix)}', so the architecture should be the network around it"
-        )
+        return f"its names all start with '{plain(prefix)}', so the architecture should be the network around it"
     if set(expected) == set(given):
         return "give the architecture the sizes this model was trained with, the number of classes among them"
     return "let the architecture be the function that built this model"

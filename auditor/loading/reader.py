@@ -70,9 +70,7 @@ def _lower(kind: int, value: int) -> int:
 def check_size(file_bytes: int, name: object) -> None:
     """Refuse a file beyond ``MAX_FILE_BYTES``."""
     if file_bytes > MAX_FILE_BYTES:
-        raise refused(
-            name, f"it has {file_bytes} bytes, and at most {MAX_FILE_BYTES} are read; split or shrink it"
-        )
+        raise refused(name, f"it has {file_bytes} bytes, and at most {MAX_FILE_BYTES} are read; split or shrink it")
 
 
 def read_checkpoint(file: IO[bytes], name: object) -> dict[str, Tensor]:
@@ -119,11 +117,7 @@ def _unpickle(file: IO[bytes], name: object) -> object:
 def _pickle_reason(message: str, name: object) -> str:
     found = _GLOBAL.search(message)
     what = plain(next(filter(None, found.groups()))) if found else None
-    holds = (
-        f"its pickle asks to run {what}, so it holds"
-        if what
-        else "its pickle is not one of weights alone but of"
-    )
+    holds = f"its pickle asks to run {what}, so it holds" if what else "its pickle is not one of weights alone but of"
     return f"{holds} more than tensors; if you trust it, convert it yourself: {conversion(name, what or '')}"
 
 
@@ -137,9 +131,7 @@ def conversion(name: object, refused_global: str) -> str:
 
 
 def _too_large(name: object) -> UnsafeInputError:
-    return refused(
-        name, "reading it needs more memory than a file of its size can justify; save it with torch.save"
-    )
+    return refused(name, "reading it needs more memory than a file of its size can justify; save it with torch.save")
 
 
 def _damaged(name: object, error: Exception) -> ModelError:
@@ -163,9 +155,7 @@ def convert(source: str, target: str) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         tensors = read_checkpoint(file, source)
     # Tied tensors are written apart: safetensors has no sharing, and equal bytes load equally.
-    apart = {
-        name: tensor.resolve_conj().resolve_neg().contiguous().clone() for name, tensor in tensors.items()
-    }
+    apart = {name: tensor.resolve_conj().resolve_neg().contiguous().clone() for name, tensor in tensors.items()}
     try:
         safetensors.torch.save_file(apart, target)
     except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -63,9 +63,7 @@ def find_state_dict(loaded: object, file: object) -> dict[str, Tensor]:
         # dict's own methods: an unpickled subclass may carry attributes of the same names.
         nested = [key for key in NESTING_KEYS if isinstance(dict.get(loaded, key), dict)]
         if len(nested) > 1:
-            raise ModelError(
-                f"{shown(file)} holds weights under {' and '.join(nested)}; save only the ones to audit"
-            )
+            raise ModelError(f"{shown(file)} holds weights under {' and '.join(nested)}; save only the ones to audit")
         if not nested:
             break
         loaded = dict.get(loaded, nested[0])
@@ -75,9 +73,7 @@ def find_state_dict(loaded: object, file: object) -> dict[str, Tensor]:
 def _checked(loaded: object, file: object) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not loaded:
         what = "an empty one" if isinstance(loaded, dict) else f"a {type(loaded).__name__}"
-        raise ModelError(
-            f"{shown(file)} should hold a state dict but holds {what}; save model.state_dict() in it"
-        )
+        raise ModelError(f"{shown(file)} should hold a state dict but holds {what}; save model.state_dict() in it")
     for name, value in dict.items(loaded):
         if not isinstance(value, Tensor):
             raise ModelError(
@@ -102,9 +98,7 @@ def check_tensor(name: str, tensor: Tensor, file: object) -> None:
     """Refuse anything but a dense CPU tensor that owns its elements, and NaN or infinite weights."""
     reason = _unsound(tensor)
     if reason is not None:
-        raise refused(
-            file, f"tensor '{plain(name)}' {reason}; save dense CPU tensors, each with storage of its own"
-        )
+        raise refused(file, f"tensor '{plain(name)}' {reason}; save dense CPU tensors, each with storage of its own")
     if not is_finite(tensor):
         raise ModelError(
             f"{shown(file)} holds NaN or infinite values in '{plain(name)}'; "
@@ -159,9 +153,7 @@ def read_safetensors(data: bytes, file: object) -> dict[str, Tensor]:
     try:
         tensors = safetensors.torch.load(data)
     except SafetensorError as error:
-        raise ModelError(
-            f"{shown(file)} is a damaged safetensors file ({plain(error)}); copy it anew"
-        ) from None
+        raise ModelError(f"{shown(file)} is a damaged safetensors file ({plain(error)}); copy it anew") from None
     return _checked(tensors, file)
 
 
@@ -169,18 +161,14 @@ def check_safetensors(data: bytes, file: object) -> None:
     """Check a safetensors header: size, names, types, shapes, and that the tensors tile the rest."""
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER_BYTES:
-        raise refused(
-            file, f"its safetensors header claims {length} bytes, more than {MAX_HEADER_BYTES}; save it anew"
-        )
+        raise refused(file, f"its safetensors header claims {length} bytes, more than {MAX_HEADER_BYTES}; save it anew")
     if len(data) < 8 + length:
         raise ModelError(f"{shown(file)} is cut short: its header alone has {length} bytes; copy it anew")
     header = _parse_header(data[8 : 8 + length], file)
     end = 0
     for name, (begin, stop) in sorted(header.items(), key=lambda item: item[1]):
         if begin != end:
-            raise refused(
-                file, f"the bytes of tensor '{plain(name)}' overlap others or leave a gap; save it anew"
-            )
+            raise refused(file, f"the bytes of tensor '{plain(name)}' overlap others or leave a gap; save it anew")
         end = stop
     if 8 + length + end > len(data):
         raise ModelError(f"{shown(file)} is cut short: {len(data)} bytes of {8 + length + end}; copy it anew")

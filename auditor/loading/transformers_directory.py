@@ -69,9 +69,7 @@ def load_directory(directory: Path) -> LoadedDirectory:
 
     source = hashlib.sha256(text + transformers.__version__.encode()).hexdigest()
     digest = weights_digest(module.state_dict())
-    return LoadedDirectory(
-        module=module, file_digest=weights.file_digest, digest=digest, source_digest=source
-    )
+    return LoadedDirectory(module=module, file_digest=weights.file_digest, digest=digest, source_digest=source)
 
 
 def _read(path: Path, why: str) -> bytes:
@@ -165,9 +163,7 @@ def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], direct
         )
 
 
-def _from_pretrained(
-    network: Any, config: Any, tensors: dict[str, Tensor]
-) -> tuple[nn.Module, Mapping[str, Any]]:
+def _from_pretrained(network: Any, config: Any, tensors: dict[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
     # With weights in memory and no path, nothing is looked up; the flags say so a second time.
     with _quiet(), torch_seed(0):
         module, report = network.from_pretrained(

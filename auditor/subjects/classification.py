@@ -49,6 +49,7 @@ class Classifier:
         self._batch_size = batch_size
         self._device = device
         self._recordings: dict[str, Recording] = {}
+        self._dtype = next((p.dtype for p in self.module.parameters()), torch.float32)
 
     def layers(self) -> tuple[str, ...]:
         """Names of the cut points recorded, from input to output."""
@@ -72,7 +73,7 @@ class Classifier:
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits with gradients, one batch as it is."""
         self.passes.examples += inputs.shape[0]
-        return logits_of(self.module(inputs))
+        return logits_of(self.module(inputs.to(self._dtype)))
 
     def batches(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         """(inputs, labels) in the plan's batch size, on the model's device."""
@@ -111,7 +112,7 @@ class Classifier:
         """The same function with homogeneous units rescaled to unit retain RMS."""
         inputs = self._data.retain.take(torch.arange(min(CANONICAL_EXAMPLES, len(self._data.retain)))).inputs
         self.passes.examples += inputs.shape[0]
-        return self._like(canonical(self.module, self._layout.pairs, inputs.to(self._device)))
+        return self._like(canonical(self.module, self._layout.pairs, inputs.to(self._device, self._dtype)))
 
     def _like(self, module: nn.Module) -> "Classifier":
         return Classifier(

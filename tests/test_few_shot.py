@@ -1,0 +1,126 @@
+"""few_shot: the formula, its null, and what it sees."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from auditor.errors import UsageError
+from auditor.probes.few_shot import FewShot, Settings, auc, log_rank
+from auditor.scores import Score
+from auditor.subjects.canonical import rescaled
+from tests.worlds import World
+
+SETTINGS = Settings()
+SEED = 4
+
+
+def total(score: Score) -> float:
+    return score.total(tuple(score.readings))
+
+
+def measure(world: World, name: str, module: nn.Module | None = None) -> Score:
+    return FewShot().score(world.subject(name, module), None, world.data, SETTINGS, SEED)
+
+
+@pytest.fixture(scope="module")
+def scores(world: World) -> dict[str, Score]:
+    names = ("original", "retrain", "own initial weights", "head_row_zeroed", *(f"reference {i}" for i in range(5)))
+    return {name: measure(world, name) for name in names}
+
+
+def rho(scores: dict[str, Score], name: str) -> float:
+    null = np.mean([total(scores[f"reference {i}"]) for i in range(5)])
+    return float((total(scores[name]) - null) / (total(scores["original"]) - null))
+
+
+def test_it_sees_through_a_shut_head_and_not_in_a_retrain(scores: dict[str, Score]) -> None:
+    assert rho(scores, "head_row_zeroed") == pytest.approx(1.0)
+    assert abs(rho(scores, "retrain")) < 0.4
+    assert rho(scores, "own initial weights") < 0.4
+
+
+def test_the_gap_is_wide_against_the_references(scores: dict[str, Score]) -> None:
+    references = [total(scores[f"reference {i}"]) for i in range(5)]
+    assert (total(scores["original"]) - np.mean(references)) / np.std(references, ddof=1) > 5
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=20), st.lists(st.integers(0, 20), min_size=1, max_size=20))
+def test_log_rank_and_auc_by_their_definitions(forget: list[int], retain: list[int]) -> None:
+    f, r = np.array(forget, dtype=float), np.array(retain, dtype=float)
+    for value, found in zip(f, log_rank(f, r), strict=True):
+        above = np.sum(r > value) + 0.5 * np.sum(r == value)
+        assert found == pytest.approx(-np.log((1 + above) / (len(r) + 1)) / np.log(len(r) + 1), abs=1e-12)
+        assert -1e-12 <= found <= 1 + 1e-12
+    labels = [1] * len(f) + [0] * len(r)
+    assert auc(f, r) == pytest.approx(roc_auc_score(labels, np.concatenate([f, r])))
+
+
+def test_log_rank_under_its_null_is_that_of_a_uniform_rank() -> None:
+    random = np.random.default_rng(0)
+    n = 200
+    found = [log_rank(random.standard_normal(50), random.standard_normal(n)).mean() for _ in range(200)]
+    expected = np.mean([-np.log(k / (n + 1)) for k in range(1, n + 2)]) / np.log(n + 1)
+    assert np.mean(found) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize("exponent", [-3.0, 3.0])
+def test_rescaled_units_change_nothing(world: World, scores: dict[str, Score], exponent: float) -> None:
+    original, pairs = world.modules["original"], world.layout.pairs
+    units = [original.get_submodule(p.producer).weight.shape[0] for p in pairs]
+    evaded = rescaled(original, pairs, [2.0 ** (exponent * torch.linspace(-1, 1, n)) for n in units])
+    assert total(measure(world, "original", evaded)) == pytest.approx(total(scores["original"]), abs=1e-4)
+
+
+def test_permuted_units_change_nothing(world: World, scores: dict[str, Score]) -> None:
+    import copy
+
+    net = copy.deepcopy(world.modules["original"])
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net.hidden[4].weight.copy_(net.hidden[4].weight[order])
+        net.hidden[4].bias.copy_(net.hidden[4].bias[order])
+        net.head.weight.copy_(net.head.weight[:, order])
+    assert total(measure(world, "original", net)) == pytest.approx(total(scores["original"]), abs=1e-6)
+
+
+def test_units_that_never_move_are_left_out(world: World) -> None:
+    import copy
+
+    net = copy.deepcopy(world.modules["original"])
+    with torch.no_grad():
+        net.hidden[4].weight[:8] = 0
+        net.hidden[4].bias[:8] = 0.5
+    found = measure(world, "original", net)
+    assert all(np.isfinite(reading.value) for reading in found.readings.values())
+
+
+def test_examples_average_to_the_value(scores: dict[str, Score]) -> None:
+    for reading in scores["original"].readings.values():
+        assert np.mean(reading.examples) == pytest.approx(reading.value)
+        assert len(reading.examples) == scores["original"].n_examples
+
+
+def test_it_costs_nothing_beyond_the_recordings(world: World) -> None:
+    subject = world.subject("original")
+    FewShot().score(subject, None, world.data, SETTINGS, SEED)
+    splits = world.data.splits()
+    recorded = sum(len(splits[name]) for name in ("retain", "forget_attack", "forget_eval"))
+    assert subject.passes.examples == recorded
+
+
+def test_the_figure_holds_every_probe_and_shot(scores: dict[str, Score]) -> None:
+    rows = scores["original"].cells
+    assert {row["probe"] for row in rows} == {"centre", "linear", "k-NN"}
+    assert {row["shots"] for row in rows} == set(SETTINGS.shots)
+    assert all(0 <= float(row["value"]) <= 1 for row in rows)
+
+
+def test_a_network_without_vector_layers_gets_a_sentence(world: World) -> None:
+    subject = world.subject("original")
+    subject.vector_layers = lambda: ()  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="one vector per example"):
+        FewShot().score(subject, None, world.data, SETTINGS, SEED)
