@@ -12,7 +12,7 @@ from auditor.scores import Evidence, Verdict
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
-    """One reason of the verdict, word for word, with what its check did where it speaks of one."""
+    """One reason of the verdict, in its own words, with what its check did where it speaks of one."""
 
     words: str
     gloss: str = ""
@@ -26,12 +26,16 @@ class Top:
     outcome: str
     short: str
     headline: str
+    subject: str
+    original: str
     pair: tuple[tuple[str, str], ...]
     assurance: str
     assurance_meaning: str
     comparison: str
     flags: tuple[tuple[str, str], ...]
+    about_rho: str
     bars: str
+    how_to_read: str
     reasons: tuple[Reason, ...]
     to_settle: tuple[str, ...]
     not_proven: tuple[str, ...]
@@ -69,8 +73,10 @@ class Document:
 
     top: Top
     ordered: tuple[Evidence, ...]
+    accusing: frozenset[str]
     without_rho: tuple[tuple[str, str], ...]
     decoys: Table | None
+    decoys_made: tuple[tuple[str, str], ...]
     checks: tuple[CheckSection, ...]
     utility: Table | None
     coverage: Table
@@ -93,9 +99,11 @@ def build(results: Results) -> Document:
     return Document(
         top=_top(results, ordered),
         ordered=ordered,
+        accusing=accusing(results),
         without_rho=tuple((e.check, why_no_rho(e)) for e in ordered if e.rho is None),
         decoys=tables.decoys(ordered),
-        checks=tuple(_check(e, _anchor(i), order) for i, e in enumerate(ordered, 1)),
+        decoys_made=tuple((m.name, text.DECOYS.get(m.name, "")) for m in results.plan.models_of("decoy")),
+        checks=tuple(_check(e, _anchor(i), order, results) for i, e in enumerate(ordered, 1)),
         utility=tables.utility(results.evidence),
         coverage=tables.coverage(results),
         models=tables.models(results.plan.models),
@@ -110,13 +118,21 @@ def build(results: Results) -> Document:
     )
 
 
+def accusing(results: Results) -> frozenset[str]:
+    """The checks on which the verdict rests that something is left, by its own reasons."""
+    if results.verdict.outcome not in ("SUPPRESSED", "NOT_FORGOTTEN"):
+        return frozenset()
+    named = (words.partition(":")[0] for words in results.verdict.reasons)
+    return frozenset(named) & {e.check for e in results.evidence}
+
+
 def why_no_rho(evidence: Evidence) -> str:
     """Why a check has no place in the forest plot, in words."""
     if evidence.failure is not None:
         return f"could not run: {evidence.failure.reason}"
     if evidence.conclusive:
         return evidence.conclusive
-    return evidence.powerless_because or text.POWERS[evidence.may]
+    return text.prose(evidence.powerless_because or text.POWERS[evidence.may])
 
 
 def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
@@ -125,21 +141,23 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         outcome=verdict.outcome,
         short=text.OUTCOME_NAMES[verdict.outcome],
         headline=text.headline(verdict.outcome, verdict.bound),
+        subject=_sources(plan, "unlearned"),
+        original=_sources(plan, "original"),
         pair=(
-            ("original", _sources(plan, "original")),
-            ("unlearned", _sources(plan, "unlearned")),
+            ("original", _identified(plan, "original")),
+            ("unlearned", _identified(plan, "unlearned")),
             ("request", _request(plan)),
+            *(("forget set", f"{d.n_examples} examples") for d in plan.data if d.name == "forget"),
         ),
         assurance=verdict.assurance,
         assurance_meaning=text.ASSURANCE[verdict.assurance],
         comparison=_comparison(plan),
         flags=tuple((flag, text.FLAGS[flag]) for flag in verdict.flags),
-        bars=(
-            f"Above {plan.policy.thresholds.suppressed:g} it counts as residue; deletion needs the whole "
-            f"interval of every primary check below {plan.policy.thresholds.deleted:g}."
-        ),
+        about_rho=text.ABOUT_RHO,
+        bars=text.BARS.format(suppressed=plan.policy.thresholds.suppressed, deleted=plan.policy.thresholds.deleted),
+        how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
         reasons=tuple(_reason(words, ordered) for words in verdict.reasons),
-        to_settle=verdict.to_settle,
+        to_settle=tuple(map(text.prose, verdict.to_settle)),
         not_proven=text.NOT_PROVEN[verdict.outcome],
         warnings=tuple(_warnings(results, verdict)),
     )
@@ -148,8 +166,8 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
 def _reason(words: str, ordered: Sequence[Evidence]) -> Reason:
     for i, evidence in enumerate(ordered, 1):
         if words.startswith(f"{evidence.check}:"):
-            return Reason(words=words, gloss=evidence.summary, anchor=_anchor(i))
-    return Reason(words=words)
+            return Reason(words=text.prose(words), gloss=evidence.summary, anchor=_anchor(i))
+    return Reason(words=text.prose(words))
 
 
 def _anchor(i: int) -> str:
@@ -167,13 +185,20 @@ def _sources(plan: Plan, role: Role) -> str:
     return ", ".join(model.source or f"{model.name}, in memory" for model in plan.models_of(role)) or "–"
 
 
+def _identified(plan: Plan, role: Role) -> str:
+    """Sources with the beginning of their digests, which stand in full further down."""
+    digests = ", ".join(f"{(model.file_digest or model.digest)[:12]}…" for model in plan.models_of(role))
+    return f"{_sources(plan, role)}, SHA-256 {digests}" if digests else "–"
+
+
 def _comparison(plan: Plan) -> str:
     references, decoys = len(plan.models_of("reference")), len(plan.models_of("decoy"))
     perturbed = len(plan.models_of("perturbed"))
     parts = [_plural(references, "reference")]
     if perturbed:
         parts.append(f"{perturbed} more of a perturbed recipe")
-    return f"In the line-up: {', '.join([*parts, _plural(decoys, 'decoy')])}."
+    line_up = f"In the line-up: {', '.join([*parts, _plural(decoys, 'decoy')])}."
+    return f"{line_up} {text.ABOUT_DECOYS}" if decoys else line_up
 
 
 def _plural(n: int, noun: str) -> str:
@@ -184,7 +209,7 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if not results.coverage.complete:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
-    yield from results.plan.notes
+    yield from map(text.prose, results.plan.notes)
     if not results.plan.policy.calibrated:
         yield text.UNCALIBRATED
     wanted = results.plan.expect.replace("-", "_").upper()
@@ -192,56 +217,85 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         yield f"The audit was run expecting “{results.plan.expect}”."
 
 
-def _check(evidence: Evidence, anchor: str, order: Sequence[str]) -> CheckSection:
+def _check(evidence: Evidence, anchor: str, order: Sequence[str], results: Results) -> CheckSection:
     standing = text.POWERS[evidence.may]
     return CheckSection(
         anchor=anchor,
         evidence=evidence,
         family=text.FAMILIES[evidence.family],
         standing=f"primary check: {standing}" if evidence.primary else standing,
-        state=_state(evidence),
+        state=_state(evidence, results),
         finding=evidence.conclusive or "",
-        facts=tuple(_facts(evidence)),
+        facts=tuple(_facts(evidence, results.plan.policy.thresholds.suppressed)),
         scores=tables.scores(evidence),
         controls=tables.controls(evidence.controls, order),
     )
 
 
-def _state(e: Evidence) -> str:
+def _state(e: Evidence, results: Results) -> str:
     if e.failure is not None:
         where = f" (on {e.failure.model})" if e.failure.model else ""
-        return f"Could not run{where}: {e.failure.reason}"
-    if e.powered:
-        return "It had the power to see a residue: fine enough a resolution, and no decoy meant for it missed."
-    if e.powerless_because:
-        return f"No power to clear: {e.powerless_because}."
+        return text.prose(f"Could not run{where}: {e.failure.reason}")
+    return " ".join(sentence for sentence in (_part_in_verdict(e, results), _power(e)) if sentence)
+
+
+def _part_in_verdict(e: Evidence, results: Results) -> str:
+    """What the verdict made of it, read off the verdict's own reasons."""
+    bars, outcome = results.plan.policy.thresholds, results.verdict.outcome
+    if e.check in accusing(results):
+        if outcome == "NOT_FORGOTTEN":
+            return "It accuses: the outputs still show the knowledge."
+        if e.conclusive:
+            return "It accuses by its finding alone."
+        return f"It accuses: ρ exceeds {bars.suppressed:g} by more than chance, corrected for the number of checks."
+    if outcome == "DELETED" and e.primary:
+        return f"It clears: its whole interval lies between −{bars.over:g} and {bars.deleted:g}."
+    above = e.rho is not None and e.rho.low > bars.suppressed
+    if outcome == "SUPPRESSED" and above and e.may != "inform" and e.check != "outputs":
+        return (
+            f"Its interval lies above {bars.suppressed:g}, yet it does not accuse: that takes a p-value that stays "
+            "small when corrected for the number of checks, and a model that is not damaged."
+        )
     return ""
 
 
-def _facts(e: Evidence) -> Iterator[tuple[str, str]]:
+def _power(e: Evidence) -> str:
+    if e.powerless_because:
+        return text.prose(f"No power to clear: {e.powerless_because}.")
+    if not e.powered:
+        return ""
+    if e.may != "clear":
+        return "Its resolution is fine enough for what it looks for; it may accuse, but its silence clears nothing."
+    decoys = f"it detected {', '.join(e.assigned_decoys)}" if e.assigned_decoys else "no decoy is assigned to it"
+    return f"It had the power to see a residue: its resolution is fine enough, and {decoys}."
+
+
+def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
     if e.rho is not None:
         yield "ρ", text.rho(e.rho)
     if e.resolution is not None:
         yield "resolution", f"{text.number(e.resolution, 2)}, the smallest residue it can rule out"
     if e.p_value is not None:
-        yield "p-value", f"{text.p_value(e.p_value)}, against ρ ≤ τ suppressed"
+        shown = text.p_value(e.p_value)
+        yield "p-value", f"{shown}: how often a residue of {suppressed:g} would score this high by chance"
     if e.null_kind != "none":
         yield "ρ = 0 is", text.NULLS[e.null_kind]
     if e.failure is None:
-        yield "score", e.unit
+        yield "score T", e.unit
+    if e.chosen:
+        yield "taken as", f"the mean of {', '.join(e.chosen)}" if len(e.chosen) > 1 else e.chosen[0]
     if e.n_examples is not None:
         hits = "" if e.hits is None else f"; the unlearned model hits {e.hits}"
-        yield "measured on", f"{e.n_examples} examples{hits}"
-    if e.chosen:
-        yield "readings", f"T is the mean of: {', '.join(e.chosen)}" if len(e.chosen) > 1 else e.chosen[0]
+        yield "measured on", f"{_plural(e.n_examples, 'example')}{hits}"
     if e.spread is not None:
         yield (
             "spread",
             (
-                f"s̃ = {text.number(e.spread.value, 4)} at ν = {e.spread.degrees:g}, "
-                f"{e.spread.n_references} references, sampling variance {e.spread.sampling_variance:.2g}, "
-                f"recipe variance {e.spread.recipe_variance:.2g}, "
-                f"floor {text.number(e.spread.floor, 4)}"
+                f"s̃ = {text.number(e.spread.value, 4)}: by how much one more reference may differ by chance "
+                f"(ν = {e.spread.degrees:g} degrees of freedom from {_plural(e.spread.n_references, 'reference')}; "
+                f"sampling variance {text.number(e.spread.sampling_variance, 6)}, "
+                f"recipe variance {text.number(e.spread.recipe_variance, 6)}, "
+                f"floor {text.number(e.spread.floor, 4)})"
             ),
         )
 
@@ -272,4 +326,4 @@ def _prospect(plan: Plan) -> tuple[str, ...]:
         f"A true retrain would pass with probability {text.number(value, 2)} at a gap of {gap}."
         for gap, value in prospect.pass_probability.items()
     ]
-    return (*said, *prospect.obstacles)
+    return (*said, *map(text.prose, prospect.obstacles))

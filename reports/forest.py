@@ -56,9 +56,7 @@ def _forest_rows(evidence: Sequence[Evidence], accusing: Collection[str]) -> lis
             continue
         words = text.prose(text.clean(item.powerless_because or ""))
         reason = tuple(textwrap.wrap(words, int(WIDTH / LETTER) - 2)[:6])
-        rows.append(
-            _ForestRow(evidence=item, rho=item.rho, reason=reason, accuses=item.check in accusing, top=top)
-        )
+        rows.append(_ForestRow(evidence=item, rho=item.rho, reason=reason, accuses=item.check in accusing, top=top))
         top += rows[-1].height
     return rows
 

@@ -124,10 +124,35 @@ DECOYS: Mapping[str, str] = {
     "gradient_ascent": "trained for a few steps away from the forget examples’ labels",
 }
 
-ABOUT_RHO = (
-    "ρ (rho, the residual knowledge index) is how much of the original’s knowledge a check recovered: 0 is like a "
-    "reference, 1 is like the original. Brackets hold its interval; each limit holds with 95 % confidence."
+ABOUT_DECOYS = (
+    "Decoys are copies of the original in which the auditor itself hid the knowledge, to learn which checks see "
+    "through that."
 )
+
+ABOUT_RHO = (
+    "ρ (rho) is how much of what the original knows of the forget set (the examples to be forgotten) a check "
+    "recovered: 0 is like a reference, a model trained without the forget set; 1 is like the original. Brackets hold "
+    "its interval; each limit holds with 95\u00a0% confidence."
+)
+
+BARS = (
+    "To accuse, a check has to exceed {suppressed:g} by more than chance; any check but those that only inform may. To "
+    "clear, the whole interval of every primary check has to lie below {deleted:g}; primary are the checks that the "
+    "policy fixed beforehand for this kind of request, and only they can clear."
+)
+
+HOW_TO_READ: Mapping[Outcome, str] = {
+    "NOT_FORGOTTEN": "",
+    "SUPPRESSED": (
+        "One such finding is enough. A check with ρ near 0 does not outweigh it: it looked where the knowledge is "
+        "hidden or gone, as the outputs do."
+    ),
+    "DELETED": (
+        "{bound} is the highest upper limit among the primary checks: what they could not exclude, not an estimate of "
+        "what is left."
+    ),
+    "INCONCLUSIVE": "",
+}
 
 UNCALIBRATED = (
     "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
@@ -281,7 +306,16 @@ def prose(words: str) -> str:
 
 def headline(outcome: Outcome, bound: float | None) -> str:
     """The verdict in one sentence."""
-    return HEADLINES[outcome].format(bound="an unknown share" if bound is None else upper_percent(bound))
+    return HEADLINES[outcome].format(bound=_share_left(bound))
+
+
+def how_to_read(outcome: Outcome, bound: float | None) -> str:
+    """What the reasons do and do not add up to; empty where they speak for themselves."""
+    return HOW_TO_READ[outcome].format(bound=_share_left(bound))
+
+
+def _share_left(bound: float | None) -> str:
+    return "an unknown share" if bound is None else upper_percent(bound)
 
 
 def _two_places(value: float) -> str:

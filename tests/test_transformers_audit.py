@@ -1,0 +1,73 @@
+"""A whole audit of two transformers directories."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import auditor
+from auditor.data import Examples
+from auditor.spec import RecipeSpec
+from auditor.training import train
+from tests.worlds import FORGET, World
+
+
+def build() -> nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    return ViTForImageClassification(
+        ViTConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            image_size=8,
+            patch_size=4,
+            num_channels=1,
+            num_labels=10,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def original(world: World) -> nn.Module:
+    data = world.data
+    sets = (data.retain, data.forget_attack, data.forget_eval)
+    everything = Examples(raw=torch.cat([s.raw for s in sets]), labels=torch.cat([s.labels for s in sets]))
+    return train(build, everything, RecipeSpec(epochs=12, learning_rate=0.004, weight_decay=0.01), seed=0)
+
+
+def save(module: Any, folder: Path) -> str:
+    module.save_pretrained(folder, safe_serialization=True)
+    return str(folder)
+
+
+def test_directories_are_audited_like_checkpoints(world: World, original: Any, tmp_path: Path) -> None:
+    hidden = copy.deepcopy(original)
+    with torch.no_grad():
+        hidden.classifier.weight[FORGET] = 0
+        hidden.classifier.bias[FORGET] = -50
+    options = {
+        "data": {"mean": (0.0,), "std": (1.0,)},
+        "audit": {
+            "store": str(tmp_path / "store"),
+            "checks": ("few_shot", "relearning", "depth", "cka", "quantization"),
+        },
+    }
+    forget = torch.cat([world.data.forget_attack.raw, world.data.forget_eval.raw])
+    result = auditor.compare(
+        save(original, tmp_path / "original"),
+        save(hidden, tmp_path / "unlearned"),
+        forget=(forget, torch.full((len(forget),), FORGET)),
+        retain=world.data.retain,
+        options=options,
+    )
+    assert result.results.coverage.complete, result.results.coverage.failed
+    assert result.results.plan.layers[-1] == "classifier:input"
+    assert result.outcome in ("SUPPRESSED", "INCONCLUSIVE")
+    assert result.evidence("outputs").rho.high < 0.1
+    few_shot = result.evidence("few_shot").scores
+    assert few_shot.unlearned == pytest.approx(few_shot.original)
