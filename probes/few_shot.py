@@ -34,7 +34,7 @@ class FewShot(Check):
 
     Features are z-scored by the standard deviation of retain and attack examples, so that the scale of a unit
     does not matter. A probe is one attack example z; its score of x is z·x. For a forget example i of the eval
-    half, with r_i of N held-aside retain examples scored above it (ties half),
+    half and of the probe's class, with r_i of N held-aside retain examples scored above it (ties half),
 
         x_i = −log((1 + r_i)/(N + 1)) / log(N + 1), in [0, 1],
 
@@ -62,18 +62,19 @@ class FewShot(Check):
         """Measure one model from its recordings.
 
         Raises:
-            UsageError: the network has no layer with one vector per example.
+            UsageError: the network has no layer with one vector per example, or no class has two examples.
         """
         layers = subject.vector_layers()
         if not layers:
             raise UsageError("few_shot needs a layer with one vector per example, and the network has none")
         background, aside = _halves(len(data.retain), settings.held_aside, seed)
+        groups = _by_class(data)
         readings, cells = {}, []
         for layer in layers:
             features = _Features.of(subject, layer, background, aside)
-            readings[layer] = _one_shot(features, settings, seed)
-            cells += _figure(features, layer, settings, seed)
-        return Score(check=self.name, readings=readings, n_examples=len(data.forget_eval), cells=cells)
+            readings[layer] = _one_shot(features, groups, settings, seed)
+            cells += _figure(features, groups, layer, settings, seed)
+        return Score(check=self.name, readings=readings, n_examples=sum(len(e) for _, e in groups), cells=cells)
 
 
 class _Features:
@@ -141,28 +142,53 @@ def _halves(n: int, at_most: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[: n // 2].sort().values, order[n // 2 :][:at_most].sort().values
 
 
-def _one_shot(features: _Features, settings: Settings, seed: int) -> Reading:
-    shots = torch.from_numpy(generator(seed, "one shot").permutation(len(features.attack)))[: settings.draws]
-    directions = features.attack[shots].T
-    forget, retain = (features.eval @ directions).numpy(), (features.aside @ directions).numpy()
-    columns = [log_rank(forget[:, k], retain[:, k]) for k in range(forget.shape[1])]
-    examples = np.mean(columns, axis=0)
+def _by_class(data: AuditData) -> list[tuple[Tensor, Tensor]]:
+    """Indices into the attack and eval halves of each class that both hold.
+
+    Raises:
+        UsageError: there is none.
+    """
+    attack, evaluation = data.forget_attack.labels, data.forget_eval.labels
+    groups = [
+        (torch.nonzero(attack == label)[:, 0], torch.nonzero(evaluation == label)[:, 0])
+        for label in evaluation.unique()
+        if bool((attack == label).any())
+    ]
+    if not groups:
+        raise UsageError("few_shot needs a class with two forget examples or more, and the forget set has none")
+    return groups
+
+
+def _one_shot(features: _Features, groups: list[tuple[Tensor, Tensor]], settings: Settings, seed: int) -> Reading:
+    random = generator(seed, "one shot")
+    found = []
+    for attack, evaluation in groups:
+        shots = attack[torch.from_numpy(random.permutation(len(attack)))[: settings.draws]]
+        directions = features.attack[shots].T
+        forget, retain = (features.eval[evaluation] @ directions).numpy(), (features.aside @ directions).numpy()
+        columns = [log_rank(forget[:, k], retain[:, k]) for k in range(forget.shape[1])]
+        found.append(np.mean(columns, axis=0))
+    examples = np.concatenate(found)
     return Reading(value=float(examples.mean()), examples=tuple(examples.tolist()))
 
 
-def _figure(features: _Features, layer: str, settings: Settings, seed: int) -> list[Row]:
+def _figure(
+    features: _Features, groups: list[tuple[Tensor, Tensor]], layer: str, settings: Settings, seed: int
+) -> list[Row]:
+    """AUC against shots of each probe, on the class with the most attack examples."""
+    attack, evaluation = max(groups, key=lambda group: len(group[0]))
     probes = {"centre": _centre, "linear": _linear(features.background, settings.ridge), "k-NN": _nearest}
     rows: list[Row] = []
     for n in settings.shots:
-        if n > len(features.attack):
+        if n > len(attack):
             break
         draws = generator(seed, "figure", n)
-        picks = [draws.permutation(len(features.attack))[:n] for _ in range(settings.figure_draws)]
+        picks = [attack[torch.from_numpy(draws.permutation(len(attack))[:n])] for _ in range(settings.figure_draws)]
         for name, probe in probes.items():
             values = [
                 auc(
-                    probe(features.eval, features.attack[torch.from_numpy(pick)]).numpy(),
-                    probe(features.aside, features.attack[torch.from_numpy(pick)]).numpy(),
+                    probe(features.eval[evaluation], features.attack[pick]).numpy(),
+                    probe(features.aside, features.attack[pick]).numpy(),
                 )
                 for pick in picks
             ]

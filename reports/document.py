@@ -267,7 +267,7 @@ def _power(e: Evidence) -> str:
     if e.may != "clear":
         return "Its resolution is fine enough for what it looks for; it may accuse, but its silence clears nothing."
     decoys = f"it detected {', '.join(e.assigned_decoys)}" if e.assigned_decoys else "no decoy is assigned to it"
-    return f"It had the power to see a residue: its resolution is fine enough, and {decoys}."
+    return f"It had the power to see a residue where it looks: its resolution is fine enough, and {decoys}."
 
 
 def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
@@ -293,11 +293,15 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
             (
                 f"s̃ = {text.number(e.spread.value, 4)}: by how much one more reference may differ by chance "
                 f"(ν = {e.spread.degrees:g} degrees of freedom from {_plural(e.spread.n_references, 'reference')}; "
-                f"sampling variance {text.number(e.spread.sampling_variance, 6)}, "
-                f"recipe variance {text.number(e.spread.recipe_variance, 6)}, "
+                f"sampling variance {_variance(e.spread.sampling_variance)}, "
+                f"recipe variance {_variance(e.spread.recipe_variance)}, "
                 f"floor {text.number(e.spread.floor, 4)})"
             ),
         )
+
+
+def _variance(value: float) -> str:
+    return text.number(value, 6) if value else "0"
 
 
 def _plan(results: Results) -> tuple[tuple[str, str], ...]:

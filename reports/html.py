@@ -1,11 +1,12 @@
 """Writes the report: one HTML file, without script and without anything fetched."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from auditor.reports import check_figures, document, forest, text
 from auditor.reports.figures import Drawing
@@ -46,7 +47,7 @@ def _drawings(page: document.Document, settings: Mapping[str, Mapping[str, Any]]
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("auditor.reports"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -55,6 +56,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may break after its underscores and slashes, escaped."""
+    return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(text.clean(name)))))
 
 
 def _clean(value: Any) -> Any:

@@ -25,7 +25,8 @@ from auditor.reports.figures import (
 
 MOST_PANELS = 12
 MOST_TICKS = 12
-MOST_LETTERS = 18  # of a name along the axis
+MOST_LETTERS = 16  # of a name along the axis
+TURN = 50.0  # degrees by which names along the axis are turned where they do not fit
 STACKED_PANELS = 3  # up to so many stand below each other; more stand in two columns
 SMALLEST_RATE = 1e-4
 SMALLEST_SIZE = 1e-3  # sizes below it lie on a linear stretch, so that 0 can be drawn
@@ -69,7 +70,7 @@ class _Layout:
     width: float
     height: float
     foot: float
-    left: float = LEFT
+    left: float
     gap: float = 8.0
     title: float = 22.0
 
@@ -89,16 +90,22 @@ class _Layout:
 
 def _layout(n: int, ticks: Sequence[str], key_lines: int) -> _Layout:
     columns = 1 if n <= STACKED_PANELS else 2
-    beside = LEFT + (8 if key_lines else LABELS)
-    width = WIDTH - beside if columns == 1 else (WIDTH - 2 * LEFT - 16) / 2
-    longest = min(max(map(len, ticks), default=1), MOST_LETTERS)
+    right = 8.0 if key_lines else LABELS
+    width = WIDTH - LEFT - right if columns == 1 else (WIDTH - 2 * LEFT - 16) / 2
+    left, foot = LEFT, 24.0
+    if not _fit(ticks, width):
+        longest = LETTER * min(max(map(len, ticks)), MOST_LETTERS)
+        foot = 16.0 + longest * math.sin(math.radians(TURN))
+        left = max(LEFT, longest * math.cos(math.radians(TURN)) - 0.4 * width / len(ticks))
+        width -= left - LEFT
     return _Layout(
         columns=columns,
         rows=-(-n // columns),
-        head=LINE * (key_lines + 1) + (4 if key_lines else 0),
+        head=LINE * (key_lines + 1) + 4,
         width=width,
         height=120.0 if columns == 2 else 150.0 if n > 1 else 180.0,
-        foot=24.0 if _fit(ticks, width) else 26.0 + 4.8 * longest,
+        foot=foot,
+        left=left,
     )
 
 
@@ -122,7 +129,7 @@ def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) 
             _direct_labels(axes, panel.lines, _others(curves))
     for i, entries in enumerate(key):
         _write_key(sheet, entries, LINE * (i + 1) - 2, curves)
-    sheet.write(layout.left - 36, layout.head - 2, f"↑ {curves.y_label}", fontsize=SMALL)
+    sheet.write(layout.left - 36, layout.head - 4, f"↑ {curves.y_label}", fontsize=SMALL)
     sheet.write(layout.box(layout.columns - 1)["left"] + layout.width, layout.total - 4, f"{curves.x_label} →",
                 fontsize=SMALL, ha="right")  # fmt: skip
     return sheet
@@ -145,7 +152,7 @@ def _scale(axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[
     if ticks:
         every = -(-len(ticks) // MOST_TICKS)
         shown = range(0, len(ticks), every)
-        turn: dict[str, Any] = {} if upright else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        turn: dict[str, Any] = {} if upright else {"rotation": TURN, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(list(shown), [text.shorten(ticks[i], MOST_LETTERS) for i in shown], **turn)
         axes.set_xlim(-0.4, len(ticks) - 0.6)
     else:

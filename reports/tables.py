@@ -68,7 +68,7 @@ def _decoy_row(e: Evidence, names: Sequence[str]) -> Row:
 def _decoy(result: DecoyResult | None, *, assigned: bool) -> tuple[str, Mark]:
     if result is None:
         return "not tried", "bad" if assigned else "quiet"
-    rho = f"ρ = {text.rho(result.rho)}" if result.rho is not None else "no ρ"
+    rho = f"ρ\u00a0=\u00a0{text.rho(result.rho)}" if result.rho is not None else "no\u00a0ρ"
     if assigned:
         return (f"detected, {rho}", "good") if result.detected else (f"MISSED, {rho}", "bad")
     return f"{'seen too' if result.detected else 'not its task'}, {rho}", "quiet"

@@ -144,8 +144,8 @@ BARS = (
 HOW_TO_READ: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "",
     "SUPPRESSED": (
-        "One such finding is enough. A check with ρ near 0 does not outweigh it: it looked where the knowledge is "
-        "hidden or gone, as the outputs do."
+        "One such finding is enough. A check with ρ near 0 does not outweigh it: it found nothing where it looked, and "
+        "a suppressed model is one whose outputs show nothing."
     ),
     "DELETED": (
         "{bound} is the highest upper limit among the primary checks: what they could not exclude, not an estimate of "

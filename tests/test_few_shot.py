@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from auditor.data import Examples
 from auditor.errors import UsageError
 from auditor.probes.few_shot import FewShot, Settings, auc, log_rank
 from auditor.scores import Score
 from auditor.subjects.canonical import rescaled
+from auditor.subjects.classification import Classifier
 from tests.worlds import World
 
 SETTINGS = Settings()
@@ -124,3 +126,39 @@ def test_a_network_without_vector_layers_gets_a_sentence(world: World) -> None:
     subject.vector_layers = lambda: ()  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="one vector per example"):
         FewShot().score(subject, None, world.data, SETTINGS, SEED)
+
+
+def test_each_of_several_classes_is_looked_for_by_its_own_examples(world: World) -> None:
+    """Two forgotten classes score the mean of each alone: examples of one never stand in for the other."""
+    import dataclasses
+
+    from auditor.data import AuditData, split_in_halves
+
+    retain = world.data.retain
+    parts = {label: split_in_halves(retain.take(retain.labels == label), seed=0) for label in (1, 7)}
+    rest = retain.take((retain.labels != 1) & (retain.labels != 7))
+
+    def data(*labels: int) -> AuditData:
+        halves = [
+            Examples(
+                raw=torch.cat([parts[label][side].raw for label in labels]),
+                labels=torch.cat([parts[label][side].labels for label in labels]),
+            )
+            for side in (0, 1)
+        ]
+        return dataclasses.replace(
+            world.data, classes=labels, forget_attack=halves[0], forget_eval=halves[1], retain=rest
+        )
+
+    def reading(*labels: int) -> tuple[float, int]:
+        net = world.modules["original"]
+        subject = Classifier(net, role="x", digest="x", layout=world.layout, data=data(*labels))
+        # One draw of every attack example, so that the draws do not depend on how many classes there are; z-scoring
+        # does, slightly, through the attack examples.
+        settings = Settings(draws=1000, figure_draws=1)
+        score = FewShot().score(subject, None, data(*labels), settings, SEED)
+        return total(score), score.n_examples
+
+    (one, n_one), (seven, n_seven), (both, n_both) = reading(1), reading(7), reading(1, 7)
+    assert n_both == n_one + n_seven
+    assert both == pytest.approx((n_one * one + n_seven * seven) / n_both, abs=0.03)

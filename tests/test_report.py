@@ -22,7 +22,7 @@ from auditor.scores import Outcome, Verdict
 from tests import report_samples as samples
 
 OUTCOMES = get_args(Outcome)
-VOID = {"meta", "br", "img", "hr", "link", "input"}
+VOID = {"meta", "br", "wbr", "img", "hr", "link", "input"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
