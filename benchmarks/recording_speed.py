@@ -112,8 +112,12 @@ def measure(module: nn.Module, examples: Examples, repeats: int) -> None:
     bench = Bench(module, examples, layout)
     bare, audited = [], []
     for i in range(repeats):
+        # Each goes first in every other run, so that a machine that slows down favours neither.
+        if i % 2:
+            audited.append(bench.audited())
         bare.append(_cpu_seconds(bench.bare))
-        audited.append(bench.audited())
+        if i % 2 == 0:
+            audited.append(bench.audited())
         ratio = sum(audited[-1].values()) / bare[-1]
         print(f"run {i + 1}: bare {bare[-1]:.1f} s, recorded {sum(audited[-1].values()):.1f} s, ratio {ratio:.3f}")
     totals = [sum(parts.values()) for parts in audited]

@@ -266,7 +266,8 @@ def _power(e: Evidence) -> str:
         return ""
     if e.may != "clear":
         return "Its resolution is fine enough for what it looks for; it may accuse, but its silence clears nothing."
-    decoys = f"it detected {', '.join(e.assigned_decoys)}" if e.assigned_decoys else "no decoy is assigned to it"
+    assigned = ", ".join(e.assigned_decoys)
+    decoys = f"it detected what decoys are assigned to it ({assigned})" if assigned else "no decoy is assigned to it"
     return f"It had the power to see a residue where it looks: its resolution is fine enough, and {decoys}."
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from auditor.reports import text
 from auditor.reports.curves import Curves, Line, Panel
 from auditor.reports.figures import (
+    FONT,
     LETTER,
     MUTED,
     PAPER,
@@ -122,14 +123,16 @@ def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) 
     for i, panel in enumerate(panels):
         axes = sheet.axes(**layout.box(i))
         _scale(axes, panels, curves, ticks, upright=_fit(ticks, layout.width))
-        axes.set_title(text.shorten(panel.title, int(layout.width / LETTER)), color=MUTED, fontsize=SMALL)
+        longest = int((layout.width + LEFT - 10) * FONT / (LETTER * SMALL))
+        start = (10 - LEFT) / layout.width
+        axes.set_title(text.shorten(panel.title, longest), x=start, color=MUTED, fontsize=SMALL)
         for line in panel.lines:
             _plot(axes, line, curves)
         if labelled:
             _direct_labels(axes, panel.lines, _others(curves))
     for i, entries in enumerate(key):
         _write_key(sheet, entries, LINE * (i + 1) - 2, curves)
-    sheet.write(layout.left - 36, layout.head - 4, f"↑ {curves.y_label}", fontsize=SMALL)
+    sheet.write(layout.left - LEFT + 10, layout.head - 4, f"↑ {curves.y_label}", fontsize=SMALL)
     sheet.write(layout.box(layout.columns - 1)["left"] + layout.width, layout.total - 4, f"{curves.x_label} →",
                 fontsize=SMALL, ha="right")  # fmt: skip
     return sheet
@@ -138,7 +141,7 @@ def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) 
 def _scale(axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[str], *, upright: bool) -> None:
     axes.grid(axis="y")
     if curves.scale == "rates":
-        _rates(axes)
+        _rates(axes, [v for panel in panels for line in panel.lines for v in (*line.x, *line.y)])
         return
     values = [y for panel in panels for line in panel.lines for y in line.y]
     if curves.scale == "sizes":
@@ -172,16 +175,19 @@ def _sizes(axes: Axes, largest: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _rates(axes: Axes) -> None:
+def _rates(axes: Axes, values: Sequence[float]) -> None:
+    """From the decade of the smallest rate: with few examples the lower ones hold nothing."""
+    smallest = min((value for value in values if value > 0), default=SMALLEST_RATE)
+    low = 10.0 ** math.floor(math.log10(min(max(smallest, SMALLEST_RATE), 0.1)) + 1e-9)
     axes.set_xscale("log", nonpositive="mask")
     axes.set_yscale("log", nonpositive="mask")
-    axes.set_xlim(1e-3, 1)
-    axes.set_ylim(1e-3, 1.15)
+    axes.set_xlim(low, 1)
+    axes.set_ylim(low, 1.15)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([1e-3, 1e-2, 1e-1, 1]))
+        axis.set_major_locator(FixedLocator([1e-4, 1e-3, 1e-2, 1e-1, 1]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
-    axes.plot([SMALLEST_RATE, 1], [SMALLEST_RATE, 1], color=MUTED, linewidth=1, linestyle=":")
+    axes.plot([low, 1], [low, 1], color=MUTED, linewidth=1, linestyle=":")
 
 
 def _plot(axes: Axes, line: Line, curves: Curves) -> None:
@@ -208,7 +214,7 @@ def _direct_labels(axes: Axes, lines: Sequence[Line], others: str) -> None:
     heights = spread_apart([y for _, y, _ in ends], LINE, float(box.y0), float(box.y1))
     for (name, _, role), y in zip(ends, heights, strict=True):
         weight = "bold" if role == "unlearned" else "normal"
-        axes.text(box.x1 + 8, y, text.shorten(name, 17), color=STROKES[role].colour, fontsize=SMALL,
+        axes.text(box.x1 + 8, y, text.shorten(name, 16), color=STROKES[role].colour, fontsize=SMALL,
                   weight=weight, va="center", transform=None)  # fmt: skip
 
 

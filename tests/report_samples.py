@@ -32,6 +32,7 @@ from auditor.scores import (
 REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
+ARMS = {"as is": (0.001, 0.003), "row reset": (0.001, 0.003), "control class 7": (0.001,)}
 HOSTILE = "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>" + "x" * 400
 
 # How much each kind of subject knows, as ρ of the inner checks.
@@ -104,7 +105,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
                 family="representation",
                 may="accuse",
                 primary=name in ("few_shot", "relearning"),
-                settings={"draws": 16, "shots": [1, 2, 4, 8, 16]},
+                settings={"draws": 16, "learning_rate": 0.001} if name == "relearning" else {"draws": 16},
                 seed=1234567 + i,
             )
             for i, name in enumerate(checks)
@@ -230,6 +231,7 @@ def few_shot(known: dict[str, float], **changes: Any) -> Evidence:
     fields: dict[str, Any] = {
         "primary": True,
         "may": "clear",
+        "assigned_decoys": ("head_row_zeroed", "gradient_ascent"),
         "summary": "Trained linear probes on a few forget examples and measured how well they find the others.",
         "unit": "area under the ROC curve of a probe from two forget examples (0.5 to 1)",
         "cells": cells,
@@ -249,13 +251,14 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
             "value": 0.9 - 0.9 * math.exp(-(0.3 + k) * s * rate * 50),
         }
         for m, k in known.items()
-        for arm in ("as it is", "new head row")
-        for rate in (0.001, 0.003)
+        for arm, rates in ARMS.items()
+        for rate in rates
         for s in range(0, 41, 4)
     ]
     fields: dict[str, Any] = {
         "primary": True,
         "may": "clear",
+        "assigned_decoys": ("gradient_ascent",),
         "family": "tampering",
         "summary": "Fine-tuned each model on the attack half and measured how fast the eval half comes back.",
         "unit": "mean accuracy on the eval half while relearning, less that of a control class (−1 to 1)",
@@ -486,7 +489,7 @@ def biggest() -> Results:
     known = knowledge("SUPPRESSED")
     layers = [f"layer{i // 4}.{i % 4}.conv2" for i in range(24)]
     many: list[Row] = [
-        {"model": m, "layer": layer, "shots": n, "value": 0.5 + 0.02 * n * k}
+        {"model": m, "layer": layer, "probe": "centre", "shots": n, "value": 0.5 + 0.02 * n * k}
         for m, k in known.items()
         for layer in layers
         for n in (1, 2, 4, 8, 16)
@@ -500,7 +503,7 @@ def biggest() -> Results:
             "value": math.sin(s / 40) * k + 0.01 * (s % 7),
         }
         for m, k in known.items()
-        for arm in ("as it is", "new head row", "benign data")
+        for arm in ("as is", "row reset", "control class 7")
         for rate in (0.0001, 0.001, 0.01, 0.1)
         for s in range(400)
     ]

@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.reports import check_figures, forest, html, text
-from auditor.reports.figures import WIDTH, spread_apart
+from auditor.reports import check_figures, forest, html, tables, text
+from auditor.reports.figures import WIDTH, Drawing, spread_apart
 from auditor.results import Results
-from auditor.scores import Outcome, Verdict
+from auditor.scores import Interval, Outcome, Row, Verdict, rows_of
 from tests import report_samples as samples
+from tests.test_contract import Measured, measured
+
+__all__ = ["measured"]
 
 OUTCOMES = get_args(Outcome)
 VOID = {"meta", "br", "wbr", "img", "hr", "link", "input"}
@@ -86,7 +89,7 @@ def test_the_verdict_leads_the_page_with_its_reasons(pages, outcome):
     page = Page(pages[outcome])
     bound = 0.2 if outcome == "DELETED" else None
     start = page.text.index(text.headline(outcome, bound).replace("\u00a0", " "))
-    reasons = [page.text.index(" ".join(reason.split())) for reason in samples.REASONS[outcome]]
+    reasons = [page.text.index(reason.replace("-", "−")) for reason in samples.REASONS[outcome]]
     assert start < reasons[0]
     assert reasons == sorted(reasons)
     assert reasons[-1] < page.text.index("What this does not prove") < page.text.index("All checks on one axis")
@@ -157,10 +160,31 @@ def test_a_planned_check_that_left_no_trace_is_not_passed_over():
 
 def test_decoys_are_a_table_of_check_by_decoy(pages):
     page = Page(pages["INCONCLUSIVE"]).text
-    table = page[page.index("whether each check saw through them") :]
+    table = page[page.index("which check saw through which") :]
     row = table[table.index("few_shot (primary)") : table.index("relearning (primary)")]
     assert "detected, ρ = 0.99" in row
-    assert "NOT detected, ρ = 0.22 [0.02, 0.42]" in row
+    assert "MISSED, ρ = 0.22 [0.02, 0.42]" in row
+
+
+def test_decoys_that_were_not_a_checks_task_are_set_apart(pages):
+    source = pages["DELETED"]
+    table = source[source.index("which check saw through which") :]
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th>(.*?)</tr>', table[: table.index("</table>")]))
+    cells = {check: re.findall(r'<td class="(\w+)">(\w+)', row) for check, row in rows.items()}
+    assert cells["few_shot (primary)"] == [("good", "detected"), ("quiet", "seen"), ("good", "detected")]
+    assert cells["relearning (primary)"] == [("good", "detected"), ("quiet", "seen"), ("quiet", "seen")]
+    assert cells["outputs"] == [("quiet", "not")] * 3
+    assert "MISSED" not in table
+
+
+def test_a_decoy_that_no_primary_saw_is_named():
+    known = samples.knowledge("DELETED")
+    unseen = {
+        name: result.model_copy(update={"detected": False}) for name, result in samples.few_shot(known).decoys.items()
+    }
+    table = tables.decoys([samples.few_shot(known, decoys=unseen), samples.cka(known)])
+    assert table is not None
+    assert table.rows[-1] == tables.Row(cells=("seen by a primary check", *["NONE"] * 3), marks=("bad",) * 3)
 
 
 def test_every_check_with_known_cells_has_its_own_figure(pages):
@@ -178,22 +202,55 @@ def test_a_check_nobody_here_knows_gets_the_dot_plot(pages):
     assert "gadget readings" in own
 
 
+@pytest.fixture
+def drawn(measured: Measured) -> tuple[list[Row], list[Drawing]]:
+    """The rows of a registered check as it made them on a real pair, and what is drawn of them."""
+    original, other = measured.scores.values()
+    found, _ = measured.check.summarise({"original": original, "unlearned": other}, ())
+    cells = [*rows_of("original", original), *rows_of("unlearned", other), *found]
+    evidence = samples.evidence(measured.check.name, samples.knowledge("DELETED"), cells=cells)
+    return cells, check_figures.draw(evidence, "a", measured.settings.model_dump(mode="json"))
+
+
+def test_the_rows_of_every_registered_check_have_a_figure_of_their_own(drawn):
+    cells, drawings = drawn
+    assert cells
+    assert drawings
+    assert not drawings[0].aside, "something stands open"
+    for drawing in drawings:
+        assert "Figure of the check" in drawing.svg
+        assert "var(--unlearned)" in drawing.svg
+
+
+def test_curves_beside_the_score_are_folded_away(pages):
+    source = section(pages["SUPPRESSED"], "relearning")
+    shown, folded = source.split("<details>")[:2]
+    titles = [re.findall(r"<text[^>]*>([^<]*)</text>", part) for part in (shown, folded)]
+    assert {"as is", "row reset"} <= set(titles[0])
+    assert {"as is · rate 0.003", "row reset · rate 0.003", "control class 7 · rate 0.001"} <= set(titles[1])
+    assert not any("rate 0.001" in words for words in titles[0])
+    few = section(pages["SUPPRESSED"], "few_shot").split("<details>")
+    assert "conv3" in few[0]
+    assert "conv3 · k-NN" in few[1]
+    assert "k-NN" not in few[0]
+
+
 def test_known_names_with_unknown_columns_fall_back_too():
     odd = samples.few_shot(samples.knowledge("DELETED"), cells=[{"model": "original", "n": 3}])
-    (drawing,) = check_figures.draw(odd, "a")
+    (drawing,) = check_figures.draw(odd, "a", {})
     assert "Score of every model" in drawing.svg
 
 
 def test_intervals_beyond_the_axis_end_at_its_edges():
     known = samples.knowledge("DELETED")
     wide = samples.unknown_check(known)
-    drawing = forest.forest([wide], samples.sample("DELETED").plan.policy.thresholds)
+    drawing = forest.forest([wide], samples.sample("DELETED").plan.policy.thresholds, ())
     assert drawing is not None
     found = re.findall(r'<path d="M ([\d.]+) [\d.]+ L ([\d.]+) [\d.]+"', drawing.svg)
     assert found
     assert all(0 <= float(x) <= WIDTH for pair in found for x in pair)
     inside = wide.model_copy(update={"rho": samples.interval(0.5)})
-    plain = forest.forest([inside], samples.sample("DELETED").plan.policy.thresholds)
+    plain = forest.forest([inside], samples.sample("DELETED").plan.policy.thresholds, ())
     assert plain is not None
     assert drawing.svg.count("<use") != plain.svg.count("<use"), "arrows"
 
@@ -296,6 +353,66 @@ def contrast(one: str, other: str) -> float:
 
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_small_numbers_and_minus_signs_are_set_alike(pages):
+    known = samples.knowledge("DELETED")
+    tiny = Interval(value=-1.91e-9, low=-0.02, high=0.02)
+    reasons = ("outputs: ρ = -0.00 [-0.02, 0.02], below 0.1: the outputs are forgotten",)
+    base = samples.sample("DELETED")
+    verdict = base.verdict.model_copy(update={"reasons": reasons})
+    odd = samples.outputs(known, forgotten=True).model_copy(
+        update={"rho": tiny, "controls": {"unlearned": {"false alarms": -1.91e-9}}}
+    )
+    page = Page(html.render(samples.assemble(base.plan, [odd], verdict))).text
+    assert page.count("ρ = 0.00 [−0.02, 0.02]") == 2, "the reason, and the description of the plot"
+    assert "unlearned 0.0000" in page[page.index("Controls: measured") :]
+    for source in pages.values():
+        assert re.findall(r"[\s\[(]-\.?\d|\de-\d", Page(source).text) == []
+
+
+def test_words_in_figures_are_legible_on_a_phone(pages):
+    on_phone = (390 - 2 * 16 + 0.8 * 16) / WIDTH
+    sizes = re.findall(
+        r"font(?:-size)?:[^;\"]*?([\d.]+)px", "".join(re.findall(r"<svg.*?</svg>", pages["DELETED"], re.DOTALL))
+    )
+    assert sizes
+    assert min(map(float, sizes)) * on_phone >= 11
+
+
+def test_the_page_says_who_accuses(pages):
+    accused = Page(pages["SUPPRESSED"]).text
+    assert "few_shot · primary · accuses" in accused
+    assert "It accuses: ρ exceeds 0.25 by more than chance" in accused
+    assert "sae_restoration · accuses" not in accused, "its reason is not among the verdict's"
+    cleared = Page(pages["DELETED"]).text
+    assert "accuses" not in cleared[cleared.index("few_shot · primary") : cleared.index("Each check’s ρ")]
+    assert cleared.count("It clears: its whole interval lies between −0.75 and 0.5.") == 2
+
+
+def test_the_words_of_the_first_screen_are_explained_there(pages):
+    for source in pages.values():
+        page = Page(source).text
+        top = page[: page.index("Contents")]
+        assert "a reference, a model trained without the forget set" in top
+        assert "ρ (rho) is how much" in top
+        assert "primary are the checks that the policy fixed beforehand" in top
+        assert "Decoys are copies of the original in which the auditor itself hid the knowledge" in top
+
+
+def test_one_tensor_that_moved_far_does_not_flatten_the_others():
+    known = samples.knowledge("DELETED")
+    sizes = {"conv.weight": 0.0, "conv.bias": 0.02, "head.weight": 1.4, "head.bias": 108.0}
+    cells = [{"model": m, "tensor": t, "relative_change": size} for m in known for t, size in sizes.items()]
+    (drawing,) = check_figures.draw(samples.evidence("weight_delta", known, cells=cells), "a", {})
+    assert "Figure of the check weight_delta" in drawing.svg
+    heights = {
+        float(y)
+        for y in re.findall(r'<use href="[^"]*" x="[\d.]+" y="([\d.]+)" style="fill:var\(--unlearned', drawing.svg)
+    }
+    gaps = [high - low for low, high in pairwise(sorted(heights))]
+    assert len(heights) >= len(sizes)
+    assert min(gaps) > 10, "points apart"
 
 
 def test_figures_take_their_colours_from_the_page(pages):
