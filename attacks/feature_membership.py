@@ -38,7 +38,7 @@ class FeatureMembership(Check):
         "than examples never trained on do, each against the references on the same examples."
     )
     unit: ClassVar[str] = "margin to the nearest other class centre, forget less holdout (z-scored distance)"
-    decoys: ClassVar[tuple[str, ...]] = ("head_relabelling", "gradient_ascent")
+    decoys: ClassVar[tuple[str, ...]] = ("head_relabelling", "neg_grad_plus")
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the examples measured here too; features it moved for them may still bear "
         "traces that class centres do not show.",

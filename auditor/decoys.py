@@ -9,7 +9,7 @@ from auditor.data import AuditData, Examples
 from auditor.plan import PlannedModel, digest_of
 from auditor.randomness import derive_seed
 from auditor.scores import Frozen
-from auditor.zoo import gradient_ascent, head_relabelling, head_row_zeroed
+from auditor.zoo import gradient_ascent, head_relabelling, head_row_zeroed, neg_grad_plus
 
 _REVISION = 1
 
@@ -24,11 +24,13 @@ _RECIPES = {
     "head_row_zeroed": _Recipe(head_row_zeroed.head_row_zeroed, head_row_zeroed.Settings()),
     "head_relabelling": _Recipe(head_relabelling.head_relabelling, head_relabelling.Settings()),
     "gradient_ascent": _Recipe(gradient_ascent.gradient_ascent, gradient_ascent.Settings()),
+    "neg_grad_plus": _Recipe(neg_grad_plus.neg_grad_plus, neg_grad_plus.Settings()),
 }
-# A zeroed row hides a class, not a list of samples.
+# A zeroed row hides a class, not a list of samples; and plain ascent on samples learnt by heart wrecks the network
+# before it hides them, so there the ascent is held by retain examples.
 _BY_REQUEST = {
     "class": ("head_row_zeroed", "head_relabelling", "gradient_ascent"),
-    "sample": ("head_relabelling", "gradient_ascent"),
+    "sample": ("head_relabelling", "neg_grad_plus"),
 }
 
 

@@ -101,6 +101,8 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     if outputs.rho.high + bars.tolerance >= bars.output:
         return "INCONCLUSIVE", [
             _sentence(outputs, f"straddles {bars.output:g}: the outputs are neither clearly forgotten nor not")
+            + _limit_of_outputs(outputs, bars.output),
+            *_primary_obstacles(case),
         ]
     accusers = _accusers(case, damaged)
     if accusers or _conclusive(case):
@@ -112,6 +114,12 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
         _sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
         *[_sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}") for e in case.primaries],
     ]
+
+
+def _limit_of_outputs(outputs: Evidence, bar: float) -> str:
+    if outputs.resolution is None or outputs.resolution <= bar:
+        return ""
+    return f", since the smallest residue they can show is {outputs.resolution:.2f} with these examples and references"
 
 
 def _accusers(case: _Case, damaged: bool) -> list[str]:

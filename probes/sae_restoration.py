@@ -100,7 +100,8 @@ class SaeRestoration(Check):
     caveats: ClassVar[tuple[str, ...]] = (
         "A model whose own head row for the class is destroyed cannot name it however it is steered: nothing "
         "returning here says nothing about its features (see the control with the original's head row).",
-        "Autoencoders of different seeds share only part of their latents; the score averages over three.",
+        "Autoencoders of different seeds share only part of their latents; the score averages over three. One may "
+        "restore where the others do not, also in a retrain: such a score is not normal, its interval too short.",
         "Inject mode shows only that later layers can still decode the class, not that the model holds it.",
     )
     settings_type: ClassVar[type[Frozen]] = SaeRestorationSettings

@@ -121,6 +121,7 @@ ROLES: Mapping[str, str] = {
 DECOYS: Mapping[str, str] = {
     "head_row_zeroed": "the last layer’s weights for the forgotten class set to zero",
     "head_relabelling": "only the last layer retrained, to give the forget examples other labels",
+    "neg_grad_plus": "trained away from the forget examples’ labels while held to the retain examples",
     "gradient_ascent": "trained for a few steps away from the forget examples’ labels",
 }
 

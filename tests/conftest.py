@@ -1,9 +1,13 @@
 """Fixtures shared by all tests."""
 
 import torch
+from hypothesis import settings
 
 from tests.worlds import world
 
 __all__ = ["world"]
 
 torch.set_num_threads(1)
+# Examples are timed on machines that do other things as well: a slow one is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")

@@ -35,7 +35,9 @@ def plan(
         preprocessing={},
         layers=("conv1", "head:input"),
         checks=tuple(
-            PlannedCheck(name=n, provider="x 1", family="representation", may="clear", primary=True, settings={}, seed=0)
+            PlannedCheck(
+                name=n, provider="x 1", family="representation", may="clear", primary=True, settings={}, seed=0
+            )
             for n in ("few_shot", "relearning")
         ),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=256),

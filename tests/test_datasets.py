@@ -142,9 +142,7 @@ def test_a_deflate_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
 
 def test_a_header_that_claims_more_than_its_entry_holds_is_refused(tmp_path):
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "|u1", "fortran_order": False, "shape": (2**40, 3, 3)}
-    )
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**40, 3, 3)})
     with zipfile.ZipFile(tmp_path / "data.npz", "w") as file:
         file.writestr("x.npy", header.getvalue() + bytes(9))
         file.writestr("y.npy", header.getvalue() + bytes(9))
@@ -225,9 +223,7 @@ def test_folder_mistakes(tmp_path, monkeypatch):
     source = folder(tmp_path, {"train/cat/a.png": pixels})
     with pytest.raises(DataError, match=r"set: train/cat is neither \.png nor \.jpg"):
         read(tmp_path, source)
-    with pytest.raises(
-        DataError, match=r"set\.zip holds no .* its folders are train: .* as in set\.zip:train"
-    ):
+    with pytest.raises(DataError, match=r"set\.zip holds no .* its folders are train: .* as in set\.zip:train"):
         read(tmp_path, zipped(tmp_path))
     with zipfile.ZipFile(tmp_path / "uneven.zip", "w") as file:
         file.writestr("cat/a.png", b"")

@@ -222,9 +222,7 @@ def test_a_bare_pickle_and_a_torchscript_archive_are_refused(tmp_path):
     path = saved(tmp_path, {"w": torch.ones(1)})
     rewritten(
         path,
-        lambda n, d: (
-            [(n, d, STORED), ("model/constants.pkl", d, STORED)] if n.endswith(".pkl") else [(n, d, STORED)]
-        ),
+        lambda n, d: [(n, d, STORED), ("model/constants.pkl", d, STORED)] if n.endswith(".pkl") else [(n, d, STORED)],
     )
     with pytest.raises(UnsafeInputError, match="TorchScript"):
         read(path)
@@ -239,9 +237,7 @@ def test_a_bare_pickle_and_a_torchscript_archive_are_refused(tmp_path):
         (lambda n, d: [(n, d, DEFLATED)], "is compressed"),
         (
             lambda n, d: (
-                [(n, d, STORED), (n.replace("data/0", "../evil"), d, STORED)]
-                if "data/0" in n
-                else [(n, d, STORED)]
+                [(n, d, STORED), (n.replace("data/0", "../evil"), d, STORED)] if "data/0" in n else [(n, d, STORED)]
             ),
             "leaves its folder",
         ),
@@ -485,11 +481,7 @@ def with_claimed_storage(path: Path, elements: int) -> Path:
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, value):
-            return (
-                ("storage", torch.FloatStorage, "0", "cpu", elements, None)
-                if isinstance(value, Storage)
-                else None
-            )
+            return ("storage", torch.FloatStorage, "0", "cpu", elements, None) if isinstance(value, Storage) else None
 
     with path.open("wb") as file:
         pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)

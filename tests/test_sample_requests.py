@@ -10,10 +10,14 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
+from auditor.spec import RecipeSpec
+from auditor.training import train
+from auditor.zoo.digits_net import build
 from auditor.zoo.head_relabelling import Settings, head_relabelling
-from tests.worlds import digits, train
+from tests.worlds import digits
 
 N = 60
+N_RETAIN = 600
 N_REFERENCES = 5
 
 
@@ -46,7 +50,7 @@ def joined(*sets: Examples) -> Examples:
 def make_world(mislabelled: bool) -> SampleWorld:
     train_set, test_set = digits()
     index = torch.arange(len(train_set))
-    forget, retain = train_set.take(index[:N]), train_set.take(index[N:])
+    forget, retain = train_set.take(index[:N]), train_set.take(index[N : N + N_RETAIN])
     holdout = test_set.take(torch.arange(2 * N))
     if mislabelled:
         random = torch.Generator().manual_seed(5)
@@ -56,9 +60,11 @@ def make_world(mislabelled: bool) -> SampleWorld:
             return Examples(raw=s.raw, labels=(s.labels + shift) % 10)
 
         forget, holdout = wrong(forget), wrong(holdout)
-    modules = {"original": train(joined(retain, forget), seed=1, epochs=30)}
-    modules |= {f"reference {i}": train(retain, seed=20 + i, epochs=30) for i in range(N_REFERENCES)}
-    modules["retrain"] = train(retain, seed=2, epochs=30)
+    # Small batches for long: wrong labels have to be learnt by heart.
+    recipe = RecipeSpec(epochs=30, batch_size=20)
+    modules = {"original": train(build, joined(retain, forget), recipe, 1)}
+    modules |= {f"reference {i}": train(build, retain, recipe, 20 + i) for i in range(N_REFERENCES)}
+    modules["retrain"] = train(build, retain, recipe, 2)
     return SampleWorld(forget=forget, retain=retain, holdout=holdout, modules=modules)
 
 
