@@ -359,6 +359,8 @@ class TestOtherExits:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # A shell starts background jobs with the signal ignored, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 300
         while not (pair / "begun").exists() and time.monotonic() < deadline:
