@@ -60,7 +60,9 @@ class Bench:
         original: T(o).
         null: r̄.
         examples: per-example contributions of the references, [K, n]; None where there are none.
-        spread_of: parts of the spread that do not depend on the model held against it.
+        recipe_variance: excess variance of references of a perturbed recipe.
+        floor: smallest believable spread, 1/n_eval.
+        prior: (s₀, d₀) of the policy.
     """
 
     chosen: tuple[str, ...]

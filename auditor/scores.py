@@ -1,7 +1,6 @@
 """The types that flow from a check to the verdict and into results.json."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -161,16 +160,6 @@ class Verdict(Frozen):
     to_settle: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
 
 
-def as_json(record: BaseModel) -> dict[str, Any]:
-    """A record as plain JSON types."""
-    return record.model_dump(mode="json")
-
-
 def rows_of(model: str, score: Score) -> list[Row]:
     """A score's cells, each led by the model's name."""
     return [{"model": model, **row} for row in score.cells]
-
-
-def total_by_model(scores: Mapping[str, Score], chosen: tuple[str, ...]) -> dict[str, float]:
-    """T of each model."""
-    return {name: score.total(chosen) for name, score in scores.items()}

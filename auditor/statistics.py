@@ -65,15 +65,12 @@ def pooled_spread(
     return Spread(value=max(math.sqrt(variance), floor, 1e-12), degrees=degrees, n_references=k)
 
 
-def paired_sampling_variance(
-    unlearned: NDArray[np.float64], references: NDArray[np.float64], members: NDArray[np.int64] | None = None
-) -> float:
+def paired_sampling_variance(unlearned: NDArray[np.float64], references: NDArray[np.float64]) -> float:
     """Variance of ``d`` from having measured these examples and not others of the same population.
 
     Args:
         unlearned: per-example contributions of the unlearned model, shape [n], mean = T(u).
         references: the same of each reference, shape [K, n].
-        members: group of each example, shape [n]; unused groups of one are the default.
 
     Returns:
         var_i(x_u,i − mean_k x_k,i)/n, in squared units of the score; 0 where n < 2.
@@ -84,8 +81,6 @@ def paired_sampling_variance(
     if unlearned.shape[0] < 2:
         return 0.0
     difference = unlearned - references.mean(axis=0)
-    if members is not None:
-        difference = np.array([difference[members == group].mean() for group in np.unique(members)])
     return float(np.var(difference, ddof=1) / difference.shape[0])
 
 
