@@ -1,0 +1,472 @@
+"""The pytest plugin in test runs of its own, with and without pytest-xdist."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "numpy", "pydantic", "transformers", "sae_lens", "scipy", "sklearn", "matplotlib", "pandas", "click")
+
+# Stands in for the audit itself: what is found is the made-up audit that the unlearned model is named after.
+STUB = """
+import pytest
+from pathlib import Path
+from auditor.audit import AuditResult
+from auditor.errors import UnsafeInputError
+from auditor.pytest_fixture import Audit
+from tests.report_samples import assemble, sample
+
+def found(self, given, config, options):
+    name = Path(given["unlearned"]).stem
+    if name == "pickled":
+        raise UnsafeInputError("pickled.pt could run code; convert it")
+    made = sample(name.upper())
+    evidence = [e for e in made.evidence if e.failure is None]
+    expect = options.get("audit", {}).get("expect") or "deleted"
+    plan = made.plan.model_copy(update={"expect": expect})
+    verdict = made.verdict.model_copy(update={"flags": ()})
+    return AuditResult(results=assemble(plan, evidence, verdict), folder=Path("audit-out") / name)
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch):
+    monkeypatch.setattr(Audit, "_compare", found)
+"""
+
+TESTS = """
+import pytest
+
+def test_deleted(audit):
+    audit.assert_deleted(audit.compare("original.pt", "deleted.pt"))
+
+def test_suppressed(audit):
+    result = audit.compare("original.pt", "suppressed.pt")
+    audit.assert_deleted(result)
+
+def test_undecided(audit):
+    audit.assert_not_suppressed(audit.compare("original.pt", "inconclusive.pt"))
+
+@pytest.mark.audit("original.pt", "suppressed.pt", expect="suppressed")
+def test_marked():
+    pass
+
+@pytest.mark.audit("original.pt", "not_forgotten.pt")
+def test_marked_and_refuted():
+    raise RuntimeError("the body of a refuted mark does not run")
+
+def test_residual(audit):
+    result = audit.compare("original.pt", "deleted.pt")
+    audit.assert_residual_below(result, 0.2, check="few_shot")
+    audit.assert_residual_below(result, 0.1, check="few_shot")
+
+def test_utility(audit):
+    audit.assert_utility_kept(audit.compare("original.pt", "deleted.pt"), 0.02)
+"""
+
+
+@pytest.fixture
+def repository(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A model repository whose audits are made up."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    pytester.makeconftest(STUB)
+    pytester.makepyfile(TESTS)
+    return pytester
+
+
+def section(lines: list[str], title: str) -> list[str]:
+    """Lines below a heading of the terminal, up to the next."""
+    start = next(i for i, line in enumerate(lines) if re.fullmatch(f"=+ {title} =+", line))
+    rest = lines[start + 1 :]
+    return rest[: next((i for i, line in enumerate(rest) if line.startswith("==")), len(rest))]
+
+
+class TestIdleRun:
+    def test_loads_nothing_heavy(self, tmp_path: Path) -> None:
+        """A run that does not use the plugin loads it, and none of the auditor's libraries."""
+        (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
+        (tmp_path / "conftest.py").write_text(
+            "import json, sys\n"
+            "def pytest_sessionfinish(session):\n"
+            "    assert session.config.pluginmanager.has_plugin('unlearning_auditor')\n"
+            "    with open('modules.json', 'w') as file:\n"
+            "        json.dump(sorted(sys.modules), file)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:hypothesispytest"],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "unlearning audits" not in done.stdout
+        loaded = set(json.loads((tmp_path / "modules.json").read_text()))
+        assert "auditor.pytest_plugin" in loaded
+        assert [name for name in HEAVY if name in loaded] == []
+        assert {name for name in loaded if name.startswith("auditor")} == {
+            "auditor",
+            "auditor.assertions",
+            "auditor.errors",
+            "auditor.pytest_fixture",
+            "auditor.pytest_plugin",
+        }
+
+
+class TestOutcomes:
+    def test_what_passes_and_what_fails(self, repository: pytest.Pytester) -> None:
+        done = repository.runpytest("-rA")
+        done.assert_outcomes(passed=3, failed=4)
+        short = [line for line in done.outlines if line.startswith(("PASSED", "FAILED"))]
+        assert {line.split("::")[1].split(" ")[0] for line in short if line.startswith("FAILED")} == {
+            "test_suppressed",
+            "test_undecided",
+            "test_marked_and_refuted",
+            "test_residual",
+        }
+
+    def test_a_failure_shows_the_line_of_the_test_and_no_frame_of_the_auditor(
+        self, repository: pytest.Pytester
+    ) -> None:
+        done = repository.runpytest("-k", "test_suppressed")
+        done.stdout.fnmatch_lines(
+            [
+                ">       audit.assert_deleted(result)",
+                "E       AssertionError: suppressed.pt is SUPPRESSED (assurance A3), expected DELETED: "
+                "few_shot: ρ = 0.88 [[]0.80, 0.96[]], above 0.25",
+                "E       relearning: ρ = 0.88 [[]0.73, 1.03[]], above 0.25",
+                "E       report: audit-out/suppressed/report.html",
+            ],
+            consecutive=True,
+        )
+        done.stdout.no_fnmatch_line("*pytest_fixture.py*")
+        done.stdout.no_fnmatch_line("*assertions.py*")
+
+    def test_a_refuted_mark_shows_its_sentences_alone(self, repository: pytest.Pytester) -> None:
+        done = repository.runpytest("-k", "test_marked_and_refuted")
+        assert section(done.outlines, "FAILURES")[1:] == [
+            "suppressed.pt is NOT_FORGOTTEN (assurance A3), expected DELETED: outputs: ρ = 0.93 [0.89, 0.97], "
+            "above 0.1: the outputs still show the knowledge",
+            "report: audit-out/not_forgotten/report.html",
+        ]
+
+    def test_an_error_is_one_sentence_and_keeps_its_type(self, repository: pytest.Pytester) -> None:
+        repository.makepyfile(
+            """
+            import pytest
+            from auditor.errors import UnsafeInputError
+
+            def test_refused(audit):
+                with pytest.raises(UnsafeInputError, match="could run code"):
+                    audit.compare("original.pt", "pickled.pt")
+
+            def test_broken(audit):
+                audit.compare("original.pt", "pickled.pt")
+
+            @pytest.mark.audit("original.pt", "pickled.pt")
+            def test_marked():
+                pass
+            """
+        )
+        done = repository.runpytest()
+        done.assert_outcomes(passed=1, failed=2)
+        done.stdout.fnmatch_lines(["E       auditor.errors.UnsafeInputError: pickled.pt could run code; convert it"])
+        done.stdout.no_fnmatch_line("*pytest_fixture.py*")
+        done.stdout.fnmatch_lines(["pickled.pt could run code; convert it"])
+
+    def test_a_mark_on_a_class_and_on_its_test_are_both_held(self, repository: pytest.Pytester) -> None:
+        repository.makepyfile(
+            """
+            import unittest
+            import pytest
+
+            @pytest.mark.audit("original.pt", "deleted.pt")
+            class TestBoth:
+                @pytest.mark.audit("original.pt", "suppressed.pt", expect="suppressed")
+                def test_good(self):
+                    pass
+
+                @pytest.mark.audit("original.pt", "suppressed.pt")
+                def test_bad(self):
+                    pass
+
+            @pytest.mark.audit("original.pt", "suppressed.pt")
+            class TestOther(unittest.TestCase):
+                def test_bad_too(self):
+                    pass
+            """
+        )
+        repository.runpytest().assert_outcomes(passed=1, failed=2)
+
+    def test_a_misspelt_mark_and_argument_are_named(self, repository: pytest.Pytester) -> None:
+        repository.makepyfile(
+            """
+            import pytest
+
+            @pytest.mark.audit("original.pt", "deleted.pt", expects="deleted")
+            def test_mark():
+                pass
+
+            def test_argument(audit):
+                audit.compare("original.pt", "deleted.pt", forgets="forget.npz")
+            """
+        )
+        done = repository.runpytest("--strict-markers")
+        done.assert_outcomes(failed=2)
+        done.stdout.fnmatch_lines(
+            [
+                "pytest.mark.audit: got an unexpected keyword argument 'expects'; it takes original, unlearned, *",
+                "E       TypeError: audit.compare takes no 'forgets'; it takes forget, retain, *",
+            ]
+        )
+
+
+class TestInconclusive:
+    @pytest.mark.parametrize(
+        ("value", "outcome"), [("fail", "failed"), ("skip", "skipped"), ("xfail", "xfailed"), (None, "failed")]
+    )
+    @pytest.mark.parametrize("where", ["ini", "option"])
+    def test_as_asked(self, repository: pytest.Pytester, value: str | None, outcome: str, where: str) -> None:
+        repository.makepyfile(
+            """
+            import pytest
+
+            def test_undecided(audit):
+                audit.assert_deleted(audit.compare("original.pt", "inconclusive.pt"))
+
+            @pytest.mark.audit("original.pt", "inconclusive.pt")
+            def test_marked():
+                pass
+
+            def test_refuted(audit):
+                audit.assert_deleted(audit.compare("original.pt", "suppressed.pt"))
+            """
+        )
+        options = []
+        if value is not None and where == "ini":
+            repository.makeini(f"[pytest]\naudit_inconclusive = {value}\n")
+        elif value is not None:
+            repository.makeini("[pytest]\naudit_inconclusive = fail\n")
+            options = ["--audit-inconclusive", value]
+        found = repository.runpytest(*options).parseoutcomes()
+        expected = {"failed": 1}
+        expected[outcome] = expected.get(outcome, 0) + 2
+        assert found == expected
+
+    def test_another_value_is_refused(self, repository: pytest.Pytester) -> None:
+        done = repository.runpytest("--audit-inconclusive", "pass")
+        assert done.ret == pytest.ExitCode.USAGE_ERROR
+        done.stderr.fnmatch_lines(["*audit_inconclusive is 'pass'; it takes fail, skip, xfail"])
+
+
+class TestReporting:
+    def test_summary_has_every_audit_once(self, repository: pytest.Pytester) -> None:
+        shown = section(repository.runpytest().outlines, "unlearning audits")
+        assert [line.split(" (")[0] for line in shown if " is " in line] == [
+            "deleted.pt is DELETED",
+            "suppressed.pt is INCONCLUSIVE",
+            "suppressed.pt is NOT_FORGOTTEN",
+            "suppressed.pt is SUPPRESSED",
+        ]
+        assert "report: audit-out/deleted/report.html" in shown
+
+    def test_junit_has_properties(self, repository: pytest.Pytester) -> None:
+        repository.runpytest("--junitxml", "junit.xml")
+        cases = ElementTree.parse(repository.path / "junit.xml").iter("testcase")
+        found = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
+        deleted = found["test_deleted"]
+        assert deleted["audit_outcome"] == "DELETED"
+        assert deleted["audit_bound"] == "0.200"
+        assert deleted["audit_rho_few_shot"] == "0.050 [-0.030, 0.130]"
+        assert re.fullmatch("[0-9a-f]{64}", deleted["audit_plan"] or "")
+        assert "report: audit-out/deleted/report.html" in (deleted["audit_summary"] or "")
+        assert found["test_marked"]["audit_outcome"] == "SUPPRESSED"
+        assert "audit_bound" not in found["test_marked"]
+
+    def test_is_the_same_on_two_workers(self, repository: pytest.Pytester) -> None:
+        alone = repository.runpytest_inprocess("--junitxml", "alone.xml")
+        spread = repository.runpytest_subprocess("-n", "2", "--junitxml", "spread.xml")
+        assert spread.parseoutcomes() == alone.parseoutcomes()
+        for title in ("unlearning audits", "short test summary info"):
+            assert sorted(section(spread.outlines, title)) == sorted(section(alone.outlines, title))
+        assert section(spread.outlines, "unlearning audits") == section(alone.outlines, "unlearning audits")
+        first, second = (
+            {
+                case.get("name"): sorted((p.get("name"), p.get("value")) for p in case.iter("property"))
+                for case in ElementTree.parse(repository.path / f"{name}.xml").iter("testcase")
+            }
+            for name in ("alone", "spread")
+        )
+        assert first == second
+
+
+# Real audits, of two small networks and made-up pictures: an original, and a copy of it as the unlearned model.
+
+NETWORK = """
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+"""
+
+CONFIG = """
+[models]
+original = "original.safetensors"
+unlearned = "copy.safetensors"
+architecture = "network.py:build"
+
+[data]
+forget = "forget.npz"
+retain = "retain.npz"
+
+[audit]
+checks = ["few_shot"]
+"""
+
+REAL = """
+import pytest
+
+@pytest.mark.audit(config="audit.toml", expect="not-forgotten")
+def test_marked():
+    pass
+
+@pytest.mark.audit
+def test_marked_wrongly():
+    pass
+
+def test_outcome(audit):
+    audit.assert_outcome(audit.compare(), "not-forgotten")
+
+def test_deleted(audit):
+    audit.assert_deleted(audit.compare("original.safetensors", "copy.safetensors"))
+
+def test_utility(audit):
+    audit.assert_utility_kept(audit.compare("original.safetensors", "copy.safetensors"), 0.02)
+"""
+
+# Writes down every score that is computed and every page that is drawn, in whichever process.
+COUNTING = """
+from auditor import runner
+from auditor.reports import html
+
+def counted(owner, name, describe):
+    inner = getattr(owner, name)
+
+    def call(*arguments):
+        with open("work.log", "a") as log:
+            log.write(describe(*arguments) + "\\n")
+        return inner(*arguments)
+
+    setattr(owner, name, call)
+
+counted(runner._Bench, "_score", lambda bench, check, planned: f"score {check.name} {bench._model.name}")
+counted(html, "render", lambda results: f"draw {results.plan.command}")
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with a trained network, a copy of it, and its data."""
+    folder = tmp_path_factory.mktemp("models")
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    pictures = torch.rand(3, 1, 4, 4, generator=random)[labels] + 0.2 * torch.randn(300, 1, 4, 4, generator=random)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(pictures), labels).backward()
+        optimizer.step()
+    for name in ("original", "copy"):
+        save_file(network.state_dict(), folder / f"{name}.safetensors")
+    for name, chosen in (("forget", labels == 0), ("retain", labels != 0)):
+        np.savez(folder / f"{name}.npz", images=pictures[chosen].numpy(), labels=labels[chosen].numpy())
+    for name, text in {
+        "network.py": NETWORK,
+        "audit.toml": CONFIG,
+        "conftest.py": COUNTING,
+        "test_models.py": REAL,
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def tested(models: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the repository's tests in a copy of it."""
+    shutil.copytree(models, folder, dirs_exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", *options],
+        cwd=folder,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    return pytest.RunResult.parse_summary_nouns(done.stdout.splitlines())
+
+
+class TestRealAudits:
+    """The same pair by a mark, by audit.toml and by name, in one process and in two."""
+
+    def test_are_made_once_and_alike_on_two_workers(self, models: Path, tmp_path: Path) -> None:
+        alone, spread = tmp_path / "alone", tmp_path / "spread"
+        runs = [tested(models, alone), tested(models, spread, "-n", "2")]
+        for done in runs:
+            assert outcomes(done) == {"passed": 3, "failed": 2}, done.stdout + done.stderr
+            assert "copy.safetensors is NOT_FORGOTTEN (assurance A0), expected DELETED: outputs: ρ = " in done.stdout
+        first, second = (section(done.stdout.splitlines(), "unlearning audits") for done in runs)
+        assert first == second
+        reports = sorted(path.relative_to(alone) for path in alone.glob("audit-out/*/report.html"))
+        assert f"report: {reports[0]}" in first
+        # Three requests: the expectation is part of the plan, and the command names the pair or leaves it to the file.
+        assert len(reports) == 3
+        for path in [p for report in reports for p in (report, report.with_name("results.json"))]:
+            assert (alone / path).read_bytes() == (spread / path).read_bytes()
+        for folder in (alone, spread):
+            scores = [line for line in (folder / "work.log").read_text().splitlines() if line.startswith("score")]
+            assert len(scores) == len(set(scores)) >= 10, "every check scores every model once"
+        pages = [line for line in (alone / "work.log").read_text().splitlines() if line.startswith("draw")]
+        assert len(pages) == 3, "what this process has found is neither combined nor drawn again"
+
+    def test_another_run_computes_nothing_and_another_model_is_audited(self, models: Path, tmp_path: Path) -> None:
+        options = ("-k", "test_outcome", "--audit-out", "reports")
+        assert tested(models, tmp_path, *options).returncode == 0
+        log, store = tmp_path / "work.log", list(tmp_path.glob("reports/*/results.json"))
+        log.unlink()
+        assert tested(models, tmp_path, *options).returncode == 0
+        assert "score" not in log.read_text()
+        assert list(tmp_path.glob("reports/*/results.json")) == store
+        weights = load_file(models / "copy.safetensors")
+        save_file({name: tensor.roll(1, 0) for name, tensor in weights.items()}, tmp_path / "other.safetensors")
+        (tmp_path / "audit.toml").write_text(CONFIG.replace("copy.", "other."), encoding="utf-8")
+        again = subprocess.run(
+            [sys.executable, "-m", "pytest", *options], cwd=tmp_path, text=True, capture_output=True, check=False
+        )
+        assert outcomes(again) == {"failed": 1, "deselected": 4}, again.stdout
+        assert "other.safetensors is " in again.stdout
+        assert {line.split()[-1] for line in log.read_text().splitlines() if line.startswith("score")} == {"unlearned"}
+
+    def test_a_missing_file_is_one_sentence(self, models: Path, tmp_path: Path) -> None:
+        done = tested(models, tmp_path, "-k", "test_outcome", "--audit-config", "absent.toml")
+        assert outcomes(done) == {"failed": 1, "deselected": 4}
+        assert "absent.toml does not exist; `audit init` writes one" in done.stdout
+        assert "pytest_fixture.py" not in done.stdout
