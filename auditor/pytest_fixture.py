@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from auditor.spec import AuditSpec
 
 _CONFIG = "audit.toml"
-_GIVEN = ("forget", "retain", "holdout", "control", "references", "perturbed", "architecture")
+_CALL = "auditor.compare(...)"
+_SETS = ("forget", "retain", "holdout", "control")
+_GIVEN = (*_SETS, "references", "perturbed", "architecture")
 _SHOWN_OF_DIGEST = 12
 
 
@@ -150,26 +152,27 @@ class Audit:
 
         from auditor.audit import AuditResult, execute, prepare
 
-        given = {name: os.fspath(value) if isinstance(value, Path) else value for name, value in given.items()}
-        spec, file = self._request(config, options)
+        named, in_memory = _paths_apart(given)
+        spec, file = self._request(config, _laid_over(options, named))
         store = file.parent / spec.audit.store
         store.mkdir(parents=True, exist_ok=True)
         # One audit at a time: a second worker finds the scores of the first, also of models that two pairs share.
         with FileLock(store / "pytest.lock"):
-            prepared = prepare(spec, file.parent, given, command=_command(given, file.name, options))
+            command = _command(spec, file.name, set(given), options) if not in_memory else _CALL
+            prepared = prepare(spec, file.parent, in_memory, command=command)
             folder = self._folder(file.parent / spec.audit.out, prepared.plan)
             if folder not in self._finished:
                 results = execute(prepared, self._settings.root / folder)
                 self._finished[folder] = AuditResult(results=results, folder=folder)
         return self._finished[folder]
 
-    def _request(self, config: str | Path | None, options: Mapping[str, Mapping[str, Any]]) -> "tuple[AuditSpec, Path]":
+    def _request(self, config: str | Path | None, overrides: dict[str, dict[str, Any]]) -> "tuple[AuditSpec, Path]":
+        """The validated request, and the audit.toml that it comes from, which need not exist if nobody named it."""
         from auditor.spec import make_spec, read_spec
 
         named = config if config is not None else self._settings.config
         file = self._settings.root / (named if named is not None else _CONFIG)
         tables = read_spec(file) if named is not None or file.is_file() else {}
-        overrides = {section: dict(fields) for section, fields in options.items()}
         return make_spec(tables, overrides, _from(self._settings.root, file).as_posix()), file
 
     def _folder(self, out: Path, plan: "Plan") -> Path:
@@ -185,12 +188,39 @@ def _from(root: Path, path: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def _command(given: Mapping[str, Any], config: str, options: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to type beside audit.toml to repeat the audit; the Python call where a command line cannot say it."""
-    pair = [given[name] for name in ("original", "unlearned") if given[name] is not None]
+def _paths_apart(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Paths, which belong in the request so that it can be repeated from its plan, and what is in memory."""
+    named: dict[str, Any] = {}
+    in_memory: dict[str, Any] = {}
+    for name, value in given.items():
+        if _is_path(value):
+            named[name] = os.fspath(value)
+        elif isinstance(value, list | tuple) and all(map(_is_path, value)):
+            named[name] = tuple(map(os.fspath, value))
+        elif value is not None:
+            in_memory[name] = value
+    return named, in_memory
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _laid_over(options: Mapping[str, Mapping[str, Any]], named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    merged = {section: dict(fields) for section, fields in options.items()}
+    for name, path in named.items():
+        merged.setdefault("data" if name in _SETS else "models", {})[name] = path
+    return merged
+
+
+def _command(spec: "AuditSpec", config: str, asked: set[str], options: Mapping[str, Mapping[str, Any]]) -> str:
+    """What to type beside audit.toml to repeat the audit; the Python call where a command line cannot say it.
+
+    The pair is named also where audit.toml names it, so that both ways to ask are one plan.
+    """
+    pair = [spec.models.original, spec.models.unlearned]
     expect = options.get("audit", {}).get("expect")
-    asked_for_more = set(given) != {"original", "unlearned"} or options not in ({}, {"audit": {"expect": expect}})
-    if asked_for_more or not all(isinstance(model, str) for model in pair):
-        return "auditor.compare(...)"
+    if asked - {"original", "unlearned"} or options not in ({}, {"audit": {"expect": expect}}) or None in pair:
+        return _CALL
     named = ["--config", config] if config != _CONFIG else []
-    return shlex.join(["audit", "compare", *pair, *named, *(["--expect", expect] if expect else [])])
+    return shlex.join(["audit", "compare", *map(str, pair), *named, *(["--expect", expect] if expect else [])])
