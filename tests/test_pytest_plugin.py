@@ -1,7 +1,7 @@
 """The pytest plugin in test runs of its own, with and without pytest-xdist."""
 
+import importlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
+
+from auditor import registry
+from auditor.audit import execution_settings
 
 pytest_plugins = ["pytester"]
 
@@ -341,8 +344,11 @@ def test_utility(audit):
 
 # Writes down every score that is computed and every page that is drawn, in whichever process.
 COUNTING = """
+import pytest
 from auditor import runner
 from auditor.reports import html
+
+patch = pytest.MonkeyPatch()
 
 def counted(owner, name, describe):
     inner = getattr(owner, name)
@@ -352,10 +358,13 @@ def counted(owner, name, describe):
             log.write(describe(*arguments) + "\\n")
         return inner(*arguments)
 
-    setattr(owner, name, call)
+    patch.setattr(owner, name, call)
 
 counted(runner._Bench, "_score", lambda bench, check, planned: f"score {check.name} {bench._model.name}")
 counted(html, "render", lambda results: f"draw {results.plan.command}")
+
+def pytest_unconfigure():
+    patch.undo()
 """
 
 
@@ -387,22 +396,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_in(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A model repository's own test run."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-W", "error", "--junitxml=junit.xml", *options],
-        cwd=folder,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    return pytest.RunResult.parse_summary_nouns(done.stdout.splitlines())
+@pytest.fixture
+def libraries() -> None:
+    """Load once what an audit loads: a test run in this process would load it again in every run."""
+    registry.load_all(None, "classification")
+    with execution_settings(threads=1):
+        importlib.import_module("auditor.reports.html")
 
 
 def work(folder: Path, kind: str) -> list[str]:
@@ -418,20 +417,34 @@ def properties(folder: Path) -> dict[str | None, list[tuple[str | None, str | No
 class TestRealAudits:
     """One pair by a mark with audit.toml and by name, in one process and in two; then another pair."""
 
-    def test_are_made_once_and_alike_on_two_workers(self, models: Path, tmp_path: Path) -> None:
-        alone, spread = (shutil.copytree(models, tmp_path / name) for name in ("alone", "spread"))
-        runs = [run_in(alone), run_in(spread, "-n", "2")]
-        for done in runs:
-            assert outcomes(done) == {"passed": 3, "failed": 2}, done.stdout + done.stderr
-            assert "copy.safetensors is NOT_FORGOTTEN (assurance A0), expected DELETED: outputs: ρ = " in done.stdout
+    options = ("-W", "error", "--junitxml=junit.xml")
+
+    @pytest.mark.usefixtures("libraries")
+    def test_are_made_once_and_alike_on_two_workers(
+        self, models: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+        alone, spread = (shutil.copytree(models, pytester.path / name) for name in ("alone", "spread"))
+        runs = []
+        for folder, run, workers in (
+            (alone, pytester.runpytest_inprocess, ()),
+            (spread, pytester.runpytest_subprocess, ("-n", "2")),
+        ):
+            monkeypatch.chdir(folder)
+            done = run(*self.options, "--rootdir", folder, *workers)
+            assert done.parseoutcomes() == {"passed": 3, "failed": 2}
+            message = "copy.safetensors is NOT_FORGOTTEN (assurance A0), expected DELETED: outputs: ρ = "
+            assert message in done.stdout.str()
+            runs.append(done.outlines)
         self.same_in_both(runs, alone, spread)
         self.computed_once(alone, spread)
-        self.another_pair(alone)
+        monkeypatch.chdir(alone)
+        self.another_pair(alone, pytester)
 
-    def same_in_both(self, runs: list[subprocess.CompletedProcess[str]], alone: Path, spread: Path) -> None:
-        first, second = (section(done.stdout.splitlines(), "unlearning audits") for done in runs)
+    def same_in_both(self, runs: list[list[str]], alone: Path, spread: Path) -> None:
+        first, second = (section(lines, "unlearning audits") for lines in runs)
         assert first == second
-        first_short, second_short = (section(d.stdout.splitlines(), "short test summary info") for d in runs)
+        first_short, second_short = (section(lines, "short test summary info") for lines in runs)
         assert sorted(first_short) == sorted(second_short)
         assert properties(alone) == properties(spread)
         reports = sorted(path.relative_to(alone) for path in alone.glob("audit-out/*/report.html"))
@@ -449,17 +462,19 @@ class TestRealAudits:
             assert sorted(work(folder, "score")) == sorted(once)
         assert len(work(alone, "draw")) == 2, "what a process has found is neither combined nor drawn again"
 
-    def another_pair(self, folder: Path) -> None:
-        """Another process scores nothing of the pair known, and only the unlearned model of a new one."""
+    def another_pair(self, folder: Path, pytester: pytest.Pytester) -> None:
+        """Another run scores nothing of the pair known, and only the unlearned model of a new one."""
         weights = load_file(folder / "copy.safetensors")
         save_file({name: tensor.roll(1, 0) for name, tensor in weights.items()}, folder / "other.safetensors")
         (folder / "audit.toml").write_text(CONFIG.replace("copy.", "other."), encoding="utf-8")
         (folder / "work.log").unlink()
-        done = run_in(folder, "-k", "marked or outcome", "--audit-out", "reports")
-        assert outcomes(done) == {"passed": 1, "failed": 2, "deselected": 2}, done.stdout
-        assert "other.safetensors is " in done.stdout
-        assert len(list(folder.glob("reports/other-*/report.html"))) == 1
-        assert {line.split()[-1] for line in work(folder, "score")} == {"unlearned"}
+        options = ("--rootdir", folder, "-k", "marked or outcome", "--audit-out", "reports")
+        done = pytester.runpytest_inprocess(*self.options, *options)
+        assert done.parseoutcomes() == {"failed": 3, "deselected": 2}
+        assert "other.safetensors is " in done.stdout.str()
+        assert len(list(folder.glob("reports/other-*/report.html"))) == 2
+        assert len(list(folder.glob("reports/copy-*/report.html"))) == 1
+        assert sorted(work(folder, "score")) == ["score outputs unlearned", "score weight_delta unlearned"]
 
 
 def test_a_missing_file_is_one_sentence(pytester: pytest.Pytester) -> None:
