@@ -6,18 +6,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 from auditor import registry
 from auditor.audit import execution_settings
+from auditor.pytest_fixture import Audit
+from auditor.spec import make_spec
 
 pytest_plugins = ["pytester"]
 
@@ -33,6 +37,7 @@ from tests.report_samples import assemble, sample
 
 def found(self, given, config, options):
     name = Path(given["unlearned"]).stem
+    name = {"unlearned": "deleted", "candidate": "suppressed"}.get(name, name)
     if name == "pickled":
         raise UnsafeInputError("pickled.pt could run code; convert it")
     made = sample(name.upper())
@@ -451,6 +456,9 @@ class TestRealAudits:
         # Two plans, since what is expected is part of it.
         assert len(reports) == 2
         assert {f"report: {path}" for path in reports} <= set(first)
+        commands = {json.loads((alone / path).with_name("plan.json").read_text())["command"] for path in reports}
+        plain = "audit compare original.safetensors copy.safetensors"
+        assert commands == {plain, f"{plain} --expect not-forgotten"}
         for path in [p for report in reports for p in (report, report.with_name("results.json"))]:
             assert (alone / path).read_bytes() == (spread / path).read_bytes()
 
@@ -477,9 +485,105 @@ class TestRealAudits:
         assert sorted(work(folder, "score")) == ["score outputs unlearned", "score weight_delta unlearned"]
 
 
+@pytest.mark.usefixtures("libraries")
+def test_models_and_data_in_memory_and_by_path_objects(models: Path, pytester: pytest.Pytester) -> None:
+    """Without audit.toml; the two requests differ in where the models come from, and nothing else."""
+    pytester.makepyfile(
+        f"""
+        import numpy, torch
+        from pathlib import Path
+        from safetensors.torch import load_file
+
+        MODELS = Path({str(models)!r})
+        OUTPUTS = {{"audit": {{"checks": ["outputs"]}}}}
+
+        def data(name):
+            held = numpy.load(MODELS / f"{{name}}.npz")
+            return torch.from_numpy(held["images"]), torch.from_numpy(held["labels"])
+
+        def network():
+            net = torch.nn.Sequential(
+                torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+            )
+            net.load_state_dict(load_file(MODELS / "original.safetensors"))
+            return net
+
+        def test_both(audit):
+            sets = {{name: data(name) for name in ("forget", "retain")}}
+            one = audit.compare(network(), network(), **sets, options=OUTPUTS)
+            files = {{name: MODELS / f"{{name}}.npz" for name in ("forget", "retain")}}
+            pair = MODELS / "original.safetensors", MODELS / "copy.safetensors"
+            code = MODELS / "network.py"
+            two = audit.compare(*pair, **files, architecture=f"{{code}}:build", options=OUTPUTS)
+            audit.assert_outcome(one, "not-forgotten")
+            assert one.results.verdict == two.results.verdict
+            assert one.folder.name.startswith("in-memory-")
+            assert two.folder.name.startswith("copy-")
+            assert two.results.plan.models[-1].source == str(pair[1])
+            assert one.results.plan.command == two.results.plan.command == "auditor.compare(...)"
+        """
+    )
+    done = pytester.runpytest("-W", "error")
+    done.assert_outcomes(passed=1)
+
+
 def test_a_missing_file_is_one_sentence(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_one(audit): audit.compare()")
     done = pytester.runpytest("--audit-config", "absent.toml")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["E*SpecError: *absent.toml does not exist; `audit init` writes one"])
     done.stdout.no_fnmatch_line("*pytest_fixture.py*")
+
+
+class TestDocumentation:
+    """docs/ci.md: what it shows is run, what it lists is all there is."""
+
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"^```{language}\n(.*?)^```$", self.page, flags=re.MULTILINE | re.DOTALL)
+
+    def test_its_tests_pass_and_fail(self, repository: pytest.Pytester) -> None:
+        (tests,) = self.blocks("python")
+        assert len([line for line in tests.splitlines() if line.strip()]) <= 10
+        repository.makepyfile(tests)
+        done = repository.runpytest()
+        done.assert_outcomes(passed=1, failed=1)
+        done.stdout.fnmatch_lines(["FAILED *::test_candidate - *", "*1 failed, 1 passed*"])
+        (shown,) = self.blocks("text")
+        # The report's folder is another; the page must show the lines as they are.
+        for line in shown.splitlines()[:2]:
+            wanted = line.replace("candidate.pt", "suppressed.pt")
+            assert wanted in done.outlines
+
+    def test_its_audit_toml_is_one(self) -> None:
+        (tables,) = self.blocks("toml")
+        spec = make_spec(tomllib.loads(tables), {})
+        assert spec.models.original == "original.pt"
+
+    def test_names_every_claim_and_option(self, pytester: pytest.Pytester) -> None:
+        claims = [name for name in dir(Audit) if name.startswith("assert_") and name != "assert_marked"]
+        assert len(claims) == 5
+        assert [name for name in claims if f"audit.{name}(" not in self.page] == []
+        options = re.findall(r"^  --(audit-\w+)", pytester.runpytest("--help").stdout.str(), flags=re.MULTILINE)
+        assert len(options) == 3
+        for name in options:
+            assert f"`--{name}" in self.page
+            assert f"`{name.replace('-', '_')}`" in self.page
+
+    def test_its_workflow_tests_and_keeps_the_reports(self) -> None:
+        workflow, _ = self.blocks("yaml")
+        (job,) = yaml.safe_load(workflow)["jobs"].values()
+        (tested,) = [step["run"] for step in job["steps"] if step.get("name") == "assert"]
+        (kept,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+        assert f"--audit-out={kept['with']['path']}" in tested
+        assert "cancelled" in kept["if"], "the report of a failed audit is the one to keep"
+
+    @pytest.mark.parametrize(("code", "passes"), [(0, True), (1, False), (2, False), (3, True), (4, False), (5, False)])
+    def test_its_step_with_exit_codes(self, code: int, passes: bool) -> None:
+        _, block = self.blocks("yaml")
+        (step,) = yaml.safe_load(block)
+        script = f"audit() {{ return {code}; }}\n{step['run']}"
+        done = subprocess.run(["bash", "-e", "-c", script], text=True, capture_output=True, check=False)
+        assert done.returncode == (0 if passes else code)
+        assert ("::warning::" in done.stdout) == (code == 3)
