@@ -180,6 +180,13 @@ class TestResidualBelow:
         with pytest.raises(SpecError, match="'relearning' is not in this audit"):
             assertions.assert_residual_below(without(found("DELETED"), "relearning"), 0.9)
 
+    def test_a_policy_without_primaries_asks_for_a_name(self) -> None:
+        result = found("DELETED")
+        policy = result.results.plan.policy.model_copy(update={"primaries": {}})
+        result = changed(result, plan=result.results.plan.model_copy(update={"policy": policy}))
+        with pytest.raises(SpecError, match="policy default has no primary check for requests of kind class; name one"):
+            assertions.assert_residual_below(result, 0.9)
+
     @pytest.mark.parametrize("limit", [0, -0.1, 20, float("nan"), float("inf")])
     def test_a_limit_that_is_no_share(self, limit: float) -> None:
         with pytest.raises(SpecError, match="is no share of the original's knowledge"):

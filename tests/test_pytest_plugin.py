@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 from auditor import registry
 from auditor.audit import execution_settings
+from auditor.cli import main
 from auditor.pytest_fixture import Audit
 from auditor.spec import make_spec
 
@@ -32,6 +34,7 @@ import pytest
 from pathlib import Path
 from auditor.audit import AuditResult
 from auditor.errors import UnsafeInputError
+from auditor.cli import main
 from auditor.pytest_fixture import Audit
 from tests.report_samples import assemble, sample
 
@@ -444,6 +447,7 @@ class TestRealAudits:
         self.same_in_both(runs, alone, spread)
         self.computed_once(alone, spread)
         monkeypatch.chdir(alone)
+        self.repeated_by_the_command_line(alone)
         self.another_pair(alone, pytester)
 
     def same_in_both(self, runs: list[list[str]], alone: Path, spread: Path) -> None:
@@ -469,6 +473,15 @@ class TestRealAudits:
             once = [f"score {check} {model}" for check in ("outputs", "weight_delta") for model in scored]
             assert sorted(work(folder, "score")) == sorted(once)
         assert len(work(alone, "draw")) == 2, "what a process has found is neither combined nor drawn again"
+
+    def repeated_by_the_command_line(self, folder: Path) -> None:
+        """The command that a report prints gives its bytes, though other modules are loaded."""
+        for path in list(folder.glob("audit-out/*/plan.json")):
+            command = json.loads(path.read_text())["command"].split()
+            done = CliRunner().invoke(main, [*command[1:], "--out", "typed"], prog_name="audit")
+            assert done.exit_code == (0 if "not-forgotten" in command else 1), done.output
+            for name in ("results.json", "report.html", "plan.json"):
+                assert (folder / "typed" / name).read_bytes() == path.with_name(name).read_bytes()
 
     def another_pair(self, folder: Path, pytester: pytest.Pytester) -> None:
         """Another run scores nothing of the pair known, and only the unlearned model of a new one."""
