@@ -768,7 +768,7 @@ def test_a_transformer_can_be_cut_recorded_and_made_canonical(directory):
             "describes a model of .* parameters but model.safetensors holds",
         ),
         ({"hidden_size": "wide"}, ModelError, "fits no model"),
-        ({"model_type": "gpt2"}, ModelError, "no image classifier"),
+        ({"model_type": "t5"}, ModelError, "no image classifier"),
         ({"model_type": "../evil"}, ModelError, "no image classifier"),
         (
             {"num_labels": 7, "id2label": {str(i): str(i) for i in range(7)}},

@@ -22,12 +22,12 @@ class UserFunction:
     """A function out of a file of the user's.
 
     Attributes:
-        call: runs it; an exception in it becomes an error that names it.
+        call: runs it with what it takes; an exception in it becomes an error that names it.
         source_digest: SHA-256 over the file and its siblings that it imported.
         name: ``module.py:function`` as given.
     """
 
-    call: Callable[[], Any]
+    call: Callable[..., Any]
     source_digest: str
     name: str
 
@@ -93,9 +93,9 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
     if not callable(function):
         raise SpecError(f"{field} names the function {name}, which {location} does not define; correct the name")
 
-    def call() -> Any:
+    def call(*arguments: Any) -> Any:
         with _importing_from(path.parent), _blaming(source, field, failure):
-            return function()
+            return function(*arguments)
 
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (text, *siblings))).hexdigest()
     return UserFunction(call=call, source_digest=digest, name=source)
