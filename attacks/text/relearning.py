@@ -115,10 +115,10 @@ class _Attack:
         optimizer = torch.optim.Adam(moving, lr=rate * _WIDTH / model.width)
         curve = []
         for step, (some, kept) in enumerate(self._batches(taught), start=1):
+            losses = model.losses(model.one_batch(Facts(some.items + kept.items)))
             share = self._settings.retain_share
-            loss = (1 - share) * _loss(model, some) + (share * _loss(model, kept) if share else 0.0)
             optimizer.zero_grad()
-            loss.backward()
+            ((1 - share) * losses[: len(some)].mean() + share * losses[len(some) :].mean()).backward()
             optimizer.step()
             if step in self._settings.measured:
                 curve.append(model.log_probabilities(measured).exp())
@@ -133,11 +133,6 @@ class _Attack:
 
 def _draw(facts: Facts, size: int, random: np.random.Generator) -> Facts:
     return facts.take(random.permutation(len(facts))[:size].tolist())
-
-
-def _loss(model: CausalLM, facts: Facts) -> Tensor:
-    device = next(model.module.parameters()).device
-    return model.losses(model.encoder.batch(facts.items).to(device)).mean()
 
 
 def _other_arms(attack: _Attack, data: FactsData, settings: Settings) -> list[Row]:
