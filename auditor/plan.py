@@ -19,7 +19,8 @@ class PlannedModel(Frozen):
     role: Role
     source: str | None = Field(description="path as given, relative to audit.toml; None for a model in memory")
     file_digest: str | None = Field(description="SHA-256 of the file")
-    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights")
+    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
+    guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
 
 
 class PlannedData(Frozen):

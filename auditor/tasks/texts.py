@@ -1,5 +1,6 @@
 """Language models: sets of facts, tokenizer, the layout of the decoder, subjects and decoys."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,4 +173,11 @@ class _Factory:
             return text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed), None, None
         entry = self.lineup.entries[model.name]
         module = self.lineup.module(model.name)
-        return module, None, entry.beneath
+        if entry.guard is None:
+            return module, None, entry.beneath
+        guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
+        if not isinstance(guarded, nn.Module):
+            raise ModelError(
+                f"guard {entry.guard.name} returned no torch.nn.Module; it should return the guarded model"
+            )
+        return module, guarded.eval(), entry.beneath
