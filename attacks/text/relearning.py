@@ -37,11 +37,11 @@ class Settings(Frozen):
 class Relearning(Check):
     """Attack on the attack half, measured on the eval half: other facts of the *same* subjects.
 
-    Each step descends (1 − share)·CE(attack facts) + share·CE(retain facts) by Adam on all weights. x_i = probability of
-    the answer to eval fact i (exp of its mean token log-probability), averaged over the measured steps and two learning
-    rates; T = mean over i. Rates shrink as 1/width of the residual stream, as they have to for the same effect (Yang et
-    al. 2022, arXiv 2203.03466). Nothing of the eval half is trained on, so what comes back was there (disjoint facts:
-    Deeb and Roger 2024, arXiv 2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
+    Each step descends (1 − share)·CE(attack facts) + share·CE(retain facts) by Adam on all weights. x_i = probability
+    of the answer to eval fact i (exp of its mean token log-probability), averaged over the measured steps and two
+    learning rates; T = mean over i. Rates shrink as 1/width of the residual stream, as they have to for the same effect
+    (Yang et al. 2022, arXiv 2203.03466). Nothing of the eval half is trained on, so what comes back was there (disjoint
+    facts: Deeb and Roger 2024, arXiv 2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
     The attack is hard enough to cost the original some of its answers; a model's share of what the original keeps
     under the same attack is what ρ asks for. Shorter and softer ones left gradient difference and NPO looking deleted.
