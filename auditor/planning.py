@@ -69,6 +69,7 @@ def make_plan(
         prospect=prospect(spec, policy, models, data, [check.name for check in checks]),
         notes=inputs.notes if inputs is not None else (),
         command=command,
+        asked=spec.without_folders(),
     )
 
 
