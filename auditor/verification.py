@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from auditor import attest, bundle, registry
 from auditor.audit import conclude
 from auditor.changes import plan_changes
+from auditor.environment import describe
 from auditor.errors import DataError, SpecError
 from auditor.plan import Plan, first_fault, read_plan
 from auditor.policy import load_policy, shipped
@@ -25,6 +26,7 @@ State = Literal["holds", "fails", "unchecked", "note"]
 MOST_BYTES = 512 * 2**20
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3
+_DRAWS = ("matplotlib", "unlearning-auditor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +271,18 @@ def _report(received: Received, results: Results) -> Finding:
     if bundle.REPORT not in received.data:
         return Finding(subject=bundle.REPORT, state="unchecked", words="is missing")
     same = received.data[bundle.REPORT] == render(results).encode()
+    if not same and not received.altered(bundle.REPORT) and (other := _other_versions(results)):
+        words = f"cannot be drawn anew to the byte with other versions than the audit's: {', '.join(other)}"
+        return Finding(subject=bundle.REPORT, state="unchecked", words=words)
     holds = "is, byte for byte, what results.json renders to"
     fails = "is not what results.json renders to: believe results.json, or draw it anew with `audit render`"
     return _against(received, bundle.REPORT, bundle.RESULTS, same, holds, fails)
+
+
+def _other_versions(results: Results) -> list[str]:
+    """What draws the report, where it is of another version here."""
+    here, there = describe("cpu").packages, results.environment.packages
+    return [f"{name} {there.get(name)}, here {here[name]}" for name in _DRAWS if there.get(name) != here[name]]
 
 
 def _signature(received: Received, results: Results, key: Path | None) -> Finding:

@@ -3,9 +3,10 @@
 import torch
 from hypothesis import settings
 
+from tests.received import sent
 from tests.worlds import world
 
-__all__ = ["world"]
+__all__ = ["sent", "world"]
 
 torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.

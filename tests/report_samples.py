@@ -443,6 +443,7 @@ def assemble(made: Plan, found: list[Evidence], verdict: Verdict) -> Results:
             blas="mkl",
             gpu=None,
         ),
+        scores_digest=digest("scores.json"),
     )
 
 
