@@ -5,7 +5,7 @@ from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.plan import Plan
-from auditor.verification import Finding
+from auditor.received import Finding
 
 _IN_FOLDER = "model.sig"
 

@@ -13,11 +13,11 @@ from auditor.changes import content_changes
 from auditor.errors import UsageError
 from auditor.loading.architecture import load_architecture
 from auditor.plan import Plan, PlannedModel
+from auditor.received import Finding
 from auditor.results import Results
 from auditor.runner import Event
 from auditor.scores import Evidence, Interval
 from auditor.spec import AuditSpec
-from auditor.verification import Finding
 
 SETS = ("forget", "retain", "holdout", "control")
 _WEIGHTS = "model.safetensors"

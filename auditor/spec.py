@@ -149,7 +149,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         SpecError: missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise SpecError(f"{path} does not exist; `audit init` writes one") from error
     except OSError as error:

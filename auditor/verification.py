@@ -5,10 +5,9 @@ them; the scores themselves can only be repeated (:mod:`auditor.rerun`).
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,79 +18,15 @@ from auditor.environment import describe
 from auditor.errors import DataError, SpecError
 from auditor.plan import Plan, first_fault, read_plan
 from auditor.policy import load_policy, shipped
+from auditor.received import Finding, Received, read_received
 from auditor.reports.html import render
 from auditor.results import SCHEMA_VERSION, RecordedScores, Results
 
-State = Literal["holds", "fails", "unchecked", "note"]
-MOST_BYTES = 512 * 2**20
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3
+# What a stranger's numbers may do to functions that were written for an audit's own.
+_BROKEN_ASSUMPTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError)
 _DRAWS = ("matplotlib", "unlearning-auditor")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was checked.
-
-    Attributes:
-        subject: file, model or data set it is about.
-        state: ``holds``, ``fails``, ``unchecked`` where it should have been checked and could not be, or ``note``
-            where there is something for the reviewer to judge.
-        words: what was found, for a person.
-    """
-
-    subject: str
-    state: State
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received:
-    """The files of an audit, read once, so that what is checked are the same bytes throughout.
-
-    Attributes:
-        folder: they lie in.
-        data: bytes by file name; a missing file is absent.
-        sums: the digests listed beside them.
-    """
-
-    folder: Path
-    data: Mapping[str, bytes]
-    sums: Mapping[str, str]
-
-    def altered(self, name: str) -> bool:
-        """Whether a file is missing or another one than the list of digests says."""
-        return name not in self.data or self.sums.get(name) != bundle.sha256(self.data[name])
-
-
-def receive(folder: Path) -> Received:
-    """Read the folder of an audit.
-
-    Raises:
-        DataError: it is not one, or a file in it is too large to be part of one.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the one that holds results.json")
-    sums = bundle.read_sums(folder)
-    found = {}
-    for name in (*bundle.FILES, bundle.ATTESTATION):
-        path = folder / name
-        if path.is_file():
-            if path.stat().st_size > MOST_BYTES:
-                raise DataError(f"{path} has more than {MOST_BYTES} bytes, more than any audit writes")
-            found[name] = path.read_bytes()
-    return Received(folder=folder, data=found, sums=sums)
-
-
-def read_received(received: Received) -> Results | Finding:
-    """The results, or why they are none."""
-    if bundle.RESULTS not in received.data:
-        return Finding(subject=bundle.RESULTS, state="fails", words="is missing")
-    try:
-        return Results.model_validate_json(received.data[bundle.RESULTS])
-    except ValidationError as error:
-        words = f"does not fit schema {SCHEMA_VERSION}: {first_fault(error)}"
-        return Finding(subject=bundle.RESULTS, state="fails", words=words)
 
 
 def verify(received: Received, key: Path | None = None, frozen: Path | None = None) -> Iterator[Finding]:
@@ -225,8 +160,7 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
             raise SpecError(f"the check {item.name} came from {item.provider}, here it is {here}; install that version")
     try:
         return conclude(plan, checks, recorded.scores)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
-        # A stranger's scores may break any assumption of the functions that combine them.
+    except _BROKEN_ASSUMPTIONS as error:
         raise DataError(
             f"scores.json does not hold the scores of this plan ({type(error).__name__}: {error})"
         ) from error
@@ -270,7 +204,11 @@ def _short(value: Any) -> str:
 def _report(received: Received, results: Results) -> Finding:
     if bundle.REPORT not in received.data:
         return Finding(subject=bundle.REPORT, state="unchecked", words="is missing")
-    same = received.data[bundle.REPORT] == render(results).encode()
+    try:
+        same = received.data[bundle.REPORT] == render(results).encode()
+    except _BROKEN_ASSUMPTIONS as error:
+        words = f"holds what no report can be drawn from ({type(error).__name__}: {error})"
+        return Finding(subject=bundle.RESULTS, state="fails", words=words)
     if not same and not received.altered(bundle.REPORT) and (other := _other_versions(results)):
         words = f"cannot be drawn anew to the byte with other versions than the audit's: {', '.join(other)}"
         return Finding(subject=bundle.REPORT, state="unchecked", words=words)

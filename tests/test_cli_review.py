@@ -88,6 +88,15 @@ def test_render_gives_the_same_bytes_in_every_environment(sent: Sent, tmp_path: 
         assert (folder / bundle.REPORT).read_bytes() == (sent.audit / bundle.REPORT).read_bytes()
 
 
+def test_the_command_imports_nothing_out_of_the_folder_it_is_run_in(sent: Sent, tmp_path: Path) -> None:
+    folder = sent.copy(tmp_path).audit
+    for name in ("auditor", "torch", "numpy", "matplotlib", "sitecustomize"):
+        (folder / f"{name}.py").write_text("raise SystemExit('a module of the received folder was run')")
+    command = Path(sys.executable).with_name("audit")
+    done = subprocess.run([command, "verify", "."], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_render_says_what_is_wrong_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": "0"}')
     done = audit("render", tmp_path / "results.json")
@@ -106,16 +115,18 @@ def test_diff_of_an_audit_with_itself_and_with_another(sent: Sent, tmp_path: Pat
     rho = few_shot.rho.model_copy(update={"value": few_shot.rho.value + 0.5})
     evidence = [e.model_copy(update={"rho": rho}) if e.check == "few_shot" else e for e in results.evidence]
     other: dict[str, Any] = {
-        "evidence": (*evidence[:1], *evidence[2:]) if evidence[0].check != "outputs" else tuple(evidence),
+        "evidence": tuple(e for e in evidence if e.check != "weight_delta"),
         "verdict": results.verdict.model_copy(update={"outcome": "SUPPRESSED"}),
-        "plan": results.plan.model_copy(update={"seed": 5}),
+        "plan": results.plan.model_copy(update={"seed": 5, "class_names": ("\x1b[31mred",)}),
     }
     path = tmp_path / "other.json"
     path.write_text(results.model_copy(update=other).to_json())
     done = audit("diff", sent.audit, path)
+    assert "\x1b" not in done.output
     assert done.exit_code == 1
     assert "INCONCLUSIVE (assurance A3) -> SUPPRESSED (assurance A3)" in done.output
     assert "+0.50" in done.output
+    assert "not planned" in done.output
     assert "seed was 0, is 5" in done.output
 
 

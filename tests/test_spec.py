@@ -9,7 +9,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, DataSpec, ModelsSpec, RecipeSpec, RequestSpec, RunSpec, make_spec, read_spec
+from auditor.spec import (
+    AuditSpec,
+    DataSpec,
+    ModelsSpec,
+    RecipeSpec,
+    RequestSpec,
+    ResponsibleSpec,
+    RunSpec,
+    make_spec,
+    read_spec,
+)
 
 SECTIONS: dict[str, type] = {
     "models": ModelsSpec,
@@ -17,6 +27,7 @@ SECTIONS: dict[str, type] = {
     "request": RequestSpec,
     "audit": RunSpec,
     "recipe": RecipeSpec,
+    "responsible": ResponsibleSpec,
 }
 words = st.from_regex(r"[a-z][a-z_]{0,15}", fullmatch=True)
 
@@ -96,6 +107,8 @@ class TestMisspelt:
 
 
 WRONG = [
+    ("responsible", "person", 3),
+    ("responsible", "date", "soon"),
     ("models", "original", 3),
     ("models", "references", "a.pt"),
     ("models", "references", [1]),

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auditor import bundle
 from auditor.cli import main
-from auditor.errors import DataError
 from auditor.policy import load_policy
+from auditor.received import Finding, receive
 from auditor.reports.html import render
 from auditor.rerun import files_at_hand
 from auditor.results import RecordedScores, Results, read_results
 from auditor.store import write_atomically
-from auditor.verification import Finding, differences, receive, verify
+from auditor.verification import differences, verify
 from tests.received import Sent
 
 
@@ -307,9 +307,9 @@ class TestCommand:
         assert "is not a list of digests" in audit("verify", tmp_path).output
 
     def test_too_large_a_file_is_refused(self, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("auditor.verification.MOST_BYTES", 1000)
-        with pytest.raises(DataError, match="more than any audit writes"):
-            receive(signed)
+        monkeypatch.setattr("auditor.received.MOST_BYTES", 1000)
+        done = audit("verify", signed)
+        assert (done.exit_code, "more than any audit writes" in done.output) == (4, True)
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -332,3 +332,13 @@ def test_numbers_may_differ_in_their_last_digits_only() -> None:
     assert list(differences({"a": 1.0}, {"a": 1.0 + 1e-12})) == []
     assert len(list(differences({"a": 1.0, "b": [1]}, {"a": 1.001, "b": [1, 2]}))) == 2
     assert len(list(differences({"a": 1}, {}))) == 1
+
+
+def test_results_that_no_report_can_be_drawn_from_are_a_finding(signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(results: Results) -> str:
+        raise KeyError("layer")
+
+    monkeypatch.setattr("auditor.verification.render", broken)
+    found = findings(signed)
+    assert failing(found) == {bundle.RESULTS}
+    assert "holds what no report can be drawn from (KeyError: 'layer')" in words(found)

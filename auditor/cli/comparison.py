@@ -4,6 +4,7 @@ from rich.table import Table
 
 from auditor.changes import plan_changes
 from auditor.cli.terminal import Terminal
+from auditor.reports.text import clean
 from auditor.results import Results
 from auditor.scores import Evidence, Verdict
 
@@ -17,7 +18,7 @@ def show(first: Results, second: Results) -> None:
     changes = plan_changes(first.plan, second.plan)
     console.say("the plans differ in:" if changes else "the plans are the same")
     for change in changes:
-        console.say(f"  {change}")
+        console.say(f"  {clean(str(change))}")
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -31,7 +32,7 @@ def _table(first: Results, second: Results) -> Table:
     for name in ("check", "ρ, first", "ρ, second", "change"):
         table.add_column(name)
     for check in dict.fromkeys(e.check for e in (*first.evidence, *second.evidence)):
-        table.add_row(check, *_row(first.of(check), second.of(check)))
+        table.add_row(clean(check), *_row(first.of(check), second.of(check)))
     return table
 
 

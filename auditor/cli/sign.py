@@ -16,9 +16,10 @@ def sign(folder: Path, key: Path) -> None:
     Make a key with: openssl genpkey -algorithm ed25519 -out private.pem
     """
     from auditor import attest, bundle
+    from auditor.received import read_received, receive
     from auditor.results import Results
     from auditor.store import write_atomically
-    from auditor.verification import read_received, receive, verify
+    from auditor.verification import verify
 
     received = receive(folder)
     for finding in verify(received):

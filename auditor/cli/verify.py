@@ -9,8 +9,8 @@ import click
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
+    from auditor.received import Finding
     from auditor.results import Results
-    from auditor.verification import Finding
 
 _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked", "note": "note"}
 
@@ -34,9 +34,9 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) 
     Nothing out of FOLDER is executed.
     """
     _refuse_half_a_request(options)
+    from auditor.received import read_received, receive
     from auditor.reports.text import clean
     from auditor.results import Results
-    from auditor.verification import read_received, receive
     from auditor.verification import verify as check
 
     received = receive(folder)
