@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from auditor import bundle
+from auditor.reports.text import clean, upper_percent
 from auditor.results import Results
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ def model_card(results: Results) -> str:
     """The block a publisher pastes into a model card, in Markdown."""
     verdict, plan = results.verdict, results.plan
     [audited] = plan.models_of("unlearned")
-    bound = "none" if verdict.bound is None else f"ρ ≤ {verdict.bound:.2f} by the checks listed"
+    bound = "none"
+    if verdict.bound is not None:
+        bound = (
+            f"no more than {upper_percent(verdict.bound)} of the original's recoverable knowledge, by the checks listed"
+        )
     rows = {
         "Verdict": f"`{verdict.outcome}` ({_OUTCOMES[verdict.outcome]})",
         "Flags": ", ".join(f"`{flag}`" for flag in verdict.flags) or "none",
@@ -49,8 +54,6 @@ def _responsible(results: Results) -> list[str | None]:
 
 def _cell(value: str) -> str:
     """Text that cannot leave its cell."""
-    from auditor.reports.text import clean
-
     return clean(value).replace("|", "\\|").replace("<", "&lt;")
 
 

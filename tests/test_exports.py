@@ -14,7 +14,7 @@ def test_the_model_card_names_verdict_bound_assurance_and_the_results() -> None:
     results = sample("DELETED")
     card = model_card(results)
     assert "`DELETED` (consistent with deletion)" in card
-    assert "ρ ≤ 0.20" in card
+    assert "no more than 20\u00a0% of the original's recoverable knowledge" in card
     assert "| A3 (5 references) |" in card
     assert bundle.sha256(results.to_json().encode()) in card
     assert results.plan_digest in card

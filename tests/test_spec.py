@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from auditor.errors import SpecError
@@ -181,6 +181,7 @@ class TestFile:
         with pytest.raises(SpecError, match=r"audit\.toml is not valid TOML"):
             read_spec(path)
 
+    @example(content=b"\r")
     @given(content=st.binary(max_size=60))
     def test_any_bytes_give_tables_or_one_sentence(
         self, content: bytes, tmp_path_factory: pytest.TempPathFactory

@@ -4,7 +4,7 @@ from rich.table import Table
 
 from auditor.changes import plan_changes
 from auditor.cli.terminal import Terminal
-from auditor.reports.text import clean
+from auditor.reports import text
 from auditor.results import Results
 from auditor.scores import Evidence, Verdict
 
@@ -18,7 +18,7 @@ def show(first: Results, second: Results) -> None:
     changes = plan_changes(first.plan, second.plan)
     console.say("the plans differ in:" if changes else "the plans are the same")
     for change in changes:
-        console.say(f"  {clean(str(change))}")
+        console.say(f"  {text.clean(str(change))}")
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -32,14 +32,15 @@ def _table(first: Results, second: Results) -> Table:
     for name in ("check", "ρ, first", "ρ, second", "change"):
         table.add_column(name)
     for check in dict.fromkeys(e.check for e in (*first.evidence, *second.evidence)):
-        table.add_row(clean(check), *_row(first.of(check), second.of(check)))
+        table.add_row(text.clean(check), *_row(first.of(check), second.of(check)))
     return table
 
 
 def _row(one: Evidence | None, other: Evidence | None) -> tuple[str, str, str]:
     change = ""
     if one is not None and other is not None and one.rho is not None and other.rho is not None:
-        change = f"{other.rho.value - one.rho.value:+.2f}"
+        # Adding zero turns the -0.0 that rounding leaves behind into 0.0.
+        change = f"{round(other.rho.value - one.rho.value, 2) + 0.0:+.2f}"
     return _rho(one), _rho(other), change
 
 
@@ -48,4 +49,4 @@ def _rho(e: Evidence | None) -> str:
         return "not planned"
     if e.failure is not None:
         return "could not run"
-    return "no ρ" if e.rho is None else f"{e.rho.value:.2f} [{e.rho.low:.2f}, {e.rho.high:.2f}]"
+    return "no ρ" if e.rho is None else text.rho(e.rho)
