@@ -11,6 +11,7 @@ from pathlib import Path
 from auditor.audit import execute, prepare
 from auditor.changes import content_changes
 from auditor.errors import UsageError
+from auditor.inputs import SETS
 from auditor.loading.architecture import load_architecture
 from auditor.plan import Plan, PlannedModel
 from auditor.received import Finding
@@ -19,7 +20,6 @@ from auditor.runner import Event
 from auditor.scores import Evidence, Interval
 from auditor.spec import AuditSpec
 
-SETS = ("forget", "retain", "holdout", "control")
 _WEIGHTS = "model.safetensors"
 
 

@@ -64,7 +64,8 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
 
 def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":
     from auditor.cli.progress import live_progress
-    from auditor.rerun import SETS, files_at_hand, repeat
+    from auditor.inputs import SETS
+    from auditor.rerun import files_at_hand, repeat
 
     yield from files_at_hand(results.plan, options["files"])
     if options["model_key"] is not None:
