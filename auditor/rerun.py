@@ -12,7 +12,6 @@ from auditor.audit import execute, prepare
 from auditor.changes import content_changes
 from auditor.errors import UsageError
 from auditor.inputs import SETS
-from auditor.loading.architecture import load_architecture
 from auditor.plan import Plan, PlannedModel
 from auditor.received import Finding
 from auditor.results import Results
@@ -47,7 +46,8 @@ def model_file(model: PlannedModel, folder: Path) -> Path:
 
 
 def _file(subject: str, path: Path, digest: str | None) -> Finding:
-    if digest is None:
+    in_shards = path.name == _WEIGHTS and path.parent.is_dir() and not path.is_file()
+    if digest is None or in_shards:
         return Finding(subject=subject, state="unchecked", words="is not one file; --rerun compares its content")
     if not path.is_file():
         return Finding(subject=subject, state="unchecked", words=f"is not at hand: {path} does not exist")
@@ -63,6 +63,7 @@ def repeat(
     folder: Path,
     *,
     architecture: str | None,
+    guard: str | None = None,
     data: Mapping[str, str | None],
     report: Callable[[Event], None],
 ) -> Iterator[Finding]:
@@ -72,19 +73,19 @@ def repeat(
         results: received.
         folder: that the plan's paths are relative to.
         architecture: ``module.py:function`` that the reviewer has read, relative to the working directory.
+        guard: the same, of code around the unlearned model.
         data: sets that the reviewer names instead of the planned ones, by name.
         report: told of every finished unit of work.
 
     Raises:
         UsageError: models were in memory, or the plan would need code that the reviewer did not name.
     """
-    spec = _spec(results.plan, architecture, data)
-    given = {"architecture": load_architecture(architecture, Path())} if architecture is not None else {}
+    spec = _spec(results.plan, {"architecture": architecture, "guard": guard}, data)
     with tempfile.TemporaryDirectory(prefix="audit-") as store:
         # Scores that came with the audit are what is in question: everything is computed anew.
         run = spec.audit.model_copy(update={"store": store})
         prepared = prepare(
-            spec.model_copy(update={"audit": run}), folder, given, report=report, command=results.plan.command
+            spec.model_copy(update={"audit": run}), folder, {}, report=report, command=results.plan.command
         )
         changes = content_changes(results.plan, prepared.plan)
         for change in changes:
@@ -94,21 +95,28 @@ def repeat(
             yield from compare_numbers(results, again)
 
 
-def _spec(plan: Plan, architecture: str | None, data: Mapping[str, str | None]) -> AuditSpec:
+def _spec(plan: Plan, code: Mapping[str, str | None], data: Mapping[str, str | None]) -> AuditSpec:
     asked = plan.asked
     if any(model.source is None for model in plan.models if model.role != "decoy"):
         raise UsageError("the audit was of models in memory, so it cannot be rerun from files")
-    if asked.models.architecture is not None and architecture is None:
-        raise UsageError(
-            f"the audit ran {asked.models.architecture}; code that came with an audit is never run, "
-            "so read it and name it with --architecture FILE.py:FUNCTION"
-        )
-    named = {name: str(Path(source).absolute()) for name, source in data.items() if source is not None}
+    for name, source in code.items():
+        planned = getattr(asked.models, name)
+        if planned is not None and source is None:
+            raise UsageError(
+                f"the audit ran {planned}; code that came with an audit is never run, "
+                f"so read it and name it with --{name} FILE.py:FUNCTION"
+            )
+    models = asked.models.model_copy(update=_absolute(code))
+    named = _absolute(data)
     for name in SETS:
         source = getattr(asked.data, name)
         if source is not None and name not in named and _is_code(source):
             raise UsageError(f"the {name} set comes from the code {source}; read it and name it with --{name}")
-    return asked.model_copy(update={"data": asked.data.model_copy(update=named)})
+    return asked.model_copy(update={"models": models, "data": asked.data.model_copy(update=named)})
+
+
+def _absolute(sources: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: str(Path(source).absolute()) for name, source in sources.items() if source is not None}
 
 
 def _is_code(source: str) -> bool:

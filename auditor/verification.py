@@ -153,9 +153,9 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
         SpecError: a check is not installed, or is of another version.
         DataError: the scores are not those of this plan.
     """
-    checks = [registry.load(item.name) for item in plan.checks]
+    checks = [registry.load(item.name, plan.task) for item in plan.checks]
     for item in plan.checks:
-        here = registry.provider(item.name)
+        here = registry.provider(item.name, plan.task)
         if item.provider != here:
             raise SpecError(f"the check {item.name} came from {item.provider}, here it is {here}; install that version")
     try:

@@ -23,6 +23,7 @@ _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked
 @click.option("--model-key", type=click.Path(path_type=Path), help="Public key of OpenSSF signatures beside models.")
 @click.option("--rerun", is_flag=True, help="Repeat the whole audit with --files and compare every number.")
 @click.option("--architecture", help="For --rerun: FILE.py:FUNCTION that you have read. It is run.")
+@click.option("--guard", help="For --rerun: FILE.py:FUNCTION around a language model, that you have read. It is run.")
 @click.option("--forget", help="For --rerun: this set instead of the planned one.")
 @click.option("--retain", help="For --rerun: this set instead of the planned one.")
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
@@ -57,7 +58,7 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
     for name in ("rerun", "model_key"):
         if options[name] and options["files"] is None:
             raise SpecError(f"--{name.replace('_', '-')} needs --files, the folder of models and data")
-    for name in ("architecture", "forget", "retain", "holdout", "control"):
+    for name in ("architecture", "guard", "forget", "retain", "holdout", "control"):
         if options[name] is not None and not options["rerun"]:
             raise SpecError(f"--{name} is for --rerun; add it, or leave --{name} out")
 
@@ -79,6 +80,7 @@ def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Findin
                 results,
                 options["files"],
                 architecture=options["architecture"],
+                guard=options["guard"],
                 data={name: options[name] for name in SETS},
                 report=progress.finished,
             )
