@@ -11,7 +11,6 @@ from pathlib import Path
 from auditor.audit import execute, prepare
 from auditor.changes import content_changes
 from auditor.errors import UsageError
-from auditor.inputs import SETS
 from auditor.plan import Plan, PlannedModel
 from auditor.received import Finding
 from auditor.results import Results
@@ -99,28 +98,23 @@ def _spec(plan: Plan, code: Mapping[str, str | None], data: Mapping[str, str | N
     asked = plan.asked
     if any(model.source is None for model in plan.models if model.role != "decoy"):
         raise UsageError("the audit was of models in memory, so it cannot be rerun from files")
-    for name, source in code.items():
-        planned = getattr(asked.models, name)
-        if planned is not None and source is None:
+    named = {**_absolute(code), **_absolute(data)}
+    for name, planned in [*asked.models, *asked.data]:
+        if name not in named and _is_code(planned):
             raise UsageError(
                 f"the audit ran {planned}; code that came with an audit is never run, "
                 f"so read it and name it with --{name} FILE.py:FUNCTION"
             )
     models = asked.models.model_copy(update=_absolute(code))
-    named = _absolute(data)
-    for name in SETS:
-        source = getattr(asked.data, name)
-        if source is not None and name not in named and _is_code(source):
-            raise UsageError(f"the {name} set comes from the code {source}; read it and name it with --{name}")
-    return asked.model_copy(update={"models": models, "data": asked.data.model_copy(update=named)})
+    return asked.model_copy(update={"models": models, "data": asked.data.model_copy(update=_absolute(data))})
 
 
 def _absolute(sources: Mapping[str, str | None]) -> dict[str, str]:
     return {name: str(Path(source).absolute()) for name, source in sources.items() if source is not None}
 
 
-def _is_code(source: str) -> bool:
-    return source.rpartition(":")[0].endswith(".py")
+def _is_code(source: object) -> bool:
+    return isinstance(source, str) and source.rpartition(":")[0].endswith(".py")
 
 
 def compare_numbers(before: Results, after: Results) -> Iterator[Finding]:

@@ -50,12 +50,21 @@ def test_data_code_that_came_with_the_audit_is_never_run(sent: Sent, tmp_path: P
     asked = results.plan.asked
     coded = asked.model_copy(update={"data": asked.data.model_copy(update={"forget": "data.py:forget"})})
     results = results.model_copy(update={"plan": results.plan.model_copy(update={"asked": coded})})
-    with pytest.raises(UsageError, match=r"the forget set comes from the code data\.py:forget"):
+    with pytest.raises(UsageError, match=r"the audit ran data\.py:forget; .* name it with --forget"):
         rerun(sent, results)
     other = tmp_path / "network.py"
     other.write_text((sent.files / "network.py").read_text() + "# another, so that nothing is scored\n")
     found = rerun(sent, results, architecture=f"{other}:build", data={"forget": str(sent.files / "forget.npz")})
     assert [f.subject for f in found] == ["architecture_digest"], "the set named instead is the planned one"
+
+
+def test_a_guard_that_came_with_the_audit_is_never_run(sent: Sent) -> None:
+    results = read_results(sent.audit / bundle.RESULTS)
+    asked = results.plan.asked
+    guarded = asked.model_copy(update={"models": asked.models.model_copy(update={"guard": "guard.py:filtered"})})
+    results = results.model_copy(update={"plan": results.plan.model_copy(update={"asked": guarded})})
+    with pytest.raises(UsageError, match="name it with --guard"):
+        rerun(sent, results)
 
 
 def test_models_in_memory_cannot_be_rerun(sent: Sent) -> None:
