@@ -5,7 +5,7 @@ from pathlib import Path
 
 from auditor import __version__, decoys, registry, statistics
 from auditor.check import Check
-from auditor.data import AuditData
+from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
 from auditor.inputs import Inputs
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
@@ -16,7 +16,6 @@ from auditor.statistics import Spread
 from auditor.verdict import REFERENCES_FOR_A3
 
 GAPS = (8.6, 10.0, 15.0)
-_CONTROLS_FOR_CONCEPT = 10
 
 
 def make_plan(
@@ -152,13 +151,23 @@ def _obstacles(
     if spec.request.kind == "sample" and data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if spec.request.goal == "concept":
-        found.append(
-            f"goal concept needs a null from {_CONTROLS_FOR_CONCEPT} or more never-trained control concepts, "
-            "which no check of this version takes; goal data can be decided"
-        )
+        found += _concept_obstacles(spec, data)
     if smallest is not None and smallest > policy.thresholds.max_resolution:
         found.append(
             f"{len(data.forget_eval)} forget examples to measure on resolve at best ρ = {smallest:.2f}, "
             f"clearing needs {policy.thresholds.max_resolution:.2f}: more forget examples or more references"
         )
     return found
+
+
+def _concept_obstacles(spec: AuditSpec, data: AuditData) -> list[str]:
+    if spec.request.kind != "class":
+        return ["goal concept asks for a class to be forgotten: set request.kind to class, or request.goal to data"]
+    n = len(data.control_concepts)
+    if n >= CONTROL_CONCEPTS:
+        return []
+    return [
+        f"goal concept needs a null from {CONTROL_CONCEPTS} or more never-trained control concepts with "
+        f"{EXAMPLES_PER_CONCEPT} examples or more each, and there are {n}: data.control, labelled by concept; "
+        "goal data can be decided without"
+    ]
