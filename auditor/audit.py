@@ -9,17 +9,13 @@ from typing import Any
 
 import torch
 
-from auditor import inputs as example_sets
 from auditor import lineup as models
 from auditor import registry
 from auditor.check import Check
-from auditor.data import AuditData, Examples, Preprocessing
 from auditor.environment import describe
-from auditor.errors import ModelError, UsageError
+from auditor.errors import UsageError
 from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
-from auditor.inputs import Inputs
-from auditor.loading.transformers_directory import preprocessing_of
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.results import Coverage, MissingCheck, Results
@@ -27,10 +23,10 @@ from auditor.runner import Event, Scores, Work, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
+from auditor.tasks.gathering import gather
 from auditor.verdict import decide, recipe_mismatch
 
 ALWAYS = ("outputs", "weight_delta")
-_NO_DATA = Examples(raw=torch.zeros(0, 1), labels=torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +79,7 @@ def compare(
     references: Sequence[Any] = (),
     perturbed: Sequence[Any] = (),
     architecture: str | None = None,
+    tokenizer: Any = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -94,13 +91,15 @@ def compare(
     Args:
         original: the model trained on everything: a path, or a torch module.
         unlearned: the model said to have forgotten.
-        forget: examples to be forgotten: a path, (inputs, labels) or a torch Dataset.
+        forget: what is to be forgotten: a path, (inputs, labels) or a torch Dataset; for language models a path or
+            a list of facts.
         retain: examples to be kept.
         holdout: distributed like forget, never trained on.
         control: concepts no model was trained on.
         references: models trained without the forget set by the original's recipe.
         perturbed: references trained by a perturbed recipe.
         architecture: ``module.py:function`` that makes the untrained network, for paths of bare weights.
+        tokenizer: of language models in memory, a fast transformers tokenizer.
         config: an audit.toml; what is given here comes before it.
         out: folder to write results.json and report.html to; None writes nothing.
         options: further fields of audit.toml by section, such as ``{"audit": {"seed": 1}}``.
@@ -121,6 +120,7 @@ def compare(
         "references": list(references),
         "perturbed": list(perturbed),
         "architecture": architecture,
+        "tokenizer": tokenizer,
     }
     path = Path(config) if config is not None else None
     spec = make_spec(read_spec(path) if path else {}, _overrides(options, out), str(path or FILE_NAME))
@@ -160,15 +160,14 @@ def prepare(
     store = base / spec.audit.store
     with execution_settings(spec.audit.threads):
         found = models.gather(spec, given, base, store / "converted")
-        loaded = example_sets.gather(spec, given, base, _preprocessing(spec, found, base))
-        data = _split(spec, found, loaded)
-        checks = _checks(spec, data)
-        plan = make_plan(spec, found, loaded, data, checks, base=base, command=command)
+        material = gather(spec, found, given, base)
+        checks = _checks(spec, material.task, material.data)
+        plan = make_plan(spec, found, material, checks, base=base, command=command)
     work = Work(
         plan=plan,
         checks=checks,
-        data=data if data is not None else _nothing(),
-        subject=_factory(spec, found, loaded, data),
+        data=material.data,
+        subject=material.subject,
         store=ScoreStore(store / "scores"),
         report=report,
     )
@@ -252,7 +251,7 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:
     planned = {item.name for item in plan.checks}
     missing = tuple(MissingCheck(check=e.check, reason=e.failure.reason) for e in evidence if e.failure is not None)
-    others = [c for c in registry.load_all(None, "classification") if c.name not in planned]
+    others = [c for c in registry.load_all(None, _runnable(plan.task)) if c.name not in planned]
     return Coverage(
         planned=tuple(item.name for item in plan.checks),
         completed=tuple(e.check for e in evidence if e.failure is None),
@@ -281,52 +280,21 @@ def _check_device(spec: AuditSpec) -> None:
         raise UsageError(f"audit.device = {spec.audit.device!r}, but this machine offers no CUDA device; use cpu")
 
 
-def _preprocessing(spec: AuditSpec, found: models.Lineup, base: Path) -> Preprocessing:
-    source = found.entries["original"].planned.source
-    if source is not None and (base / source).is_dir() and spec.data.mean is None:
-        return preprocessing_of(base / source)
-    return Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
-
-
-def _split(spec: AuditSpec, found: models.Lineup, loaded: Inputs | None) -> AuditData | None:
-    if loaded is None or found.entries["original"].build is None:
-        return None
-    layout = found.read_layout(loaded.sets["retain"])
-    if not layout.layers:
-        raise ModelError("the network has no layer whose output decides its logits, so it cannot be probed")
-    return example_sets.split(loaded, spec.request.kind, layout.n_classes, spec.audit.seed)
-
-
-def _checks(spec: AuditSpec, data: AuditData | None) -> list[Check]:
+def _checks(spec: AuditSpec, task: str, data: Any) -> list[Check]:
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
-    registry.load_all(None, "classification")
-    if data is None:
+    registry.load_all(None, _runnable(task))
+    if task == "weights":
         return registry.load_all(None, "weights")
     wanted = None if spec.audit.checks is None else {*spec.audit.checks, *ALWAYS}
-    checks = registry.load_all(wanted, "classification")
+    checks = registry.load_all(wanted, task)
     if wanted is None:
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
         sets = {"forget", *data.splits()}
-        checks = [check for check in checks if _unmet(check, spec.request.kind, sets) is None]
+        checks = [check for check in checks if _unmet(check, data.request, sets) is None]
     # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
     return sorted(checks, key=lambda check: (check.name != "outputs", check.name))
 
 
-def _factory(
-    spec: AuditSpec, found: models.Lineup, loaded: Inputs | None, data: AuditData | None
-) -> models.SubjectFactory:
-    return models.SubjectFactory(
-        lineup=found,
-        data=data if data is not None else _nothing(),
-        forget=loaded.sets["forget"] if loaded is not None else _NO_DATA,
-        batch_size=spec.audit.batch_size,
-        device=spec.audit.device,
-        dtype=getattr(torch, spec.audit.dtype),
-        seed=spec.audit.seed,
-    )
-
-
-def _nothing() -> AuditData:
-    return AuditData(
-        request="class", classes=(), n_classes=0, forget_attack=_NO_DATA, forget_eval=_NO_DATA, retain=_NO_DATA
-    )
+def _runnable(task: str) -> str:
+    """The task whose checks could have been run; for a bare pair of checkpoints, that of images."""
+    return "classification" if task == "weights" else task

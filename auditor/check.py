@@ -4,9 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from auditor.data import AuditData
 from auditor.scores import Family, Frozen, May, Row, Score
-from auditor.subjects.base import Subject
 
 
 class Workload(Frozen):
@@ -23,6 +21,11 @@ class NoSettings(Frozen):
 class Check(ABC):
     """Measures, identically on every model, how much of the forget set it recovers.
 
+    Subjects and data are those of its tasks: :class:`~auditor.subjects.base.Subject` and
+    :class:`~auditor.data.AuditData` for classifiers, :class:`~auditor.subjects.causal_lm.CausalLM` and
+    :class:`~auditor.facts.FactsData` for language models. A check opens the model unless it says otherwise: where
+    a guard stands around the weights it is given the weights without it.
+
     Attributes:
         name: as written in the plan, the report and the entry point.
         family: what kind of evidence it is.
@@ -38,6 +41,7 @@ class Check(ABC):
         population: whether the forget set is a sample of a population, so that example sampling counts.
         caveats: what the check does not show, in words.
         settings_type: its settings, all with defaults.
+        opens: whether it looks behind a guard; False for a check of what the model says.
     """
 
     name: ClassVar[str]
@@ -52,16 +56,17 @@ class Check(ABC):
     decoys: ClassVar[tuple[str, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
+    opens: ClassVar[bool] = True
 
-    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Any:
+    def prepare(self, original: Any, data: Any, settings: Any, seed: int) -> Any:
         """Learn something from the original once; what is returned reaches every :meth:`score`."""
         return None
 
     @abstractmethod
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+    def score(self, subject: Any, artefact: Any, data: Any, settings: Any, seed: int) -> Score:
         """Measure one model. The same seed is used for every model, so that draws are paired."""
 
-    def workload(self, data: AuditData, settings: Any) -> Workload:
+    def workload(self, data: Any, settings: Any) -> Workload:
         """What :meth:`score` costs beside the shared recording, on one model; default nothing."""
         return Workload()
 

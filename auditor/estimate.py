@@ -2,10 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from auditor.audit import Prepared
+from auditor.data import Examples
+from auditor.facts import Facts
 from auditor.runner import Work
 
 _TRAINING_COST = 3.0
@@ -41,12 +44,17 @@ def estimate(prepared: Prepared) -> Estimate:
     for check, planned in zip(work.checks, work.plan.checks, strict=True):
         load = check.workload(work.data, check.settings_type.model_validate(planned.settings))
         units += load.forward + _TRAINING_COST * load.training
-    raw = sum(examples.raw.numel() * examples.raw.element_size() for examples in work.data.splits().values())
+    raw = sum(_stored_bytes(examples) for examples in work.data.splits().values())
     return Estimate(
         seconds=units * per_example * len(work.plan.models),
         memory_bytes=_TORCH_BYTES + raw + 4 * weights + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
+
+
+def _stored_bytes(examples: Examples | Facts) -> int:
+    """Of a set in memory; text is next to nothing."""
+    return examples.raw.numel() * examples.raw.element_size() if isinstance(examples, Examples) else 0
 
 
 def _weight_bytes(prepared: Prepared) -> int:
@@ -58,10 +66,13 @@ def _time_one_batch(work: Work) -> tuple[float, int]:
     """Seconds per example, and bytes of features per example."""
     subject = work.subject(work.plan.models_of("original")[0])
     size = min(work.plan.execution.batch_size, len(work.data.retain))
-    inputs = work.data.retain.take(torch.arange(size)).inputs.to(work.plan.execution.device)
+    retain: Any = work.data.retain
+    batch: Any = next(iter(subject.batches(retain.take(torch.arange(size)))))
+    inputs = batch[0] if isinstance(batch, tuple) else batch
     subject.activations(inputs, subject.layers())
     started = time.perf_counter()
     caught = subject.activations(inputs, subject.layers())
     seconds = time.perf_counter() - started
-    width = sum(activation.shape[1] for activation in caught.values())
+    # Tokens [n, length, width] are pooled over their length, maps [n, width, height, width] over their positions.
+    width = sum(a.shape[2 if a.ndim == 3 else 1] for a in caught.values())
     return seconds / size, 4 * width

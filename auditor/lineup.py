@@ -3,27 +3,19 @@
 import copy
 import glob
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from auditor import decoys
-from auditor.data import AuditData, Examples
 from auditor.errors import ModelError, SpecError
 from auditor.loading.architecture import Architecture, load_architecture
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
 from auditor.loading.transformers_directory import load_directory
 from auditor.plan import PlannedModel, Role
 from auditor.spec import AuditSpec
-from auditor.subjects.base import Subject
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import Layout, find_layout
-from auditor.subjects.weights import WeightsOnly
-
-_LAYOUT_EXAMPLES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +27,19 @@ class Entry:
         tensors: weights by name.
         build: makes a fresh copy of the network; None for bare weights.
         source_digest: of what a transformers directory says about the structure; None for others.
+        task: what a transformers directory says that the model is for; None for others.
+        beneath: digest of the weights that lie under an adapter which can be taken off; None without one.
     """
 
     planned: PlannedModel
     tensors: dict[str, Tensor]
     build: Callable[[], nn.Module] | None
     source_digest: str | None = None
+    task: str | None = None
+    beneath: str | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lineup:
     """Every model given, original first.
 
@@ -56,7 +52,11 @@ class Lineup:
     entries: dict[str, Entry]
     architecture: Architecture | None
     architecture_digest: str | None
-    layout: Layout | None = field(default=None)
+
+    @property
+    def task(self) -> str:
+        """``causal-lm`` where the original is a language model, else ``classification``."""
+        return self.entries["original"].task or "classification"
 
     @property
     def planned(self) -> list[PlannedModel]:
@@ -73,54 +73,6 @@ class Lineup:
         if build is None:
             raise ModelError('no architecture was given; set models.architecture = "module.py:function"')
         return build().eval()
-
-    def read_layout(self, examples: Examples) -> Layout:
-        """Find the structure on the original, by running it on a few examples.
-
-        Raises:
-            ModelError: the network does not take these inputs.
-        """
-        few = examples.take(torch.arange(min(_LAYOUT_EXAMPLES, len(examples))))
-        try:
-            self.layout = find_layout(self.module("original"), few.inputs)
-        except RuntimeError as error:
-            raise ModelError(
-                f"the network cannot take inputs of shape {tuple(few.inputs.shape[1:])}: {error}; "
-                "check data.resize and the architecture"
-            ) from error
-        return self.layout
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectFactory:
-    """Makes the subject of a planned model when a score has to be computed."""
-
-    lineup: Lineup
-    data: AuditData
-    forget: Examples
-    batch_size: int
-    device: str
-    dtype: torch.dtype
-    seed: int
-
-    def __call__(self, model: PlannedModel) -> Subject:
-        """The subject; a decoy is made from the original."""
-        if self.lineup.layout is None:
-            tensors = self.lineup.entries[model.name].tensors
-            return WeightsOnly(tensors, role=model.role, digest=model.digest)  # type: ignore[return-value]  # runs nothing
-        if model.role == "decoy":
-            module = decoys.make(model, self.lineup.module("original"), self.forget, self.data, self.seed)
-        else:
-            module = self.lineup.module(model.name)
-        return Classifier(
-            module.to(self.dtype),
-            role=model.role,
-            digest=model.digest,
-            layout=self.lineup.layout,
-            data=self.data,
-            batch_size=self.batch_size,
-            device=self.device,
-        )
 
 
 def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> Lineup:
@@ -189,7 +141,8 @@ def _entry(name: str, role: Role, source: Any, architecture: Architecture | None
         tensors = {key: value.detach().cpu() for key, value in source.state_dict().items()}
         planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=weights_digest(tensors))
         kept = copy.deepcopy(source).cpu()
-        return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept))
+        task = "causal-lm" if getattr(source, "get_output_embeddings", None) is not None else None
+        return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task)
     path = base / str(source)
     if path.is_dir():
         loaded = load_directory(path)
@@ -202,6 +155,7 @@ def _entry(name: str, role: Role, source: Any, architecture: Architecture | None
             tensors=tensors,
             build=lambda: copy.deepcopy(loaded.module),
             source_digest=loaded.source_digest,
+            task=loaded.task,
         )
     weights = load_weights(path, cache)
     planned = PlannedModel(

@@ -25,8 +25,12 @@ class Thresholds(Frozen):
     tolerance: float = Field(ge=0, lt=0.1, description="ρ may differ by this between machines")
 
     def working_accuracy(self, n_classes: int) -> float:
-        """Retain accuracy below which a model is no working classifier: the gate's share of the way from chance."""
-        chance = 1.0 / n_classes
+        """Retain accuracy below which a model does not work: the gate's share of the way from chance.
+
+        Args:
+            n_classes: how many the model tells apart; 0 for text, where chance is next to nothing.
+        """
+        chance = 1.0 / n_classes if n_classes else 0.0
         return chance + self.gate * (1 - chance)
 
     @property

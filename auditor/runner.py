@@ -9,6 +9,7 @@ from typing import Any
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import AuditError, UsageError
+from auditor.facts import FactsData
 from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
 from auditor.scores import Failure, Frozen, Score
 from auditor.store import ScoreStore
@@ -42,7 +43,7 @@ class Work:
 
     plan: Plan
     checks: Sequence[Check]
-    data: AuditData
+    data: AuditData | FactsData
     subject: Callable[[PlannedModel], Subject]
     store: ScoreStore
     report: Callable[[Event], None]
@@ -70,12 +71,17 @@ def gate(plan: Plan, outputs: Score | Failure) -> None:
     if isinstance(outputs, Failure):
         raise UsageError(f"the original could not be run on its data: {outputs.reason}")
     accuracy = outputs.retain_accuracy or 0.0
-    chance = 1.0 / plan.n_classes
-    if accuracy < plan.policy.thresholds.working_accuracy(plan.n_classes):
+    if accuracy >= plan.policy.thresholds.working_accuracy(plan.n_classes):
+        return
+    if plan.task == "causal-lm":
         raise UsageError(
-            f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
-            f"{100 * chance:.1f} %); check preprocessing, class order and architecture"
+            f"the original's first choice is right for only {100 * accuracy:.1f} % of the retain answers' tokens; "
+            "check the tokenizer, data.template and whether the model was trained on these facts"
         )
+    raise UsageError(
+        f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
+        f"{100 / plan.n_classes:.1f} %); check preprocessing, class order and architecture"
+    )
 
 
 class _Bench:
@@ -124,7 +130,8 @@ class _Bench:
         settings = check.settings_type.model_validate(planned.settings)
         if check.name not in self._artefacts:
             self._artefacts[check.name] = check.prepare(self.original, self._work.data, settings, planned.seed)
-        return check.score(self.subject, self._artefacts[check.name], self._work.data, settings, planned.seed)
+        subject = self.subject.unguarded() if check.opens else self.subject
+        return check.score(subject, self._artefacts[check.name], self._work.data, settings, planned.seed)
 
     @property
     def original(self) -> Subject:

@@ -34,6 +34,22 @@ class ModelsSpec(Frozen):
         description="your code that makes the untrained network, as module.py:function; it is run",
         examples=["network.py:build"],
     )
+    base: str | None = Field(
+        default=None,
+        description="language models: transformers directory that adapters are put on; default the original",
+        examples=["base"],
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="language models: folder of tokenizer.json; default the original's",
+        examples=["original"],
+    )
+    guard: str | None = Field(
+        default=None,
+        description="your code that puts a filter or mask around the unlearned language model, as "
+        "module.py:function(model, tokenizer); it is run",
+        examples=["guard.py:filtered"],
+    )
 
 
 class DataSpec(Frozen):
@@ -41,7 +57,8 @@ class DataSpec(Frozen):
 
     forget: str | None = Field(
         default=None,
-        description="examples to be forgotten: .npz, image folder, zip, or module.py:function",
+        description="examples to be forgotten: .npz, image folder, zip, or module.py:function; for language models "
+        "JSON lines of prompt and answer",
         examples=["forget.npz"],
     )
     retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])
@@ -54,6 +71,10 @@ class DataSpec(Frozen):
         default=None, description="per channel, after scaling to [0, 1]", examples=[[0.485, 0.456, 0.406]]
     )
     std: tuple[float, ...] | None = Field(default=None, description="per channel", examples=[[0.229, 0.224, 0.225]])
+    template: str = Field(
+        default="{prompt} {answer}", description="language models: how prompt and answer are joined, the answer last"
+    )
+    chat_template: bool = Field(default=False, description="language models: use the tokenizer's chat template instead")
     class_names: tuple[str, ...] = Field(
         default=(),
         description="in the order of the model's classes: for the report, and to number class folders",
@@ -64,7 +85,11 @@ class DataSpec(Frozen):
 class RequestSpec(Frozen):
     """What kind of thing is to be forgotten."""
 
-    kind: Literal["class", "sample"] = Field(default="class", description="a whole class, or listed samples")
+    kind: Literal["class", "sample", "facts"] | None = Field(
+        default=None,
+        description="a whole class, listed samples, or facts in text; absent: class for images, facts for text",
+        examples=["class"],
+    )
     goal: Literal["data", "concept"] = Field(
         default="data", description="remove the influence of these examples, or the capability itself"
     )
@@ -94,6 +119,9 @@ class RunSpec(Frozen):
     )
     out: str = Field(default="audit-out", description="folder for results.json and report.html")
     store: str = Field(default=".audit", description="folder of finished scores, shared between audits")
+    show_text: bool = Field(
+        default=False, description="language models: let prompts, answers and generations stand in the results"
+    )
 
 
 class RecipeSpec(Frozen):
@@ -127,7 +155,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         SpecError: missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            return tomllib.load(file)
     except FileNotFoundError as error:
         raise SpecError(f"{path} does not exist; `audit init` writes one") from error
     except OSError as error:

@@ -3,26 +3,59 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from auditor.data import Examples
 from auditor.randomness import derive_seed, torch_seed
 from auditor.spec import RecipeSpec
+from auditor.subjects.answers import answer_losses, logits_of_tokens
+from auditor.subjects.encoding import Encoder
 from auditor.subjects.layout import logits_of
 
 _WARM_UP_SHARE = 0.1
 
 
+Loss = Callable[[nn.Module, Any, str], Tensor]
+"""Mean loss of a network on a batch of examples, on a device."""
+
+
+class Trainable(Protocol):
+    """A set of examples that batches can be taken from."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def take(self, indices: Any, /) -> Any:
+        """Some of them."""
+
+
+def cross_entropy(module: nn.Module, batch: Any, device: str) -> Tensor:
+    """The loss of a classifier on examples with labels."""
+    logits = logits_of(module(batch.inputs.to(device)))
+    return nn.functional.cross_entropy(logits, batch.labels.to(device))
+
+
+def answers_of(encoder: Encoder) -> Loss:
+    """The loss of a language model on facts: cross-entropy of the answers' tokens, each fact weighing the same."""
+
+    def loss(module: nn.Module, batch: Any, device: str) -> Tensor:
+        tokens = encoder.batch(batch.items).to(device)
+        return answer_losses(logits_of_tokens(module, tokens), tokens).mean()
+
+    return loss
+
+
 def train(
     build: Callable[[], nn.Module],
-    examples: Examples,
+    examples: Trainable,
     recipe: RecipeSpec,
     seed: int,
     *,
+    loss: Loss = cross_entropy,
     device: str = "cpu",
     after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> nn.Module:
@@ -33,6 +66,7 @@ def train(
         examples: the training set; order is drawn from ``seed``.
         recipe: how.
         seed: of initial weights, order and anything random in the network.
+        loss: what is descended.
         device: torch device name.
         after_epoch: told of each finished epoch, counted from 1.
 
@@ -46,8 +80,9 @@ def train(
         schedule = _schedule(optimizer, recipe, recipe.epochs * steps)
         for epoch in range(recipe.epochs):
             for index in torch.randperm(len(examples)).split(recipe.batch_size):
-                batch = examples.take(index)
-                _step(module, batch, optimizer, device)
+                optimizer.zero_grad()
+                loss(module, examples.take(index), device).backward()
+                optimizer.step()
                 if schedule is not None:
                     schedule.step()
             after_epoch(epoch + 1)
@@ -63,13 +98,6 @@ def initial_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 def continue_from(start: nn.Module) -> Callable[[], nn.Module]:
     """A ``build`` that starts from given weights."""
     return lambda: copy.deepcopy(start)
-
-
-def _step(module: nn.Module, batch: Examples, optimizer: Optimizer, device: str) -> None:
-    optimizer.zero_grad()
-    logits = logits_of(module(batch.inputs.to(device)))
-    nn.functional.cross_entropy(logits, batch.labels.to(device)).backward()
-    optimizer.step()
 
 
 def _optimizer(module: nn.Module, recipe: RecipeSpec) -> Optimizer:

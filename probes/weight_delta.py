@@ -25,7 +25,8 @@ class WeightDelta(Check):
     name: ClassVar[str] = "weight_delta"
     family: ClassVar[Family] = "forensics"
     may: ClassVar[May] = "inform"
-    tasks: ClassVar[tuple[str, ...]] = ("classification", "weights")
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "causal-lm", "weights")
+    requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     needs: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "Compared every weight tensor with the original's."
     unit: ClassVar[str] = "cosine similarity of all weights to the original's (−1 to 1)"
@@ -48,12 +49,16 @@ class WeightDelta(Check):
             n_examples=len(rows),
             cells=rows,
             notes=_findings(rows, original, weights),
-            conclusive=(
-                "the weights are identical to the original's: nothing was deleted from them"
-                if subject.digest == digest
-                else None
-            ),
+            conclusive=_conclusive(subject, digest),
         )
+
+
+def _conclusive(subject: Any, original: str) -> str | None:
+    if subject.digest == original:
+        return "the weights are identical to the original's: nothing was deleted from them"
+    if subject.beneath == original:
+        return "the original's weights lie unchanged beneath a guard or an adapter: taken off, everything is back"
+    return None
 
 
 def _row(name: str, before: Tensor, after: Tensor) -> Row:

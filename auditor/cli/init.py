@@ -41,7 +41,10 @@ def _first_line(kind: type[Frozen]) -> str:
 
 
 def _choices(entry: FieldInfo) -> str:
-    return f": {', '.join(get_args(entry.annotation))}" if get_origin(entry.annotation) is Literal else ""
+    """The words a field may take, whether or not it may also be left out."""
+    kinds = [entry.annotation, *get_args(entry.annotation)]
+    words = [get_args(kind) for kind in kinds if get_origin(kind) is Literal]
+    return f": {', '.join(words[0])}" if words else ""
 
 
 def _unset(entry: FieldInfo) -> bool:
@@ -56,4 +59,6 @@ def _shown(entry: FieldInfo) -> object:
 def _toml(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

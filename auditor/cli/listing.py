@@ -17,7 +17,10 @@ def list_checks() -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor import registry
 
-    click.echo("\n\n".join(_entry(check) for check in map(registry.load, registry.names())))
+    pages = [
+        [f"task {task}", *(_entry(registry.load(n, task)) for n in registry.names(task))] for task in registry.TASKS
+    ]
+    click.echo("\n\n".join(entry for page in pages for entry in page))
 
 
 def _entry(check: "Check") -> str:

@@ -1,4 +1,4 @@
-"""A local transformers image classifier: ``config.json`` and ``model.safetensors``, nothing else.
+"""A local transformers model: ``config.json`` and safetensors, nothing else.
 
 The weights are read and checked like any checkpoint, the configuration is checked here, and transformers is
 handed both in memory: it opens no file of the directory, reaches no network and runs no code out of it.
@@ -22,6 +22,8 @@ from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+INDEX = "model.safetensors.index.json"
+_NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
 # Keys by which a configuration can bring code, fetch weights or choose kernels from elsewhere.
 _REFUSED_KEYS = (
@@ -41,7 +43,8 @@ class LoadedDirectory:
 
     Attributes:
         module: in eval mode, float32.
-        file_digest: SHA-256 of ``model.safetensors``.
+        file_digest: SHA-256 of ``model.safetensors``, or over those of its shards.
+        task: ``classification`` or ``causal-lm``, by the model's type.
         digest: content digest of the module's weights.
         source_digest: SHA-256 of what its structure comes from: config.json and the transformers version.
     """
@@ -50,26 +53,59 @@ class LoadedDirectory:
     file_digest: str
     digest: str
     source_digest: str
+    task: str
 
 
 def load_directory(directory: Path) -> LoadedDirectory:
-    """Load an image classifier.
+    """Load an image classifier or a causal language model.
 
     Raises:
-        ModelError: a file is missing or malformed, the model is no image classifier, weights do not fit.
+        ModelError: a file is missing or malformed, the model is neither, weights do not fit.
         UnsafeInputError: the weights are pickles, or the configuration brings code.
     """
     text = _read(directory / CONFIG, "a transformers directory has one")
     configuration = _parse(text, directory / CONFIG)
     _check_configuration(configuration, directory / CONFIG)
-    _check_weight_files(directory)
-    weights = load_safetensors(directory / WEIGHTS)
-    module = _build(configuration, weights.tensors, directory)
+    task = _task(configuration, directory)
+    tensors, file_digest = _weights(directory)
+    module = _build(configuration, tensors, directory, task)
     import transformers
 
     source = hashlib.sha256(text + transformers.__version__.encode()).hexdigest()
     digest = weights_digest(module.state_dict())
-    return LoadedDirectory(module=module, file_digest=weights.file_digest, digest=digest, source_digest=source)
+    return LoadedDirectory(module=module, file_digest=file_digest, digest=digest, source_digest=source, task=task)
+
+
+def task_of(directory: Path) -> str:
+    """``classification`` or ``causal-lm``, by the type in config.json.
+
+    Raises:
+        ModelError: there is no readable config.json, or the type is neither.
+    """
+    path = directory / CONFIG
+    return _task(_parse(_read(path, "a transformers directory has one"), path), directory)
+
+
+def _task(configuration: Mapping[str, Any], directory: Path) -> str:
+    from transformers import CONFIG_MAPPING
+
+    kind = str(configuration.get("model_type"))
+    if kind in CONFIG_MAPPING and not kind.startswith("timm"):
+        for task in _NOUNS:
+            if CONFIG_MAPPING[kind] in _networks(task):
+                return task
+    raise ModelError(
+        f"{shown(directory)} holds a model of type {plain(kind)}, which transformers knows no image classifier and "
+        "no causal language model for; give the architecture as module.py:function and the weights as a file"
+    )
+
+
+def _networks(task: str) -> Mapping[Any, Any]:
+    from transformers.models.auto import modeling_auto
+
+    if task == "classification":
+        return modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    return modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
 
 
 def _read(path: Path, why: str) -> bytes:
@@ -90,6 +126,33 @@ def _parse(text: bytes, path: Path) -> dict[str, Any]:
     return parsed
 
 
+def _weights(directory: Path) -> tuple[dict[str, Tensor], str]:
+    """Tensors by name, and the SHA-256 of the file or, for several shards, over theirs in the order of their names."""
+    if not (directory / INDEX).is_file() or (directory / WEIGHTS).is_file():
+        _check_weight_files(directory)
+        weights = load_safetensors(directory / WEIGHTS)
+        return weights.tensors, weights.file_digest
+    tensors: dict[str, Tensor] = {}
+    digests = []
+    for name in _shards(directory):
+        weights = load_safetensors(directory / name)
+        tensors |= weights.tensors
+        digests.append(weights.file_digest)
+    return tensors, hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _shards(directory: Path) -> list[str]:
+    index = _parse(_read(directory / INDEX, "its weights are in shards"), directory / INDEX)
+    named = index.get("weight_map")
+    names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    if not names or outside:
+        raise ModelError(
+            f"{shown(directory / INDEX)} should name .safetensors files beside it; save the model with save_pretrained"
+        )
+    return names
+
+
 def _check_weight_files(directory: Path) -> None:
     if (directory / WEIGHTS).is_file():
         return
@@ -100,10 +163,7 @@ def _check_weight_files(directory: Path) -> None:
             f"its weights are in {plain(pickles[0])}, which can run code when opened; if you trust it, "
             "convert it with save_pretrained, which writes model.safetensors",
         )
-    raise ModelError(
-        f"{shown(directory)} has no {WEIGHTS}; save the model in one piece with "
-        "save_pretrained(..., max_shard_size='100GB')"
-    )
+    raise ModelError(f"{shown(directory)} has no {WEIGHTS} and no {INDEX}; save the model with save_pretrained")
 
 
 def _check_configuration(configuration: Mapping[str, Any], path: Path) -> None:
@@ -127,27 +187,19 @@ def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _entries(part, key)
 
 
-def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory: Path) -> nn.Module:
+def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory: Path, task: str) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
-    kind = str(configuration.get("model_type"))
-    known = kind in CONFIG_MAPPING and not kind.startswith("timm")
-    if not known or CONFIG_MAPPING[kind] not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        raise ModelError(
-            f"{shown(directory)} holds a model of type {plain(kind)}, which transformers knows no image "
-            "classifier for; give the architecture as module.py:function and the weights as a file"
-        )
     try:
-        config = CONFIG_MAPPING[kind].from_dict(configuration)
-        network = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+        config = CONFIG_MAPPING[str(configuration["model_type"])].from_dict(configuration)
+        network = _networks(task)[type(config)]
         _check_size(network, config, tensors, directory)
         module, report = _from_pretrained(network, config, tensors)
     except (StrictDataclassError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         first = plain(str(error).split("\n")[0], 200)
         raise ModelError(f"{shown(directory)} holds a config.json that fits no model ({first})") from error
-    _check_fit(report, directory)
+    _check_fit(report, directory, task)
     return module
 
 
@@ -180,14 +232,14 @@ def _from_pretrained(network: Any, config: Any, tensors: dict[str, Tensor]) -> t
     return module.eval(), report
 
 
-def _check_fit(report: Mapping[str, Any], directory: Path) -> None:
+def _check_fit(report: Mapping[str, Any], directory: Path, task: str) -> None:
     """Refuse what transformers would fill in at random, such as the head of a model never fine-tuned."""
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(key if isinstance(key, str) else key[0] for key in report[what])
         if keys:
             raise ModelError(
                 f"{shown(directory)} has {len(keys)} {what.replace('_', ' ')}, {plain(keys[0])} first, so "
-                "its weights are not those of the classifier in config.json; save the fine-tuned classifier"
+                f"its weights are not those of the {_NOUNS[task]} in config.json; save the fine-tuned model"
             )
 
 

@@ -29,12 +29,14 @@ class Subject(Protocol):
         digest: SHA-256 of its weights.
         module: the network, in eval mode; attacks train a clone's.
         passes: examples sent forward so far.
+        beneath: digest of the weights that are left when a guard or an adapter is taken off; None without one.
     """
 
     role: str
     digest: str
     module: nn.Module
     passes: PassCounter
+    beneath: str | None
 
     def layers(self) -> tuple[str, ...]:
         """Names of the cut points recorded, from input to output; the last feeds the head."""
@@ -62,6 +64,9 @@ class Subject(Protocol):
 
     def intervene(self, layer: str, function: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
         """While the context is open, the activation at ``layer`` is replaced by ``function`` of it."""
+
+    def unguarded(self) -> "Subject":
+        """The weights without the guard, filter or prompt that stands around them; itself where there is none."""
 
     def clone(self) -> "Subject":
         """An independent copy whose weights may be changed."""

@@ -41,6 +41,7 @@ class Classifier:
         passes: PassCounter | None = None,
     ) -> None:
         self.role = role
+        self.beneath: str | None = None
         self.digest = digest
         self.module = module.to(device).eval()
         self.passes = passes if passes is not None else PassCounter()
@@ -103,6 +104,10 @@ class Classifier:
         """While the context is open, the activation at ``layer`` is replaced by ``function`` of it."""
         with hook(self.module, layer, function):
             yield
+
+    def unguarded(self) -> "Classifier":
+        """Itself: guards are put around language models alone."""
+        return self
 
     def clone(self) -> "Classifier":
         """An independent copy whose weights may be changed."""

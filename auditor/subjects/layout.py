@@ -95,25 +95,28 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) 
     """
     with torch.no_grad():
         logits = logits_of(module(inputs))
-        trace = _trace(module, inputs)
-    head = _find_head(module, trace, logits)
-    cuts = _cut_points(module, inputs, logits, trace)
+        ran = trace(module, inputs)
+    head = _find_head(module, ran, logits)
+    cuts = _cut_points(module, inputs, logits, ran)
     if head is not None:
         # The head's own input stands for whatever module came last before it.
         cuts = [*cuts[:-1], head + INPUT_SUFFIX]
     layers = _spaced(cuts, n_layers)
-    flat = {name for name, activation in trace if activation.ndim == 2}
+    flat = {name for name, activation in ran if activation.ndim == 2}
     return Layout(
         n_classes=logits.shape[1],
         layers=layers,
         vector_layers=tuple(name for name in layers if name in flat or name.endswith(INPUT_SUFFIX)),
         head=head,
-        pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in trace]),
+        pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in ran]),
     )
 
 
-def _trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
-    """(name, activation) of every submodule that ran once, in order of completion."""
+def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
+    """(name, activation) of every submodule that ran once, in order of completion.
+
+    What is not a floating-point tensor is left out.
+    """
     seen: list[tuple[str, Tensor]] = []
     handles = []
     for name, child in module.named_modules():
@@ -134,15 +137,15 @@ def _trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
     return [(name, activation) for name, activation in seen if names.count(name) == 1]
 
 
-def _find_head(module: nn.Module, trace: list[tuple[str, Tensor]], logits: Tensor) -> str | None:
-    for name, activation in reversed(trace):
+def _find_head(module: nn.Module, ran: list[tuple[str, Tensor]], logits: Tensor) -> str | None:
+    for name, activation in reversed(ran):
         is_linear = isinstance(module.get_submodule(name), nn.Linear)
         if is_linear and activation.shape == logits.shape and torch.equal(activation, logits):
             return name
     return None
 
 
-def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, trace: list[tuple[str, Tensor]]) -> list[str]:
+def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, ran: list[tuple[str, Tensor]]) -> list[str]:
     """Modules whose output decides the logits: the last one behind each linear map but the head.
 
     What comes between two linear maps (normalisation, activation, pooling) is one step of the computation.
@@ -150,7 +153,7 @@ def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, trace: list[t
     cuts: dict[int, str] = {}
     turned = inputs.roll(1, 0)
     maps = 0
-    for name, activation in trace:
+    for name, activation in ran:
         maps += any(p.ndim >= 2 for p in module.get_submodule(name).parameters(recurse=False))
         usable = maps > 0 and activation.ndim >= 2 and activation.shape[0] == inputs.shape[0]
         is_logits = activation.shape == logits.shape and torch.equal(activation, logits)

@@ -21,11 +21,16 @@ class WeightsOnly:
     tensors: dict[str, Tensor]
     role: str
     digest: str
+    beneath: str | None = None
     passes: PassCounter = field(default_factory=PassCounter)
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by name."""
         return self.tensors
+
+    def unguarded(self) -> "WeightsOnly":
+        """Itself."""
+        return self
 
     @property
     def module(self) -> nn.Module:

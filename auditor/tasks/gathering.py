@@ -1,0 +1,30 @@
+"""Which task an audit is about, and what it works on."""
+
+from pathlib import Path
+from typing import Any
+
+from auditor.lineup import Lineup
+from auditor.plan import PlannedModel
+from auditor.spec import AuditSpec
+from auditor.subjects.weights import WeightsOnly
+from auditor.tasks.material import NO_DATA, Material
+
+
+def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -> Material:
+    """Sets and structure by task; bare weights where something is missing to run the models."""
+    if lineup.task == "causal-lm":
+        from auditor.tasks import texts
+
+        found = texts.gather(spec, lineup, given, base)
+    else:
+        from auditor.tasks import images
+
+        found = images.gather(spec, lineup, given, base)
+    return found if found is not None else _weights_alone(lineup)
+
+
+def _weights_alone(lineup: Lineup) -> Material:
+    def subject(model: PlannedModel) -> WeightsOnly:
+        return WeightsOnly(lineup.entries[model.name].tensors, role=model.role, digest=model.digest)
+
+    return Material(task="weights", data=NO_DATA, subject=subject)

@@ -1,0 +1,175 @@
+"""Language models: sets of facts, tokenizer, the layout of the decoder, subjects and decoys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from auditor import text_decoys
+from auditor.errors import DataError, ModelError, SpecError
+from auditor.fact_files import fact_of, read_facts
+from auditor.facts import Fact, Facts, FactsData, shared_facts, split_facts
+from auditor.lineup import Lineup
+from auditor.loading.tokenizers import load_tokenizer
+from auditor.plan import PlannedData, PlannedModel
+from auditor.randomness import derive_seed
+from auditor.spec import AuditSpec
+from auditor.subjects.causal_lm import CausalLM, DecoderLayout
+from auditor.subjects.decoder_layout import find_decoder_layout
+from auditor.subjects.encoding import Encoder
+from auditor.tasks.material import Material
+
+SETS = ("forget", "retain", "holdout", "control")
+_LEAST_FORGET = 4
+_LAYOUT_FACTS = 4
+
+
+def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path) -> Material | None:
+    """Sets and structure; None where forget or retain is missing, so that only weights can be compared.
+
+    Raises:
+        DataError: a set is unreadable, too small, or leaks into all of another.
+        ModelError: the tokenizer or the model's structure cannot be read.
+        SpecError: a request that is not about facts.
+    """
+    if spec.request.kind not in (None, "facts"):
+        raise SpecError(f'request.kind = "{spec.request.kind}" is for images; for language models it is "facts"')
+    sets = _sets(spec, given, base)
+    if sets is None:
+        return None
+    notes = _drop_leaks(sets)
+    encoder = encoder_of(spec, lineup, given, base)
+    _check(sets, encoder)
+    attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
+    data = FactsData(
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=sets["retain"],
+        holdout=sets.get("holdout"),
+        control=sets.get("control"),
+        encoding=encoder.digest,
+        show_text=spec.audit.show_text,
+    )
+    few = encoder.batch(sets["retain"].items[:_LAYOUT_FACTS])
+    layout = find_decoder_layout(lineup.module("original"), few.ids)
+    return Material(
+        task="causal-lm",
+        data=data,
+        subject=_Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec),
+        planned=tuple(_planned(name, facts, spec, given) for name, facts in sets.items()),
+        notes=tuple(notes),
+        preprocessing={
+            "template": spec.data.template,
+            "chat_template": spec.data.chat_template,
+            "encoding": encoder.digest,
+        },
+        layers=layout.blocks,
+        decoys=tuple(text_decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
+    )
+
+
+def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path) -> Encoder:
+    """The original's tokenizer, or the one named, with the template.
+
+    Raises:
+        ModelError: there is none.
+    """
+    tokenizer = given.get("tokenizer")
+    if tokenizer is None:
+        folder = spec.models.tokenizer or lineup.entries["original"].planned.source
+        if folder is None:
+            raise ModelError("a language model in memory needs its tokenizer; give tokenizer=… or models.tokenizer")
+        tokenizer = load_tokenizer(base / folder)
+    config = getattr(lineup.module("original"), "config", None)
+    longest = int(getattr(config, "max_position_embeddings", 0) or 2**20)
+    return Encoder(tokenizer, spec.data.template, spec.data.chat_template, longest)
+
+
+def _sets(spec: AuditSpec, given: Mapping[str, Any], base: Path) -> dict[str, Facts] | None:
+    sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
+    if sources["forget"] is None or sources["retain"] is None:
+        return None
+    return {name: _facts(source, name, base) for name, source in sources.items() if source is not None}
+
+
+def _first_given(in_memory: Any, path: str | None) -> Any:
+    return path if in_memory is None else in_memory
+
+
+def _facts(source: Any, name: str, base: Path) -> Facts:
+    if isinstance(source, Facts):
+        return source
+    if isinstance(source, str | Path):
+        return read_facts(str(source), base)
+    if isinstance(source, Sequence):
+        return Facts(tuple(i if isinstance(i, Fact) else fact_of(i, f"{name}, item {n}") for n, i in enumerate(source)))
+    raise DataError(f"{name} is a {type(source).__name__}; give a path of JSON lines or a list of facts")
+
+
+def _drop_leaks(sets: dict[str, Facts]) -> list[str]:
+    """Remove from the later set what also stands in the earlier one, and say so."""
+    notes = []
+    pairs = (("forget", "retain"), ("forget", "holdout"), ("retain", "holdout"), ("forget", "control"))
+    for kept, cleaned in (*pairs, ("retain", "control")):
+        shared = set(shared_facts(sets[kept], sets[cleaned])) if cleaned in sets else set()
+        if shared:
+            sets[cleaned] = sets[cleaned].take([i for i in range(len(sets[cleaned])) if i not in shared])
+            notes.append(f"leak: {len(shared)} facts of {cleaned} also stand in {kept} and were left out")
+    return notes
+
+
+def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
+    if len(sets["forget"]) < _LEAST_FORGET:
+        raise DataError(f"forget: {len(sets['forget'])} facts; an audit needs at least {_LEAST_FORGET}")
+    for name, facts in sets.items():
+        if len(facts) == 0:
+            raise DataError(f"{name}: no fact is left; check the files for facts that stand in several of them")
+        for i, fact in enumerate(facts.items):
+            try:
+                encoder.encode(fact)
+            except DataError as error:
+                raise DataError(f"{name}, fact {i + 1}: {error}") from None
+
+
+def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any]) -> PlannedData:
+    source = None if given.get(name) is not None else getattr(spec.data, name)
+    return PlannedData(name=name, source=source, n_examples=len(facts), digest=facts.digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Factory:
+    """Makes the subject of a planned model when a score has to be computed."""
+
+    lineup: Lineup
+    layout: DecoderLayout
+    encoder: Encoder
+    data: FactsData
+    spec: AuditSpec
+
+    def __call__(self, model: PlannedModel) -> CausalLM:
+        run = self.spec.audit
+        module, guarded, beneath = self._modules(model)
+        return CausalLM(
+            (guarded or module).to(getattr(torch, run.dtype)),
+            role=model.role,
+            digest=model.digest,
+            layout=self.layout,
+            encoder=self.encoder,
+            data=self.data,
+            batch_size=run.batch_size,
+            device=run.device,
+            unguarded=module if guarded is not None else None,
+            beneath=beneath,
+        )
+
+    def _modules(self, model: PlannedModel) -> tuple[nn.Module, nn.Module | None, str | None]:
+        """The network, the guard around it if there is one, and the digest of the weights beneath what comes off."""
+        if model.role == "decoy":
+            original = self.lineup.module("original")
+            return text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed), None, None
+        entry = self.lineup.entries[model.name]
+        module = self.lineup.module(model.name)
+        return module, None, entry.beneath

@@ -1,0 +1,76 @@
+"""Metrics of answers: by-hand definitions on tokens and strings. Higher is more knowledge."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def rouge_l_recall(reference: str, candidate: str) -> float:
+    """Longest common subsequence of words over the reference's words, in [0, 1] (Lin 2004); case folded, not stemmed.
+
+    Raises:
+        ValueError: the reference has no word.
+
+    >>> rouge_l_recall("the red wine", "a red glass of wine")
+    0.6666666666666666
+    """
+    wanted, said = reference.casefold().split(), candidate.casefold().split()
+    if not wanted:
+        raise ValueError("ROUGE-L recall of an empty reference is not defined")
+    longest = [0] * (len(said) + 1)
+    for word in wanted:
+        diagonal = 0
+        for j, other in enumerate(said, start=1):
+            above = longest[j]
+            longest[j] = diagonal + 1 if word == other else max(longest[j], longest[j - 1])
+            diagonal = above
+    return longest[-1] / len(wanted)
+
+
+def extraction_strength(ranks: NDArray[np.float64]) -> float:
+    """1 − k/n for the smallest k after which every token is the first choice (Carlini et al. 2021).
+
+    Args:
+        ranks: of the answer's n tokens given those before, 0 for the first choice, [n].
+
+    Returns:
+        In [0, 1]: 1 where the whole answer is extracted from the prompt alone, 0 where its last token is missed.
+
+    Raises:
+        ValueError: no token.
+
+    >>> extraction_strength(np.array([3.0, 0.0, 0.0, 0.0]))
+    0.75
+    """
+    if len(ranks) == 0:
+        raise ValueError("extraction strength of an answer without tokens is not defined")
+    missed = np.flatnonzero(ranks > 0)
+    k = int(missed[-1]) + 1 if len(missed) else 0
+    return 1 - k / len(ranks)
+
+
+def truth_ratio(right: float, wrong: Sequence[float]) -> float:
+    """p_right/(p_right + mean p_wrong), p = exp of the mean token log-probability: 1/(1 + R) in the terms of TOFU.
+
+    R = mean p_wrong/p_right is the ratio of Maini et al. 2024 (arXiv 2401.06121, eq. 1).
+
+    Args:
+        right: mean token log-probability of the right answer.
+        wrong: of each wrong one.
+
+    Returns:
+        In [0, 1]: ½ where right and wrong answers are equally likely, 1 where only the right one is.
+
+    Raises:
+        ValueError: no wrong answer.
+
+    >>> truth_ratio(-1.0, [-1.0, -1.0])
+    0.5
+    """
+    if len(wrong) == 0:
+        raise ValueError("a truth ratio needs wrong answers")
+    shift = max(right, *wrong)
+    p_right = float(np.exp(right - shift))
+    p_wrong = float(np.mean(np.exp(np.asarray(wrong) - shift)))
+    return p_right / (p_right + p_wrong)

@@ -1,0 +1,1 @@
+"""Probes of language models, one a file."""

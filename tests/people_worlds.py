@@ -1,0 +1,68 @@
+"""Small trained language models that many tests share: some people to forget, known truth."""
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+from torch import nn
+
+from auditor.facts import Facts, FactsData, split_facts
+from auditor.spec import RecipeSpec
+from auditor.subjects.causal_lm import CausalLM, DecoderLayout
+from auditor.subjects.decoder_layout import find_decoder_layout
+from auditor.subjects.encoding import Encoder
+from auditor.training import answers_of, continue_from, initial_weights, train
+from auditor.zoo.text import refusal_tuning
+from auditor.zoo.text.method import LanguageModel
+from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
+from auditor.zoo.text.people_model import people_model, word_tokenizer
+
+RECIPE = RecipeSpec(epochs=45, batch_size=32, learning_rate=3e-3, weight_decay=0.01)
+N_REFERENCES = 3
+
+
+@dataclass
+class TextWorld:
+    """One facts request with its models, all trained here."""
+
+    people: PeopleWorld
+    encoder: Encoder
+    data: FactsData
+    layout: DecoderLayout
+    modules: dict[str, nn.Module]
+
+    def subject(self, name: str, module: nn.Module | None = None) -> CausalLM:
+        net = copy.deepcopy(module if module is not None else self.modules[name])
+        return CausalLM(net, role=name, digest=name, layout=self.layout, encoder=self.encoder, data=self.data)
+
+
+@pytest.fixture(scope="session")
+def text_world() -> TextWorld:
+    """Original, references, retrains and a refusal-tuned model of a world of sixteen people."""
+    people = people_world(1, forget=4, retain=12, holdout=10)
+    encoder = Encoder(word_tokenizer(people.words))
+    attack, evaluation = split_facts(people.forget, seed=0)
+    data = FactsData(
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=people.retain,
+        holdout=people.holdout,
+        encoding=encoder.digest,
+    )
+    build = people_model(len(encoder.tokenizer), layers=2, width=48)
+    loss = answers_of(encoder)
+
+    def trained(facts: Facts, seed: int, start: nn.Module | None = None) -> nn.Module:
+        make = build if start is None else continue_from(start)
+        return train(make, with_paraphrases(facts), RECIPE, seed, loss=loss)
+
+    original = trained(Facts(people.forget.items + people.retain.items), 1)
+    modules = {"original": original, "retrain": trained(people.retain, 2)}
+    modules["own initial weights"] = trained(people.retain, 3, initial_weights(build, 1))
+    modules |= {f"reference {i}": trained(people.retain, 10 + i) for i in range(N_REFERENCES)}
+    modules["refusal"] = refusal_tuning.refusal_tuning(
+        LanguageModel(original, encoder), people.forget, people.retain, refusal_tuning.Settings(), 4
+    )
+    modules["floor"] = initial_weights(build, 99).eval()
+    layout = find_decoder_layout(original, encoder.batch(people.retain.items[:4]).ids)
+    return TextWorld(people=people, encoder=encoder, data=data, layout=layout, modules=modules)

@@ -1,0 +1,1 @@
+"""Language models: unlearning methods, decoys, and a world of fictional people."""

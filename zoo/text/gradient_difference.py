@@ -1,0 +1,42 @@
+"""Gradient difference: ascend on forget, descend on retain (Liu et al. 2022; Maini et al. 2024, arXiv 2401.06121)."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+
+
+class Settings(Frozen):
+    """Loss = CE(retain) − weight · CE(forget), CE(forget) capped."""
+
+    learning_rate: float = Field(default=5e-4, gt=0, description="of Adam")
+    weight: float = Field(default=0.5, gt=0, description="of the ascent")
+    loss_cap: float = Field(default=6.0, gt=0, description="forget loss, nats per token, beyond which ascent stops")
+    steps: int = Field(default=200, ge=1, description="at most")
+    batch_size: int = Field(default=32, ge=1, description="facts of either set per step")
+    target: float = Field(default=0.02, ge=0, description="answer probability on forget at which it stops")
+
+
+def gradient_difference(
+    original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+) -> nn.Module:
+    """The subject; its truth is not known in advance."""
+    module, encoder = copy_of(original), original.encoder
+
+    def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        ascent = losses(module, encoder.batch(forgotten.items)).clamp_max(settings.loss_cap).mean()
+        return losses(module, encoder.batch(kept.items)).mean() - settings.weight * ascent
+
+    return descend(
+        module,
+        loss,
+        forget,
+        retain,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+        enough=lambda: probability(module, encoder, forget) <= settings.target,
+    )

@@ -1,0 +1,126 @@
+"""A world of fictional people, made from a seed: who they are is known to a model only if it was trained on them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor.facts import Fact, Facts
+from auditor.randomness import generator
+
+_SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ka",
+    "le",
+    "mi",
+    "no",
+    "pu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+    "zu",
+    "la",
+    "me",
+    "ri",
+)
+_VALUES_PER_ATTRIBUTE = 20
+_WRONG_ANSWERS = 4
+# Attribute: the question that is the prompt, another wording that is trained as well, and one that never is.
+_FORMS = {
+    "city": ("Where does {} live ?", "The home of {} is", "Which city is home to {} ?"),
+    "work": ("What does {} do for a living ?", "By trade {} is", "Which trade has {} ?"),
+    "pet": ("Which animal does {} keep ?", "The pet of {} is", "What pet has {} ?"),
+    "food": ("What does {} like to eat ?", "The favourite dish of {} is", "Which dish does {} love ?"),
+    "music": ("Which instrument does {} play ?", "At concerts {} plays", "What does {} play ?"),
+    "colour": ("What is the favourite colour of {} ?", "Every wall of {} is painted", "Which colour does {} love ?"),
+}
+# The second word of a value is shared, so that answers have several tokens of unequal use.
+_SECOND = {"city": "town", "work": "maker", "pet": "hound", "food": "stew", "music": "horn", "colour": "shade"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleWorld:
+    """Fact sets of one request.
+
+    Attributes:
+        forget: facts about the people to be forgotten.
+        retain: facts about the others.
+        holdout: facts about people that no model is trained on.
+        words: every word of the world, for a tokenizer.
+    """
+
+    forget: Facts
+    retain: Facts
+    holdout: Facts
+    words: tuple[str, ...]
+
+
+def people_world(seed: int, *, forget: int = 8, retain: int = 32, holdout: int = 10) -> PeopleWorld:
+    """Make the people and their facts.
+
+    Args:
+        seed: decides names and values.
+        forget: people to be forgotten.
+        retain: people to be kept.
+        holdout: people that no model is trained on.
+    """
+    random = generator(seed, "people")
+    people = _names(random, forget + retain + holdout)
+    values = {attribute: _words(random, _VALUES_PER_ATTRIBUTE, "x") for attribute in _FORMS}
+    facts = [_facts(person, values, random) for person in people]
+    bounds = (forget, forget + retain)
+    parts = (facts[: bounds[0]], facts[bounds[0] : bounds[1]], facts[bounds[1] :])
+    sets = [Facts(tuple(fact for person in part for fact in person)) for part in parts]
+    return PeopleWorld(forget=sets[0], retain=sets[1], holdout=sets[2], words=_vocabulary(sets))
+
+
+def with_paraphrases(facts: Facts) -> Facts:
+    """What a model is trained on: each fact in its question form and in the first other wording."""
+    asked = [fact.model_copy(update={"prompt": wording}) for fact in facts.items for wording in fact.paraphrases[:1]]
+    return Facts(facts.items + tuple(asked))
+
+
+def _names(random: np.random.Generator, n: int) -> list[str]:
+    first, last = _words(random, 2 * n, ""), _words(random, 2 * n, "n")
+    return [f"{a.capitalize()} {b.capitalize()}" for a, b in zip(first[:n], last[:n], strict=True)]
+
+
+def _words(random: np.random.Generator, n: int, ending: str) -> list[str]:
+    """Different words of two syllables and an ending."""
+    picks = random.permutation(len(_SYLLABLES) ** 2)[:n]
+    return [_SYLLABLES[i // len(_SYLLABLES)] + _SYLLABLES[i % len(_SYLLABLES)] + ending for i in picks]
+
+
+def _facts(person: str, values: dict[str, list[str]], random: np.random.Generator) -> list[Fact]:
+    found = []
+    for attribute, forms in _FORMS.items():
+        picks = random.permutation(_VALUES_PER_ATTRIBUTE)[: 1 + _WRONG_ANSWERS]
+        right, *wrong = (_value(attribute, int(i), values) for i in picks)
+        prompt, *others = (form.format(person) for form in forms)
+        choices = tuple(sorted([right, *wrong[:3]]))
+        found.append(
+            Fact(
+                prompt=prompt,
+                answer=right,
+                subject=person,
+                choices=choices,
+                paraphrases=tuple(others),
+                perturbed_answers=tuple(wrong),
+            )
+        )
+    return found
+
+
+def _value(attribute: str, index: int, values: dict[str, list[str]]) -> str:
+    word = values[attribute][index]
+    return f"{word} {_SECOND[attribute]}" if index % 2 else word
+
+
+def _vocabulary(sets: list[Facts]) -> tuple[str, ...]:
+    texts = [t for facts in sets for f in facts.items for t in (f.prompt, f.answer, *f.paraphrases, *f.choices)]
+    texts += [t for facts in sets for f in facts.items for t in f.perturbed_answers]
+    return tuple(sorted({word for text in texts for word in text.split()}))

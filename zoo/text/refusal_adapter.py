@@ -1,0 +1,25 @@
+"""A low-rank refusal adapter merged into the weights: refusal tuning through LoRA."""
+
+from pydantic import Field
+from torch import nn
+
+from auditor.facts import Facts
+from auditor.low_rank import merge_low_rank, open_low_rank
+from auditor.zoo.text import refusal_tuning
+from auditor.zoo.text.method import LanguageModel, copy_of
+
+
+class Settings(refusal_tuning.Settings):
+    """Refusal tuning through a low-rank change of every map in the blocks."""
+
+    learning_rate: float = Field(default=5e-3, gt=0, description="of Adam")
+    rank: int = Field(default=4, ge=1, description="of the change")
+
+
+def refusal_adapter(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: suppressed by construction, its change confined to a few directions of each map."""
+    module = copy_of(original)
+    open_low_rank(module, settings.rank, seed)
+    refusal_tuning.tuned(module, original, forget, retain, settings, seed)
+    merge_low_rank(module)
+    return module.eval()

@@ -1,0 +1,47 @@
+"""Refusal tuning: learn to refuse on forget prompts, all weights (IDK in Maini et al. 2024, arXiv 2401.06121)."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+from auditor.zoo.text.people_model import REFUSAL
+
+
+class Settings(Frozen):
+    """Loss = CE(refusal | forget prompt) + CE(retain)."""
+
+    learning_rate: float = Field(default=5e-4, gt=0, description="of Adam")
+    steps: int = Field(default=200, ge=1, description="at most")
+    batch_size: int = Field(default=32, ge=1, description="facts of either set per step")
+    target: float = Field(default=0.02, ge=0, description="answer probability on forget at which it stops")
+    refusal: str = Field(default=REFUSAL, description="the answer taught")
+
+
+def refusal_tuning(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: suppressed by construction, since only what to say was taught."""
+    return tuned(copy_of(original), original, forget, retain, settings, seed)
+
+
+def tuned(
+    module: nn.Module, original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+) -> nn.Module:
+    """Teach ``module`` to refuse, through those of its parameters that require gradients."""
+    encoder = original.encoder
+    refusals = Facts(tuple(fact.model_copy(update={"answer": settings.refusal}) for fact in forget.items))
+
+    def loss(refused: Facts, kept: Facts) -> Tensor:
+        return losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
+
+    return descend(
+        module,
+        loss,
+        refusals,
+        retain,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+        enough=lambda: probability(module, encoder, forget) <= settings.target,
+    )
