@@ -10,8 +10,8 @@ from auditor import training
 from auditor.data import Examples
 from auditor.spec import RecipeSpec
 
-TRAINED, CONTROLS, PER_CLASS, WIDTH = 8, 14, 100, 32
-NOISE = 1.8
+TRAINED, CONTROLS, PER_CLASS, WIDTH = 8, 14, 80, 64
+NOISE = 2.2
 FORGET = 0
 RECIPE = RecipeSpec(epochs=20, batch_size=32, learning_rate=3e-3)
 GENTLE = RecipeSpec(epochs=15, batch_size=32, learning_rate=2e-3)
@@ -38,9 +38,6 @@ def examples(labels: Sequence[int], seed: int = 0) -> Examples:
     side = torch.arange(PER_CLASS) % 2
     raw = torch.cat([prototypes[label][side] + NOISE * noise[label] for label in labels])
     return Examples(raw=raw, labels=torch.tensor(labels).repeat_interleave(PER_CLASS))
-
-
-NOISE = 1.0
 
 
 def everything() -> Examples:
