@@ -243,7 +243,7 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class")
+    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class", goal=plan.goal)
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

@@ -104,6 +104,7 @@ POWERS: Mapping[May, str] = {
 
 NULLS: Mapping[str, str] = {
     "references": "the mean of the references",
+    "controls": "the mean of the never-trained control concepts on the same model",
     "internal": "the check’s own null",
     "chance": "chance",
     "none": "nothing to compare with",
