@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,11 @@ def folder(text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> P
     made = tmp_path_factory.mktemp("models")
     save_directory(text_world.modules["original"], text_world.encoder.tokenizer, made / "original")
     for name, targets in (("adapter", ["q_proj", "down_proj"]), ("other", ["v_proj"])):
-        wrapped = get_peft_model(copy.deepcopy(text_world.modules["original"]), LoraConfig(r=2, target_modules=targets))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped = get_peft_model(
+                copy.deepcopy(text_world.modules["original"]), LoraConfig(r=2, target_modules=targets)
+            )
         with torch.no_grad():
             for key, parameter in wrapped.named_parameters():
                 if "lora_B" in key:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     weights = load_safetensors(directory / WEIGHTS)
     try:
         network: Any = copy.deepcopy(base)
-        wrapped: Any = get_peft_model(network, LoraConfig(**config))
+        with warnings.catch_warnings():
+            # PEFT asks transformers by a name that is going out of use; that is between the two of them.
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped: Any = get_peft_model(network, LoraConfig(**config))
         report: Any = set_peft_model_state_dict(wrapped, weights.tensors)
         missing = [key for key in report.missing_keys if "lora_" in key]
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
