@@ -12,7 +12,7 @@ from torch import nn
 from auditor import text_decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
-from auditor.facts import Fact, Facts, FactsData, shared_facts, split_facts
+from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
 from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
@@ -42,7 +42,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
     sets = _sets(spec, given, base)
     if sets is None:
         return None
-    notes = _drop_leaks(sets)
+    notes = drop_leaks(sets)
     encoder = encoder_of(spec, lineup, given, base)
     _check(sets, encoder)
     attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
@@ -109,18 +109,6 @@ def _facts(source: Any, name: str, base: Path) -> Facts:
     if isinstance(source, Sequence):
         return Facts(tuple(i if isinstance(i, Fact) else fact_of(i, f"{name}, item {n}") for n, i in enumerate(source)))
     raise DataError(f"{name} is a {type(source).__name__}; give a path of JSON lines or a list of facts")
-
-
-def _drop_leaks(sets: dict[str, Facts]) -> list[str]:
-    """Remove from the later set what also stands in the earlier one, and say so."""
-    notes = []
-    pairs = (("forget", "retain"), ("forget", "holdout"), ("retain", "holdout"), ("forget", "control"))
-    for kept, cleaned in (*pairs, ("retain", "control")):
-        shared = set(shared_facts(sets[kept], sets[cleaned])) if cleaned in sets else set()
-        if shared:
-            sets[cleaned] = sets[cleaned].take([i for i in range(len(sets[cleaned])) if i not in shared])
-            notes.append(f"leak: {len(shared)} facts of {cleaned} also stand in {kept} and were left out")
-    return notes
 
 
 def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
