@@ -30,7 +30,7 @@ def spec_options(command: Any) -> Any:
             click.option("--class", "classes", type=int, multiple=True, help="Forgotten class; repeatable."),
             click.option("--reference", "references", multiple=True, help="Model trained without forget; repeatable."),
             click.option("--architecture", help="Your code that makes the network: module.py:function. It is run."),
-            click.option("--request", type=click.Choice(["class", "sample"]), help="What is to be forgotten."),
+            click.option("--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."),
             click.option("--goal", type=click.Choice(["data", "concept"]), help="Influence, or the capability itself."),
             click.option("--checks", help="Checks by name, separated by commas; default all."),
             click.option("--policy", help="default, strict, or a .toml file."),
@@ -39,6 +39,13 @@ def spec_options(command: Any) -> Any:
             click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
             click.option("--threads", type=int, help="Of torch; part of the plan."),
             click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),
+            click.option("--base", help="Language models: directory that adapters are put on."),
+            click.option(
+                "--guard", help="Your code around the unlearned language model: module.py:function. It is run."
+            ),
+            click.option(
+                "--show-text", is_flag=True, default=None, help="Let prompts and generations stand in the results."
+            ),
         )
     ):
         command = option(command)
@@ -75,7 +82,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "original": _relative(options.get("original"), base),
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
-            "architecture": _relative(options.get("architecture"), base),
+            **{name: _relative(options.get(name), base) for name in ("architecture", "base", "guard")},
         },
         "data": {name: _relative(options.get(name), base) for name in ("forget", "retain", "holdout", "control")},
         "request": {
@@ -87,7 +94,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "checks": tuple(name.strip() for name in checks.split(",")) if checks else None,
             **{
                 name: options.get(name)
-                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out")
+                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out", "show_text")
             },
             "policy": _policy(options.get("policy"), base),
         },
