@@ -125,6 +125,9 @@ def combine(check: Check, lineup: Lineup, policy: Policy, *, primary: bool, popu
     common = _common(check, lineup, chosen, primary)
     if check.may == "inform":
         return common
+    void = next((score.void for score in lineup.all().values() if score.void), None)
+    if void is not None:
+        return common.model_copy(update={"powerless_because": void})
     if len(references) >= 2 or (references and check.name in policy.spread):
         bench = _bench(check, lineup, chosen, policy, population)
         return _against_references(common, check, lineup, bench, policy)
