@@ -128,7 +128,7 @@ def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
         size = len(own) // 2 if len(own) % 2 == 0 else (len(own) + extra) // 2
         extra = (extra + len(own) % 2) % 2
         attack |= set(np.asarray(own)[random.permutation(len(own))[:size]].tolist())
-    sides = np.array([h in attack for h in hashes])
+    sides = np.array([h in attack for h in hashes], dtype=bool)
     return facts.take(np.flatnonzero(sides).tolist()), facts.take(np.flatnonzero(~sides).tolist())
 
 

@@ -1,5 +1,6 @@
 """From what was asked to example sets that can be trusted: restricted, checked for leaks, split."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
             source=sources[name] if isinstance(sources[name], str) else None,
             n_examples=len(examples),
             digest=examples.digest,
+            file_digest=file_digest(sources[name], base),
         )
         for name, examples in sets.items()
     )
@@ -169,3 +171,15 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
             )
     if len(sets["forget"]) < _LEAST_FORGET:
         raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")
+
+
+def file_digest(source: Any, base: Path) -> str | None:
+    """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``); None for anything else."""
+    if not isinstance(source, str | Path):
+        return None
+    location = str(source) if (base / source).exists() else str(source).rpartition(":")[0]
+    path = base / location
+    if not location or path.suffix == ".py" or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

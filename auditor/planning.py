@@ -62,6 +62,7 @@ def make_plan(
         prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
         notes=material.notes,
         command=command,
+        asked=spec.without_folders(),
     )
 
 

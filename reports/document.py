@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.plan import Plan, Role
-from auditor.reports import tables, text
+from auditor.reports import review, tables, text
+from auditor.reports.review import Review
 from auditor.reports.tables import Table
 from auditor.results import Results
 from auditor.scores import Evidence, Verdict
@@ -89,6 +90,7 @@ class Document:
     environment: Table
     notes: tuple[str, ...]
     command: str
+    review: Review
     glossary: tuple[tuple[str, str], ...] = text.GLOSSARY
 
 
@@ -115,6 +117,7 @@ def build(results: Results) -> Document:
         environment=tables.environment(results.environment),
         notes=results.plan.notes,
         command=results.plan.command,
+        review=review.build(results, accusing(results)),
     )
 
 

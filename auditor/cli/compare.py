@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from auditor.cli.frozen import frozen_request, refuse_changes
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
-_EXPECTED = {
+EXPECTED = {
     "deleted": "DELETED",
     "suppressed": "SUPPRESSED",
     "not-forgotten": "NOT_FORGOTTEN",
@@ -50,12 +51,21 @@ def spec_from_options(options: dict[str, Any]) -> tuple[AuditSpec, Path]:
     Paths in audit.toml are relative to the file; paths on the command line to the working directory, so the two
     are the same folder unless ``--config`` names a file elsewhere.
     """
-    config: Path | None = options.get("config")
-    if config is None and Path(FILE_NAME).is_file():
-        config = Path(FILE_NAME)
-    base = config.parent if config is not None else Path()
+    config = _config(options)
+    base = base_folder(options)
     overrides = _by_section(options, base)
     return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
+
+
+def base_folder(options: dict[str, Any]) -> Path:
+    """The folder of audit.toml, or the working directory where there is none."""
+    config = _config(options)
+    return config.parent if config is not None else Path()
+
+
+def _config(options: dict[str, Any]) -> Path | None:
+    config: Path | None = options.get("config")
+    return Path(FILE_NAME) if config is None and Path(FILE_NAME).is_file() else config
 
 
 def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]]:
@@ -96,7 +106,7 @@ def _relative(path: str | None, base: Path) -> str | None:
     return os.path.relpath(path, base)
 
 
-def _command_line(arguments: list[str]) -> str:
+def command_line(arguments: list[str]) -> str:
     """What to type to repeat the audit: the arguments as given, without the folder of the output."""
     kept: list[str] = []
     skip = False
@@ -114,21 +124,28 @@ def _command_line(arguments: list[str]) -> str:
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options
-@click.option("--expect", type=click.Choice(list(_EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option("--expect", type=click.Choice(list(EXPECTED)), help="Outcome that exits with 0; default deleted.")
 @click.option("--out", help="Folder for results.json and report.html; default audit-out.")
+@click.option(
+    "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
-def compare(arguments: list[str], /, dry_run: bool, quiet: bool, **options: Any) -> int:
+def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Any) -> int:
     """Audit UNLEARNED against ORIGINAL and write results.json and report.html."""
-    spec, base = spec_from_options(options)
+    planned = frozen_request(frozen, options) if frozen is not None else None
+    spec, base = spec_from_options(options) if planned is None else (planned.asked, base_folder(options))
+    command = command_line(arguments) if planned is None else planned.command
     from auditor.audit import execute, prepare
     from auditor.cli import show
     from auditor.cli.progress import live_progress
 
     folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
     with live_progress(quiet) as progress:
-        prepared = prepare(spec, base, {}, report=progress.finished, command=_command_line(arguments))
+        prepared = prepare(spec, base, {}, report=progress.finished, command=command)
+        if planned is not None:
+            refuse_changes(frozen, planned, prepared.plan)
         if not dry_run:
             progress.start(prepared.plan)
             results = execute(prepared, folder)
@@ -143,7 +160,7 @@ def compare(arguments: list[str], /, dry_run: bool, quiet: bool, **options: Any)
 
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
     """0: as expected and no flag; 1: another decided outcome, or a flag; 3: inconclusive or incomplete."""
-    expected = outcome == _EXPECTED[expect]
+    expected = outcome == EXPECTED[expect]
     if not complete or (outcome == "INCONCLUSIVE" and not expected):
         return 3
     return 0 if expected and not flagged else 1

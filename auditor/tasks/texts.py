@@ -1,5 +1,6 @@
 """Language models: sets of facts, tokenizer, the layout of the decoder, subjects and decoys."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from auditor import text_decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, shared_facts, split_facts
+from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.plan import PlannedData, PlannedModel
@@ -59,7 +61,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
         task="causal-lm",
         data=data,
         subject=_Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec),
-        planned=tuple(_planned(name, facts, spec, given) for name, facts in sets.items()),
+        planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
         notes=tuple(notes),
         preprocessing={
             "template": spec.data.template,
@@ -134,9 +136,15 @@ def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
                 raise DataError(f"{name}, fact {i + 1}: {error}") from None
 
 
-def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any]) -> PlannedData:
+def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any], base: Path) -> PlannedData:
     source = None if given.get(name) is not None else getattr(spec.data, name)
-    return PlannedData(name=name, source=source, n_examples=len(facts), digest=facts.digest)
+    return PlannedData(
+        name=name,
+        source=source,
+        n_examples=len(facts),
+        digest=facts.digest,
+        file_digest=file_digest(source, base),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,4 +180,11 @@ class _Factory:
             return text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed), None, None
         entry = self.lineup.entries[model.name]
         module = self.lineup.module(model.name)
-        return module, None, entry.beneath
+        if entry.guard is None:
+            return module, None, entry.beneath
+        guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
+        if not isinstance(guarded, nn.Module):
+            raise ModelError(
+                f"guard {entry.guard.name} returned no torch.nn.Module; it should return the guarded model"
+            )
+        return module, guarded.eval(), entry.beneath
