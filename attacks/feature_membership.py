@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership import MARGIN, Settings, blind_baseline, margin_score, require_holdout
+from auditor.attacks.membership import Settings, blind_baseline
+from auditor.attacks.membership_readings import MARGIN, margin_score, require_holdout
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError

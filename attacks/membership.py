@@ -9,20 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
+from auditor.attacks.membership_readings import MARGIN, curves, figures, margin_score, margins_of, require_holdout
 from auditor.attacks.membership_scores import Array
 from auditor.check import Check
 from auditor.data import AuditData, Examples
-from auditor.errors import UsageError
 from auditor.randomness import derive_seed, generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.base import Subject
 
-MARGIN = "margin"
-HOLDOUT = "holdout margin"
 ATTACK = "attack-half margin"
 # Of the curves, which describe and decide nothing.
-_TARGET_FPR = 0.01
-_ROC_POINTS = 50
 _RMIA_GRID = tuple(round(0.1 * i, 1) for i in range(11))
 _RMIA_GAMMA = 1.0
 _BLIND_SIZE = 8
@@ -103,33 +99,10 @@ class Membership(Check):
         a = _fitted_a(scores["original"], [scores[name] for name in references])
         for name in scores:
             found = _attacks(name, scores, references, a)
+            cells += curves(name, found)
             controls[name] = {"RMIA a": a} if name == "original" and a is not None else {}
-            for attack, (members, others) in found.items():
-                cells += [
-                    {"model": name, "attack": attack, "fpr": fpr, "tpr": tpr}
-                    for fpr, tpr in scorers.roc_points(members, others, _ROC_POINTS)
-                ]
-                controls[name] |= _figures(attack, members, others)
+            controls[name] |= {k: v for attack, sides in found.items() for k, v in figures(attack, *sides).items()}
         return cells, controls
-
-
-def require_holdout(check: str, data: AuditData) -> Examples:
-    """Get the holdout set.
-
-    Raises:
-        UsageError: there is none, or too little of it or of the forget set to compare.
-    """
-    if data.holdout is None:
-        raise UsageError(
-            f"{check} needs holdout examples (like the forget set, never trained on), and none were given; "
-            "add --holdout"
-        )
-    if len(data.holdout) < 2 or len(data.forget_eval) < 2:
-        raise UsageError(
-            f"{check} needs at least 2 forget examples to measure and 2 holdout examples; "
-            f"there are {len(data.forget_eval)} and {len(data.holdout)}; give more of them"
-        )
-    return data.holdout
 
 
 def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rate | None:
@@ -144,66 +117,6 @@ def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rat
     drawn = {name: _at_most(*side, generator(seed, "membership", "blind", name)) for name, side in sides.items()}
     fold_seed = derive_seed(seed, "membership", "folds")
     return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
-
-
-def margin_score(
-    check: str, members: Array, non_members: Array, blind: scorers.Rate | None, settings: Any, seed: int
-) -> Score:
-    """Make a score from margins of forget eval [n] and holdout [m], whatever layer they were read at.
-
-    Args:
-        check: name of the check.
-        members: margins of forget eval.
-        non_members: margins of holdout.
-        blind: of the baseline that sees no model; where it beats chance there is no permutation null.
-        settings: with ``n_permutations``.
-        seed: of the permutations.
-    """
-    contributions = scorers.difference(members, non_members)
-    void = is_void(blind)
-    null: Sequence[float] = ()
-    if void is False:
-        random = generator(seed, "membership", "permutations")
-        null = scorers.permutation_null(members, non_members, settings.n_permutations, random).tolist()
-    return Score(
-        check=check,
-        readings={
-            MARGIN: Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist())),
-            HOLDOUT: Reading(value=float(non_members.mean()), examples=tuple(non_members.tolist())),
-        },
-        n_examples=len(members),
-        null=tuple(null),
-        controls=_blind_controls(blind),
-        notes=_blind_notes(blind),
-    )
-
-
-def is_void(blind: scorers.Rate | None) -> bool | None:
-    """Whether forget and holdout differ without any model; None where too few examples could tell."""
-    return None if blind is None else blind.low > 0.5
-
-
-def _blind_controls(blind: scorers.Rate | None) -> dict[str, float]:
-    if blind is None:
-        return {}
-    return {
-        "blind AUC": blind.value,
-        "blind AUC low": blind.low,
-        "blind AUC high": blind.high,
-        "void without references": float(blind.low > 0.5),
-    }
-
-
-def _blind_notes(blind: scorers.Rate | None) -> tuple[str, ...]:
-    if blind is None:
-        return ("Too few forget or holdout examples to test whether the two sets differ without any model.",)
-    if not is_void(blind):
-        return ()
-    return (
-        f"Forget and holdout differ without any model (blind AUC {blind.value:.2f}, lower limit "
-        f"{blind.low:.2f}): the attack curves are void, since they may show this difference and not "
-        "membership; only the comparison with references on the same examples stands.",
-    )
 
 
 def _downsampled(examples: Examples) -> Tensor:
@@ -224,18 +137,12 @@ def _at_most(inputs: Any, labels: Any, random: np.random.Generator) -> tuple[Arr
     return inputs[picks].astype(np.float64), labels[picks]
 
 
-def _margins(score: Score) -> tuple[Array, Array]:
-    """Margins of forget eval and of holdout, as they were measured."""
-    holdout = np.asarray(score.readings[HOLDOUT].examples)
-    return np.asarray(score.readings[MARGIN].examples) + holdout.mean(), holdout
-
-
 def _fitted_a(original: Score, references: Sequence[Score]) -> float | None:
     """RMIA's a; None without references, which have to serve as OUT models."""
     if not references:
         return None
     own, *out = [np.asarray(score.readings[ATTACK].examples) for score in (original, *references)]
-    holdout, *out_holdout = [_margins(score)[1] for score in (original, *references)]
+    holdout, *out_holdout = [margins_of(score)[1] for score in (original, *references)]
     return scorers.fit_rmia_a(own, holdout, np.stack(out), np.stack(out_holdout), _RMIA_GRID, _RMIA_GAMMA)
 
 
@@ -243,9 +150,9 @@ def _attacks(
     name: str, scores: Mapping[str, Score], references: Sequence[str], a: float | None
 ) -> dict[str, tuple[Array, Array]]:
     """By attack: scores of members and of non-members, for the model ``name``."""
-    members, others = _margins(scores[name])
+    members, others = margins_of(scores[name])
     found = {"loss": (scorers.negative_losses(members), scorers.negative_losses(others))}
-    out = [_margins(scores[reference]) for reference in references if reference != name]
+    out = [margins_of(scores[reference]) for reference in references if reference != name]
     if not out or a is None:
         return found
     out_members, out_others = np.stack([m for m, _ in out]), np.stack([o for _, o in out])
@@ -256,18 +163,3 @@ def _attacks(
     )
     found["RMIA offline"] = scorers.rmia_offline(members, others, out_members, out_others, a, _RMIA_GAMMA)
     return found
-
-
-def _figures(attack: str, members: Array, others: Array) -> dict[str, float]:
-    area = scorers.auc(members, others)
-    figures = {f"{attack} AUC": area.value, f"{attack} AUC low": area.low, f"{attack} AUC high": area.high}
-    point = scorers.tpr_at_low_fpr(members, others, _TARGET_FPR)
-    if point is not None:
-        figures |= {
-            f"{attack} FPR": point.fpr.value,
-            f"{attack} FPR high": point.fpr.high,
-            f"{attack} TPR": point.tpr.value,
-            f"{attack} TPR low": point.tpr.low,
-            f"{attack} TPR high": point.tpr.high,
-        }
-    return figures

@@ -35,15 +35,43 @@ def difference(members: Array, non_members: Array) -> Array:
     return np.asarray(members - non_members.mean(), dtype=np.float64)
 
 
-def permutation_null(members: Array, non_members: Array, n_draws: int, random: np.random.Generator) -> Array:
+def permutation_null(
+    members: Array,
+    non_members: Array,
+    n_draws: int,
+    random: np.random.Generator,
+    blocks: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Array:
     """T under random reassignment of the same margins to members and non-members, [n_draws].
 
     It is a null of one model by itself, valid where the two sets were drawn from one distribution.
+
+    Args:
+        members: margins, [n].
+        non_members: margins, [m].
+        n_draws: reassignments.
+        random: source of the draws.
+        blocks: what each example of either set is about, where examples of one thing are alike: then whole
+            blocks are reassigned. An empty name is a block of its own.
     """
     pooled = np.concatenate([members, non_members])
-    n, m = len(members), len(non_members)
-    sums = np.array([random.permutation(pooled)[:n].sum() for _ in range(n_draws)])
-    return np.asarray(sums / n - (pooled.sum() - sums) / m, dtype=np.float64)
+    owner, n_own = _blocks(len(members), len(non_members), blocks)
+    sums, sizes = np.bincount(owner, weights=pooled), np.bincount(owner)
+    draws = np.empty(n_draws)
+    for i in range(n_draws):
+        taken = random.permutation(len(sums))[:n_own]
+        total, size = sums[taken].sum(), sizes[taken].sum()
+        draws[i] = total / size - (pooled.sum() - total) / (len(pooled) - size)
+    return draws
+
+
+def _blocks(n: int, m: int, names: tuple[Sequence[str], Sequence[str]] | None) -> tuple[NDArray[np.int64], int]:
+    """The block of every example, numbered from 0, and how many of them the members make up."""
+    if names is None:
+        return np.arange(n + m), n
+    keys = [(side, name or str(i), bool(name)) for side in (0, 1) for i, name in enumerate(names[side])]
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys]), sum(key[0] == 0 for key in numbers)
 
 
 def lira_offline(margins: Array, out: Array, sigma: float) -> Array:
@@ -204,6 +232,29 @@ def _rate_above(values: Array, threshold: float) -> Rate:
     hits = int(np.count_nonzero(values > threshold))
     low, high = exact_rate_limits(hits, len(values))
     return Rate(value=hits / len(values), low=low, high=high)
+
+
+def priv_leak(area: float, references: Sequence[float], smallest: float = 0.1) -> float | None:
+    """PrivLeak of Shi et al. 2024 (MUSE, arXiv 2407.06460, eq. 4): 100·(AUC − AUC_r)/AUC_r, percent.
+
+    The forget set is the positive one, and a higher score is more likely a member: so above 0 the forget set
+    looks more trained on than to the references, below 0 less.
+
+    Args:
+        area: AUC of the model, in [0, 1].
+        references: of models never trained on the forget set; AUC_r is their mean.
+        smallest: AUC_r below which the quotient says nothing any more.
+
+    Returns:
+        At least −100; None without references, or where AUC_r is too small to divide by.
+
+    >>> priv_leak(0.75, [0.4, 0.6])
+    50.0
+    >>> priv_leak(0.75, [0.01]) is None
+    True
+    """
+    yard = float(np.mean(references)) if references else 0.0
+    return 100 * (area - yard) / yard if yard >= smallest else None
 
 
 def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[float, float]]:

@@ -154,6 +154,9 @@ def combine(
     common = _common(check, lineup, chosen, primary)
     if check.may == "inform":
         return common
+    void = next((score.void for score in lineup.all().values() if score.void), None)
+    if void is not None:
+        return common.model_copy(update={"powerless_because": void})
     by_references = None
     if len(references) >= 2 or (references and check.name in policy.spread):
         bench = _bench(check, lineup, chosen, policy, population)

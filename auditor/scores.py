@@ -52,6 +52,9 @@ class Score(Frozen):
     conclusive: str | None = Field(
         default=None, description="a finding that accuses by itself, such as identical weights"
     )
+    void: str | None = Field(
+        default=None, description="why nothing follows from this score, in one clause; then the check has no say"
+    )
 
     def total(self, chosen: tuple[str, ...]) -> float:
         """T: mean of the chosen readings' values."""

@@ -10,11 +10,14 @@ from torch import Tensor
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
+from auditor.facts import FactsData
 from auditor.recording import Recording
 from auditor.scores import Family, May, Reading, Row, Score
 from auditor.subjects.base import Subject
+from auditor.subjects.causal_lm import CausalLM
+from auditor.token_statistics import TokenRecording
 
-Recordings = Mapping[str, Recording]
+Recordings = Mapping[str, Recording | TokenRecording]
 SPLITS: Mapping[str, tuple[str, ...]] = {"forget": ("forget_attack", "forget_eval"), "retain": ("retain",)}
 SMALLEST_SET = 4
 _BLOCK = 1024
@@ -113,12 +116,17 @@ def _varies(moments: Moments, origin: Tensor) -> bool:
 
 
 class Cka(Check):
-    """Similarity of a model's features to the original's. It informs: to be similar is not to know."""
+    """Similarity of a model's features to the original's. It informs: to be similar is not to know.
+
+    It reads one recorded vector per example and layer; of a language model, the residual stream averaged over the
+    positions that predict the answer.
+    """
 
     name: ClassVar[str] = "cka"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "inform"
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "causal-lm")
+    requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     summary: ClassVar[str] = (
         "Compared each layer's features with the original's by debiased linear CKA, forget and retain apart."
     )
@@ -130,7 +138,9 @@ class Cka(Check):
         "the forget set.",
     )
 
-    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Recordings:
+    def prepare(
+        self, original: Subject | CausalLM, data: AuditData | FactsData, settings: Any, seed: int
+    ) -> Recordings:
         """Keep the original's recordings."""
         n_forget = len(data.forget_attack) + len(data.forget_eval)
         for name, n in (("forget", n_forget), ("retain", len(data.retain))):
@@ -140,7 +150,14 @@ class Cka(Check):
                 )
         return {part: original.recording(part) for parts in SPLITS.values() for part in parts}
 
-    def score(self, subject: Subject, artefact: Recordings, data: AuditData, settings: Any, seed: int) -> Score:
+    def score(
+        self,
+        subject: Subject | CausalLM,
+        artefact: Recordings,
+        data: AuditData | FactsData,
+        settings: Any,
+        seed: int,
+    ) -> Score:
         """CKA to the original at each layer; T is the mean over layers on the forget set."""
         own = {part: subject.recording(part) for part in artefact}
         cells: list[Row] = []

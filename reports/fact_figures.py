@@ -41,7 +41,7 @@ FACT_CURVES: Mapping[str, tuple[Curves, ...]] = {
             y_label="answer probability",
             caption=(
                 "Drawn, not counted: the same through a low-rank change; trained on facts about other forgotten "
-                "subjects; on retain facts alone; and on facts no model was taught, which shows what the attack teaches."
+                "subjects; on retain facts alone; and on facts no model was taught, which shows what it teaches."
             ),
         ),
     ),
