@@ -21,6 +21,7 @@ CHECKS = registry.names("causal-lm")
 SEED = 5
 # Settings that make a check short; what it does stays the same.
 QUICK: dict[str, dict[str, Any]] = {
+    "direction_ablation": {"random_directions": 3},
     "relearning": {"rates": (1e-3,), "steps": 2, "measured": (1, 2), "batch": 4},
 }
 
