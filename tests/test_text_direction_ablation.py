@@ -59,7 +59,18 @@ def scored(world: TextWorld, name: str, net: nn.Module | None = None, settings: 
 @pytest.fixture(scope="module")
 def scores(text_world: TextWorld) -> dict[str, Score]:
     names = ("original", "retrain", "own initial weights", "refusal", *REFERENCES)
-    return {name: scored(text_world, name) for name in names}
+    return {name: scored(text_world, name) for name in names} | {
+        "planted": scored(text_world, "planted", behind_one_direction(text_world))
+    }
+
+
+def behind_one_direction(world: TextWorld) -> nn.Module:
+    """The original with one large coordinate added to its stream after the first block: all it knows lies behind it."""
+    net = copy.deepcopy(world.modules["original"])
+    vector = torch.zeros(48)
+    vector[5] = 30.0
+    net.get_submodule(world.layout.blocks[0]).mlp.down_proj.bias = nn.Parameter(vector)
+    return net
 
 
 def total(score: Score) -> float:
@@ -78,9 +89,17 @@ def p_alone(scores: dict[str, Score], name: str) -> float:
     return p_internal_null(total(scores[name]), total(scores["original"]), scores[name].null, 0.25)
 
 
-def test_it_fires_on_refusal(scores: dict[str, Score]) -> None:
+def test_it_fires_where_the_answers_lie_behind_one_direction(scores: dict[str, Score]) -> None:
+    assert scores["planted"].controls["nothing projected out"] < 0.2
+    assert total(scores["planted"]) > 0.6
+    assert p_value(scores, "planted") < 0.05
+    assert p_alone(scores, "planted") == 1 / 41
+
+
+def test_it_fires_on_refusal_by_its_own_null(scores: dict[str, Score]) -> None:
+    """Against three references of so small a world a third of the original's answers is not significant."""
     assert scores["refusal"].controls["nothing projected out"] < 0.1
-    assert p_value(scores, "refusal") < 0.05
+    assert total(scores["refusal"]) > max(total(scores[name]) for name in ("retrain", *REFERENCES))
     assert p_alone(scores, "refusal") == 1 / 41
 
 
@@ -112,19 +131,6 @@ def test_drawing_stops_when_twenty_random_directions_have_done_as_well(scores: d
     for score in stopped:
         assert sum(draw >= total(score) for draw in score.null) == 20
         assert score.null[-1] >= total(score)
-
-
-def test_a_direction_that_hides_the_answers_is_found_and_taken_out(text_world: TextWorld) -> None:
-    """The original with a bias along one direction after its first block: all of the knowledge, behind one vector."""
-    net = copy.deepcopy(text_world.modules["original"])
-    block = net.get_submodule(text_world.layout.blocks[0])
-    vector = torch.zeros(48)
-    vector[5] = 30.0
-    block.mlp.down_proj.bias = nn.Parameter(vector)
-    score = scored(text_world, "planted", net)
-    assert score.controls["nothing projected out"] < 0.2
-    assert total(score) > 0.6
-    assert p_internal_null(total(score), 1.0, score.null, 0.25) == 1 / 41
 
 
 def test_the_first_block_is_chosen_on_the_attack_half(scores: dict[str, Score]) -> None:
