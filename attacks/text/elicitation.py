@@ -1,7 +1,7 @@
 """Asking in other ways: do the answers come out of another prompt, more than a prompt alone explains?"""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from auditor.subjects.encoding import Encoder
 
 _ATTACK, _EVAL, _NEVER_TAUGHT = "attack", "eval", "never taught"
 Read = Mapping[str, NDArray[np.float64]]
+_Numbers = NDArray[Any]
 
 
 class Settings(Frozen):
@@ -120,7 +121,7 @@ def permuted(read: Read, subjects: Mapping[str, list[str]], draws: int, seed: in
     return tuple(_difference(sums, sizes, order[:n_forgotten], order[n_forgotten:]) for order in orders)
 
 
-def _difference(sums: Read, sizes: Read, first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+def _difference(sums: _Numbers, sizes: _Numbers, first: _Numbers, second: _Numbers) -> float:
     return float(sums[first].sum() / sizes[first].sum() - sums[second].sum() / sizes[second].sum())
 
 
