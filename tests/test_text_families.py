@@ -22,7 +22,7 @@ SEED = 5
 # Settings that make a check short; what it does stays the same.
 QUICK: dict[str, dict[str, Any]] = {
     "direction_ablation": {"random_directions": 3},
-    "relearning": {"rates": (1e-3,), "steps": 2, "measured": (1, 2), "batch": 4},
+    "relearning": {"rates": (1e-3,), "measured": (1, 2), "arm_measured": (1,), "batch": 4},
 }
 
 
