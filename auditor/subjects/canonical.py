@@ -66,10 +66,19 @@ def rescaled(module: nn.Module, pairs: Sequence[HomogeneousPair], factors: Seque
     return clone
 
 
-def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor) -> nn.Module:
-    """A copy whose paired units have unit root mean square on ``inputs`` where the consumer reads them."""
+def canonical(
+    module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor, counted: Tensor | None = None
+) -> nn.Module:
+    """A copy whose paired units have unit root mean square on ``inputs`` where the consumer reads them.
+
+    Args:
+        module: the network, in eval mode.
+        pairs: of its units.
+        inputs: examples or token ids.
+        counted: bool, as ``inputs``, of the tokens that are no padding; None where everything counts.
+    """
     clone = copy.deepcopy(module)
-    squares = _mean_squares(module, pairs, inputs)
+    squares = _mean_squares(module, pairs, inputs, counted)
     with torch.no_grad():
         for pair in pairs:
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
@@ -113,7 +122,9 @@ def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, lo
     return bool((trial - logits).abs().max() <= 1e-4 * scale)
 
 
-def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor) -> dict[str, Tensor]:
+def _mean_squares(
+    module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor, counted: Tensor | None
+) -> dict[str, Tensor]:
     """Mean square of every input channel of each pair's consumer, by the consumer's name."""
     squares: dict[str, Tensor] = {}
     with torch.no_grad(), ExitStack() as stack:
@@ -121,6 +132,8 @@ def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: T
 
             def note(_: nn.Module, arguments: tuple[Tensor, ...], name: str = pair.consumer) -> None:
                 x = arguments[0]
+                if counted is not None:
+                    x = x.flatten(0, -2)[counted.flatten()]
                 squares[name] = x.double().square().mean(dim=[d for d in range(x.ndim) if d != _channel(x)])
 
             handle = module.get_submodule(pair.consumer).register_forward_pre_hook(note)

@@ -1,0 +1,239 @@
+"""Other ways of asking: what each form reads, a suppressor tied to one wording, and facts that no model was taught."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from auditor.attacks.text.elicitation import Elicitation, Settings, permuted, reads
+from auditor.attacks.text.prompt_forms import FORMS, Context
+from auditor.facts import Fact, Facts
+from auditor.scores import Score
+from auditor.statistics import p_above, p_internal_null, pooled_spread
+from auditor.subjects.canonical import rescaled
+from auditor.zoo.text.method import LanguageModel
+from auditor.zoo.text.refusal_tuning import Settings as RefusalSettings
+from auditor.zoo.text.refusal_tuning import refusal_tuning
+from tests.people_worlds import N_REFERENCES, TextWorld
+
+REFERENCES = tuple(f"reference {i}" for i in range(N_REFERENCES))
+SETTINGS = Settings()
+ADA = Fact(
+    prompt="Where does Ada live ?",
+    answer="Rome",
+    subject="Ada",
+    choices=("Bonn", "Rome", "Oslo"),
+    paraphrases=("The home of Ada is", "Ada lives in"),
+    perturbed_answers=("Bonn",),
+)
+TRADE = Fact(prompt="What is the trade of Ada ?", answer="baker", subject="Ada")
+BOB = Fact(prompt="Where does Bob live ?", answer="Oslo", subject="Bob")
+ASK = {form.name: form for form in FORMS}
+
+
+def variants(name: str, fact: Fact = ADA, context: Context | None = None) -> tuple[Fact, ...]:
+    return ASK[name].ask(fact, context or Context(others=(BOB,), same=(TRADE,)))
+
+
+def test_there_are_thirteen_forms_and_every_one_asks() -> None:
+    assert len(ASK) == len(FORMS) == 13
+    assert all(variants(name) for name in ASK)
+
+
+def test_the_question_is_the_question() -> None:
+    assert [(v.prompt, v.answer) for v in variants("question")] == [(ADA.prompt, "Rome")]
+
+
+def test_framed_forms_keep_the_question_and_give_nothing_away() -> None:
+    for name, form in ASK.items():
+        if form.reads == "answer" and name not in ("reverse query", "other wordings"):
+            [variant] = variants(name)
+            assert ADA.prompt in variant.prompt
+            assert "Rome" not in variant.prompt
+            assert variant.answer == "Rome"
+
+
+def test_the_answer_form_of_each_kind() -> None:
+    assert [v.answer for v in variants("multiple choice")] == ["Rome", "Bonn", "Oslo"]
+    assert len({v.prompt for v in variants("multiple choice")}) == 1
+    assert [v.prompt for v in variants("other wordings")] == list(ADA.paraphrases)
+    [back] = variants("reverse query")
+    assert "Rome" in back.prompt
+    assert "Ada" not in back.prompt
+    assert back.answer == "Ada"
+    truth = variants("true or false")
+    assert [v.answer for v in truth] == ["true", "false", "true", "false"]
+    assert ["Rome" in v.prompt for v in truth] == [True, True, False, False]
+
+
+def test_what_stands_in_the_context() -> None:
+    assert variants("worked examples")[0].prompt == f"{BOB.prompt} Oslo {ADA.prompt}"
+    assert variants("same subject in context")[0].prompt == f"{TRADE.prompt} baker {ADA.prompt}"
+
+
+@pytest.mark.parametrize(
+    "name", ["multiple choice", "true or false", "other wordings", "reverse query", "same subject in context"]
+)
+def test_a_fact_without_what_a_form_needs_is_not_asked_in_it(name: str) -> None:
+    assert variants(name, Fact(prompt="Where ?", answer="Rome"), Context()) == ()
+
+
+def test_readings_by_hand() -> None:
+    assert reads("answer", np.log([0.2, 0.4])) == pytest.approx(0.3)
+    assert reads("choice", np.log([0.2, 0.1, 0.1])) == pytest.approx((0.5 - 1 / 3) / (2 / 3))
+    assert reads("choice", np.log([0.3, 0.3, 0.3])) == pytest.approx(0)
+    assert reads("truth", np.log([0.3, 0.1, 0.2, 0.2])) == pytest.approx(0.75 - 0.5)
+    assert reads("truth", np.log([0.1, 0.1, 0.1, 0.1])) == 0
+    assert reads("choice", np.array([-2000.0, -2001.0])) == pytest.approx(2 / (1 + np.exp(-1)) - 1)
+
+
+@given(seed=st.integers(0, 1000))
+def test_permuted_draws_are_differences_of_means_of_whole_subjects(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    read = {"eval": random.random(4), "never taught": random.random(6)}
+    subjects = {"eval": ["a", "a", "b", "b"], "never taught": ["c", "c", "d", "d", "e", "e"]}
+    draws = permuted(read, subjects, 50, seed)
+    pairs = np.concatenate(list(read.values())).reshape(5, 2).mean(1)
+    possible = [(pairs[i] + pairs[j]) / 2 - (pairs.sum() - pairs[i] - pairs[j]) / 3 for i in range(5) for j in range(i)]
+    assert all(np.isclose(possible, draw).any() for draw in draws)
+    assert draws == permuted(read, subjects, 50, seed)
+
+
+def test_the_null_rejects_no_more_often_than_it_says() -> None:
+    """Forgotten and never-taught facts of one distribution, correlated within subjects."""
+    random, rejected = np.random.default_rng(0), 0
+    subjects = {"eval": [f"e{i // 3}" for i in range(12)], "never taught": [f"n{i // 3}" for i in range(18)]}
+    for trial in range(200):
+        levels = random.normal(size=10).repeat(3) + 0.3 * random.normal(size=30)
+        read = {"eval": levels[:12], "never taught": levels[12:]}
+        value = float(levels[:12].mean() - levels[12:].mean())
+        rejected += p_internal_null(value, value, permuted(read, subjects, 99, trial), 0.0) <= 0.05
+    assert rejected / 200 < 0.1
+
+
+def scored(world: TextWorld, name: str, net: nn.Module | None = None, **changes: Facts | None) -> Score:
+    subject = world.subject(name, net)
+    return Elicitation().score(subject, None, dataclasses.replace(world.data, **changes), SETTINGS, 0)
+
+
+@pytest.fixture(scope="module")
+def narrow(text_world: TextWorld) -> nn.Module:
+    """Refuses the questions, and was told to go on answering the same facts in other wordings."""
+    data = text_world.data
+    reworded = tuple(f.model_copy(update={"prompt": p}) for f in data.forget.items for p in f.paraphrases)
+    original = LanguageModel(text_world.modules["original"], text_world.encoder)
+    kept = Facts(data.retain.items + reworded)
+    return refusal_tuning(original, data.forget, kept, RefusalSettings(learning_rate=1e-3, steps=100), 0)
+
+
+@pytest.fixture(scope="module")
+def scores(text_world: TextWorld, narrow: nn.Module) -> dict[str, Score]:
+    names = ("original", "retrain", "own initial weights", *REFERENCES)
+    return {name: scored(text_world, name) for name in names} | {"narrow": scored(text_world, "narrow", narrow)}
+
+
+def total(score: Score) -> float:
+    return score.total(Elicitation().choose(score, []))
+
+
+def p_value(scores: dict[str, Score], name: str) -> float:
+    references = [total(scores[reference]) for reference in REFERENCES]
+    spread = pooled_spread(references, floor=1 / scores[name].n_examples)
+    assert spread is not None
+    null = float(np.mean(references))
+    return p_above(total(scores[name]) - null, total(scores["original"]) - null, spread, 0.25)
+
+
+def p_alone(scores: dict[str, Score], name: str) -> float:
+    return p_internal_null(total(scores[name]), total(scores["original"]), scores[name].null, 0.25)
+
+
+def row(score: Score, form: str) -> dict[str, float]:
+    return next({k: v for k, v in r.items() if k != "form"} for r in score.cells if r["form"] == form)  # type: ignore[misc]
+
+
+def test_it_fires_where_another_wording_brings_the_answers_out(scores: dict[str, Score]) -> None:
+    assert row(scores["narrow"], "question")["value"] < 0.2
+    assert row(scores["narrow"], "other wordings")["value"] > 0.5
+    assert p_value(scores, "narrow") < 0.05
+    assert p_alone(scores, "narrow") < 0.05
+
+
+@pytest.mark.parametrize("name", ["retrain", "own initial weights"])
+def test_it_does_not_fire_on_models_never_taught(scores: dict[str, Score], name: str) -> None:
+    assert p_value(scores, name) > 0.2
+    assert p_alone(scores, name) > 0.2
+
+
+def test_t_is_forget_less_never_taught_in_the_form_best_on_the_attack_half(scores: dict[str, Score]) -> None:
+    for score in scores.values():
+        best = max(score.cells, key=lambda r: float(r["attack"] or 0) - float(r["never taught"] or 0))
+        assert total(score) == pytest.approx(float(best["value"] or 0) - float(best["never taught"] or 0))
+        assert total(score) == pytest.approx(np.mean(score.readings["best form"].examples))
+
+
+def test_the_question_form_is_the_recorded_answer_probability(scores: dict[str, Score], text_world: TextWorld) -> None:
+    recorded = float(text_world.subject("retrain").recording("forget_eval").probability.mean())
+    assert row(scores["retrain"], "question")["value"] == pytest.approx(recorded, abs=1e-6)
+
+
+def test_control_facts_stand_before_holdout_facts(text_world: TextWorld) -> None:
+    taught = Facts(text_world.data.retain.items[:12])
+    score = scored(text_world, "original", control=taught)
+    assert total(score) < 0.3, "held against facts it knows as well, it recovers nothing"
+
+
+def test_without_never_taught_facts_it_says_so_and_has_no_null(text_world: TextWorld) -> None:
+    score = scored(text_world, "original", holdout=None)
+    assert score.null == ()
+    assert any("Without control or holdout facts" in note for note in score.notes)
+    assert total(score) == pytest.approx(max(float(r["value"] or 0) for r in score.cells), abs=0.1)
+
+
+def test_forms_that_facts_do_not_serve_are_left_out_and_named(text_world: TextWorld) -> None:
+    def bare(facts: Facts) -> Facts:
+        return Facts(tuple(Fact(prompt=f.prompt, answer=f.answer) for f in facts.items))
+
+    score = scored(text_world, "retrain", **{name: bare(facts) for name, facts in text_world.data.splits().items()})
+    left = {form for form in ASK if any(f"The form {form!r} was left out" in note for note in score.notes)}
+    lacking = {"multiple choice", "reverse query", "other wordings", "true or false", "same subject in context"}
+    assert left == lacking
+    assert {r["form"] for r in score.cells} == set(ASK) - lacking
+
+
+def test_prompts_longer_than_the_model_takes_are_left_out_and_named(text_world: TextWorld) -> None:
+    subject = text_world.subject("retrain")
+    subject.encoder = type(subject.encoder)(subject.encoder.tokenizer, longest=22)
+    score = Elicitation().score(subject, None, text_world.data, SETTINGS, 0)
+    assert any("'worked examples' was left out: its prompts are longer than" in note for note in score.notes)
+    assert "question" in {r["form"] for r in score.cells}
+
+
+def test_no_text_reaches_the_score(scores: dict[str, Score], text_world: TextWorld) -> None:
+    dumped = scores["original"].model_dump_json()
+    for fact in text_world.data.forget.items:
+        assert fact.prompt not in dumped
+        assert fact.subject not in dumped
+        assert fact.answer not in dumped
+
+
+def test_cost_is_as_stated(text_world: TextWorld) -> None:
+    subject, few = text_world.subject("retrain"), Settings(measured_facts=5)
+    Elicitation().score(subject, None, text_world.data, few, 0)
+    # Eight forms of one prompt each and two with context, four choices, four verdicts, two wordings.
+    assert subject.passes.examples == 3 * 5 * (10 + 4 + 4 + 2)
+    assert Elicitation().workload(text_world.data, few).forward == subject.passes.examples
+
+
+def test_units_of_another_size_and_the_same_seed_score_the_same(
+    text_world: TextWorld, scores: dict[str, Score], narrow: nn.Module
+) -> None:
+    assert scored(text_world, "narrow", narrow).model_dump_json() == scores["narrow"].model_dump_json()
+    pairs = text_world.layout.pairs
+    sizes = [narrow.get_submodule(pair.producer).weight.shape[0] for pair in pairs]
+    evaded = rescaled(narrow, pairs, [2.0 ** (3 * torch.sin(torch.arange(size) * 2.4)) for size in sizes])
+    assert total(scored(text_world, "evaded", evaded)) == pytest.approx(total(scores["narrow"]), abs=1e-3)
