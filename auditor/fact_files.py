@@ -41,6 +41,12 @@ def read_facts(source: str, base: Path) -> Facts:
     return Facts(items)
 
 
+def write_facts(facts: Facts, path: Path) -> None:
+    """Write a set as JSON lines, fields that are empty left out."""
+    lines = [json.dumps(f.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) for f in facts.items]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _fact(line: str, number: int, source: str) -> Fact:
     where = f"{shown(source)}, line {number}"
     try:

@@ -1,13 +1,17 @@
 """Trains references: models that never saw the forget set, by the original's recipe."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from auditor.data import Examples
+from auditor.loading.transformers_directory import quiet
 from auditor.randomness import derive_seed
 from auditor.spec import RecipeSpec
 from auditor.training import train
@@ -54,6 +58,15 @@ def train_job(
 ) -> nn.Module:
     """Train one reference on the retain set alone."""
     return train(build, retain, job.recipe, job.seed, device=device, after_epoch=after_epoch)
+
+
+def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
+    """Write a transformers directory with its tokenizer; a killed run leaves no half folder under that name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, quiet():
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        shutil.copytree(folder, path)
 
 
 def save(module: nn.Module, path: Path) -> None:

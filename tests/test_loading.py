@@ -1,6 +1,7 @@
 """Checkpoints from strangers, architectures from users, transformers directories."""
 
 import collections
+import importlib
 import io
 import json
 import os
@@ -632,6 +633,31 @@ def test_an_architecture_may_import_its_siblings_and_leaves_no_trace(tmp_path):
     assert set(sys.modules) == modules
     assert one.source_digest != two.source_digest, "the files are equal, their siblings differ"
     assert one.source_digest == load_architecture("one/net.py:build", tmp_path).source_digest
+
+
+def test_an_architectures_digest_does_not_know_who_else_is_loaded(tmp_path, monkeypatch):
+    """Tests beside it are imported before it, and may have imported what it imports itself."""
+    (tmp_path / "parts").mkdir()
+    for name, text in {
+        "parts/__init__.py": "",
+        "parts/sizes.py": "from .units import UNIT\nWIDTH = 3 * UNIT",
+        "parts/units.py": "UNIT = 1",
+        "net.py": "import parts.sizes\nimport torch\ndef build(): return torch.nn.Linear(parts.sizes.WIDTH, 1)",
+        "test_net.py": "from parts.sizes import WIDTH\ndef test_width(): assert WIDTH == 3",
+    }.items():
+        (tmp_path / name).write_text(text)
+    alone = load_architecture("net.py:build", tmp_path).source_digest
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("test_net")
+    try:
+        assert load_architecture("net.py:build", tmp_path).source_digest == alone
+        (tmp_path / "test_net.py").write_text("changed = True")
+        assert load_architecture("net.py:build", tmp_path).source_digest == alone
+        (tmp_path / "parts/units.py").write_text("UNIT = 2")
+        assert load_architecture("net.py:build", tmp_path).source_digest != alone
+    finally:
+        for name in ("test_net", "parts", "parts.sizes", "parts.units"):
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(

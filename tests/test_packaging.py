@@ -148,6 +148,9 @@ def test_entry_points_of_the_project_resolve() -> None:
     checks = PROJECT["project"]["entry-points"][registry.GROUP]
     for name, value in checks.items():
         assert EntryPoint(name=name, value=value, group=registry.GROUP).load().name == name
+    (plugin,) = PROJECT["project"]["entry-points"]["pytest11"].items()
+    assert plugin[0] == "unlearning_auditor"
+    assert callable(EntryPoint(name=plugin[0], value=plugin[1], group="pytest11").load().pytest_runtest_call)
     (command,) = PROJECT["project"]["scripts"].items()
     assert callable(EntryPoint(name=command[0], value=command[1], group="console_scripts").load())
 

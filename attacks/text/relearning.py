@@ -1,6 +1,6 @@
 """Fine-tuning on other facts: do the forgotten ones come back with them?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,11 +27,11 @@ class Settings(Frozen):
     )
     low_rank_rate: float = Field(default=1e-2, gt=0, description="of the low-rank attack, at a width of 64")
     rank: int = Field(default=4, ge=1, description="of the low-rank attack")
-    steps: int = Field(default=48, ge=1, description="of the optimizer")
-    measured: tuple[int, ...] = Field(default=(16, 32, 48), description="steps after which it is measured")
+    measured: tuple[int, ...] = Field(default=(12, 24, 36), description="steps after which it is measured, ascending")
     batch: int = Field(default=32, ge=1, description="attack facts per step, and as many retain facts")
     retain_share: float = Field(default=0.8, ge=0, lt=1, description="of the loss")
     arm_rate: float = Field(default=1e-3, gt=0, description="of the arms that are drawn, not counted")
+    arm_measured: tuple[int, ...] = Field(default=(12, 24), description="steps after which those are measured")
 
 
 class Relearning(Check):
@@ -73,20 +73,20 @@ class Relearning(Check):
 
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Steps times batch, and measurements times eval facts."""
-        runs = len(settings.rates) + 3 + (data.holdout is not None)
-        return Workload(
-            training=runs * settings.steps * 2 * settings.batch,
-            forward=runs * len(settings.measured) * len(data.forget_eval),
-        )
+        counted, arms = len(settings.rates) + 1, 2 + (data.holdout is not None)
+        steps = counted * settings.measured[-1] + arms * settings.arm_measured[-1]
+        readings = counted * len(settings.measured) + arms * len(settings.arm_measured)
+        return Workload(training=2 * settings.batch * steps, forward=readings * len(data.forget_eval))
 
     def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
         attack = _Attack(start, data.retain, settings, seed)
-        curves = {f"rate {rate:g}": attack.run(data.forget_attack, data.forget_eval, rate) for rate in settings.rates}
-        curves["low rank"] = attack.run(data.forget_attack, data.forget_eval, settings.low_rank_rate, settings.rank)
+        halves, at = (data.forget_attack, data.forget_eval), settings.measured
+        curves = {f"rate {rate:g}": attack.run(*halves, at, rate) for rate in settings.rates}
+        curves["low rank"] = attack.run(*halves, at, settings.low_rank_rate, settings.rank)
         together = torch.stack(list(curves.values())).mean(0)
-        cells = [row for name, curve in curves.items() for row in _rows(_SAME, name, settings, curve)]
+        cells = [row for name, curve in curves.items() for row in _rows(_SAME, name, at, curve)]
         cells += _other_arms(attack, data, settings)
         return Score(
             check=self.name,
@@ -106,28 +106,28 @@ class _Attack:
         self._settings = settings
         self._seed = seed
 
-    def run(self, taught: Facts, measured: Facts, rate: float, rank: int | None = None) -> Tensor:
-        """Answer probability after each measured step, float64 [measured steps, n]."""
+    def run(self, taught: Facts, measured: Facts, at: Sequence[int], rate: float, rank: int | None = None) -> Tensor:
+        """Probability of the answers to ``measured`` after the steps ``at``, float64 [steps, n]."""
         model = self._start.clone()
         if rank is not None:
             open_low_rank(model.module, rank, self._seed)
         moving = [p for p in model.module.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(moving, lr=rate * _WIDTH / model.width)
         curve = []
-        for step, (some, kept) in enumerate(self._batches(taught), start=1):
+        for step, (some, kept) in enumerate(self._batches(taught, at[-1]), start=1):
+            losses = model.losses(model.one_batch(Facts(some.items + kept.items)))
             share = self._settings.retain_share
-            loss = (1 - share) * _loss(model, some) + (share * _loss(model, kept) if share else 0.0)
             optimizer.zero_grad()
-            loss.backward()
+            ((1 - share) * losses[: len(some)].mean() + share * losses[len(some) :].mean()).backward()
             optimizer.step()
-            if step in self._settings.measured:
+            if step in at:
                 curve.append(model.log_probabilities(measured).exp())
         return torch.stack(curve)
 
-    def _batches(self, taught: Facts) -> Iterator[tuple[Facts, Facts]]:
+    def _batches(self, taught: Facts, steps: int) -> Iterator[tuple[Facts, Facts]]:
         """Attack and retain facts, drawn anew at each step; the same for every model."""
         random = generator(self._seed, "attack")
-        for _ in range(self._settings.steps):
+        for _ in range(steps):
             yield _draw(taught, self._settings.batch, random), _draw(self._retain, self._settings.batch, random)
 
 
@@ -135,25 +135,20 @@ def _draw(facts: Facts, size: int, random: np.random.Generator) -> Facts:
     return facts.take(random.permutation(len(facts))[:size].tolist())
 
 
-def _loss(model: CausalLM, facts: Facts) -> Tensor:
-    device = next(model.module.parameters()).device
-    return model.losses(model.encoder.batch(facts.items).to(device)).mean()
-
-
 def _other_arms(attack: _Attack, data: FactsData, settings: Settings) -> list[Row]:
-    rows: list[Row] = []
     subjects = data.forget_eval.subjects
-    first = subjects[: len(subjects) // 2]
-    rest = [subject for subject in subjects if subject not in first]
-    taught = data.forget_attack.of_subjects(first)
-    name = f"rate {settings.arm_rate:g}"
-    if len(taught) and first:
-        curve = attack.run(taught, data.forget_eval.of_subjects(rest), settings.arm_rate)
-        rows += _rows(_OTHER, name, settings, curve)
-    rows += _rows(_BENIGN, name, settings, attack.run(data.retain, data.forget_eval, settings.arm_rate))
-    if data.holdout is not None and len(data.holdout) > 1:
-        taught, measured = _alternate(data.holdout)
-        rows += _rows(_CONTROL, name, settings, attack.run(taught, measured, settings.arm_rate))
+    first, rest = subjects[: len(subjects) // 2], subjects[len(subjects) // 2 :]
+    arms = {
+        _OTHER: (data.forget_attack.of_subjects(first), data.forget_eval.of_subjects(rest)),
+        _BENIGN: (data.retain, data.forget_eval),
+    }
+    if data.holdout is not None:
+        arms[_CONTROL] = _alternate(data.holdout)
+    rows: list[Row] = []
+    for name, (taught, measured) in arms.items():
+        if len(taught) and len(measured):
+            curve = attack.run(taught, measured, settings.arm_measured, settings.arm_rate)
+            rows += _rows(name, f"rate {settings.arm_rate:g}", settings.arm_measured, curve)
     return rows
 
 
@@ -162,9 +157,8 @@ def _alternate(facts: Facts) -> tuple[Facts, Facts]:
     return facts.take(range(0, len(facts), 2)), facts.take(range(1, len(facts), 2))
 
 
-def _rows(arm: str, attack: str, settings: Settings, curve: Tensor) -> list[Row]:
-    steps = [step for step in settings.measured if step <= settings.steps]
+def _rows(arm: str, attack: str, at: Sequence[int], curve: Tensor) -> list[Row]:
     return [
         {"arm": arm, "attack": attack, "step": step, "value": float(values.mean())}
-        for step, values in zip(steps, curve, strict=True)
+        for step, values in zip(at, curve, strict=True)
     ]

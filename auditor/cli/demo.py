@@ -8,20 +8,28 @@ import click
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit-demo"), show_default=True, help="Folder.")
 @click.option(
+    "--task",
+    type=click.Choice(["classification", "causal-lm"]),
+    default="classification",
+    show_default=True,
+    help="Handwritten digits, or a small language model of fictional people.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice derives from it."
 )
-def demo(out: Path, seed: int) -> int:
-    """Train a small world on real handwritten digits and audit a suppressed and a deleted model."""
-    from auditor import demo as world
+def demo(out: Path, task: str, seed: int) -> int:
+    """Train a small world of known truth and audit a suppressed and a deleted model."""
+    from auditor import demo as worlds
 
-    world.make_world(out, seed, lambda line: click.echo(line))
+    world = worlds.world_of(task, seed)
+    worlds.make_world(world, out, lambda line: click.echo(line))
     audits = []
-    for name in world.EXPECTED:
-        click.echo(f"\naudit of {name}.pt")
-        audits.append(world.run_audit(name, out))
+    for name, source in world.subjects.items():
+        click.echo(f"\naudit of {source}")
+        audits.append(worlds.run_audit(world, name, out))
     for audit in audits:
         verdict = audit.results.verdict
-        click.echo(f"\n{audit.name}.pt: {verdict.outcome} (expected {world.EXPECTED[audit.name]})")
+        click.echo(f"\n{world.subjects[audit.name]}: {verdict.outcome} (expected {worlds.EXPECTED[audit.name]})")
         for reason in verdict.reasons:
             click.echo(f"  {reason}")
         click.echo(f"  typed in {out}: {audit.command}")

@@ -1,10 +1,13 @@
 """The user's own code: ``module.py:function``, imported and called as it is, with no sandbox around it."""
 
+import ast
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,9 +85,10 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
     if not path.is_file():
         raise SpecError(f"{field} names the file {location}, which does not exist in {base_dir}; correct the path")
     text = path.read_bytes()
+    before = set(sys.modules)
     with _importing_from(path.parent), _blaming(source, field, failure):
         module = _run(path, text)
-        siblings = _siblings(path.parent)
+        siblings = _siblings(path.parent, text, set(sys.modules) - before)
     function = getattr(module, name, None)
     if not callable(function):
         raise SpecError(f"{field} names the function {name}, which {location} does not define; correct the name")
@@ -131,10 +135,33 @@ def _lies_in(folder: Path, name: str) -> bool:
     return file is not None and Path(file).resolve() in (stem.with_suffix(".py"), stem / "__init__.py")
 
 
-def _siblings(folder: Path) -> list[bytes]:
-    """Read the sources of the imported modules that lie in the folder, by name."""
-    names = sorted(name for name in list(sys.modules) if _lies_in(folder, name))
-    return [Path(str(sys.modules[name].__file__)).read_bytes() for name in names]
+def _siblings(folder: Path, text: bytes, new: set[str]) -> list[bytes]:
+    """Read the sources of the folder's modules that the file imported, directly or through each other, by name.
+
+    Tests beside the file may have imported some before, which count, and others, which do not: the digest is the
+    same in whatever process it is taken.
+    """
+    found: dict[str, bytes] = {}
+    pending = [*new, *_imports(ast.parse(text), "")]
+    while pending:
+        name = pending.pop()
+        if name in sys.modules and name not in found and _lies_in(folder, name):
+            found[name] = Path(str(sys.modules[name].__file__)).read_bytes()
+            pending += _imports(ast.parse(found[name]), sys.modules[name].__package__ or "")
+    return [found[name] for name in sorted(found)]
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[str]:
+    """Modules that code names in imports that run with it; those inside functions run later, if at all."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (part for alias in child.names for part in accumulate(alias.name.split("."), "{}.{}".format))
+        elif isinstance(child, ast.ImportFrom):
+            module = resolve_name("." * child.level + (child.module or ""), package)
+            yield from accumulate(module.split("."), "{}.{}".format)
+            yield from (f"{module}.{alias.name}" for alias in child.names)
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _imports(child, package)
 
 
 @contextmanager

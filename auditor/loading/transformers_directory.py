@@ -217,7 +217,7 @@ def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], direct
 
 def _from_pretrained(network: Any, config: Any, tensors: dict[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
     # With weights in memory and no path, nothing is looked up; the flags say so a second time.
-    with _quiet(), torch_seed(0):
+    with quiet(), torch_seed(0):
         module, report = network.from_pretrained(
             None,
             config=config,
@@ -244,7 +244,7 @@ def _check_fit(report: Mapping[str, Any], directory: Path, task: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bar and load report: what matters in them is raised as an error."""
     from transformers.utils import logging as untyped
 

@@ -115,6 +115,10 @@ class CausalLM:
         for start in range(0, len(facts), self._batch_size):
             yield self.encoder.batch(facts.items[start : start + self._batch_size]).to(self._device)
 
+    def one_batch(self, facts: Facts) -> Tokens:
+        """The facts as tokens in a single batch, on the model's device: for attacks that train."""
+        return self.encoder.batch(facts.items).to(self._device)
+
     def answer_logits(self, tokens: Tokens) -> Tensor:
         """Logits at the positions that predict the answer, with gradients, [answer tokens, vocabulary]."""
         return self.forward(tokens)[tokens.predicting]
