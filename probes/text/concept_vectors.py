@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -35,6 +36,7 @@ class Settings(Frozen):
     share: float = Field(default=0.125, gt=0, lt=0.5, description="of all value vectors, located")
     null_draws: int = Field(default=999, ge=20, description="sets of other vectors written back, at most")
     silencing_draws: int = Field(default=20, ge=1, description="random changes that silencing is compared with")
+    attribution_facts: int = Field(default=512, ge=1, description="retain facts that attribution sees, at most")
     retain_facts: int = Field(default=64, ge=1, description="retain facts on which silencing is measured, at most")
     top_tokens: int = Field(default=200, ge=1, description="compared by Jaccard; a tenth of the vocabulary at most")
     described: int = Field(default=16, ge=1, description="located vectors listed, those that speak most for forget")
@@ -113,7 +115,9 @@ class ConceptVectors(Check):
         """
         start = original.canonical()
         matrices = value_matrices(start)
-        found = locate(start, matrices, data.forget_attack, data.retain, settings.share)
+        order = generator(seed, "attribution").permutation(len(data.retain))[: settings.attribution_facts]
+        retain = data.retain.take(np.sort(order).tolist())
+        found = locate(start, matrices, data.forget_attack, retain, settings.share)
         vectors = [matrix.vectors(start.module) for matrix in matrices]
         located = _units(found, matrices)
         head = start.head()
