@@ -1,5 +1,6 @@
 """Steering language models along sparse latents: exact at α = 0, silent on retrains, held against random latents."""
 
+import copy
 import hashlib
 import os
 import warnings
@@ -25,10 +26,22 @@ from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
 CHECK = SaeRestoration()
-SETTINGS = Settings(null_draws=40, control_draws=2, training=TrainingSettings(k=4, expansion=4, steps=100))
+SETTINGS = Settings(null_draws=40, control_draws=2, training=TrainingSettings(expansion=4, steps=150))
 QUICK = Settings(null_draws=20, control_draws=1, n_seeds=1, training=TrainingSettings(k=4, steps=10))
 REFERENCES = ("reference 0", "reference 1", "reference 2")
 T = ("own",)
+
+
+def aliased(world: TextWorld) -> nn.Module:
+    """The original with the name of each forgotten person blended with that of a retained one, half and half."""
+    net = copy.deepcopy(world.modules["original"])
+    rows = net.get_input_embeddings().weight
+    people = zip(world.people.forget.subjects, world.people.retain.subjects, strict=False)
+    with torch.no_grad():
+        for forgotten, other in people:
+            a, b = (world.encoder.tokenizer(name, add_special_tokens=False)["input_ids"] for name in (forgotten, other))
+            rows[a] = (rows[a] + rows[b]) / 2
+    return net
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +52,9 @@ def artefact(text_world: TextWorld) -> BlockArtefact:
 @pytest.fixture(scope="module")
 def scores(text_world: TextWorld, artefact: BlockArtefact) -> dict[str, Score]:
     names = ("original", "retrain", "own initial weights", "refusal", *REFERENCES)
-    return {name: CHECK.score(text_world.subject(name), artefact, text_world.data, SETTINGS, seed=0) for name in names}
+    subjects = {name: text_world.subject(name) for name in names}
+    subjects["aliased"] = text_world.subject("aliased", aliased(text_world))
+    return {name: CHECK.score(s, artefact, text_world.data, SETTINGS, seed=0) for name, s in subjects.items()}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +167,24 @@ def test_a_retrain_is_not_accused(scores: dict[str, Score], name: str) -> None:
     assert p > 0.05
     original = scores["original"].total(T)
     assert p_internal_null(scores[name].total(T), original, scores[name].null, 0.25) > 0.05
+
+
+def test_a_blended_name_is_made_out_again(scores: dict[str, Score]) -> None:
+    """More than by any random latents or directions, though only in part."""
+    score = scores["aliased"]
+    plain = next(c for c in score.cells if c["mode"] == "own" and c["curve"] == "experts" and c["alpha"] == 0)
+    assert score.total(T) > float(str(plain["restoration"])) + 0.03
+    assert len(score.null) == SETTINGS.null_draws
+    assert score.total(T) > max(score.null)
+
+
+@pytest.mark.parametrize("name", ["retrain", "own initial weights", *REFERENCES])
+def test_a_never_taught_model_gains_little(scores: dict[str, Score], name: str) -> None:
+    """Experts may beat random sets by a little there too, which is why only a margin over the null counts."""
+    print(name, scores[name].total(T), max(scores[name].null), len(scores[name].null))
+    original, null = scores["original"].total(T), scores[name].null
+    assert scores[name].total(T) - float(np.mean(null)) < 0.1 * (original - float(np.mean(null)))
+    assert p_internal_null(scores[name].total(T), original, null, 0.25) > 0.05
 
 
 def test_refusal_tuning_is_not_seen(scores: dict[str, Score]) -> None:

@@ -53,7 +53,7 @@ class Settings(Frozen):
     depth: float = Field(default=0.5, gt=0, le=1, description="share of the blocks before the steered place")
     n_seeds: int = Field(default=3, ge=1, description="autoencoders trained; the score is their median")
     alphas: tuple[float, ...] = Field(
-        default=(0.0, 1.0, 3.0, 9.0), min_length=1, description="strengths of steering; the score takes the best"
+        default=(0.0, 1.0, 2.0, 4.0), min_length=1, description="strengths of steering; the score takes the best"
     )
     null_draws: int = Field(default=999, ge=20, description="random latents or directions in the null, at most")
     control_draws: int = Field(default=4, ge=1, description="random sets per control curve")
@@ -79,7 +79,8 @@ class SaeRestoration(Check):
 
     The null is the same statistic on the same model with random latents that are live on forget text but no experts,
     and with the experts' activations written along random directions, both scaled to the experts' norm. Each draw uses
-    one autoencoder, which varies more than a median of several, so the null is if anything too wide.
+    one autoencoder, which varies more than a median of several. It says what pushing that hard does by itself: in a
+    never-taught model too experts can beat it by a little, so it speaks only against a residue well beyond it.
     """
 
     name: ClassVar[str] = "sae_restoration"
@@ -98,8 +99,8 @@ class SaeRestoration(Check):
         "for a model that stands out"
     )
     caveats: ClassVar[tuple[str, ...]] = (
-        "It sees knowledge whose trace was made weaker; where later blocks were taught to say something else, a "
-        "stronger trace changes little, so its silence says nothing.",
+        "It sees knowledge whose trace was made weaker, such as a name that half stands for another; where later "
+        "blocks were taught to say something else, a stronger trace changes little, so its silence says nothing.",
         "Inject mode shows only that later blocks can still decode the facts, not that the model holds them.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
