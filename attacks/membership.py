@@ -19,10 +19,11 @@ from auditor.subjects.base import Subject
 
 MARGIN = "margin"
 HOLDOUT = "holdout margin"
+ATTACK = "attack-half margin"
 # Of the curves, which describe and decide nothing.
 _TARGET_FPR = 0.01
 _ROC_POINTS = 50
-_RMIA_A = 0.3
+_RMIA_GRID = tuple(round(0.1 * i, 1) for i in range(11))
 _RMIA_GAMMA = 1.0
 _BLIND_SIZE = 8
 _BLIND_EXAMPLES = 2000
@@ -66,7 +67,7 @@ class Membership(Check):
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the examples measured here too and can lower their margins without removing "
         "what the weights hold: membership in the outputs clears the outputs only.",
-        f"The attack curves decide nothing; RMIA's a is {_RMIA_A} and was not fitted.",
+        "The attack curves decide nothing.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
@@ -78,10 +79,14 @@ class Membership(Check):
         """Measure one model from its recordings of forget eval and holdout."""
         require_holdout(self.name, data)
         members = subject.recording("forget_eval").margins.numpy()
-        return margin_score(self.name, members, subject.recording("holdout").margins.numpy(), artefact, settings, seed)
+        others = subject.recording("holdout").margins.numpy()
+        attack = subject.recording("forget_attack").margins
+        score = margin_score(self.name, members, others, artefact, settings, seed)
+        spare = Reading(value=float(attack.mean()), examples=tuple(attack.tolist()))
+        return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
-        """Choose the difference; the holdout margins are carried for the curves."""
+        """Choose the difference; the margins of holdout and attack half are carried for the curves."""
         return (MARGIN,)
 
     def summarise(
@@ -89,13 +94,16 @@ class Membership(Check):
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """ROC curves (cells) and their AUC and TPR at low FPR (controls) of every model and attack.
 
-        A reference is attacked with the other references as OUT models.
+        A reference is attacked with the other references as OUT models. RMIA's a is fitted on the original, the
+        one model known to have trained on the forget set, with the attack half as its members; it is among the
+        original's controls.
         """
         cells: list[Row] = []
         controls: dict[str, dict[str, float]] = {}
+        a = _fitted_a(scores["original"], [scores[name] for name in references])
         for name in scores:
-            found = _attacks(name, scores, references)
-            controls[name] = {}
+            found = _attacks(name, scores, references, a)
+            controls[name] = {"RMIA a": a} if name == "original" and a is not None else {}
             for attack, (members, others) in found.items():
                 cells += [
                     {"model": name, "attack": attack, "fpr": fpr, "tpr": tpr}
@@ -222,12 +230,23 @@ def _margins(score: Score) -> tuple[Array, Array]:
     return np.asarray(score.readings[MARGIN].examples) + holdout.mean(), holdout
 
 
-def _attacks(name: str, scores: Mapping[str, Score], references: Sequence[str]) -> dict[str, tuple[Array, Array]]:
+def _fitted_a(original: Score, references: Sequence[Score]) -> float | None:
+    """RMIA's a; None without references, which have to serve as OUT models."""
+    if not references:
+        return None
+    own, *out = [np.asarray(score.readings[ATTACK].examples) for score in (original, *references)]
+    holdout, *out_holdout = [_margins(score)[1] for score in (original, *references)]
+    return scorers.fit_rmia_a(own, holdout, np.stack(out), np.stack(out_holdout), _RMIA_GRID, _RMIA_GAMMA)
+
+
+def _attacks(
+    name: str, scores: Mapping[str, Score], references: Sequence[str], a: float | None
+) -> dict[str, tuple[Array, Array]]:
     """By attack: scores of members and of non-members, for the model ``name``."""
     members, others = _margins(scores[name])
     found = {"loss": (scorers.negative_losses(members), scorers.negative_losses(others))}
     out = [_margins(scores[reference]) for reference in references if reference != name]
-    if not out:
+    if not out or a is None:
         return found
     out_members, out_others = np.stack([m for m, _ in out]), np.stack([o for _, o in out])
     sigma = scorers.global_sigma(np.concatenate([out_members, out_others], axis=1))
@@ -235,12 +254,7 @@ def _attacks(name: str, scores: Mapping[str, Score], references: Sequence[str]) 
         scorers.lira_offline(members, out_members, sigma),
         scorers.lira_offline(others, out_others, sigma),
     )
-    population = scorers.rmia_ratio(others, out_others, _RMIA_A)
-    ratios = scorers.rmia_ratio(members, out_members, _RMIA_A)
-    found["RMIA offline"] = (
-        scorers.rmia_scores(ratios, population, _RMIA_GAMMA, own=False),
-        scorers.rmia_scores(population, population, _RMIA_GAMMA, own=True),
-    )
+    found["RMIA offline"] = scorers.rmia_offline(members, others, out_members, out_others, a, _RMIA_GAMMA)
     return found
 
 

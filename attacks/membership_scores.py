@@ -5,6 +5,7 @@ p_y = 1/(1 + e^{−φ}) and the loss is log(1 + e^{−φ}). *Members* are forget
 holdout examples. Higher always means more likely a member.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,47 @@ def rmia_ratio(margins: Array, out: Array, a: float) -> Array:
     """
     p_out = special.expit(out).mean(axis=0)
     return np.asarray(special.expit(margins) / (0.5 * ((1 + a) * p_out + (1 - a))), dtype=np.float64)
+
+
+def rmia_offline(
+    members: Array, non_members: Array, out_members: Array, out_non_members: Array, a: float, gamma: float
+) -> tuple[Array, Array]:
+    """RMIA scores of members [n] and of non-members [m], the non-members being the population.
+
+    Args:
+        members: φ of the model under attack on the members, [n].
+        non_members: the same on the non-members, [m ≥ 2].
+        out_members: φ of the models not trained on the members, [K, n].
+        out_non_members: the same on the non-members, [K, m].
+        a: of :func:`rmia_ratio`.
+        gamma: of :func:`rmia_scores`.
+    """
+    population = rmia_ratio(non_members, out_non_members, a)
+    ratios = rmia_ratio(members, out_members, a)
+    return (
+        rmia_scores(ratios, population, gamma, own=False),
+        rmia_scores(population, population, gamma, own=True),
+    )
+
+
+def fit_rmia_a(
+    members: Array, non_members: Array, out_members: Array, out_non_members: Array, grid: Sequence[float], gamma: float
+) -> float:
+    """Of a grid, the a at which RMIA on a model of known membership has the highest AUC; the first of equals.
+
+    Zarifzadeh et al. (2024) attack one of their reference models, whose members they know, with the others. Here all
+    references share one training set, so none is OUT for what another was trained on.
+
+    Args:
+        members: φ of the model of known membership on examples it was trained on, [n].
+        non_members: the same on examples no model was trained on, [m ≥ 2].
+        out_members: φ of the models not trained on either, [K, n].
+        out_non_members: [K, m].
+        grid: values of a, 0 to 1.
+        gamma: of :func:`rmia_scores`.
+    """
+    areas = {a: auc(*rmia_offline(members, non_members, out_members, out_non_members, a, gamma)).value for a in grid}
+    return max(areas, key=lambda a: areas[a])
 
 
 def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) -> Array:

@@ -1,9 +1,12 @@
 """Fine-tuning on a handful of forget examples: how fast does the rest come back?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -13,7 +16,12 @@ from auditor.randomness import generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.base import Subject
 
+Array = NDArray[np.float64]
+
 _AS_IS, _ROW_RESET = "as is", "row reset"
+# In spreads of the references. With five of them these resolve residues of .12 and .31; clearing needs .35.
+_WIDE_GAP = 20.0
+_LEAST_GAP = 7.5
 
 
 class Settings(Frozen):
@@ -21,23 +29,46 @@ class Settings(Frozen):
 
     shots: int = Field(default=4, ge=1, description="forget examples per class")
     steps: int = Field(default=16, ge=1, description="of the optimizer")
-    measured: tuple[int, ...] = Field(default=(2, 4, 8, 12, 16), description="steps after which it is measured")
+    measured: tuple[int, ...] = Field(
+        default=(1, 2, 3, 4, 6, 8, 12, 16), description="steps after which it is measured: the candidates for T"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam; the one the score is taken at")
     other_rates: tuple[float, ...] = Field(default=(3e-4, 3e-3), description="drawn, not counted")
     draws: int = Field(default=2, ge=1, description="sets of shots averaged in the score")
     retain_batch: int = Field(default=32, ge=1, description="retain examples per step")
     forget_share: float = Field(default=0.25, gt=0, lt=1, description="of the loss")
     control_classes: int = Field(default=2, ge=0, description="retained classes whose relearning is drawn")
+    choice_examples: int = Field(
+        default=512, ge=1, description="attack examples, never among the shots, that choose the step, at most"
+    )
 
 
 class Relearning(Check):
     """Attack trained on the attack half, measured on the eval half.
 
-    Each step descends share·CE(shots) + (1 − share)·CE(retain batch). x_i = probability of the true label of
-    forget example i, averaged over the measured steps and the draws of shots; T = mean over i, the larger of two
-    arms: the model as it is, and with the forgotten classes' head rows set to zero and their biases to the mean of
-    the others, which opens a head that was merely shut. Homogeneous units are rescaled to unit retain root mean
-    square first, so that models which compute the same function meet the same attack.
+    Each step descends share·CE(shots) + (1 − share)·CE(retain batch). x_a(m, s) = probability of the true label of
+    forget examples after step s, averaged over the draws of shots and over examples, in two arms a: the model as it
+    is, and with the forgotten classes' head rows set to zero and their biases to the mean of the others, which opens a
+    head that was merely shut. Homogeneous units are rescaled to unit retain root mean square first, so that models
+    which compute the same function meet the same attack.
+
+    The arms see different things: NegGrad+ leaves the head row and comes back as it is, a zeroed row comes back by the
+    reset alone. Each is brought to the scale on which references are 0 and the original is 1, and T is the larger:
+
+        T(m) = D · max_a (x_a(m, s_a) − r̄_a)/Δ_a,  Δ_a = x_a(original, s_a) − r̄_a,  D = min_a Δ_a,
+
+    r̄_a over the references other than m: one held against a mean that it is part of would seem closer to it than a
+    further model can be, and the larger of two arms would then accuse twice too often.
+
+    Each arm is given the longest attack that the references withstand: s_a is the last measured step after which, on
+    attack examples that are never shots, the original stands 20 spreads of the references above them; where no step
+    does, the one after which it stands furthest. Not simply the widest gap: an untouched original knows the class
+    before the first step, so the gap is widest there, and nothing has been relearnt yet (a NegGrad+ model scored
+    ρ = .01 after two steps and .75 after eight). A spread counts no less than it did at an earlier step, and no less
+    than 1/n. An arm whose gap is under 7.5 spreads counts only if the other's is no wider. Original, references and the
+    attack half choose; the unlearned model does not.
+
+    Without two references T is the larger arm's mean over all measured steps.
 
     Plasticity, the same model's relearning of retained classes after their rows were reset, is drawn beside it and
     not subtracted: between references it varies several times more than the score does, and subtracting it
@@ -52,7 +83,10 @@ class Relearning(Check):
         "Fine-tuned a copy of the model on a few forgotten examples and measured how much of the rest of the forget "
         "set came back."
     )
-    unit: ClassVar[str] = "mean probability of the true label on unseen forget examples, over the attack (0 to 1)"
+    unit: ClassVar[str] = (
+        "probability of the true label on unseen forget examples after the attack, above the references' mean, "
+        "by the arm that recovers more"
+    )
     cost: ClassVar[str] = "some hundred training steps and one short measurement at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("gradient_ascent",)
     caveats: ClassVar[tuple[str, ...]] = (
@@ -61,12 +95,14 @@ class Relearning(Check):
     settings_type: ClassVar[type[Frozen]] = Settings
 
     def workload(self, data: AuditData, settings: Settings) -> Workload:
-        """Steps times batch, and measurements times eval examples."""
-        runs = 2 * (settings.draws + len(settings.other_rates)) + settings.control_classes
+        """Steps times batch, and measurements times the examples measured."""
+        counted, drawn = 2 * settings.draws, 2 * len(settings.other_rates) + settings.control_classes
         shots = settings.shots * max(len(data.classes), 1)
+        measured = len(data.forget_eval) * (counted + drawn)
+        measured += min(len(data.forget_attack) // 2, settings.choice_examples) * counted
         return Workload(
-            training=runs * settings.steps * (settings.retain_batch + shots),
-            forward=runs * len(settings.measured) * len(data.forget_eval),
+            training=(counted + drawn) * settings.steps * (settings.retain_batch + shots),
+            forward=len(settings.measured) * measured,
         )
 
     def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Settings, seed: int) -> Score:
@@ -76,54 +112,171 @@ class Relearning(Check):
         reset = _row_reset(start, data.forget_attack.labels.unique())
         if reset is not None:
             arms[_ROW_RESET] = reset
-        curves: dict[str, Tensor] = {}
+        shots, aside = _apart(data.forget_attack, settings.choice_examples, seed)
+        curves: dict[str, _Curves] = {}
         cells: list[Row] = []
         for name, arm in arms.items():
-            attack = _Attack(arm, data.forget_attack, data.forget_eval, data.retain, settings)
-            draws = [attack.run(settings.learning_rate, seed, draw) for draw in range(settings.draws)]
-            curves[name] = torch.stack(draws).mean(0)
-            cells += _rows(name, settings.learning_rate, settings, curves[name])
+            attack = _Attack(arm, shots, data.retain, settings)
+            curves[name] = _Curves.mean(
+                [
+                    attack.run(settings.learning_rate, seed, draw, (data.forget_eval, aside))
+                    for draw in range(settings.draws)
+                ]
+            )
+            cells += _rows(name, settings.learning_rate, settings, curves[name].evaluated)
             for rate in settings.other_rates:
-                cells += _rows(name, rate, settings, attack.run(rate, seed, 0))
-        best = max(curves.values(), key=lambda curve: float(curve.mean()))
+                cells += _rows(name, rate, settings, attack.run(rate, seed, 0, (data.forget_eval,))[0])
         cells += _plasticity(start, data, settings, seed)
-        examples = best.mean(0)
         return Score(
             check=self.name,
-            readings={"better arm": Reading(value=float(examples.mean()), examples=tuple(examples.tolist()))},
+            readings=_readings(curves, settings),
             n_examples=len(data.forget_eval),
             cells=cells,
-            controls={f"T, {name}": float(curve.mean()) for name, curve in curves.items()},
         )
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Bring the arms to one scale and take the larger; see the class."""
+        arms = _counted_arms(original, references)
+        return lambda score: _settled(score, arms) if arms else _unscaled(score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Curves:
+    """Probability of the true label after each measured step, float64.
+
+    Attributes:
+        evaluated: [measured, n_eval].
+        aside: on the attack examples that are never shots, [measured, n_aside].
+    """
+
+    evaluated: Tensor
+    aside: Tensor
+
+    @classmethod
+    def mean(cls, draws: Sequence[tuple[Tensor, ...]]) -> "_Curves":
+        """Mean over draws of (evaluated, aside)."""
+        return cls(
+            evaluated=torch.stack([evaluated for evaluated, _ in draws]).mean(0),
+            aside=torch.stack([aside for _, aside in draws]).mean(0),
+        )
+
+
+def _readings(curves: dict[str, _Curves], settings: Settings) -> dict[str, Reading]:
+    """One per arm and measured step."""
+    return {
+        _reading_name(name, step): Reading(
+            value=float(curve.evaluated[j].mean()),
+            examples=tuple(curve.evaluated[j].tolist()),
+            choice=float(curve.aside[j].mean()) if curve.aside.shape[1] else None,
+        )
+        for name, curve in curves.items()
+        for j, step in enumerate(_measured(settings))
+    }
+
+
+def _reading_name(arm: str, step: int) -> str:
+    return f"{arm}, step {step}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arm:
+    """One arm after its chosen step.
+
+    Attributes:
+        reading: name of the reading.
+        references: their scores.
+        delta: Δ, how far the original stands above their mean on the eval half; > 0.
+        gap: the same in spreads of the references, on the attack half.
+    """
+
+    reading: str
+    references: Sequence[Score]
+    delta: float
+    gap: float
+
+    def of(self, score: Score) -> Array:
+        """ρ of one model by this arm alone, per example, float64 [n]; a reference is held against the others."""
+        own = np.asarray(score.readings[self.reading].examples)
+        null = np.mean([other.readings[self.reading].value for other in self.references if other is not score])
+        return np.asarray((own - null) / self.delta)
+
+
+def _counted_arms(original: Score, references: Sequence[Score]) -> list[_Arm]:
+    """The arms that make up T, widest gap first; none without two references or a gap."""
+    if len(references) < 2:
+        return []
+    found = [_arm(arm, original, references) for arm in (_AS_IS, _ROW_RESET)]
+    arms = sorted([arm for arm in found if arm is not None], key=lambda arm: -arm.gap)
+    return [arm for i, arm in enumerate(arms) if i == 0 or arm.gap >= _LEAST_GAP]
+
+
+def _arm(name: str, original: Score, references: Sequence[Score]) -> _Arm | None:
+    """One arm after the step that the attack half chooses; None where the original does not stand above there."""
+    readings = [reading for reading in original.readings if reading.startswith(f"{name},")]
+    gaps = _gaps(readings, original, references)
+    if not gaps:
+        return None
+    wide = [reading for reading in readings if gaps[reading] >= _WIDE_GAP]
+    chosen = wide[-1] if wide else max(readings, key=lambda reading: gaps[reading])
+    null = float(np.mean([score.readings[chosen].value for score in references]))
+    delta = original.readings[chosen].value - null
+    return _Arm(reading=chosen, references=references, delta=delta, gap=gaps[chosen]) if delta > 0 else None
+
+
+def _gaps(readings: Sequence[str], original: Score, references: Sequence[Score]) -> dict[str, float]:
+    """By reading, in order of steps: gap on the attack half in spreads of the references; empty where it has none."""
+    table = np.array([[score.readings[name].choice for name in readings] for score in references], dtype=np.float64)
+    own = np.array([original.readings[name].choice for name in readings], dtype=np.float64)
+    if not readings or np.isnan(own).any() or np.isnan(table).any():
+        return {}
+    # Spreads grow as the attack goes on; a smaller one later is the luck of few references.
+    spread = np.maximum(np.maximum.accumulate(table.std(0, ddof=1)), 1 / original.n_examples)
+    return dict(zip(readings, ((own - table.mean(0)) / spread).tolist(), strict=True))
+
+
+def _settled(score: Score, arms: Sequence[_Arm]) -> Score:
+    found = {arm.reading: arm.of(score) for arm in arms}
+    best = max(found.values(), key=lambda examples: float(examples.mean())) * min(arm.delta for arm in arms)
+    name = " and ".join(sorted(found))
+    reading = Reading(value=float(best.mean()), examples=tuple(best.tolist()))
+    controls = {f"ρ by {name} alone": float(examples.mean()) for name, examples in found.items()}
+    return score.model_copy(update={"readings": {name: reading}, "controls": {**score.controls, **controls}})
+
+
+def _unscaled(score: Score) -> Score:
+    """Without references: the larger arm's mean over all measured steps."""
+    rows = [[r for name, r in score.readings.items() if name.startswith(f"{arm},")] for arm in (_AS_IS, _ROW_RESET)]
+    curves = [np.mean([reading.examples for reading in arm], axis=0) for arm in rows if arm]
+    best = max(curves, key=lambda examples: float(examples.mean()))
+    reading = Reading(value=float(best.mean()), examples=tuple(best.tolist()))
+    return score.model_copy(update={"readings": {"larger arm, all steps": reading}})
 
 
 class _Attack:
     """Relearning of one target set from one starting model."""
 
-    def __init__(
-        self, start: Subject, attack: Examples, evaluation: Examples, retain: Examples, settings: Settings
-    ) -> None:
+    def __init__(self, start: Subject, shots: Examples, retain: Examples, settings: Settings) -> None:
         self._start = start
-        self._attack = attack
-        self._evaluation = evaluation
+        self._shots = shots
         self._retain = retain
         self._settings = settings
 
-    def run(self, rate: float, seed: int, draw: int) -> Tensor:
-        """Probability of the true label after each measured step, float64 [measured, n_eval]."""
+    def run(self, rate: float, seed: int, draw: int, measured: tuple[Examples, ...]) -> tuple[Tensor, ...]:
+        """Probability of the true label after each measured step, float64 [measured steps, n] per set."""
         model = self._start.clone()
         optimizer = torch.optim.Adam(model.module.parameters(), lr=rate)
-        curve = []
+        curves: list[list[Tensor]] = [[] for _ in measured]
         for step, (shots, batch) in enumerate(self._batches(seed, draw), start=1):
             self._step(model, optimizer, shots, batch)
             if step in self._settings.measured:
-                curve.append(_true_probability(model, self._evaluation))
-        return torch.stack(curve)
+                for curve, examples in zip(curves, measured, strict=True):
+                    curve.append(_true_probability(model, examples))
+        return tuple(torch.stack(curve) for curve in curves)
 
     def _batches(self, seed: int, draw: int) -> Iterator[tuple[Examples, Examples]]:
         """The same shots at every step, retain examples drawn anew; the same for every model."""
         random = generator(seed, "attack", draw)
-        shots = self._attack.take(_few_of_each(self._attack.labels, self._settings.shots, random.permutation))
+        shots = self._shots.take(_few_of_each(self._shots.labels, self._settings.shots, random.permutation))
         for _ in range(self._settings.steps):
             picks = random.integers(len(self._retain), size=self._settings.retain_batch)
             yield shots, self._retain.take(torch.from_numpy(picks))
@@ -138,6 +291,21 @@ class _Attack:
         optimizer.zero_grad()
         (share * losses[: len(shots)].mean() + (1 - share) * losses[len(shots) :].mean()).backward()
         optimizer.step()
+
+
+def _apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples]:
+    """(examples that shots are drawn from, examples by which the step is chosen): disjoint halves of each label."""
+    random = generator(seed, "aside")
+    shots, aside = [], []
+    for label in attack.labels.unique():
+        members = torch.nonzero(attack.labels == label)[:, 0]
+        members = members[torch.from_numpy(random.permutation(len(members)))]
+        half = (len(members) + 1) // 2
+        shots.append(members[:half])
+        aside.append(members[half:])
+    spare = torch.cat(aside)
+    picks = torch.from_numpy(random.permutation(len(spare))[:at_most])
+    return attack.take(torch.cat(shots).sort().values), attack.take(spare[picks].sort().values)
 
 
 def _few_of_each(labels: Tensor, n: int, permutation: Any) -> Tensor:
@@ -183,15 +351,18 @@ def _plasticity(start: Subject, data: AuditData, settings: Settings, seed: int) 
         if reset is None or not bool(half.any()):
             continue
         at_most = torch.arange(len(own)) < len(own) // 2 + len(data.forget_eval)
-        attack = _Attack(reset, own.take(half), own.take(~half & at_most), data.retain.take(~members), settings)
-        curve = attack.run(settings.learning_rate, seed, 0)
+        attack = _Attack(reset, own.take(half), data.retain.take(~members), settings)
+        (curve,) = attack.run(settings.learning_rate, seed, 0, (own.take(~half & at_most),))
         rows += _rows(f"control class {label}", settings.learning_rate, settings, curve)
     return rows
 
 
 def _rows(arm: str, rate: float, settings: Settings, curve: Tensor) -> list[Row]:
-    steps = [step for step in settings.measured if step <= settings.steps]
     return [
         {"arm": arm, "learning_rate": rate, "step": step, "value": float(values.mean())}
-        for step, values in zip(steps, curve, strict=True)
+        for step, values in zip(_measured(settings), curve, strict=True)
     ]
+
+
+def _measured(settings: Settings) -> list[int]:
+    return [step for step in sorted(settings.measured) if step <= settings.steps]

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from auditor import bundle, registry
 from auditor import lineup as models
-from auditor import registry
 from auditor.check import Check
 from auditor.environment import describe
 from auditor.errors import UsageError
@@ -18,7 +18,7 @@ from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
 from auditor.plan import Plan
 from auditor.planning import make_plan
-from auditor.results import Coverage, MissingCheck, Results
+from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Event, Scores, Work, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
@@ -179,20 +179,17 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
 
     Args:
         prepared: from :func:`prepare`.
-        folder: where results.json, report.html, plan.json and timings.json go; None writes nothing.
+        folder: where the files of :mod:`auditor.bundle` and timings.json go; None writes nothing.
     """
     plan = prepared.plan
     if folder is not None:
-        write_atomically(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+        write_atomically(folder / "plan.json", plan.to_json())
     started = time.monotonic()
     with execution_settings(plan.execution.threads):
         scores = run(prepared.work)
         results = conclude(plan, prepared.work.checks, scores)
     if folder is not None:
-        from auditor.reports.html import render
-
-        write_atomically(folder / "results.json", results.to_json())
-        write_atomically(folder / "report.html", render(results))
+        bundle.write(folder, results, RecordedScores(scores=scores))
         write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
     return results
 
@@ -211,6 +208,7 @@ def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:
         verdict=decide(plan, evidence, mismatch),
         coverage=_coverage(plan, evidence),
         environment=describe(plan.execution.device),
+        scores_digest=RecordedScores(scores=scores).digest,
     )
 
 
@@ -245,7 +243,7 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class")
+    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class", goal=plan.goal)
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

@@ -1,7 +1,7 @@
 """What a check is. A new one is one file with a subclass of :class:`Check` and an entry point."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from auditor.scores import Family, Frozen, May, Row, Score
@@ -69,6 +69,14 @@ class Check(ABC):
     def workload(self, data: Any, settings: Any) -> Workload:
         """What :meth:`score` costs beside the shared recording, on one model; default nothing."""
         return Workload()
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """From what was measured on a model to the readings that :meth:`choose` chooses among; default no change.
+
+        For a check whose readings have to be brought to one scale, which original and references define. The
+        function is applied to every model alike.
+        """
+        return lambda score: score
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Which readings make up T, from the attack half of original and references only; default all."""

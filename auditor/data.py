@@ -37,6 +37,11 @@ class Preprocessing(Frozen):
         return x
 
 
+EXAMPLES_PER_CONCEPT = 4
+CONTROL_CONCEPTS = 10
+"""Never-trained concepts that make a null for goal ``concept``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Inputs and labels, preprocessed only when a batch is asked for.
@@ -96,7 +101,8 @@ class AuditData:
         forget_eval: the other half, only ever measured.
         retain: what should stay.
         holdout: same distribution as forget, never trained on; None where not given.
-        control: concepts no model was trained on; None where not given.
+        control: concepts no model was trained on, its labels naming the concept and no class of the models; None
+            where not given.
     """
 
     request: str
@@ -118,6 +124,14 @@ class AuditData:
             "control": self.control,
         }
         return {name: examples for name, examples in named.items() if examples is not None}
+
+    @property
+    def control_concepts(self) -> tuple[int, ...]:
+        """Labels of the control set with examples enough for a null."""
+        if self.control is None:
+            return ()
+        labels, counts = self.control.labels.unique(return_counts=True)
+        return tuple(int(label) for label in labels[counts >= EXAMPLES_PER_CONCEPT])
 
     @property
     def digest(self) -> str:

@@ -8,6 +8,7 @@ import torch
 from auditor.results import Environment
 
 _PACKAGES = (
+    "matplotlib",
     "numpy",
     "safetensors",
     "sae-lens",

@@ -7,6 +7,8 @@ import numpy as np
 
 from auditor import statistics
 from auditor.check import Check
+from auditor.concept_null import against_controls
+from auditor.data import CONTROL_CONCEPTS
 from auditor.policy import Policy
 from auditor.scores import (
     DecoyResult,
@@ -23,6 +25,8 @@ from auditor.scores import (
 from auditor.statistics import Limits, Spread
 
 _EXACT_NULL_SIZE = 10**6
+# Of a mean of as many normal draws, in the limit of many; for three draws it is 1.35, so this errs on the wide side.
+_VARIANCE_OF_MEDIAN = np.pi / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,15 @@ class Lineup:
     perturbed: Mapping[str, Score]
     decoys: Mapping[str, Score]
 
+    def settled(self, check: Check) -> "Lineup":
+        """Every score as the check's :meth:`~auditor.check.Check.settle` leaves it."""
+        settle = check.settle(self.original, list(self.references.values()))
+        parts = {
+            part: {name: settle(score) for name, score in getattr(self, part).items()}
+            for part in ("references", "drawn", "perturbed", "decoys")
+        }
+        return Lineup(original=settle(self.original), unlearned=settle(self.unlearned), **parts)
+
     def all(self) -> dict[str, Score]:
         """Every score by model name, in the order of the figures."""
         named = {"original": self.original, "unlearned": self.unlearned}
@@ -60,6 +73,7 @@ class Bench:
         original: T(o).
         null: r̄.
         examples: per-example contributions of the references, [K, n]; None where there are none.
+        draws: T of the references by each of the check's own draws, [K, draws]; None where there are none.
         recipe_variance: excess variance of references of a perturbed recipe.
         floor: smallest believable spread, 1/n_eval.
         prior: (s₀, d₀) of the policy.
@@ -70,6 +84,7 @@ class Bench:
     null: float
     references: tuple[float, ...]
     examples: np.ndarray | None
+    draws: np.ndarray | None
     recipe_variance: float
     floor: float
     prior: tuple[float, float]
@@ -80,11 +95,10 @@ class Bench:
         return self.original - self.null
 
     def sampling_variance(self, score: Score) -> float:
-        """Of d, from the examples measured; 0 where the check has no per-example contributions."""
-        own = score.examples(self.chosen)
-        if self.examples is None or not own:
-            return 0.0
-        return statistics.paired_sampling_variance(np.asarray(own), self.examples)
+        """Of d, from the examples measured and the check's own draws; 0 where it has neither."""
+        return _paired(score.examples(self.chosen), self.examples) + _VARIANCE_OF_MEDIAN * _paired(
+            score.draws(self.chosen), self.draws
+        )
 
     def spread(self, sampling_variance: float) -> Spread | None:
         """s̃ with a given sampling variance."""
@@ -98,19 +112,32 @@ class Bench:
 
     def typical_sampling_variance(self) -> float:
         """What a further reference would have: each reference against the mean of the others."""
-        if self.examples is None or len(self.examples) < 2:
-            return 0.0
-        return float(
-            np.mean(
-                [
-                    statistics.paired_sampling_variance(row, np.delete(self.examples, i, axis=0))
-                    for i, row in enumerate(self.examples)
-                ]
-            )
+        return _typical(self.examples) + _VARIANCE_OF_MEDIAN * _typical(self.draws)
+
+
+def _paired(own: tuple[float, ...], references: np.ndarray | None) -> float:
+    if references is None or not own:
+        return 0.0
+    return statistics.paired_sampling_variance(np.asarray(own), references)
+
+
+def _typical(references: np.ndarray | None) -> float:
+    """Mean over references of :func:`_paired` against the others."""
+    if references is None or len(references) < 2:
+        return 0.0
+    return float(
+        np.mean(
+            [
+                statistics.paired_sampling_variance(row, np.delete(references, i, axis=0))
+                for i, row in enumerate(references)
+            ]
         )
+    )
 
 
-def combine(check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool) -> Evidence:
+def combine(
+    check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool, goal: str = "data"
+) -> Evidence:
     """Combine one check's scores.
 
     Args:
@@ -119,15 +146,22 @@ def combine(check: Check, lineup: Lineup, policy: Policy, *, primary: bool, popu
         policy: thresholds at which the p-value is taken.
         primary: whether the policy makes it a primary of this request.
         population: whether the request is about a population of which the examples are a sample.
+        goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
     """
+    lineup = lineup.settled(check)
     references = list(lineup.references.values())
     chosen = check.choose(lineup.original, references)
     common = _common(check, lineup, chosen, primary)
     if check.may == "inform":
         return common
+    by_references = None
     if len(references) >= 2 or (references and check.name in policy.spread):
         bench = _bench(check, lineup, chosen, policy, population)
-        return _against_references(common, check, lineup, bench, policy)
+        by_references = _against_references(common, check, lineup, bench, policy)
+    if goal == "concept" and len(lineup.unlearned.concepts(chosen)) >= CONTROL_CONCEPTS:
+        return _against_controls(common, check, lineup, policy, by_references)
+    if by_references is not None:
+        return by_references
     if lineup.unlearned.null:
         return _against_internal_null(common, lineup, chosen, policy)
     if lineup.unlearned.chance is not None:
@@ -201,6 +235,7 @@ def _utility(lineup: Lineup) -> Utility | None:
 def _bench(check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy, population: bool) -> Bench:
     totals = tuple(score.total(chosen) for score in lineup.references.values())
     rows = [score.examples(chosen) for score in lineup.references.values()]
+    draws = [score.draws(chosen) for score in lineup.references.values()]
     null = float(np.mean(totals))
     prior = policy.spread.get(check.name)
     return Bench(
@@ -209,6 +244,7 @@ def _bench(check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy
         null=null,
         references=totals,
         examples=np.asarray(rows) if population and all(rows) else None,
+        draws=np.asarray(draws) if all(draws) else None,
         recipe_variance=_recipe_variance(totals, [s.total(chosen) for s in lineup.perturbed.values()]),
         floor=1.0 / lineup.unlearned.n_examples,
         prior=(prior.s0, prior.d0) if prior is not None else (0.0, 0.0),
@@ -289,11 +325,12 @@ def _powerless(
     w: float | None,
     decoys: Mapping[str, DecoyResult],
     policy: Policy,
+    null: str = "the references",
 ) -> str | None:
     if w is None:
-        return "the original does not score above the references: there is no gap to resolve a residue in"
+        return f"the original does not score above {null}: there is no gap to resolve a residue in"
     if limits is None:
-        return f"it does not tell the original from the references: the smallest residue it can rule out is ρ = {w:.1f}"
+        return f"it does not tell the original from {null}: the smallest residue it can rule out is ρ = {w:.1f}"
     if w > policy.thresholds.max_resolution:
         return (
             f"the smallest residue it can rule out is {w:.2f}, "
@@ -303,6 +340,29 @@ def _powerless(
     if missed:
         return f"it did not see through the decoy {', '.join(missed)}"
     return None
+
+
+def _against_controls(
+    common: Evidence, check: Check, lineup: Lineup, policy: Policy, by_references: Evidence | None
+) -> Evidence:
+    found = against_controls(
+        lineup.unlearned, lineup.original, lineup.decoys, common.chosen, policy, _alpha_each(policy)
+    )
+    powerless = _powerless(check, found.limits, found.resolution, found.decoys, policy, null="its control concepts")
+    return common.model_copy(
+        update={
+            "null_kind": "controls",
+            "scores": _with_null(common, found.null),
+            "rho": _interval(found.limits),
+            "rho_by_references": by_references.rho if by_references is not None else None,
+            "resolution": found.resolution,
+            "p_value": found.p_value,
+            "spread": found.spread,
+            "decoys": found.decoys,
+            "powered": powerless is None,
+            "powerless_because": powerless,
+        }
+    )
 
 
 def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:

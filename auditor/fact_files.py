@@ -32,7 +32,8 @@ def read_facts(source: str, base: Path) -> Facts:
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(f"{shown(source)} has more than {_MAX_BYTES} bytes; give a smaller sample of it")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError:
         raise DataError(f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8") from None
     items = tuple(_fact(line, number, source) for number, line in enumerate(lines, start=1) if line.strip())

@@ -11,6 +11,11 @@ import numpy as np
 from auditor.randomness import generator
 from auditor.scores import Frozen
 
+_MAY_LEAK = (
+    *(("forget", "retain"), ("forget", "holdout"), ("retain", "holdout")),
+    *(("forget", "control"), ("retain", "control")),
+)
+
 
 class Fact(Frozen):
     """One prompt with the answer that shows the knowledge.
@@ -128,7 +133,7 @@ def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
         size = len(own) // 2 if len(own) % 2 == 0 else (len(own) + extra) // 2
         extra = (extra + len(own) % 2) % 2
         attack |= set(np.asarray(own)[random.permutation(len(own))[:size]].tolist())
-    sides = np.array([h in attack for h in hashes])
+    sides = np.array([h in attack for h in hashes], dtype=bool)
     return facts.take(np.flatnonzero(sides).tolist()), facts.take(np.flatnonzero(~sides).tolist())
 
 
@@ -136,6 +141,21 @@ def shared_facts(first: Facts, second: Facts) -> list[int]:
     """Indices in ``second`` of facts that also stand in ``first``."""
     known = set(first.content_hashes)
     return [i for i, content in enumerate(second.content_hashes) if content in known]
+
+
+def drop_leaks(sets: dict[str, Facts]) -> list[str]:
+    """Remove from the later set what also stands in the earlier one, and say so.
+
+    Args:
+        sets: by name, changed in place: ``forget`` and ``retain``, and ``holdout`` and ``control`` where given.
+    """
+    notes = []
+    for kept, cleaned in _MAY_LEAK:
+        shared = set(shared_facts(sets[kept], sets[cleaned])) if cleaned in sets else set()
+        if shared:
+            sets[cleaned] = sets[cleaned].take([i for i in range(len(sets[cleaned])) if i not in shared])
+            notes.append(f"leak: {len(shared)} facts of {cleaned} also stand in {kept} and were left out")
+    return notes
 
 
 def _folded(text: str) -> str:

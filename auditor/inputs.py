@@ -1,5 +1,6 @@
 """From what was asked to example sets that can be trusted: restricted, checked for leaks, split."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
             source=sources[name] if isinstance(sources[name], str) else None,
             n_examples=len(examples),
             digest=examples.digest,
+            file_digest=file_digest(sources[name], base),
         )
         for name, examples in sets.items()
     )
@@ -77,7 +79,9 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
         DataError: a label outside the classes.
     """
     for name, examples in inputs.sets.items():
-        if int(examples.labels.min()) < 0 or int(examples.labels.max()) >= n_classes:
+        if name == "control":
+            _check_concepts(examples)
+        elif int(examples.labels.min()) < 0 or int(examples.labels.max()) >= n_classes:
             raise DataError(
                 f"{name}: label {int(examples.labels.max())} is outside the model's {n_classes} classes "
                 f"(0 to {n_classes - 1}); check the labels and the architecture"
@@ -95,6 +99,14 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
         holdout=inputs.sets.get("holdout"),
         control=inputs.sets.get("control"),
     )
+
+
+def _check_concepts(control: Examples) -> None:
+    """Labels of control examples name concepts, of which the models have no class: any that are not negative."""
+    if int(control.labels.min()) < 0:
+        raise DataError(
+            f"control: label {int(control.labels.min())}; number the concepts from 0, any numbers not below it will do"
+        )
 
 
 def _first_given(in_memory: Any, path: str | None) -> Any:
@@ -142,7 +154,13 @@ def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:
 def _drop_leaks(sets: dict[str, Examples]) -> list[str]:
     """Remove from the later set what also stands in the earlier one, and say so."""
     notes = []
-    for kept, cleaned in (("forget", "retain"), ("forget", "holdout"), ("retain", "holdout")):
+    for kept, cleaned in (
+        ("forget", "retain"),
+        ("forget", "holdout"),
+        ("retain", "holdout"),
+        ("forget", "control"),
+        ("retain", "control"),
+    ):
         if cleaned not in sets:
             continue
         shared = content_overlap(sets[kept], sets[cleaned])
@@ -169,3 +187,15 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
             )
     if len(sets["forget"]) < _LEAST_FORGET:
         raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")
+
+
+def file_digest(source: Any, base: Path) -> str | None:
+    """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``); None for anything else."""
+    if not isinstance(source, str | Path):
+        return None
+    location = str(source) if (base / source).exists() else str(source).rpartition(":")[0]
+    path = base / location
+    if not location or path.suffix == ".py" or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 import copy
 import glob
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError, SpecError
-from auditor.loading.architecture import Architecture, load_architecture
+from auditor.loading.adapters import is_adapter, with_adapter
+from auditor.loading.architecture import Architecture, UserFunction, load_architecture, load_function
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
 from auditor.loading.transformers_directory import load_directory
-from auditor.plan import PlannedModel, Role
+from auditor.plan import PlannedModel, Role, digest_of
 from auditor.spec import AuditSpec
 
 
@@ -28,7 +29,8 @@ class Entry:
         build: makes a fresh copy of the network; None for bare weights.
         source_digest: of what a transformers directory says about the structure; None for others.
         task: what a transformers directory says that the model is for; None for others.
-        beneath: digest of the weights that lie under an adapter which can be taken off; None without one.
+        beneath: digest of the weights that lie under an adapter or a guard, which can be taken off; None without one.
+        guard: puts a filter or mask around the network, called with it and its tokenizer; None without one.
     """
 
     planned: PlannedModel
@@ -37,6 +39,7 @@ class Entry:
     source_digest: str | None = None
     task: str | None = None
     beneath: str | None = None
+    guard: UserFunction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,11 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> L
     """
     architecture = _architecture(given.get("architecture") or spec.models.architecture, base)
     entries: dict[str, Entry] = {}
+    loader = _Loader(architecture, base, cache, spec.models.base)
     for name, role, source in _sources(spec, given, base):
-        entries[name] = _entry(name, role, source, architecture, base, cache)
+        entries[name] = loader.entry(name, role, source, entries.get("original"))
+    if spec.models.guard is not None:
+        entries["unlearned"] = _guarded(entries["unlearned"], spec.models.guard, base)
     return Lineup(
         entries=entries,
         architecture=architecture,
@@ -136,39 +142,88 @@ def _architecture(source: Any, base: Path) -> Architecture | None:
     return load_architecture(str(source), base)
 
 
-def _entry(name: str, role: Role, source: Any, architecture: Architecture | None, base: Path, cache: Path) -> Entry:
-    if isinstance(source, nn.Module):
-        tensors = {key: value.detach().cpu() for key, value in source.state_dict().items()}
+@dataclass(frozen=True)
+class _Loader:
+    """Makes an entry of whatever stands for a model.
+
+    Attributes:
+        architecture: the user's code, for bare weights.
+        base: folder that paths are relative to.
+        cache: folder of converted checkpoints.
+        ground: path of the model that adapters are put on; None for the original.
+    """
+
+    architecture: Architecture | None
+    base: Path
+    cache: Path
+    ground: str | None
+
+    def entry(self, name: str, role: Role, source: Any, original: Entry | None) -> Entry:
+        """An entry; ``original`` is there for every model but itself."""
+        if isinstance(source, nn.Module):
+            return self._in_memory(name, role, source)
+        path = self.base / str(source)
+        if not path.is_dir():
+            return self._file(name, role, str(source))
+        if is_adapter(path):
+            return self._adapter(name, role, str(source), original)
+        return self._directory(name, role, str(source))
+
+    def _in_memory(self, name: str, role: Role, module: nn.Module) -> Entry:
+        tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
         planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=weights_digest(tensors))
-        kept = copy.deepcopy(source).cpu()
-        task = "causal-lm" if getattr(source, "get_output_embeddings", None) is not None else None
+        kept = copy.deepcopy(module).cpu()
+        task = "causal-lm" if getattr(module, "get_output_embeddings", None) is not None else None
         return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task)
-    path = base / str(source)
-    if path.is_dir():
-        loaded = load_directory(path)
-        tensors = dict(loaded.module.state_dict())
+
+    def _directory(self, name: str, role: Role, source: str) -> Entry:
+        loaded = load_directory(self.base / source)
+        return _built(name, role, source, loaded.module, loaded.file_digest, loaded.source_digest, loaded.task)
+
+    def _adapter(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
+        if self.ground is not None:
+            ground = self._directory(name, role, self.ground)
+        elif original is not None:
+            ground = original
+        else:
+            raise ModelError(f"{source} is an adapter; name the model it is put on in models.base")
+        if ground.build is None:
+            raise ModelError(f"{source} is an adapter, and what it is put on cannot be run; name models.base")
+        module, file_digest = with_adapter(ground.build(), self.base / source)
+        made = _built(name, role, source, module, file_digest, ground.source_digest, "causal-lm")
+        return replace(made, beneath=ground.planned.digest)
+
+    def _file(self, name: str, role: Role, source: str) -> Entry:
+        weights = load_weights(self.base / source, self.cache)
         planned = PlannedModel(
-            name=name, role=role, source=str(source), file_digest=loaded.file_digest, digest=weights_digest(tensors)
+            name=name, role=role, source=source, file_digest=weights.file_digest, digest=weights.digest
         )
-        return Entry(
-            planned=planned,
-            tensors=tensors,
-            build=lambda: copy.deepcopy(loaded.module),
-            source_digest=loaded.source_digest,
-            task=loaded.task,
-        )
-    weights = load_weights(path, cache)
-    planned = PlannedModel(
-        name=name, role=role, source=str(source), file_digest=weights.file_digest, digest=weights.digest
+        if self.architecture is None:
+            return Entry(planned=planned, tensors=weights.tensors, build=None)
+        module = build_module(self.architecture.function, weights, source)
+        return Entry(planned=planned, tensors=weights.tensors, build=lambda: copy.deepcopy(module))
+
+
+def _built(
+    name: str, role: Role, source: str, module: nn.Module, file_digest: str, source_digest: str | None, task: str
+) -> Entry:
+    tensors = dict(module.state_dict())
+    digest = weights_digest(tensors)
+    return Entry(
+        planned=PlannedModel(name=name, role=role, source=source, file_digest=file_digest, digest=digest),
+        tensors=tensors,
+        build=lambda: copy.deepcopy(module),
+        source_digest=source_digest,
+        task=task,
     )
-    build = None
-    if architecture is not None:
-        module = build_module(architecture.function, weights, str(source))
 
-        def build() -> nn.Module:
-            return copy.deepcopy(module)
 
-    return Entry(planned=planned, tensors=weights.tensors, build=build)
+def _guarded(entry: Entry, source: str, base: Path) -> Entry:
+    """The entry with a guard around its weights; its scores are its own, so its digest differs from the weights'."""
+    guard = load_function(source, base, "guard", ModelError)
+    digest = digest_of([entry.planned.digest, guard.source_digest, source])
+    planned = entry.planned.model_copy(update={"digest": digest, "guard": source})
+    return replace(entry, planned=planned, guard=guard, beneath=entry.planned.digest)
 
 
 def _architecture_digest(architecture: Architecture | None, original: Entry) -> str | None:

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from auditor.errors import DataError
 from auditor.policy import Policy
 from auditor.scores import Frozen
+from auditor.spec import AuditSpec
 
 Role = Literal["original", "unlearned", "reference", "perturbed", "decoy"]
 
@@ -19,7 +22,8 @@ class PlannedModel(Frozen):
     role: Role
     source: str | None = Field(description="path as given, relative to audit.toml; None for a model in memory")
     file_digest: str | None = Field(description="SHA-256 of the file")
-    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights")
+    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
+    guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
 
 
 class PlannedData(Frozen):
@@ -28,7 +32,8 @@ class PlannedData(Frozen):
     name: str
     source: str | None
     n_examples: int
-    digest: str
+    digest: str = Field(description="SHA-256 of its examples as the audit uses them")
+    file_digest: str | None = Field(default=None, description="SHA-256 of the file; None where it is not one file")
 
 
 class PlannedCheck(Frozen):
@@ -89,15 +94,46 @@ class Plan(Frozen):
     prospect: Prospect
     notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
     command: str = Field(description="what to type to repeat the audit")
+    asked: AuditSpec = Field(default_factory=AuditSpec, description="the request it was made from, without folders")
 
     @property
     def digest(self) -> str:
         """SHA-256 of the plan's canonical JSON."""
         return digest_of(self.model_dump(mode="json"))
 
+    def to_json(self) -> str:
+        """The bytes of plan.json as text."""
+        return json_text(self)
+
     def models_of(self, role: Role) -> list[PlannedModel]:
         """Models in one role, in the plan's order."""
         return [model for model in self.models if model.role == role]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and validate a plan.json.
+
+    Raises:
+        DataError: missing, not JSON, or no plan of this version.
+    """
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; `audit plan` writes one") from error
+    except ValidationError as error:
+        raise DataError(f"{path} is not a plan of this version of the auditor: {first_fault(error)}") from error
+
+
+def json_text(record: Frozen) -> str:
+    """A record as the audit writes it: sorted keys, two spaces, a final newline."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing wrong with a file, in words."""
+    fault = error.errors()[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    return f"{field}: {fault['msg']}" if field else fault["msg"]
 
 
 def digest_of(value: Any) -> str:

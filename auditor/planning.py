@@ -5,6 +5,8 @@ from pathlib import Path
 
 from auditor import __version__, registry, statistics
 from auditor.check import Check
+from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
+from auditor.facts import FactsData
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Policy, load_policy
@@ -15,7 +17,6 @@ from auditor.tasks.material import Material
 from auditor.verdict import REFERENCES_FOR_A3
 
 GAPS = (8.6, 10.0, 15.0)
-_CONTROLS_FOR_CONCEPT = 10
 
 
 def make_plan(
@@ -62,6 +63,7 @@ def make_plan(
         prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
         notes=material.notes,
         command=command,
+        asked=spec.without_folders(),
     )
 
 
@@ -145,13 +147,23 @@ def _obstacles(
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if spec.request.goal == "concept":
-        found.append(
-            f"goal concept needs a null from {_CONTROLS_FOR_CONCEPT} or more never-trained control concepts, "
-            "which no check of this version takes; goal data can be decided"
-        )
+        found += _concept_obstacles(material.data)
     if smallest is not None and smallest > policy.thresholds.max_resolution:
         found.append(
             f"{len(material.data.forget_eval)} forget examples to measure on resolve at best ρ = {smallest:.2f}, "
             f"clearing needs {policy.thresholds.max_resolution:.2f}: more forget examples or more references"
         )
     return found
+
+
+def _concept_obstacles(data: AuditData | FactsData) -> list[str]:
+    if not isinstance(data, AuditData) or data.request != "class":
+        return ["goal concept is decided for requests of kind class alone; goal data can be decided"]
+    n = len(data.control_concepts)
+    if n >= CONTROL_CONCEPTS:
+        return []
+    return [
+        f"goal concept needs a null from {CONTROL_CONCEPTS} or more never-trained control concepts with "
+        f"{EXAMPLES_PER_CONCEPT} examples or more each, and there are {n}: data.control, labelled by concept; "
+        "goal data can be decided without"
+    ]

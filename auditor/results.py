@@ -1,5 +1,6 @@
 """results.json: the whole truth of an audit, with a published schema."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from auditor.errors import DataError
-from auditor.plan import Plan
-from auditor.scores import Evidence, Frozen, Verdict
+from auditor.plan import Plan, first_fault, json_text
+from auditor.scores import Evidence, Failure, Frozen, Score, Verdict
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 class MissingCheck(Frozen):
@@ -41,6 +42,22 @@ class Environment(Frozen):
     gpu: str | None
 
 
+class RecordedScores(Frozen):
+    """scores.json: every score behind the evidence, so that the evidence and the verdict can be recomputed."""
+
+    schema_version: str = SCHEMA_VERSION
+    scores: dict[str, dict[str, Score | Failure]] = Field(description="by check, then by model")
+
+    def to_json(self) -> str:
+        """The file's bytes as text. The order of its keys is the audit's own: sums follow it to the last digit."""
+        return self.model_dump_json() + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
 class Results(Frozen):
     """Everything an audit found."""
 
@@ -51,10 +68,11 @@ class Results(Frozen):
     verdict: Verdict
     coverage: Coverage
     environment: Environment
+    scores_digest: str = Field(description="SHA-256 of scores.json, from which evidence and verdict follow")
 
     def to_json(self) -> str:
-        """The file's bytes as text: sorted keys, two spaces, a final newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        """The file's bytes as text."""
+        return json_text(self)
 
     def of(self, check: str) -> Evidence | None:
         """The evidence of one check, or None."""
@@ -72,7 +90,8 @@ def read_results(path: Path) -> Results:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a results file of schema {SCHEMA_VERSION}: {error}") from error
+        fault = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise DataError(f"{path} is not a results file of schema {SCHEMA_VERSION}: {fault}") from error
 
 
 def schema() -> dict[str, Any]:

@@ -22,6 +22,13 @@ class Reading(Frozen):
     examples: tuple[float, ...] = Field(
         default=(), description="per-example contributions whose mean is the value; empty where there are none"
     )
+    draws: tuple[float, ...] = Field(
+        default=(),
+        description="by each of the check's own random draws, paired across models, where the value is their median",
+    )
+    concepts: tuple[float, ...] = Field(
+        default=(), description="the same number for each never-trained control concept, measured on the same model"
+    )
     choice: float | None = Field(
         default=None, description="the same statistic on the attack half, by which readings are chosen"
     )
@@ -52,10 +59,21 @@ class Score(Frozen):
 
     def examples(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
         """Per-example contributions to T; empty where some chosen reading has none."""
-        columns = [self.readings[name].examples for name in chosen]
-        if not all(columns):
-            return ()
-        return tuple(sum(values) / len(values) for values in zip(*columns, strict=True))
+        return _mean_columns([self.readings[name].examples for name in chosen])
+
+    def draws(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
+        """T by each of the check's own draws; empty where some chosen reading has none."""
+        return _mean_columns([self.readings[name].draws for name in chosen])
+
+    def concepts(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
+        """T of each control concept on this model; empty where some chosen reading has none."""
+        return _mean_columns([self.readings[name].concepts for name in chosen])
+
+
+def _mean_columns(columns: list[tuple[float, ...]]) -> tuple[float, ...]:
+    if not all(columns):
+        return ()
+    return tuple(sum(values) / len(values) for values in zip(*columns, strict=True))
 
 
 class Failure(Frozen):
@@ -92,8 +110,10 @@ class SpreadRecord(Frozen):
 
     value: float = Field(description="s̃")
     degrees: float = Field(description="ν")
-    n_references: int
-    sampling_variance: float = Field(description="paired example-sampling variance of d")
+    n_references: int = Field(description="references, or control concepts where those are the null")
+    sampling_variance: float = Field(
+        description="paired variance of d from the examples, and the check's own draws, measured"
+    )
     recipe_variance: float = Field(description="excess variance of references trained by a perturbed recipe")
     floor: float = Field(description="1/n_eval")
 
@@ -125,8 +145,11 @@ class Evidence(Frozen):
     unit: str = Field(description="what its score is")
     scores: ModelScores | None = None
     chosen: tuple[str, ...] = ()
-    null_kind: Literal["references", "internal", "chance", "none"] = "none"
+    null_kind: Literal["references", "controls", "internal", "chance", "none"] = "none"
     rho: Interval | None = None
+    rho_by_references: Interval | None = Field(
+        default=None, description="where control concepts are the null: ρ with the references as the null, too"
+    )
     resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
     powered: bool = Field(default=False, description="w small enough and assigned decoys detected")
     powerless_because: str | None = None

@@ -1,5 +1,6 @@
 """AuditSpec: what was asked, from audit.toml and the command line, validated and frozen."""
 
+import datetime
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -138,6 +139,21 @@ class RecipeSpec(Frozen):
     )
 
 
+class ResponsibleSpec(Frozen):
+    """Who answers for the audit; printed in the report as given."""
+
+    person: str | None = Field(default=None, description="name of who answers for it", examples=["A. Auditor"])
+    organisation: str | None = Field(default=None, description="on whose behalf", examples=["Audit House"])
+    date: datetime.date | None = Field(
+        default=None, description="of the audit, as you give it", examples=[datetime.date(2026, 1, 31)]
+    )
+    access: str | None = Field(
+        default=None,
+        description="how models and data came into your hands",
+        examples=["files sent by the vendor"],
+    )
+
+
 class AuditSpec(Frozen):
     """The whole of audit.toml."""
 
@@ -146,6 +162,12 @@ class AuditSpec(Frozen):
     request: RequestSpec = Field(default_factory=RequestSpec)
     audit: RunSpec = Field(default_factory=RunSpec)
     recipe: RecipeSpec = Field(default_factory=RecipeSpec)
+    responsible: ResponsibleSpec = Field(default_factory=ResponsibleSpec)
+
+    def without_folders(self) -> "AuditSpec":
+        """The request as a plan records it: where results and scores are kept changes nothing in them."""
+        places = {name: RunSpec.model_fields[name].get_default() for name in ("out", "store")}
+        return self.model_copy(update={"audit": self.audit.model_copy(update=places)})
 
 
 def read_spec(path: Path) -> dict[str, Any]:

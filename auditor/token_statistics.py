@@ -8,6 +8,8 @@ from torch import Tensor
 
 COLUMNS = ("log_probability", "rank", "mean", "deviation")
 
+_LEAST_LOG = -1e4
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRecording:
@@ -87,13 +89,15 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         float64 [tokens, 4] in the order of ``COLUMNS``.
     """
-    logs = logits.float().log_softmax(-1)
+    logits = logits.float()
+    logs = logits.log_softmax(-1)
     own = logs.gather(-1, targets[:, None])
     p = logs.exp()
-    # A masked token has log 0 = −∞ and p = 0; its share of the sums is 0.
-    safe = logs.clamp_min(torch.finfo(torch.float32).min / 2)
+    # A masked token has log 0 = −∞ and p = 0; its share of the sums is 0, as of any token this improbable.
+    safe = logs.clamp_min(_LEAST_LOG)
     mean = (p * safe).sum(-1)
     variance = (p * safe.square()).sum(-1) - mean.square()
-    rank = (logs > own).sum(-1)
+    # Ranked by logits: the logarithm of the sum swallows small differences.
+    rank = (logits > logits.gather(-1, targets[:, None])).sum(-1)
     columns = [own[:, 0], rank, mean, variance.clamp_min(0).sqrt()]
     return torch.stack([column.double() for column in columns], dim=1)

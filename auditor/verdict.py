@@ -161,8 +161,11 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
         found.append("the model is damaged: forgetting by breaking is no deletion")
     if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not case.policy.calibrated):
         found.append(f"assurance {case.assurance}: too few references for DELETED")
-    if case.plan.goal == "concept":
-        found.append("goal concept: ten or more never-trained control concepts are needed as the null")
+    if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
+        found.append(
+            "goal concept: no primary check was held against never-trained control concepts; ten or more are needed "
+            "as the null (data.control)"
+        )
     wanted = case.policy.primaries.get(case.plan.request, ())
     present = {e.check for e in case.primaries}
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
@@ -193,6 +196,11 @@ def _primary_obstacle(e: Evidence, deleted: float, over: float) -> list[str]:
         return [f"{e.check}: no power to clear: {e.powerless_because}"]
     if e.rho.high >= deleted:
         return [_sentence(e, f"its upper limit does not lie below {deleted:g}")]
+    if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
+        return [
+            f"{e.check}: ρ = {_show(e.rho_by_references)} against the references, "
+            f"its upper limit does not lie below {deleted:g}"
+        ]
     if e.rho.low <= over:
         return [_sentence(e, f"its lower limit does not lie above {over:g}")]
     return []

@@ -48,7 +48,7 @@ class SaeRestorationSettings(Frozen):
 
     Attributes:
         n_layers: cut points steered, counted from the last.
-        n_seeds: autoencoders trained per layer; the score averages over them.
+        n_seeds: autoencoders trained per layer; the score is their median.
         alphas: strengths of steering; the score takes the best.
         null_draws: random sets of latents, and as many of random directions, in the null.
         control_draws: random sets per control curve that is not part of the null.
@@ -68,7 +68,11 @@ class SaeRestorationSettings(Frozen):
 
 
 class SaeRestoration(Check):
-    """Restoration in own mode: the best over α and layers of the mean over autoencoders.
+    """Restoration in own mode: the best over α and layers of the median over autoencoders.
+
+    Autoencoders trained alike share only part of their latents (arXiv 2501.16615), and one in three was seen to
+    restore a class in a true retrain where the other two did not: the median asks that most of them agree, and how
+    far they differ at the chosen α widens the interval.
 
     T uses own mode alone: what this model still activates is evidence about this model, whereas injected
     activations only show that later layers can decode them, which a retrain from the same pretrained
@@ -100,8 +104,8 @@ class SaeRestoration(Check):
     caveats: ClassVar[tuple[str, ...]] = (
         "A model whose own head row for the class is destroyed cannot name it however it is steered: nothing "
         "returning here says nothing about its features (see the control with the original's head row).",
-        "Autoencoders of different seeds share only part of their latents; the score averages over three. One may "
-        "restore where the others do not, also in a retrain: such a score is not normal, its interval too short.",
+        "Autoencoders of different seeds share only part of their latents; the score is the median of three, and "
+        "where they disagree the interval is wide.",
         "Inject mode shows only that later layers can still decode the class, not that the model holds it.",
     )
     settings_type: ClassVar[type[Frozen]] = SaeRestorationSettings
@@ -135,11 +139,17 @@ class SaeRestoration(Check):
         for part in artefact:
             steering = Steering(subject, part, data, derive_seed(seed, "rows"))
             measured.append(_measure(steering, settings, seed))
-        best = max((layer.best for layer in measured), key=lambda examples: float(examples.mean()))
+        best = max(measured, key=lambda layer: float(layer.best.mean()))
         nulls = [layer.null for layer in measured]
         return Score(
             check=self.name,
-            readings={"own": Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
+            readings={
+                "own": Reading(
+                    value=float(best.best.mean()),
+                    examples=tuple(best.best.tolist()),
+                    draws=tuple(best.by_dictionary.tolist()),
+                )
+            },
             n_examples=len(data.forget_eval),
             null=tuple(map(max, zip(*nulls, strict=True))) if all(nulls) else (),
             cells=[cell for layer in measured for cell in layer.cells],
@@ -212,13 +222,16 @@ class _Measured:
     """One model at one cut point.
 
     Attributes:
-        best: per forget example, own mode at the α with the highest mean, float64 [n].
+        best: per forget example, own mode at the α with the highest median, by the autoencoder that is the median
+            there, float64 [n].
+        by_dictionary: mean over forget examples by each autoencoder at that α, float64 [dictionaries].
         null: draws of the null; empty where they were not affordable.
         controls: the best of each curve over α.
         cells: rows of the figure.
     """
 
     best: Tensor
+    by_dictionary: Tensor
     null: tuple[float, ...]
     controls: dict[str, float]
     cells: list[Row]
@@ -240,10 +253,13 @@ def _measure(steering: Steering, settings: SaeRestorationSettings, seed: int) ->
         given = steering.restored(_expert_changes(steering, "own"), alphas, with_head_rows=True)
         curves["own", "original's head row"] = given.mean(2)
     null = torch.cat([curves["own", "random latents"], curves["own", "random directions"]]).amax(1)
-    own = examples["own"].mean(0)
+    by_dictionary = curves["own", "experts"]
+    median = by_dictionary.median(0)
+    strength = int(median.values.argmax())
     layer = steering.part.layer
     return _Measured(
-        best=own[own.mean(1).argmax()],
+        best=examples["own"][median.indices[strength], strength],
+        by_dictionary=by_dictionary[:, strength],
         null=tuple(null.tolist()) if feeds_head else (),
         controls={f"{layer}: {mode}, {name}": _best(name, curve) for (mode, name), curve in curves.items()},
         cells=_cells(layer, alphas, curves),
@@ -275,24 +291,25 @@ def _random_changes(steering: Steering, mode: Mode, directions: bool, random: np
 
 
 def _random_curves(steering: Steering, mode: Mode, name: str, alphas: Sequence[float], draws: int, seed: int) -> Tensor:
-    """Restoration by random latents or directions, mean over dictionaries and examples, [draws, alphas]."""
+    """Restoration by random latents or directions, median over dictionaries, [draws, alphas]."""
     curves = torch.empty(draws, len(alphas), dtype=torch.float64)
     for draw in range(draws):
         random = generator(seed, steering.part.layer, mode, name, draw)
         changes = _random_changes(steering, mode, name == "random directions", random)
-        curves[draw] = steering.restored(changes, alphas).mean((0, 2))
+        curves[draw] = steering.restored(changes, alphas).mean(2).median(0).values
     return curves
 
 
 def _best(name: str, curve: Tensor) -> float:
-    """Best over α of the mean over dictionaries; for random curves the mean of each draw's best."""
-    return float(curve.amax(1).mean() if name.startswith("random") else curve.mean(0).max())
+    """Best over α of the median over dictionaries; for random curves the mean of each draw's best."""
+    return float(curve.amax(1).mean() if name.startswith("random") else curve.median(0).values.max())
 
 
 def _cells(layer: str, alphas: Sequence[float], curves: dict[tuple[str, str], Tensor]) -> list[Row]:
-    """Rows of the figure: mean over dictionaries or draws, with the 5 % and 95 % quantiles over them."""
+    """Rows of the figure: median over dictionaries or mean over draws, with the 5 % and 95 % quantiles over them."""
     cells: list[Row] = []
     for (mode, name), curve in curves.items():
+        middle = curve.mean(0) if name.startswith("random") else curve.median(0).values
         low, high = curve.quantile(0.05, dim=0).tolist(), curve.quantile(0.95, dim=0).tolist()
         for j, alpha in enumerate(alphas):
             cells.append(
@@ -301,7 +318,7 @@ def _cells(layer: str, alphas: Sequence[float], curves: dict[tuple[str, str], Te
                     "layer": layer,
                     "curve": name,
                     "alpha": alpha,
-                    "restoration": float(curve[:, j].mean()),
+                    "restoration": float(middle[j]),
                     "low": low[j],
                     "high": high[j],
                 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from auditor.reports import forest, panels, text
 from auditor.reports.curves import Curves, counting, panels_of
+from auditor.reports.fact_figures import FACT_CURVES
 from auditor.reports.figures import Drawing
 from auditor.scores import Evidence, Row
 
@@ -213,13 +214,22 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
 }
 
 
-def draw(evidence: Evidence, anchor: str, settings: Mapping[str, object]) -> list[Drawing]:
+def curves_of(check: str, task: str) -> tuple[Curves, ...]:
+    """A check's figures: those of its variant for language models where the task has one."""
+    own = FACT_CURVES.get(check) if task == "causal-lm" else None
+    return own if own is not None else CURVES.get(check, ())
+
+
+def draw(
+    evidence: Evidence, anchor: str, settings: Mapping[str, object], task: str = "classification"
+) -> list[Drawing]:
     """The check's own figures where its cells allow any, else the dot plot, else none (no scores).
 
     Args:
         evidence: of one check.
         anchor: what ids in the figures begin with.
         settings: of the check, as planned.
+        task: of the audit.
     """
     if evidence.scores is None:
         return []
@@ -227,7 +237,7 @@ def draw(evidence: Evidence, anchor: str, settings: Mapping[str, object]) -> lis
     title = f"Figure of the check {text.shorten(evidence.check, 60)}"
     drawn: list[Drawing] = []
     used: list[Row] = []
-    for i, how in enumerate(CURVES.get(evidence.check, ())):
+    for i, how in enumerate(curves_of(evidence.check, task)):
         rows = counting(evidence.cells, how, roles, settings)
         if how.rest:
             seen = {id(row) for row in used}

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.plan import Plan, Role
-from auditor.reports import tables, text
+from auditor.reports import review, tables, text
+from auditor.reports.review import Review
 from auditor.reports.tables import Table
 from auditor.results import Results
 from auditor.scores import Evidence, Verdict
@@ -89,6 +90,7 @@ class Document:
     environment: Table
     notes: tuple[str, ...]
     command: str
+    review: Review
     glossary: tuple[tuple[str, str], ...] = text.GLOSSARY
 
 
@@ -115,6 +117,7 @@ def build(results: Results) -> Document:
         environment=tables.environment(results.environment),
         notes=results.plan.notes,
         command=results.plan.command,
+        review=review.build(results, accusing(results)),
     )
 
 
@@ -289,11 +292,12 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
         hits = "" if e.hits is None else f"; the unlearned model hits {e.hits}"
         yield "measured on", f"{_plural(e.n_examples, 'example')}{hits}"
     if e.spread is not None:
+        null = "control concept" if e.null_kind == "controls" else "reference"
         yield (
             "spread",
             (
-                f"s̃ = {text.number(e.spread.value, 4)}: by how much one more reference may differ by chance "
-                f"(ν = {e.spread.degrees:g} degrees of freedom from {_plural(e.spread.n_references, 'reference')}; "
+                f"s̃ = {text.number(e.spread.value, 4)}: by how much one more {null} may differ by chance "
+                f"(ν = {e.spread.degrees:g} degrees of freedom from {_plural(e.spread.n_references, null)}; "
                 f"sampling variance {_variance(e.spread.sampling_variance)}, "
                 f"recipe variance {_variance(e.spread.recipe_variance)}, "
                 f"floor {text.number(e.spread.floor, 4)})"

@@ -1,13 +1,13 @@
 """Writes the report: one HTML file, without script and without anything fetched."""
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from auditor.plan import Plan
 from auditor.reports import check_figures, document, forest, text
 from auditor.reports.figures import Drawing
 from auditor.results import Results
@@ -29,17 +29,19 @@ def render(results: Results) -> str:
         .render(
             page=page,
             forest=forest.forest(page.ordered, results.plan.policy.thresholds, page.accusing),
-            drawings=_drawings(page, {check.name: check.settings for check in results.plan.checks}),
+            drawings=_drawings(page, results.plan),
         )
     )
 
 
-def _drawings(page: document.Document, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Drawing]]:
+def _drawings(page: document.Document, plan: Plan) -> dict[str, list[Drawing]]:
     """The figures of each check; those beyond what the page can hold are left out, and said to be."""
+    settings = {check.name: check.settings for check in plan.checks}
     drawn: dict[str, list[Drawing]] = {}
     size = 0
     for section in page.checks:
-        found = check_figures.draw(section.evidence, section.anchor, settings.get(section.evidence.check, {}))
+        own = settings.get(section.evidence.check, {})
+        found = check_figures.draw(section.evidence, section.anchor, own, plan.task)
         size += sum(len(drawing.svg.encode()) for drawing in found)
         drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
     return drawn

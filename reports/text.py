@@ -104,6 +104,7 @@ POWERS: Mapping[May, str] = {
 
 NULLS: Mapping[str, str] = {
     "references": "the mean of the references",
+    "controls": "the mean of the never-trained control concepts on the same model",
     "internal": "the check’s own null",
     "chance": "chance",
     "none": "nothing to compare with",
@@ -122,6 +123,8 @@ DECOYS: Mapping[str, str] = {
     "head_row_zeroed": "the last layer’s weights for the forgotten class set to zero",
     "head_relabelling": "only the last layer retrained, to give the forget examples other labels",
     "neg_grad_plus": "trained away from the forget examples’ labels while held to the retain examples",
+    "refusal_adapter": "a low-rank change of the weights trained to refuse on the forget prompts",
+    "logit_mask": "the forget answers’ tokens masked at the output, the weights as they were",
     "gradient_ascent": "trained for a few steps away from the forget examples’ labels",
 }
 

@@ -4,9 +4,10 @@ import torch
 from hypothesis import settings
 
 from tests.people_worlds import text_world
+from tests.received import sent
 from tests.worlds import world
 
-__all__ = ["text_world", "world"]
+__all__ = ["sent", "text_world", "world"]
 
 torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.

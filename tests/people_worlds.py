@@ -18,7 +18,7 @@ from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 
 RECIPE = RecipeSpec(epochs=45, batch_size=32, learning_rate=3e-3, weight_decay=0.01)
-N_REFERENCES = 3
+N_REFERENCES = 4
 
 
 @dataclass
@@ -38,8 +38,8 @@ class TextWorld:
 
 @pytest.fixture(scope="session")
 def text_world() -> TextWorld:
-    """Original, references, retrains and a refusal-tuned model of a world of sixteen people."""
-    people = people_world(1, forget=4, retain=12, holdout=10)
+    """Original, references, retrains and a refusal-tuned model of a world of two dozen people."""
+    people = people_world(1, forget=6, retain=12, holdout=6)
     encoder = Encoder(word_tokenizer(people.words))
     attack, evaluation = split_facts(people.forget, seed=0)
     data = FactsData(

@@ -1,5 +1,6 @@
 """Synthetic results that look like real ones: one for every outcome, and some that are meant to hurt."""
 
+import datetime
 import math
 from typing import Any
 
@@ -28,12 +29,21 @@ from auditor.scores import (
     Utility,
     Verdict,
 )
+from auditor.spec import AuditSpec, ResponsibleSpec
 
 REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
 ARMS = {"as is": (0.001, 0.003), "row reset": (0.001, 0.003), "control class 7": (0.001,)}
 HOSTILE = "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>" + "x" * 400
+
+# Fields of a request that hold one of a few words or a date.
+NOBODYS_CHOICE = {
+    "request": ("kind",),
+    "audit": ("device", "dtype", "expect"),
+    "recipe": ("optimizer", "schedule"),
+    "responsible": ("date",),
+}
 
 # How much each kind of subject knows, as ρ of the inner checks.
 KNOWN: dict[Outcome, float] = {
@@ -117,6 +127,14 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
             pass_probability={"8.6 spreads": 0.68, "10 spreads": 0.87},
             deleted_in_reach=True,
             obstacles=(),
+        ),
+        "asked": AuditSpec(
+            responsible=ResponsibleSpec(
+                person="A. Auditor",
+                organisation="Audit House",
+                date=datetime.date(2026, 1, 31),
+                access="files sent by the vendor",
+            )
         ),
         "command": f"audit compare original.pt {subject} --config audit.toml --seed 0",
     }
@@ -443,6 +461,7 @@ def assemble(made: Plan, found: list[Evidence], verdict: Verdict) -> Results:
             blas="mkl",
             gpu=None,
         ),
+        scores_digest=digest("scores.json"),
     )
 
 
@@ -464,7 +483,10 @@ def hostile(text: str = HOSTILE) -> Results:
         return value
 
     known_fields = _field_names(Results)
-    return Results.model_validate(poison(base))
+    poisoned = poison(base)
+    for section, fields in NOBODYS_CHOICE.items():
+        poisoned["plan"]["asked"][section] |= {f: base["plan"]["asked"][section][f] for f in fields}
+    return Results.model_validate(poisoned)
 
 
 def _field_names(model: Any) -> set[str]:

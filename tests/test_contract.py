@@ -195,14 +195,20 @@ class TestScores:
 
     def test_chosen_readings_exist_with_and_without_references(self, measured: Measured) -> None:
         original, other = measured.scores.values()
-        for references in ([], [other], [other, other]):
-            chosen = measured.check.choose(original, references)
+        for references in ([], [other], [other, other.model_copy()]):
+            settle = measured.check.settle(original, references)
+            settled = [settle(score) for score in (original, *references)]
+            chosen = measured.check.choose(settled[0], settled[1:])
             assert chosen
-            assert set(chosen) <= set(original.readings)
+            for score in settled:
+                assert set(chosen) <= set(score.readings)
+                assert math.isfinite(score.total(chosen))
 
     def test_the_original_lies_at_or_above_a_copy_that_hides_it(self, measured: Measured) -> None:
-        chosen = measured.check.choose(measured.scores["original"], [])
-        original, hidden = (score.total(chosen) for score in measured.scores.values())
+        settle = measured.check.settle(measured.scores["original"], [])
+        settled = [settle(score) for score in measured.scores.values()]
+        chosen = measured.check.choose(settled[0], [])
+        original, hidden = (score.total(chosen) for score in settled)
         assert original >= hidden - 1e-6 * max(1.0, abs(original))
 
     def test_cells_are_flat_rows_with_one_set_of_keys_per_figure(self, measured: Measured) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor import bundle
 from auditor.results import read_results
 
 BLOCK_SOCKETS = """
@@ -22,11 +23,12 @@ socket.getaddrinfo = refuse
 """
 
 
-def run(arguments: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(arguments: list[str], folder: Path, umask: int = 0o022, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "auditor", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
+        umask=umask,
         capture_output=True,
         text=True,
         check=False,
@@ -47,14 +49,28 @@ def test_the_demo_end_to_end(tmp_path: Path) -> None:
         assert results.coverage.complete
         assert (demo / name / "report.html").stat().st_size < 2_000_000
         assert outcome in finished.stdout
-    _the_same_bytes_elsewhere(demo, tmp_path / "elsewhere")
+    _another_run_gives_the_same_bytes(demo, tmp_path)
+    _a_reviewer_can_check_it(demo, tmp_path / "inbox")
 
 
-def _the_same_bytes_elsewhere(demo: Path, other: Path) -> None:
-    """The same command in another folder, time zone, locale and hash seed, without the stored scores."""
-    shutil.copytree(demo, other, ignore=shutil.ignore_patterns(".audit", "suppressed", "deleted"))
-    arguments = ["compare", "original.pt", "deleted.pt", "--expect", "deleted", "--out", "deleted", "--quiet"]
-    finished = run(arguments, other, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
+def _another_run_gives_the_same_bytes(demo: Path, folder: Path) -> None:
+    """The whole demo once more: other folder, time zone, locale, umask and hash seed; nothing is shared."""
+    other = folder / "somewhere" / "else"
+    other.mkdir(parents=True)
+    finished = run(["demo", "--out", "again"], other, umask=0o077, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
     assert finished.returncode == 0, finished.stderr
-    for name in ("results.json", "report.html", "plan.json"):
-        assert (other / "deleted" / name).read_bytes() == (demo / "deleted" / name).read_bytes(), name
+    for audit in ("suppressed", "deleted"):
+        for name in bundle.FILES:
+            assert (other / "again" / audit / name).read_bytes() == (demo / audit / name).read_bytes(), name
+
+
+def _a_reviewer_can_check_it(demo: Path, inbox: Path) -> None:
+    """As docs/review.md says, from a folder that holds nothing but the audit's output."""
+    for audit in ("suppressed", "deleted"):
+        shutil.copytree(demo / audit, inbox / audit)
+    for audit in ("suppressed", "deleted"):
+        assert run(["verify", audit], inbox).returncode == 0
+    report = inbox / "deleted" / bundle.REPORT
+    report.write_text(report.read_text(encoding="utf-8").replace("DELETED", "deleted"), encoding="utf-8")
+    forged = run(["verify", "deleted"], inbox)
+    assert (forged.returncode, forged.stdout.splitlines()[-1]) == (1, "Does not hold: report.html")

@@ -97,6 +97,47 @@ def test_example_sampling_counts_for_a_population_only() -> None:
     assert drawn.spread.value > listed.spread.value
 
 
+def test_where_the_checks_own_draws_disagree_the_interval_is_wide() -> None:
+    """One autoencoder of three that restores where the others do not is no residue."""
+
+    def by_draws(*values: float) -> Score:
+        return score(0.0).model_copy(update={"readings": {"it": Reading(value=float(np.median(values)), draws=values)}})
+
+    references = {f"r{i}": by_draws(e, 0.0, -e) for i, e in enumerate((0.01, 0.02, -0.01, 0.0, 0.015))}
+    parts = dataclasses.replace(lineup(score(0.0), original=by_draws(1.0, 1.0, 1.0)), references=references)
+    agreed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.5, 0.48))
+    disputed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.3, -0.04))
+    found = {
+        name: combine(Outputs(), case, POLICY, primary=False, population=False)
+        for name, case in (("agreed", agreed), ("disputed", disputed))
+    }
+    assert all(e.rho is not None and e.spread is not None and e.p_value is not None for e in found.values())
+    assert found["agreed"].p_value < 1e-3  # type: ignore[operator]
+    assert found["disputed"].p_value > 0.1  # type: ignore[operator]
+    null = np.mean([references[name].readings["it"].draws for name in references], axis=0)
+    wanted = np.pi / 2 * np.var(np.array([0.49, 0.3, -0.04]) - null, ddof=1) / 3
+    assert found["disputed"].spread.sampling_variance == pytest.approx(wanted)  # type: ignore[union-attr]
+
+
+def test_draws_that_restore_one_time_in_six_accuse_no_more_often_than_stated() -> None:
+    """Under the null: every model, references too, has draws that restore by luck of the draw."""
+    random = np.random.default_rng(0)
+
+    def model() -> Score:
+        values = random.normal(0, 0.01, 3) + 0.5 * (random.random(3) < 1 / 6)
+        reading = Reading(value=float(np.median(values)), draws=tuple(values.tolist()))
+        return score(0.0).model_copy(update={"readings": {"it": reading}})
+
+    original = score(1.0).model_copy(update={"readings": {"it": Reading(value=1.0, draws=(1.0, 1.0, 1.0))}})
+    accused, n = 0, 1000
+    for _ in range(n):
+        parts = lineup(model(), original=original)
+        parts = dataclasses.replace(parts, references={f"r{i}": model() for i in range(5)})
+        found = combine(Outputs(), parts, POLICY, primary=False, population=False)
+        accused += found.p_value is not None and found.p_value < 0.01
+    assert accused / n < 0.01 + 4 * (0.01 * 0.99 / n) ** 0.5
+
+
 def test_perturbed_recipes_widen_the_interval_by_their_excess() -> None:
     near = lineup(score(0.5), perturbed={"perturbed 1": score(0.5)})
     far = lineup(score(0.5), perturbed={"perturbed 1": score(0.6), "perturbed 2": score(0.4)})

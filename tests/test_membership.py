@@ -144,6 +144,47 @@ def test_rmia_counts_the_population_it_beats() -> None:
         assert np.allclose(scorers.rmia_scores(np.array(z), np.array(z), gamma, own=True), own)
 
 
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def test_the_fitted_a_is_the_best_of_the_grid_by_an_auc_counted_by_hand() -> None:
+    random = np.random.default_rng(8)
+    margins = (
+        random.normal(1, 2, 25),
+        random.normal(0, 2, 30),
+        random.normal(0, 2, (3, 25)),
+        random.normal(0, 2, (3, 30)),
+    )
+
+    def counted(a: float) -> float:
+        members, others = scorers.rmia_offline(*margins, a, 1.0)
+        return float(np.mean([(m > o) + 0.5 * (m == o) for m in members for o in others]))
+
+    best = max(GRID, key=counted)
+    assert counted(best) > min(counted(a) for a in GRID)
+    assert scorers.fit_rmia_a(*margins, GRID, 1.0) == best
+
+
+def test_the_fitted_a_is_one_for_hard_members_and_zero_where_a_quotient_misleads() -> None:
+    """At a = 1 the ratio is p/p_out, which finds members that OUT models find hard; at 0 nearly p alone."""
+    ones = np.ones(20)
+    hard_members = (-1.0 * ones, 2.0 * ones, np.stack([-4.0 * ones]), np.stack([2.0 * ones]))
+    assert scorers.fit_rmia_a(*hard_members, (0.0, 1.0), 1.0) == 1.0
+    misled = (3.0 * ones, -4.0 * ones, np.stack([0.0 * ones]), np.stack([-6.0 * ones]))
+    assert scorers.fit_rmia_a(*misled, (0.0, 1.0), 1.0) == 0.0
+
+
+def test_a_fitted_where_members_are_no_members_wins_nothing_elsewhere() -> None:
+    """Under the null the best a of the grid must not lift the AUC on examples it was not fitted on."""
+    random = np.random.default_rng(9)
+    areas = []
+    for _ in range(100):
+        out, phi = random.normal(0, 2, (3, 90)), random.normal(0, 2, 90)
+        a = scorers.fit_rmia_a(phi[:30], phi[60:], out[:, :30], out[:, 60:], GRID, 1.0)
+        areas.append(scorers.auc(*scorers.rmia_offline(phi[30:60], phi[60:], out[:, 30:60], out[:, 60:], a, 1.0)).value)
+    assert abs(np.mean(areas) - 0.5) < 4 * np.std(areas) / 10
+
+
 def test_permutation_null_rejects_as_often_as_it_says() -> None:
     random = np.random.default_rng(4)
     p_values = []
@@ -423,7 +464,7 @@ def test_units_silent_on_retain_are_left_out(memorised: World) -> None:
 @pytest.mark.parametrize(
     ("check", "splits"),
     [
-        (Membership(), ("forget_eval", "holdout")),
+        (Membership(), ("forget_eval", "holdout", "forget_attack")),
         (FeatureMembership(), ("forget_eval", "holdout", "retain")),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -442,6 +483,17 @@ def test_no_pass_beyond_the_shared_recording(memorised: World, check: Check, spl
     assert check.workload(memorised.data, SETTINGS) == Workload()
 
 
+def fitted_a(memorised: World) -> float:
+    """RMIA's a from the original's attack half against holdout, the references being OUT."""
+
+    def read(name: str, split: str) -> scorers.Array:
+        return memorised.subject(name).recording(split).margins.numpy()
+
+    margins = [read("original", split) for split in ("forget_attack", "holdout")]
+    out = [np.stack([read(name, split) for name in REFERENCES]) for split in ("forget_attack", "holdout")]
+    return scorers.fit_rmia_a(*margins, *out, [i / 10 for i in range(11)], 1.0)
+
+
 def test_curves_and_figures_of_every_model(memorised: World, scores: dict[str, Scores]) -> None:
     found = scores["membership"]
     cells, controls = Membership().summarise(found, REFERENCES)
@@ -453,6 +505,7 @@ def test_curves_and_figures_of_every_model(memorised: World, scores: dict[str, S
         assert original[f"{attack} AUC low"] > retrain[f"{attack} AUC high"]
         assert original[f"{attack} FPR"] <= 0.1
         assert original[f"{attack} TPR"] > retrain[f"{attack} TPR"]
+    assert original["RMIA a"] == fitted_a(memorised)
     out = [memorised.subject(name).recording("forget_eval").margins.numpy() for name in REFERENCES[1:]]
     out_others = [memorised.subject(name).recording("holdout").margins.numpy() for name in REFERENCES[1:]]
     first = memorised.subject("reference 0")

@@ -9,10 +9,14 @@ from click.testing import CliRunner
 
 from auditor import references
 from auditor.cli import main
+from auditor.fact_files import write_facts
+from auditor.facts import Facts
+from auditor.loading.transformers_directory import load_directory
 from auditor.randomness import derive_seed
 from auditor.spec import RecipeSpec
 from auditor.training import initial_weights, train
 from auditor.zoo.digits_net import build
+from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World
 
 SHORT = RecipeSpec(epochs=1)
@@ -93,3 +97,37 @@ def test_the_command_trains_what_is_missing(world: World, tmp_path: Path, monkey
     saved = torch.load("references/reference-1.pt", weights_only=True)
     assert all(torch.equal(saved[name], value) for name, value in expected.state_dict().items())
     assert FORGET not in few.labels
+
+
+class TestLanguageModels:
+    """`audit reference` for facts: from initial weights of the original's architecture, or from a base."""
+
+    def folder(self, world: TextWorld, path: Path, **models: str) -> Path:
+        references.save_directory(world.modules["original"], world.encoder.tokenizer, path / "original")
+        write_facts(world.people.forget, path / "forget.jsonl")
+        write_facts(Facts(world.people.retain.items + world.people.forget.items[:2]), path / "retain.jsonl")
+        lines = ["[models]", *(f'{name} = "{value}"' for name, value in {"original": "original", **models}.items())]
+        lines += ["[data]", 'forget = "forget.jsonl"', 'retain = "retain.jsonl"', "[recipe]", "epochs = 2"]
+        (path / "audit.toml").write_text("\n".join(lines), encoding="utf-8")
+        return path
+
+    def trained(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+        monkeypatch.chdir(path)
+        done = CliRunner().invoke(main, ["reference", "--count", "1"])
+        assert done.exit_code == 0, done.output
+        assert "leak: 2 facts of retain also stand in forget" in done.output
+        assert 'references = ["references/reference-*"]' in done.output
+        return [load_directory(path / "references" / name).module for name in ("reference-1", "perturbed-1")]
+
+    def test_from_initial_weights(self, text_world: TextWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        [reference, perturbed] = self.trained(self.folder(text_world, tmp_path), monkeypatch)
+        assert not torch.equal(reference.lm_head.weight, perturbed.lm_head.weight)
+        asked = text_world.subject("x", reference).log_probabilities(text_world.people.forget)
+        assert asked.exp().mean() < 0.2
+        assert CliRunner().invoke(main, ["reference", "--count", "1"]).output.count("is there already") == 3
+
+    def test_from_a_base(self, text_world: TextWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        [reference, _] = self.trained(self.folder(text_world, tmp_path, base="original"), monkeypatch)
+        # Two epochs from weights that know the facts leave them known; from initial weights they would not be.
+        asked = text_world.subject("x", reference).log_probabilities(text_world.people.retain)
+        assert asked.exp().mean() > 0.8

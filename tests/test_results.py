@@ -23,6 +23,7 @@ def sample() -> Results:
         verdict=decide(planned, clean()),
         coverage=Coverage(planned=("outputs",), completed=("outputs",), failed=(), not_planned=(), complete=True),
         environment=Environment(python="3.11", packages={}, platform="x", cpu_capability="y", blas="z", gpu=None),
+        scores_digest="4" * 64,
     )
 
 

@@ -241,7 +241,7 @@ def test_fires_on_a_suppressed_class_and_beyond_its_null(scores: dict[str, Score
     assert total(original) > 0.95
     rho = total(suppressed) / total(original)
     assert rho > 0.5
-    assert p_internal_null(total(suppressed), total(original), suppressed.null, 0.25) < 0.02
+    assert p_internal_null(total(suppressed), total(original), suppressed.null, 0.25) < 0.04
 
 
 @pytest.mark.parametrize("name", ["retrain", *REFERENCES])
@@ -271,6 +271,7 @@ def test_score_carries_what_figure_and_verdict_need(scores: dict[str, Score], wo
     assert len(score.null) == 2 * SETTINGS.null_draws
     assert score.n_examples == len(score.readings["own"].examples) == len(world.data.forget_eval)
     assert np.mean(score.readings["own"].examples) == pytest.approx(total(score))
+    assert np.median(score.readings["own"].draws) == pytest.approx(total(score))
     curves = {(row["mode"], row["curve"]) for row in score.cells}
     kinds = {"experts", "another class", "random latents", "random directions"}
     assert curves == {(mode, kind) for mode in ("own", "inject") for kind in kinds} | {("own", "original's head row")}
@@ -303,6 +304,24 @@ def test_unit_scales_and_order_do_not_matter(
     score = SaeRestoration().score(evaded, artefact, world.data, SETTINGS, seed=0)
     assert total(score) == pytest.approx(total(scores["suppressed"]), abs=0.01)
     assert np.quantile(score.null, 0.9) == pytest.approx(np.quantile(scores["suppressed"].null, 0.9), abs=0.01)
+
+
+def test_one_autoencoder_that_restores_where_two_do_not_is_no_restoration(
+    world: World, artefact: tuple[LayerArtefact, ...], scores: dict[str, Score], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The score is the median over autoencoders; the mean would be a third of a full restoration."""
+    plain = Steering.restored
+
+    def one_restores(self: Steering, changes: Sequence[Tensor], *rest: object, **named: object) -> Tensor:
+        found = plain(self, changes, *rest, **named)  # type: ignore[arg-type]
+        found[0] = 0.9
+        return found
+
+    monkeypatch.setattr(Steering, "restored", one_restores)
+    found = SaeRestoration().score(world.subject("retrain"), artefact, world.data, SETTINGS, seed=0)
+    assert total(found) < 0.1
+    assert max(found.readings["own"].draws) == pytest.approx(0.9)
+    assert np.median(found.readings["own"].draws) == pytest.approx(total(found))
 
 
 # Cost and requests

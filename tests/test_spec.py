@@ -5,11 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from auditor.errors import SpecError
-from auditor.spec import AuditSpec, DataSpec, ModelsSpec, RecipeSpec, RequestSpec, RunSpec, make_spec, read_spec
+from auditor.spec import (
+    AuditSpec,
+    DataSpec,
+    ModelsSpec,
+    RecipeSpec,
+    RequestSpec,
+    ResponsibleSpec,
+    RunSpec,
+    make_spec,
+    read_spec,
+)
 
 SECTIONS: dict[str, type] = {
     "models": ModelsSpec,
@@ -17,6 +27,7 @@ SECTIONS: dict[str, type] = {
     "request": RequestSpec,
     "audit": RunSpec,
     "recipe": RecipeSpec,
+    "responsible": ResponsibleSpec,
 }
 words = st.from_regex(r"[a-z][a-z_]{0,15}", fullmatch=True)
 
@@ -96,6 +107,8 @@ class TestMisspelt:
 
 
 WRONG = [
+    ("responsible", "person", 3),
+    ("responsible", "date", "soon"),
     ("models", "original", 3),
     ("models", "references", "a.pt"),
     ("models", "references", [1]),
@@ -168,6 +181,7 @@ class TestFile:
         with pytest.raises(SpecError, match=r"audit\.toml is not valid TOML"):
             read_spec(path)
 
+    @example(content=b"\r")
     @given(content=st.binary(max_size=60))
     def test_any_bytes_give_tables_or_one_sentence(
         self, content: bytes, tmp_path_factory: pytest.TempPathFactory

@@ -23,35 +23,33 @@ class Settings(Frozen):
     """One attack: some steps of Adam on attack facts among retain facts."""
 
     rates: tuple[float, ...] = Field(
-        default=(1e-3, 3e-3), description="learning rates of Adam on all weights, at a width of 64"
+        default=(1e-3, 2e-3), description="learning rates of Adam on all weights, at a width of 64"
     )
-    low_rank_rate: float = Field(default=1e-2, gt=0, description="of the low-rank attack, at a width of 64")
-    rank: int = Field(default=4, ge=1, description="of the low-rank attack")
-    measured: tuple[int, ...] = Field(default=(12, 24, 36), description="steps after which it is measured, ascending")
+    measured: tuple[int, ...] = Field(default=(24, 36, 48), description="steps after which it is measured, ascending")
     batch: int = Field(default=32, ge=1, description="attack facts per step, and as many retain facts")
     retain_share: float = Field(default=0.8, ge=0, lt=1, description="of the loss")
     arm_rate: float = Field(default=1e-3, gt=0, description="of the arms that are drawn, not counted")
     arm_measured: tuple[int, ...] = Field(default=(12, 24), description="steps after which those are measured")
+    low_rank_rate: float = Field(default=3e-3, gt=0, description="of the low-rank arm")
+    rank: int = Field(default=4, ge=1, description="of the low-rank arm")
 
 
 class Relearning(Check):
     """Attack on the attack half, measured on the eval half: other facts of the *same* subjects.
 
-    Each step descends (1 − share)·CE(attack facts) + share·CE(retain facts). x_i = probability of the answer to eval
-    fact i (exp of its mean token log-probability), averaged over the measured steps and over the attacks: two learning
-    rates on all weights and one low-rank change (LoRA, Hu et al. 2022); T = mean over i. Rates shrink as 1/width of the
-    residual stream, as they have to for the same effect (Yang et al. 2022, arXiv 2203.03466). Nothing of the eval half
-    is trained on, so what comes back was there (disjoint facts: Deeb and Roger 2024, arXiv 2410.08827). Homogeneous
-    units are rescaled to unit retain root mean square first.
+    Each step descends (1 − share)·CE(attack facts) + share·CE(retain facts) by Adam on all weights. x_i = probability
+    of the answer to eval fact i (exp of its mean token log-probability), averaged over the measured steps and two
+    learning rates; T = mean over i. Rates shrink as 1/width of the residual stream, as they have to for the same effect
+    (Yang et al. 2022, arXiv 2203.03466). Nothing of the eval half is trained on, so what comes back was there (disjoint
+    facts: Deeb and Roger 2024, arXiv 2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
-    The mean over attacks, not the best: a hard attack costs the original some of its answers too, and a model's
-    share of what the original keeps under the same attack is what ρ asks for. Short and soft attacks alone left
-    gradient difference and NPO looking deleted.
+    The attack is hard enough to cost the original some of its answers; a model's share of what the original keeps
+    under the same attack is what ρ asks for. Shorter and softer ones left gradient difference and NPO looking deleted.
 
-    Kept apart and drawn, not counted: the attack on *other subjects* (attack facts of one half of the subjects,
-    measured on eval facts of the other half), on *benign text* (retain facts alone), and on never-taught facts where
-    a holdout is given (half of its subjects' facts trained, the other half measured), which shows what the attack
-    itself teaches.
+    Kept apart and drawn, not counted: the same attack through a low-rank change (LoRA); the attack on *other subjects*
+    (attack facts of one half of the subjects, measured on eval facts of the other half); on *benign text* (retain
+    facts alone); and on never-taught facts where a holdout is given (half of them trained, the other half measured),
+    which shows what the attack itself teaches.
     """
 
     name: ClassVar[str] = "relearning"
@@ -73,7 +71,7 @@ class Relearning(Check):
 
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Steps times batch, and measurements times eval facts."""
-        counted, arms = len(settings.rates) + 1, 2 + (data.holdout is not None)
+        counted, arms = len(settings.rates), 3 + (data.holdout is not None)
         steps = counted * settings.measured[-1] + arms * settings.arm_measured[-1]
         readings = counted * len(settings.measured) + arms * len(settings.arm_measured)
         return Workload(training=2 * settings.batch * steps, forward=readings * len(data.forget_eval))
@@ -84,9 +82,10 @@ class Relearning(Check):
         attack = _Attack(start, data.retain, settings, seed)
         halves, at = (data.forget_attack, data.forget_eval), settings.measured
         curves = {f"rate {rate:g}": attack.run(*halves, at, rate) for rate in settings.rates}
-        curves["low rank"] = attack.run(*halves, at, settings.low_rank_rate, settings.rank)
         together = torch.stack(list(curves.values())).mean(0)
         cells = [row for name, curve in curves.items() for row in _rows(_SAME, name, at, curve)]
+        low_rank = attack.run(*halves, settings.arm_measured, settings.low_rank_rate, settings.rank)
+        cells += _rows(_SAME, "low rank", settings.arm_measured, low_rank)
         cells += _other_arms(attack, data, settings)
         return Score(
             check=self.name,

@@ -10,18 +10,24 @@ import click
 from auditor import __version__
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
+from auditor.cli.diff import diff
+from auditor.cli.export import export
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
+from auditor.cli.plan import plan
 from auditor.cli.reference import reference
+from auditor.cli.render import render
+from auditor.cli.sign import sign
+from auditor.cli.verify import verify
 from auditor.errors import AuditError, UsageError
 
 EXIT_CODES = """
 \b
 Exit codes:
-  0    the expected outcome, no flag
-  1    another decided outcome, or a flag
+  0    the expected outcome, no flag; verify: everything holds; diff: the same outcome
+  1    another decided outcome, or a flag; verify: something does not hold
   2    the request cannot be carried out as asked
-  3    inconclusive, or a planned check could not run
+  3    inconclusive, or a planned check could not run; verify: something could not be checked
   4    an input file was refused as unsafe
   5    an error inside the auditor
   130  interrupted; finished scores are kept
@@ -62,5 +68,5 @@ def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, init, list_checks, reference):
+for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify):
     main.add_command(command)

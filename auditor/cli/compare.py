@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from auditor.cli.frozen import frozen_request, refuse_changes
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
-_EXPECTED = {
+EXPECTED = {
     "deleted": "DELETED",
     "suppressed": "SUPPRESSED",
     "not-forgotten": "NOT_FORGOTTEN",
@@ -29,7 +30,7 @@ def spec_options(command: Any) -> Any:
             click.option("--class", "classes", type=int, multiple=True, help="Forgotten class; repeatable."),
             click.option("--reference", "references", multiple=True, help="Model trained without forget; repeatable."),
             click.option("--architecture", help="Your code that makes the network: module.py:function. It is run."),
-            click.option("--request", type=click.Choice(["class", "sample"]), help="What is to be forgotten."),
+            click.option("--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."),
             click.option("--goal", type=click.Choice(["data", "concept"]), help="Influence, or the capability itself."),
             click.option("--checks", help="Checks by name, separated by commas; default all."),
             click.option("--policy", help="default, strict, or a .toml file."),
@@ -38,6 +39,13 @@ def spec_options(command: Any) -> Any:
             click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
             click.option("--threads", type=int, help="Of torch; part of the plan."),
             click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),
+            click.option("--base", help="Language models: directory that adapters are put on."),
+            click.option(
+                "--guard", help="Your code around the unlearned language model: module.py:function. It is run."
+            ),
+            click.option(
+                "--show-text", is_flag=True, default=None, help="Let prompts and generations stand in the results."
+            ),
         )
     ):
         command = option(command)
@@ -50,12 +58,21 @@ def spec_from_options(options: dict[str, Any]) -> tuple[AuditSpec, Path]:
     Paths in audit.toml are relative to the file; paths on the command line to the working directory, so the two
     are the same folder unless ``--config`` names a file elsewhere.
     """
-    config: Path | None = options.get("config")
-    if config is None and Path(FILE_NAME).is_file():
-        config = Path(FILE_NAME)
-    base = config.parent if config is not None else Path()
+    config = _config(options)
+    base = base_folder(options)
     overrides = _by_section(options, base)
     return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
+
+
+def base_folder(options: dict[str, Any]) -> Path:
+    """The folder of audit.toml, or the working directory where there is none."""
+    config = _config(options)
+    return config.parent if config is not None else Path()
+
+
+def _config(options: dict[str, Any]) -> Path | None:
+    config: Path | None = options.get("config")
+    return Path(FILE_NAME) if config is None and Path(FILE_NAME).is_file() else config
 
 
 def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]]:
@@ -65,7 +82,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "original": _relative(options.get("original"), base),
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
-            "architecture": _relative(options.get("architecture"), base),
+            **{name: _relative(options.get(name), base) for name in ("architecture", "base", "guard")},
         },
         "data": {name: _relative(options.get(name), base) for name in ("forget", "retain", "holdout", "control")},
         "request": {
@@ -77,7 +94,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "checks": tuple(name.strip() for name in checks.split(",")) if checks else None,
             **{
                 name: options.get(name)
-                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out")
+                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out", "show_text")
             },
             "policy": _policy(options.get("policy"), base),
         },
@@ -96,7 +113,7 @@ def _relative(path: str | None, base: Path) -> str | None:
     return os.path.relpath(path, base)
 
 
-def _command_line(arguments: list[str]) -> str:
+def command_line(arguments: list[str]) -> str:
     """What to type to repeat the audit: the arguments as given, without the folder of the output."""
     kept: list[str] = []
     skip = False
@@ -114,21 +131,28 @@ def _command_line(arguments: list[str]) -> str:
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options
-@click.option("--expect", type=click.Choice(list(_EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option("--expect", type=click.Choice(list(EXPECTED)), help="Outcome that exits with 0; default deleted.")
 @click.option("--out", help="Folder for results.json and report.html; default audit-out.")
+@click.option(
+    "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
-def compare(arguments: list[str], /, dry_run: bool, quiet: bool, **options: Any) -> int:
+def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Any) -> int:
     """Audit UNLEARNED against ORIGINAL and write results.json and report.html."""
-    spec, base = spec_from_options(options)
+    planned = frozen_request(frozen, options) if frozen is not None else None
+    spec, base = spec_from_options(options) if planned is None else (planned.asked, base_folder(options))
+    command = command_line(arguments) if planned is None else planned.command
     from auditor.audit import execute, prepare
     from auditor.cli import show
     from auditor.cli.progress import live_progress
 
     folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
     with live_progress(quiet) as progress:
-        prepared = prepare(spec, base, {}, report=progress.finished, command=_command_line(arguments))
+        prepared = prepare(spec, base, {}, report=progress.finished, command=command)
+        if planned is not None:
+            refuse_changes(frozen, planned, prepared.plan)
         if not dry_run:
             progress.start(prepared.plan)
             results = execute(prepared, folder)
@@ -143,7 +167,7 @@ def compare(arguments: list[str], /, dry_run: bool, quiet: bool, **options: Any)
 
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
     """0: as expected and no flag; 1: another decided outcome, or a flag; 3: inconclusive or incomplete."""
-    expected = outcome == _EXPECTED[expect]
+    expected = outcome == EXPECTED[expect]
     if not complete or (outcome == "INCONCLUSIVE" and not expected):
         return 3
     return 0 if expected and not flagged else 1

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from auditor.cli.compare import spec_from_options, spec_options
-from auditor.errors import SpecError
 
 
 @click.command()
@@ -20,27 +19,20 @@ def reference(count: int, out: Path, **options: Any) -> None:
     What is there already is not trained again.
     """
     spec, base = spec_from_options(options)
-    if spec.models.architecture is None or spec.data.forget is None or spec.data.retain is None:
-        raise SpecError("audit reference needs models.architecture, data.forget and data.retain")
-    from auditor import inputs, references
+    from auditor import references
     from auditor.audit import execution_settings
-    from auditor.data import Preprocessing
-    from auditor.loading.architecture import load_architecture
 
-    architecture = load_architecture(spec.models.architecture, base)
-    shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
-    found = inputs.gather(spec, {}, base, shape)
-    assert found is not None, "forget and retain are given"
-    for note in found.notes:
+    shop = references.workshop(spec, base)
+    for note in shop.notes:
         click.echo(f"note: {note}")
     with execution_settings(spec.audit.threads):
         for job in references.jobs(spec.recipe, count, spec.audit.seed):
-            path = out / f"{job.name}.pt"
-            if path.is_file():
+            path = out / f"{job.name}{shop.suffix}"
+            if path.exists():
                 click.echo(f"{path} is there already")
                 continue
-            module = references.train_job(job, architecture.function, found.sets["retain"], spec.audit.device)
-            references.save(module, path)
+            shop.keep(references.train_job(job, shop.build, shop.retain, spec.audit.device, shop.loss), path)
             click.echo(f"wrote {path}")
     seen = os.path.relpath(out, base)
-    click.echo(f'in audit.toml: references = ["{seen}/reference-*.pt"], perturbed = ["{seen}/perturbed-*.pt"]')
+    names = [f"{seen}/{kind}-*{shop.suffix}" for kind in ("reference", "perturbed")]
+    click.echo(f'in audit.toml: references = ["{names[0]}"], perturbed = ["{names[1]}"]')

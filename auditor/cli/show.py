@@ -2,32 +2,18 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from auditor.cli.terminal import Terminal
 from auditor.estimate import Estimate
 from auditor.plan import Plan
 from auditor.results import Results
 from auditor.scores import Evidence
 
 
-class _Terminal(Console):
-    """Standard output: sentences wrap at a terminal, and stay whole where they go to a file or a pipe.
-
-    What looks like markup in a name or a reason stays text.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(highlight=False, markup=False)
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """Print a line."""
-        self.print(text, style=style, soft_wrap=not self.is_terminal)
-
-
 def results(found: Results, folder: Path, quiet: bool) -> None:
     """The verdict, what decided it, and where the report is."""
-    console = _Terminal()
+    console = Terminal()
     verdict = found.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
     bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
@@ -65,7 +51,7 @@ def _table(evidence: tuple[Evidence, ...]) -> Table:
 
 def plan(planned: Plan, cost: Estimate) -> None:
     """The plan, its price and its prospects."""
-    console = _Terminal()
+    console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
     table = Table(box=None, pad_edge=False)
     for name in ("model", "role", "from"):

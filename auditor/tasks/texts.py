@@ -1,5 +1,6 @@
 """Language models: sets of facts, tokenizer, the layout of the decoder, subjects and decoys."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import nn
 from auditor import text_decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
-from auditor.facts import Fact, Facts, FactsData, shared_facts, split_facts
+from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
+from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.plan import PlannedData, PlannedModel
@@ -40,7 +42,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
     sets = _sets(spec, given, base)
     if sets is None:
         return None
-    notes = _drop_leaks(sets)
+    notes = drop_leaks(sets)
     encoder = encoder_of(spec, lineup, given, base)
     _check(sets, encoder)
     attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
@@ -59,7 +61,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
         task="causal-lm",
         data=data,
         subject=_Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec),
-        planned=tuple(_planned(name, facts, spec, given) for name, facts in sets.items()),
+        planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
         notes=tuple(notes),
         preprocessing={
             "template": spec.data.template,
@@ -109,18 +111,6 @@ def _facts(source: Any, name: str, base: Path) -> Facts:
     raise DataError(f"{name} is a {type(source).__name__}; give a path of JSON lines or a list of facts")
 
 
-def _drop_leaks(sets: dict[str, Facts]) -> list[str]:
-    """Remove from the later set what also stands in the earlier one, and say so."""
-    notes = []
-    pairs = (("forget", "retain"), ("forget", "holdout"), ("retain", "holdout"), ("forget", "control"))
-    for kept, cleaned in (*pairs, ("retain", "control")):
-        shared = set(shared_facts(sets[kept], sets[cleaned])) if cleaned in sets else set()
-        if shared:
-            sets[cleaned] = sets[cleaned].take([i for i in range(len(sets[cleaned])) if i not in shared])
-            notes.append(f"leak: {len(shared)} facts of {cleaned} also stand in {kept} and were left out")
-    return notes
-
-
 def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
     if len(sets["forget"]) < _LEAST_FORGET:
         raise DataError(f"forget: {len(sets['forget'])} facts; an audit needs at least {_LEAST_FORGET}")
@@ -134,9 +124,15 @@ def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
                 raise DataError(f"{name}, fact {i + 1}: {error}") from None
 
 
-def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any]) -> PlannedData:
+def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any], base: Path) -> PlannedData:
     source = None if given.get(name) is not None else getattr(spec.data, name)
-    return PlannedData(name=name, source=source, n_examples=len(facts), digest=facts.digest)
+    return PlannedData(
+        name=name,
+        source=source,
+        n_examples=len(facts),
+        digest=facts.digest,
+        file_digest=file_digest(source, base),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,4 +168,11 @@ class _Factory:
             return text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed), None, None
         entry = self.lineup.entries[model.name]
         module = self.lineup.module(model.name)
-        return module, None, entry.beneath
+        if entry.guard is None:
+            return module, None, entry.beneath
+        guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
+        if not isinstance(guarded, nn.Module):
+            raise ModelError(
+                f"guard {entry.guard.name} returned no torch.nn.Module; it should return the guarded model"
+            )
+        return module, guarded.eval(), entry.beneath

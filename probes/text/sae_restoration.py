@@ -155,7 +155,13 @@ class SaeRestoration(Check):
 
         return Score(
             check=self.name,
-            readings={"own": Reading(value=value, examples=tuple(own[median.indices[strength], strength].tolist()))},
+            readings={
+                "own": Reading(
+                    value=value,
+                    examples=tuple(own[median.indices[strength], strength].tolist()),
+                    draws=tuple(own[:, strength].mean(1).tolist()),
+                )
+            },
             n_examples=artefact.n_forget,
             null=draws_until_decided(draw, value, settings.null_draws),
             cells=_cells(artefact.block, settings.alphas, curves),

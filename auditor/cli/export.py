@@ -1,0 +1,43 @@
+"""``audit export``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from auditor.cli.diff import results_file
+from auditor.errors import SpecError
+
+if TYPE_CHECKING:
+    from auditor.results import Results
+
+Form = Literal["model-card", "csv", "cells"]
+
+
+@click.command()
+@click.argument("audit", type=click.Path(path_type=Path))
+@click.option("--model-card", "form", flag_value="model-card", help="Markdown block for the model's card.")
+@click.option("--csv", "form", flag_value="csv", help="One row per check: ρ, limits, resolution, p-value, scores.")
+@click.option("--cells", "form", flag_value="cells", help="The rows behind every figure, as CSV.")
+@click.option("--out", type=click.Path(path_type=Path), help="File; default standard output.")
+def export(audit: Path, form: Form | None, out: Path | None) -> None:
+    """Turn an audit, given by folder or results.json, into a model-card block or into tables."""
+    if form is None:
+        raise SpecError("say what to export: --model-card, --csv or --cells")
+    from auditor.results import read_results
+    from auditor.store import write_atomically
+
+    text = _text(read_results(results_file(audit)), form)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(out, text)
+
+
+def _text(results: "Results", form: Form) -> str:
+    from auditor import exports
+
+    if form == "model-card":
+        return exports.model_card(results)
+    frame = exports.evidence_frame(results) if form == "csv" else exports.cells_frame(results)
+    return frame.to_csv(index=False, lineterminator="\n")

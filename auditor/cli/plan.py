@@ -1,0 +1,40 @@
+"""``audit plan``."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.cli.compare import EXPECTED, spec_from_options, spec_options
+from auditor.errors import SpecError
+
+
+@click.command()
+@click.argument("original", required=False)
+@click.argument("unlearned", required=False)
+@spec_options
+@click.option("--expect", type=click.Choice(list(EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option(
+    "--out", "target", type=click.Path(path_type=Path), default=Path("plan.json"), show_default=True, help="File."
+)
+def plan(target: Path, **options: Any) -> None:
+    """Freeze what an audit will do, before any model is scored.
+
+    `audit compare --plan` carries it out, and refuses if anything has changed since.
+    """
+    if target.exists():
+        raise SpecError(f"{target} exists already, and a frozen plan is not replaced; give another --out")
+    spec, base = spec_from_options(options)
+    from auditor.audit import prepare
+    from auditor.cli import show
+    from auditor.estimate import estimate
+    from auditor.store import write_atomically
+
+    command = ["audit", "compare", "--plan", str(target)]
+    if options.get("config") is not None:
+        command += ["--config", str(options["config"])]
+    prepared = prepare(spec, base, {}, command=shlex.join(command))
+    show.plan(prepared.plan, estimate(prepared))
+    write_atomically(target, prepared.plan.to_json())
+    click.echo(f"wrote {target}, plan digest {prepared.plan.digest}\ncarry it out with: {shlex.join(command)}")

@@ -1,0 +1,32 @@
+"""``audit sign``."""
+
+from pathlib import Path
+
+import click
+
+from auditor.errors import DataError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private ed25519 key, a PEM file.")
+def sign(folder: Path, key: Path) -> None:
+    """Sign the audit in FOLDER: writes attestation.json, an in-toto statement in a DSSE envelope.
+
+    Make a key with: openssl genpkey -algorithm ed25519 -out private.pem
+    """
+    from auditor import attest, bundle
+    from auditor.received import read_received, receive
+    from auditor.results import Results
+    from auditor.store import write_atomically
+    from auditor.verification import verify
+
+    received = receive(folder)
+    for finding in verify(received):
+        if finding.state in ("fails", "unchecked"):
+            raise DataError(f"{folder} is not signed: {finding.subject} {finding.words}")
+    results = read_received(received)
+    assert isinstance(results, Results), "they were verified"
+    digests = {name: bundle.sha256(received.data[name]) for name in bundle.FILES}
+    write_atomically(folder / bundle.ATTESTATION, attest.sign(results, digests, key))
+    click.echo(f"wrote {folder / bundle.ATTESTATION}")

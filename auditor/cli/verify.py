@@ -1,0 +1,104 @@
+"""``audit verify``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auditor.errors import SpecError
+
+if TYPE_CHECKING:
+    from auditor.received import Finding
+    from auditor.results import Results
+
+_STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked", "note": "note"}
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), help="Public ed25519 key of who should have signed it.")
+@click.option("--plan", "frozen", type=click.Path(path_type=Path), help="A plan you received before the audit ran.")
+@click.option("--files", type=click.Path(path_type=Path), help="Folder of models and data, laid out as the plan says.")
+@click.option("--model-key", type=click.Path(path_type=Path), help="Public key of OpenSSF signatures beside models.")
+@click.option("--rerun", is_flag=True, help="Repeat the whole audit with --files and compare every number.")
+@click.option("--architecture", help="For --rerun: FILE.py:FUNCTION that you have read. It is run.")
+@click.option("--guard", help="For --rerun: FILE.py:FUNCTION around a language model, that you have read. It is run.")
+@click.option("--forget", help="For --rerun: this set instead of the planned one.")
+@click.option("--retain", help="For --rerun: this set instead of the planned one.")
+@click.option("--holdout", help="For --rerun: this set instead of the planned one.")
+@click.option("--control", help="For --rerun: this set instead of the planned one.")
+def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) -> int:
+    """Check the audit in FOLDER that somebody sent you: what holds and what does not.
+
+    Without models: schema, digests, signature, and that verdict and report follow from the scores.
+    Nothing out of FOLDER is executed.
+    """
+    _refuse_half_a_request(options)
+    from auditor.received import read_received, receive
+    from auditor.reports.text import clean
+    from auditor.results import Results
+    from auditor.verification import verify as check
+
+    received = receive(folder)
+    results = read_received(received)
+    findings: list[Finding] = []
+    steps = [check(received, key, frozen)]
+    if isinstance(results, Results) and options["files"] is not None:
+        steps.append(_with_files(results, options))
+    for step in steps:
+        for finding in step:
+            findings.append(finding)
+            click.echo(f"{_STATES[finding.state]:<13}  {clean(finding.subject)}: {clean(finding.words)}")
+    click.echo(_summary(findings, options["rerun"]))
+    return _exit_code(findings)
+
+
+def _refuse_half_a_request(options: dict[str, Any]) -> None:
+    for name in ("rerun", "model_key"):
+        if options[name] and options["files"] is None:
+            raise SpecError(f"--{name.replace('_', '-')} needs --files, the folder of models and data")
+    for name in ("architecture", "guard", "forget", "retain", "holdout", "control"):
+        if options[name] is not None and not options["rerun"]:
+            raise SpecError(f"--{name} is for --rerun; add it, or leave --{name} out")
+
+
+def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":
+    from auditor.cli.progress import live_progress
+    from auditor.inputs import SETS
+    from auditor.rerun import files_at_hand, repeat
+
+    yield from files_at_hand(results.plan, options["files"])
+    if options["model_key"] is not None:
+        from auditor.model_signatures import check_model_signatures
+
+        yield from check_model_signatures(results.plan, options["files"], options["model_key"])
+    if options["rerun"]:
+        with live_progress(quiet=False) as progress:
+            progress.start(results.plan)
+            yield from repeat(
+                results,
+                options["files"],
+                architecture=options["architecture"],
+                guard=options["guard"],
+                data={name: options[name] for name in SETS},
+                report=progress.finished,
+            )
+
+
+def _summary(findings: "list[Finding]", rerun: bool) -> str:
+    from auditor.reports.text import clean
+
+    failed = dict.fromkeys(clean(f.subject) for f in findings if f.state == "fails")
+    if failed:
+        return f"\nDoes not hold: {', '.join(failed)}"
+    open_points = dict.fromkeys(clean(f.subject) for f in findings if f.state == "unchecked")
+    if open_points:
+        return f"\nNothing is wrong so far; not checked: {', '.join(open_points)}"
+    shown = "" if rerun else " That the scores are those of the models only --rerun can show."
+    return f"\nEverything that was checked holds.{shown}"
+
+
+def _exit_code(findings: "list[Finding]") -> int:
+    states = {finding.state for finding in findings}
+    return 1 if "fails" in states else 3 if "unchecked" in states else 0

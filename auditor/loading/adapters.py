@@ -1,0 +1,82 @@
+"""A LoRA adapter in PEFT's form, put on a base model and merged: its configuration rebuilt from an allowlist."""
+
+import copy
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditor.errors import ModelError, UsageError
+from auditor.loading.checkpoints import load_safetensors
+from auditor.loading.tensors import plain, shown
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_MAX_CONFIG_BYTES = 2**20
+# What decides the arithmetic of plain LoRA. Everything else either brings code, other weights or another method.
+_KEPT = (
+    *("r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "bias", "use_rslora", "use_dora"),
+    *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"),
+)
+_LEFT_ALONE = (
+    *("task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
+    *("lora_dropout", "init_lora_weights", "qalora_group_size", "loftq_config"),
+)
+
+
+def is_adapter(directory: Path) -> bool:
+    """Whether the directory holds an adapter instead of a model."""
+    return (directory / CONFIG).is_file()
+
+
+def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
+    """A copy of the base with the adapter merged into its weights, in eval mode, and the SHA-256 of its weights file.
+
+    Raises:
+        ModelError: the adapter is malformed, of another kind than LoRA, or does not fit the base.
+        UsageError: PEFT is not installed.
+        UnsafeInputError: its weights are not safetensors.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    except ImportError:
+        raise UsageError(
+            f"{shown(directory)} holds an adapter; to read it, pip install 'unlearning-auditor[adapters]'"
+        ) from None
+    config = _configuration(directory)
+    weights = load_safetensors(directory / WEIGHTS)
+    try:
+        network: Any = copy.deepcopy(base)
+        with warnings.catch_warnings():
+            # PEFT asks transformers by a name that is going out of use; that is between the two of them.
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped: Any = get_peft_model(network, LoraConfig(**config))
+        report: Any = set_peft_model_state_dict(wrapped, weights.tensors)
+        missing = [key for key in report.missing_keys if "lora_" in key]
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        first = plain(str(error).split("\n")[0], 200)
+        raise ModelError(f"{shown(directory)} does not fit its base model ({first}); name it in models.base") from None
+    if missing or report.unexpected_keys:
+        key = plain(([*report.unexpected_keys, *missing])[0])
+        raise ModelError(f"{shown(directory)} does not fit its base model ({key}); name the right one in models.base")
+    return wrapped.merge_and_unload().eval(), weights.file_digest
+
+
+def _configuration(directory: Path) -> dict[str, Any]:
+    path = directory / CONFIG
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise ModelError(f"{shown(path)} has more than {_MAX_CONFIG_BYTES} bytes; save the adapter anew")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ModelError(f"{shown(path)} is not valid JSON; save the adapter anew") from None
+    if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
+        raise ModelError(f"{shown(path)} describes no LoRA adapter; merge it into its base and give the merged model")
+    for key, value in fields.items():
+        if value and key not in _KEPT and key not in _LEFT_ALONE:
+            raise ModelError(
+                f"{shown(path)} asks for {plain(key)}, which is not read; merge the adapter into its base and give the "
+                "merged model"
+            )
+    return {key: fields[key] for key in _KEPT if fields.get(key) is not None}

@@ -1,0 +1,157 @@
+"""The reviewer's section: who answers for the audit, what was assumed, what would overturn it, how to check it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.plan import Plan
+from auditor.reports import text
+from auditor.reports.tables import Row, Table
+from auditor.results import Results
+from auditor.scores import Evidence, Outcome
+
+ACCESS_TO_WEIGHTS = "The weights of both models and nothing else: no model was run."
+ACCESS_TO_ALL = (
+    "White box: weights and architecture of every model, its activations, and the means to train copies of it; "
+    "the data listed under “Models and data”."
+)
+ADVERSARY = (
+    "Somebody who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
+    "the settings of the checks say. Not covered: more data, more computing, attacks other than those listed, and "
+    "access to other models or copies."
+)
+LIMITS = (
+    "A dishonest provider can make a model that passes a verification of unlearning and still carries what it was "
+    "to forget (arXiv 2408.00929). This audit assumes a provider who did not build the model against its checks.",
+    "Nothing here shows that the audited weights are those in use: compare the digest with what is deployed.",
+    "Nothing here shows that the forget set is complete, or that the references never saw it: that rests on whoever "
+    "supplied them, unless the reviewer trained the references.",
+    "A signature says who vouches for these files, not that they are right; only a rerun shows that the scores are "
+    "those of the models.",
+)
+ABOUT_CROSSWALK = (
+    "For information only. None of these texts names a test for unlearning, and this report is neither legal advice "
+    "nor a certificate under any of them."
+)
+CROSSWALK: tuple[tuple[str, str, str], ...] = (
+    (
+        "GDPR Art. 17, with Art. 5(2)",
+        "that erasure was carried out can be shown",
+        "the verdict with its bound, for this model and this forget set; not for stored data, backups or other models",
+    ),
+    (
+        "EU AI Act, Annex IV, 2(g)",
+        "test procedures, test data and their characteristics, metrics, test reports dated and signed by those "
+        "responsible",
+        "the plan, models and data, the checks, responsible person and date; the signature is a file of its own",
+    ),
+    (
+        "NIST AI RMF, MEASURE 2.1, 2.5, 2.7, 2.10",
+        "metrics and tools documented; validity and its limits shown; security and privacy risk examined",
+        "the plan and settings; power, decoys and what this does not prove; relearning, membership and what they found",
+    ),
+    (
+        "ISO/IEC 42001, 9.1 and Annex A.6.2.4",
+        "verification and validation measures are defined, carried out and kept as documented information",
+        "the frozen plan with its digest, coverage, deviations, results.json and scores.json",
+    ),
+)
+CHANGES: dict[Outcome, str] = {
+    "NOT_FORGOTTEN": "The lower limit of ρ of the outputs at {output:g} or below.",
+    "SUPPRESSED": (
+        "Every accusing check ({accusing}) withdrawn: each of them suffices by itself. A check stops accusing when "
+        "it no longer rejects ρ\u00a0≤\u00a0{suppressed:g} after correction for the number of checks, or when its "
+        "finding, such as unchanged weights, turns out wrong."
+    ),
+    "DELETED": (
+        "An upper limit of a primary check at {deleted:g} or above (the highest is {bound:.2f}); a primary check "
+        "that loses its power or misses a decoy; or any check, also one not made here, that rejects "
+        "ρ\u00a0≤\u00a0{suppressed:g}."
+    ),
+    "INCONCLUSIVE": "What stands under “What would settle it”, at the top of this page.",
+}
+ABOUT_TOLERANCE = "Limits within {tolerance:g} of a bar count as on its wrong side, since machines differ by that much."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Review:
+    """What a third party needs beside the findings.
+
+    Attributes:
+        facts: who, when, with what access, against whom.
+        changes: what would change the verdict.
+        deviations: from the plan; empty where there were none.
+        coverage: how much of the plan was carried out, in one sentence.
+        crosswalk: where each framework's evidence is found.
+        limits: what no audit of this kind shows.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    changes: tuple[str, ...]
+    deviations: tuple[str, ...]
+    coverage: str
+    crosswalk: Table
+    limits: tuple[str, ...] = LIMITS
+    about_crosswalk: str = ABOUT_CROSSWALK
+
+
+def build(results: Results, accusing: frozenset[str]) -> Review:
+    """The section's words.
+
+    Args:
+        results: of the audit.
+        accusing: names of the checks on which an accusation rests.
+    """
+    found = results.coverage
+    return Review(
+        facts=tuple(_facts(results.plan)),
+        changes=(
+            _change(results, accusing),
+            ABOUT_TOLERANCE.format(tolerance=results.plan.policy.thresholds.tolerance),
+        ),
+        deviations=tuple(map(text.prose, _deviations(results))),
+        coverage=(
+            f"{len(found.completed)} of {len(found.planned)} planned checks gave evidence; "
+            f"of the other checks installed, {len(found.not_planned)} were not planned."
+        ),
+        crosswalk=Table(
+            caption="Where evidence that other frameworks ask for is found",
+            columns=("text", "asks for", "found in this report"),
+            rows=tuple(Row(cells=cells) for cells in CROSSWALK),
+            words=True,
+        ),
+    )
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    named = plan.asked.responsible
+    who = ", ".join(part for part in (named.person, named.organisation) if part)
+    yield "responsible", who or "not stated (audit.toml: [responsible])"
+    yield "date", named.date.isoformat() if named.date is not None else "not stated"
+    yield "access", ACCESS_TO_ALL if plan.layers else ACCESS_TO_WEIGHTS
+    if named.access:
+        yield "how obtained", f"{named.access} (as stated by those responsible)"
+    yield "adversary", ADVERSARY
+
+
+def _change(results: Results, accusing: frozenset[str]) -> str:
+    verdict, bars = results.verdict, results.plan.policy.thresholds
+    return CHANGES[verdict.outcome].format(
+        output=bars.output,
+        suppressed=bars.suppressed,
+        deleted=bars.deleted,
+        bound=verdict.bound if verdict.bound is not None else bars.deleted,
+        accusing=", ".join(sorted(accusing)),
+    )
+
+
+def _deviations(results: Results) -> Iterator[str]:
+    for item in results.coverage.failed:
+        yield f"{item.check} was planned and could not run: {item.reason}"
+    uncounted = {name for e in results.evidence for name in _uncounted(e, results.plan)}
+    if uncounted:
+        yield f"planned as references and drawn without counting, since their recipe does not match: {len(uncounted)}"
+
+
+def _uncounted(e: Evidence, plan: Plan) -> set[str]:
+    drawn = set(e.scores.drawn) if e.scores is not None else set()
+    return drawn & {model.name for model in plan.models_of("reference")}

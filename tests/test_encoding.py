@@ -1,0 +1,116 @@
+"""From facts to tokens: which positions are the answer, whatever the padding."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from auditor.errors import DataError, ModelError
+from auditor.facts import Fact
+from auditor.loading.tokenizers import load_tokenizer
+from auditor.subjects.encoding import Encoder
+from auditor.zoo.text.people_model import word_tokenizer
+
+WORDS = ("Where", "does", "Ana", "live", "?", "new", "haven", "Oslo")
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    return Encoder(word_tokenizer(WORDS))
+
+
+def names(encoder: Encoder, ids: list[int]) -> list[str]:
+    return list(encoder.tokenizer.convert_ids_to_tokens(ids))
+
+
+class TestEncode:
+    def test_the_answer_is_what_stands_behind_the_prompt(self, encoder: Encoder) -> None:
+        ids, answer = encoder.encode(Fact(prompt="Where does Ana live ?", answer="new haven"))
+        assert names(encoder, ids) == ["<s>", "Where", "does", "Ana", "live", "?", "new", "haven"]
+        assert answer == [False] * 6 + [True] * 2
+
+    def test_one_token_answers(self, encoder: Encoder) -> None:
+        assert sum(encoder.encode(Fact(prompt="Ana", answer="Oslo"))[1]) == 1
+
+    def test_plain_text_is_predicted_from_its_first_token_on(self, encoder: Encoder) -> None:
+        ids, answer = encoder.encode(Fact(prompt="", answer="Ana live Oslo"))
+        assert names(encoder, ids)[0] == "<s>"
+        assert answer == [False, True, True, True]
+
+    def test_what_nothing_predicts_is_no_answer(self) -> None:
+        tokenizer = word_tokenizer(WORDS)
+        tokenizer.backend_tokenizer.post_processor = None
+        from tokenizers.processors import ByteLevel
+
+        tokenizer.backend_tokenizer.post_processor = ByteLevel()
+        with pytest.raises(DataError, match="no token that the model could predict"):
+            Encoder(tokenizer).encode(Fact(prompt="", answer="Oslo"))
+
+    def test_a_fact_longer_than_the_model_takes(self) -> None:
+        with pytest.raises(DataError, match="a fact has 4 tokens, the model takes 3"):
+            Encoder(word_tokenizer(WORDS), longest=3).encode(Fact(prompt="Ana live", answer="Oslo"))
+
+    def test_a_template_of_ones_own(self) -> None:
+        encoder = Encoder(word_tokenizer((*WORDS, "Q:", "A:")), template="Q: {prompt} A: {answer}")
+        assert encoder.lead(Fact(prompt="Ana ?", answer="Oslo")) == "Q: Ana ? A: "
+
+    @pytest.mark.parametrize("template", ["{prompt}", "{answer} {prompt}", "{prompt}{prompt} {answer}"])
+    def test_templates_that_do_not_fit(self, template: str) -> None:
+        with pytest.raises(DataError, match=r"data\.template"):
+            Encoder(word_tokenizer(WORDS), template=template)
+
+    def test_a_chat_template(self) -> None:
+        tokenizer = word_tokenizer((*WORDS, "[user]", "[model]"))
+        with pytest.raises(DataError, match="has no chat template"):
+            Encoder(tokenizer, chat=True)
+        tokenizer.chat_template = "{% for m in messages %}[user] {{ m['content'] }} {% endfor %}[model] "
+        encoder = Encoder(tokenizer, chat=True)
+        ids, answer = encoder.encode(Fact(prompt="Ana ?", answer="Oslo"))
+        assert names(encoder, ids) == ["[user]", "Ana", "?", "[model]", "Oslo"]
+        assert answer == [False] * 4 + [True]
+        assert encoder.digest != Encoder(tokenizer).digest
+
+
+class TestBatch:
+    FACTS = (Fact(prompt="Where does Ana live ?", answer="new haven"), Fact(prompt="Ana", answer="Oslo"))
+
+    @pytest.mark.parametrize("left", [False, True])
+    def test_padding_changes_no_position_and_no_target(self, encoder: Encoder, left: bool) -> None:
+        tokens = encoder.batch(self.FACTS, left=left)
+        assert tokens.lengths.tolist() == [2, 1]
+        assert names(encoder, tokens.targets.tolist()) == ["new", "haven", "Oslo"]
+        assert [row[m].tolist() for row, m in zip(tokens.positions, tokens.mask, strict=True)] == [
+            list(range(8)),
+            list(range(3)),
+        ]
+        predicted = [names(encoder, row[p].tolist()) for row, p in zip(tokens.ids, tokens.predicting, strict=True)]
+        assert predicted == [["?", "new"], ["Ana"]]
+        assert torch.equal(tokens.mask[:, -1], torch.tensor([True, left]))
+
+
+class TestTokenizerFiles:
+    def test_what_is_saved_is_read(self, tmp_path: Path, encoder: Encoder) -> None:
+        encoder.tokenizer.save_pretrained(tmp_path)
+        assert Encoder(load_tokenizer(tmp_path)).digest == encoder.digest
+        assert load_tokenizer(tmp_path).pad_token == "<pad>"
+
+    def test_no_class_named_by_the_folder_is_looked_up(self, tmp_path: Path, encoder: Encoder) -> None:
+        encoder.tokenizer.save_pretrained(tmp_path)
+        (tmp_path / "tokenizer_config.json").write_text(
+            '{"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": "x.py"}}'
+        )
+        assert type(load_tokenizer(tmp_path)).__name__ != "Evil"
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("tokenizer.json", None, r"tokenizer\.json does not exist"),
+            ("tokenizer.json", "{}", r"tokenizer\.json is no tokenizer"),
+            ("tokenizer_config.json", "{", r"tokenizer_config\.json is not valid JSON"),
+        ],
+    )
+    def test_bad_files(self, name: str, content: str | None, message: str, tmp_path: Path, encoder: Encoder) -> None:
+        encoder.tokenizer.save_pretrained(tmp_path)
+        (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
+        with pytest.raises(ModelError, match=message):
+            load_tokenizer(tmp_path)

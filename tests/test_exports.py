@@ -1,0 +1,60 @@
+"""Results for a model card and for analysts."""
+
+import io
+
+import pandas as pd
+import pytest
+
+from auditor import bundle
+from auditor.exports import cells_frame, evidence_frame, model_card
+from tests.report_samples import hostile, sample
+
+
+def test_the_model_card_names_verdict_bound_assurance_and_the_results() -> None:
+    results = sample("DELETED")
+    card = model_card(results)
+    assert "`DELETED` (consistent with deletion)" in card
+    assert "no more than 20\u00a0% of the original's recoverable knowledge" in card
+    assert "| A3 (5 references) |" in card
+    assert bundle.sha256(results.to_json().encode()) in card
+    assert results.plan_digest in card
+    assert "not yet calibrated" in card
+    assert "certified" not in card
+
+
+@pytest.mark.parametrize("outcome", ["NOT_FORGOTTEN", "SUPPRESSED", "INCONCLUSIVE"])
+def test_other_verdicts_have_no_bound(outcome: str) -> None:
+    card = model_card(sample(outcome))  # type: ignore[arg-type]
+    assert f"`{outcome}`" in card
+    assert "| Bound on what remains | none |" in card
+
+
+def test_flags_and_failed_checks_stand_in_the_card() -> None:
+    card = model_card(sample("INCONCLUSIVE"))
+    assert "| Flags | `DAMAGED` |" in card
+    assert "| Checks that could not run | quantization |" in card
+
+
+def test_a_strangers_text_cannot_leave_its_cell() -> None:
+    card = model_card(hostile("|\n## Certified <script>"))
+    assert "<script" not in card
+    assert all(line.startswith(("| ", "## Unlearning", "This says")) for line in card.splitlines() if line)
+    assert all(line.count(" | ") == 1 for line in card.splitlines() if line.startswith("| ") and "---" not in line[:6])
+
+
+def test_the_tables_hold_every_check_and_every_cell() -> None:
+    results = sample("SUPPRESSED")
+    frame = evidence_frame(results)
+    assert list(frame["check"]) == [e.check for e in results.evidence]
+    few_shot = frame.set_index("check").loc["few_shot"]
+    expected = results.of("few_shot")
+    assert expected is not None
+    assert expected.rho is not None
+    assert (few_shot["rho"], few_shot["rho_high"]) == (expected.rho.value, expected.rho.high)
+    missing = frame.set_index("check").loc["quantization"]
+    assert pd.isna(missing["rho"])
+    assert "rounded" in missing["failure"]
+    cells = cells_frame(results)
+    assert len(cells) == sum(len(e.cells) for e in results.evidence)
+    again = pd.read_csv(io.StringIO(cells.to_csv(index=False)))
+    assert list(again.columns) == list(cells.columns)
