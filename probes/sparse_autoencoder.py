@@ -1,14 +1,18 @@
 """A TopK sparse autoencoder, trained through sae-lens, kept as plain tensors; what its latents detect."""
 
 import contextlib
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from auditor.errors import UsageError
 from auditor.randomness import torch_seed
 from auditor.scores import Frozen
 
@@ -95,12 +99,48 @@ def _train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoenc
     provider = _endless_batches(rows, settings.batch_size, seed)
     trained = SAETrainer(cfg=plan, sae=TopKTrainingSAE(shape), data_provider=provider).fit()
     # Latents are ranked and selected as if decoder rows had unit norm; folding the norms in makes it so.
-    norms = trained.W_dec.detach().norm(dim=1).clamp_min(1e-12)
+    return _with_norms_folded(trained, trained.W_dec.detach().norm(dim=1).clamp_min(1e-12), k)
+
+
+def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
+    """A TopK autoencoder saved by sae-lens.
+
+    Args:
+        folder: with ``cfg.json`` and ``sae_weights.safetensors``.
+        digest: SHA-256 of the weights' file, so that scores belong to it and to no other.
+        width: of the rows it is to read.
+
+    Raises:
+        UsageError: another file, another kind, or one that does not fit.
+    """
+    weights = Path(folder) / "sae_weights.safetensors"
+    if not weights.is_file() or not (Path(folder) / "cfg.json").is_file():
+        raise UsageError(f"{folder}: no autoencoder; cfg.json and sae_weights.safetensors are needed")
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != digest:
+        raise UsageError(f"{weights}: its SHA-256 is {found}, and saved.digest says {digest}; give the right one")
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        from sae_lens import SAE
+
+        sae: Any = SAE.load_from_disk(folder)
+    kind, shape = str(sae.cfg.architecture()), tuple(sae.W_enc.shape)
+    if kind != "topk" or sae.cfg.normalize_activations != "none" or shape[0] != width:
+        raise UsageError(
+            f"{folder}: a {kind} autoencoder of {shape[0]} inputs with normalize_activations = "
+            f"{sae.cfg.normalize_activations!r}; needed is a topk one of {width} inputs without normalisation"
+        )
+    ranked_by_norm = bool(sae.cfg.rescale_acts_by_decoder_norm)
+    norms = sae.W_dec.detach().norm(dim=1).clamp_min(1e-12) if ranked_by_norm else torch.ones(shape[1])
+    return _with_norms_folded(sae, norms, int(sae.cfg.k))
+
+
+def _with_norms_folded(sae: Any, norms: Tensor, k: int) -> SparseAutoencoder:
     return SparseAutoencoder(
-        encoder=(trained.W_enc.detach() * norms).clone(),
-        encoder_bias=(trained.b_enc.detach() * norms).clone(),
-        decoder=(trained.W_dec.detach() / norms[:, None]).clone(),
-        decoder_bias=trained.b_dec.detach().clone(),
+        encoder=(sae.W_enc.detach() * norms).clone(),
+        encoder_bias=(sae.b_enc.detach() * norms).clone(),
+        decoder=(sae.W_dec.detach() / norms[:, None]).clone(),
+        decoder_bias=sae.b_dec.detach().clone(),
         k=k,
     )
 

@@ -52,12 +52,22 @@ def value_modules(module: nn.Module) -> tuple[str, ...]:
     return found if len(found) > 1 else ()
 
 
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """φ = log p_y − log Σ_{k≠y} p_k, the log-odds of the right label, with gradients, [n].
+
+    Args:
+        logits: [n, classes].
+        labels: int64 [n].
+    """
+    own = logits.gather(1, labels[:, None])[:, 0]
+    return own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+
+
 def attributions(subject: Subject, modules: Sequence[str], examples: Examples) -> dict[str, Tensor]:
     """Σ a_i ∂φ/∂a_i of each hidden unit, mean over examples and summed over tokens, float32 [hidden].
 
-    a is the input of the module, φ = log p_y − log Σ_{k≠y} p_k the margin of the example's own label, which
-    unlike the loss does not flatten where the model is sure: to first order, what φ would lose if the unit
-    were silenced.
+    a is the input of the module, φ the margin of the example's own label (:func:`margins`), which unlike the
+    loss does not flatten where the model is sure: to first order, what φ would lose if the unit were silenced.
     """
     sums = {name: torch.zeros(()) for name in modules}
     for inputs, labels in subject.batches(examples):
@@ -77,9 +87,7 @@ def attributions(subject: Subject, modules: Sequence[str], examples: Examples) -
                 stack.callback(handle.remove)
             # Frozen weights alone would leave nothing to differentiate.
             logits = subject.forward(inputs.detach().requires_grad_(inputs.is_floating_point()))
-            own = logits.gather(1, labels[:, None])[:, 0]
-            margin = own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
-            gradients = torch.autograd.grad(margin.sum(), [caught[name] for name in modules])
+            gradients = torch.autograd.grad(margins(logits, labels).sum(), [caught[name] for name in modules])
         for name, gradient in zip(modules, gradients, strict=True):
             product = (caught[name].detach() * gradient).flatten(0, -2).sum(0)
             sums[name] = sums[name] + product.float().cpu() / len(examples)

@@ -113,7 +113,7 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             x_label="steering strength α",
             y_label="restoration",
             caption=(
-                "Hits on forget minus hits on retain while the class’s latents are steered. At α = 0 the "
+                "What returns on forget less what changes on retain while expert latents are steered. At α = 0 the "
                 "model is unchanged. “own” amplifies what the model itself still activates; “inject” writes "
                 "the original’s activations in, which shows only that later layers can still read them."
             ),
@@ -128,7 +128,7 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             x_label="steering strength α",
             y_label="restoration",
             aside="The unlearned model alone, against controls",
-            caption="The class’s latents (experts) in bold; dashed, controls of the same size.",
+            caption="The experts’ latents in bold; dashed, controls of the same size.",
         ),
     ),
     "concept_vectors": (
@@ -150,7 +150,7 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             joined=False,
             x_label="unit of the original",
             y_label="cosine",
-            caption="Value vectors that carry the class in the original: how far each has turned.",
+            caption="Value vectors that carry what is to be forgotten in the original: how far each has turned.",
         ),
     ),
     "depth": (
