@@ -50,7 +50,7 @@ FACT_CURVES: Mapping[str, tuple[Curves, ...]] = {
             x="layer",
             y="value",
             categories=True,
-            x_label="block whose output was put into the original",
+            x_label="block that was replaced",
             y_label="answer probability",
             caption=(
                 "Whether the original still gives the answers when one block’s states come from the other model. The "
