@@ -1,8 +1,9 @@
 """Truth ratio and forget quality recomputed from published evaluation logs of Llama-2-7B models on TOFU.
 
 Forget quality is the p-value of a Kolmogorov-Smirnov test between the truth ratios of a model and of one that never saw
-the forget set (Maini et al. 2024, arXiv 2401.06121). The published truth ratio divides the *geometric* mean probability of the
-wrong answers by that of the paraphrased right one; the auditor's takes the arithmetic mean. Both are printed.
+the forget set (Maini et al. 2024, arXiv 2401.06121). The published truth ratio divides the *geometric* mean
+probability of the wrong answers by that of the paraphrased right one; the auditor's takes the arithmetic mean. Both
+are printed.
 
     python benchmarks/tofu_logs.py --data ../shared/data/tofu-logs
 """

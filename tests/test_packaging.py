@@ -145,9 +145,9 @@ def test_a_folder_imported_by_its_own_name_says_how(folder: str) -> None:
 
 
 def test_entry_points_of_the_project_resolve() -> None:
-    checks = PROJECT["project"]["entry-points"][registry.GROUP]
-    for name, value in checks.items():
-        assert EntryPoint(name=name, value=value, group=registry.GROUP).load().name == name
+    for group in registry.GROUPS.values():
+        for name, value in PROJECT["project"]["entry-points"][group].items():
+            assert EntryPoint(name=name, value=value, group=group).load().name == name
     (plugin,) = PROJECT["project"]["entry-points"]["pytest11"].items()
     assert plugin[0] == "unlearning_auditor"
     assert callable(EntryPoint(name=plugin[0], value=plugin[1], group="pytest11").load().pytest_runtest_call)
@@ -156,7 +156,8 @@ def test_entry_points_of_the_project_resolve() -> None:
 
 
 def test_the_installed_entry_points_are_the_projects() -> None:
-    assert set(PROJECT["project"]["entry-points"][registry.GROUP]) <= set(registry.names())
+    for task, group in registry.GROUPS.items():
+        assert set(PROJECT["project"]["entry-points"][group]) <= set(registry.names(task))
 
 
 def test_one_version() -> None:
@@ -177,7 +178,7 @@ def install(site: Path, distribution: str, modules: dict[str, str], entry_points
     folder = site / f"{distribution}-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    lines = [f"[{registry.GROUP}]", *(f"{name} = {value}" for name, value in entry_points.items())]
+    lines = [f"[{registry.GROUPS['classification']}]", *(f"{name} = {value}" for name, value in entry_points.items())]
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for name, source in modules.items():
         (site / f"{name}.py").write_text(source, encoding="utf-8")
@@ -195,7 +196,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def documented(site: Path) -> None:
-    entry_points = tomllib.loads(shown_in_the_docs("toml"))["project"]["entry-points"][registry.GROUP]
+    entry_points = tomllib.loads(shown_in_the_docs("toml"))["project"]["entry-points"][
+        registry.GROUPS["classification"]
+    ]
     install(site, "third_party_checks", {"nearest_centre": shown_in_the_docs("python")}, entry_points)
 
 

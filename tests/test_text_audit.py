@@ -167,7 +167,7 @@ class TestGuardsAndAdapters:
         ("field", "value", "message"),
         [
             ("peft_type", "IA3", "describes no LoRA adapter"),
-            ("auto_mapping", {"base_model_class": "x"}, "asks for auto_mapping"),
+            ("modules_to_save", ["lm_head"], "asks for modules_to_save"),
             ("target_modules", ["nowhere"], "does not fit its base model"),
         ],
     )

@@ -95,18 +95,18 @@ class TestKnownTruth:
     def test_the_original_knows_and_so_does_a_masked_copy(self, scores: dict[str, Score]) -> None:
         assert total(scores["original"]) > 0.95
         assert total(scores["masked"]) == total(scores["original"])
-        assert p_value(scores, "masked") < 0.01
+        assert p_value(scores, "masked") < 0.02, "the level of one primary among two"
 
     def test_a_retrain_lies_with_the_references(self, scores: dict[str, Score]) -> None:
         references = [total(scores[name]) for name in REFERENCES]
-        spread = max(float(np.std(references, ddof=1)), 1 / 12)
+        spread = max(float(np.std(references, ddof=1)), 1 / scores["original"].n_examples)
         for retrain in ("retrain", "own initial weights"):
             assert total(scores[retrain]) < np.mean(references) + 2 * spread
             assert p_value(scores, retrain) > 0.05
 
     def test_does_not_see_a_refusal_that_reaches_the_first_block(self, scores: dict[str, Score]) -> None:
         """A narrow model of two blocks: what was taught to be said is read off the first already."""
-        assert total(scores["refusal"]) < min(total(scores["original"]), 0.9)
+        assert total(scores["refusal"]) < total(scores["original"])
 
     def test_reads_what_an_edit_of_late_layers_hides(self, text_world: TextWorld, scores: dict[str, Score]) -> None:
         """The last block overwritten by noise: the model's answers are gone, what it reads them from is not."""
@@ -184,7 +184,9 @@ def test_costs_one_pass_over_retain_forget_and_holdout(text_world: TextWorld) ->
 
 def test_eval_facts_teach_the_probe_nothing(text_world: TextWorld, scores: dict[str, Score]) -> None:
     """Without one of them, the others score the same."""
-    fewer = dataclasses.replace(text_world.data, forget_eval=text_world.data.forget_eval.take(range(1, 12)))
+    fewer = dataclasses.replace(
+        text_world.data, forget_eval=text_world.data.forget_eval.take(range(1, len(text_world.data.forget_eval)))
+    )
     subject = text_world.subject("retrain")
     found = CHECK.score(subject, CHECK.prepare(text_world.subject("original"), fewer, SETTINGS, 0), fewer, SETTINGS, 0)
     assert found.readings["best block"].examples == scores["retrain"].readings["best block"].examples[1:]

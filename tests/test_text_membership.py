@@ -209,7 +209,8 @@ class TestKnownTruth:
 
     def test_its_own_null_accuses_the_original(self, scores: dict[str, Score]) -> None:
         assert evidence(scores, "original", ()).null_kind == "internal"
-        assert max(scores["original"].null) < scores["original"].total((MARGIN,))
+        # A draw may by chance be the true assignment itself.
+        assert np.quantile(scores["original"].null, 0.99) < scores["original"].total((MARGIN,))
 
     def test_does_not_see_a_thorough_refusal(self, scores: dict[str, Score]) -> None:
         """It sees outputs alone: taught to refuse, a model ranks its answers below never-taught ones."""
@@ -238,9 +239,10 @@ def test_summary_holds_every_reference_against_the_others(scores: dict[str, Scor
     assert CHECK.summarise(scores, ()) == ([], {})
 
 
-def test_low_false_positive_rates_are_no_lower_than_ten_facts(scores: dict[str, Score]) -> None:
+def test_low_false_positive_rates_are_no_lower_than_ten_facts(text_world: TextWorld, scores: dict[str, Score]) -> None:
     controls = scores["original"].controls
-    assert controls["loss FPR"] <= 10 / 60
+    assert text_world.data.holdout is not None
+    assert controls["loss FPR"] <= 10 / len(text_world.data.holdout)
     assert controls["loss FPR high"] > controls["loss FPR"]
 
 

@@ -79,5 +79,5 @@ def world() -> World:
     own = continue_from(training.initial_weights(DigitsNet, 1))
     modules["own initial weights"] = training.train(own, retain, RECIPE, 3)
     modules |= {f"reference {i}": train(retain, seed=10 + i) for i in range(5)}
-    modules["floor"] = DigitsNet().eval()
+    modules["floor"] = training.initial_weights(DigitsNet, 4).eval()
     return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)

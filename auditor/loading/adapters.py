@@ -20,7 +20,15 @@ _KEPT = (
     *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"),
 )
 _LEFT_ALONE = (
-    *("task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
+    *(
+        "task_type",
+        "auto_mapping",
+        "peft_type",
+        "peft_version",
+        "base_model_name_or_path",
+        "revision",
+        "inference_mode",
+    ),
     *("lora_dropout", "init_lora_weights", "qalora_group_size", "loftq_config"),
 )
 

@@ -79,6 +79,8 @@ class CausalLM:
         self._device = device
         self.beneath = beneath
         self._bare = self._like(unguarded) if unguarded is not None else None
+        if self._bare is not None:
+            self._bare.beneath = beneath
         self._recordings: dict[str, TokenRecording] = {}
 
     def layers(self) -> tuple[str, ...]:

@@ -99,8 +99,8 @@ class SaeRestoration(Check):
         "for a model that stands out"
     )
     caveats: ClassVar[tuple[str, ...]] = (
-        "It sees knowledge whose trace was made weaker, such as a name that half stands for another; where later "
-        "blocks were taught to say something else, a stronger trace changes little, so its silence says nothing.",
+        "Its power is low: a trace made weaker was made out in one small world and not in another, and where later "
+        "blocks were taught to say something else, a stronger trace changes little. Its silence says nothing.",
         "Inject mode shows only that later blocks can still decode the facts, not that the model holds them.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
