@@ -52,7 +52,7 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         raise UsageError(
             f"{shown(directory)} holds an adapter; to read it, pip install 'unlearning-auditor[adapters]'"
         ) from None
-    config = _configuration(directory)
+    config = _configuration(directory, LoraConfig().to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
         network: Any = copy.deepcopy(base)
@@ -71,7 +71,8 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     return wrapped.merge_and_unload().eval(), weights.file_digest
 
 
-def _configuration(directory: Path) -> dict[str, Any]:
+def _configuration(directory: Path, defaults: dict[str, Any]) -> dict[str, Any]:
+    """The kept fields; refused where another one asks for more than it does by default."""
     path = directory / CONFIG
     if path.stat().st_size > _MAX_CONFIG_BYTES:
         raise ModelError(f"{shown(path)} has more than {_MAX_CONFIG_BYTES} bytes; save the adapter anew")
@@ -82,7 +83,7 @@ def _configuration(directory: Path) -> dict[str, Any]:
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
         raise ModelError(f"{shown(path)} describes no LoRA adapter; merge it into its base and give the merged model")
     for key, value in fields.items():
-        if value and key not in _KEPT and key not in _LEFT_ALONE:
+        if value and value != defaults.get(key) and key not in (*_KEPT, *_LEFT_ALONE):
             raise ModelError(
                 f"{shown(path)} asks for {plain(key)}, which is not read; merge the adapter into its base and give the "
                 "merged model"
