@@ -864,3 +864,37 @@ def test_containers_are_told_by_content(tmp_path):
         (GOOD_SAFE, "safetensors"),
     ]:
         assert archive.identify(io.BytesIO(data), "f") == kind
+
+
+class TestShards:
+    """A language model whose weights stand in several files, as transformers writes large ones."""
+
+    @pytest.fixture
+    def sharded(self, tmp_path):
+        from auditor.zoo.text.people_model import people_model
+
+        module = people_model(40, layers=1, width=16)()
+        module.save_pretrained(tmp_path, max_shard_size="5KB")
+        assert not (tmp_path / "model.safetensors").exists()
+        return module, tmp_path
+
+    def test_are_read_as_one(self, sharded):
+        module, folder = sharded
+        loaded = load_directory(folder)
+        assert loaded.task == "causal-lm"
+        for name, tensor in module.state_dict().items():
+            assert torch.equal(loaded.module.state_dict()[name], tensor)
+
+    def test_a_missing_shard_is_named(self, sharded):
+        _, folder = sharded
+        first = sorted(folder.glob("model-*.safetensors"))[0]
+        first.unlink()
+        with pytest.raises(ModelError, match=first.name):
+            load_directory(folder)
+
+    @pytest.mark.parametrize("name", ["../model.safetensors", "model.bin", "/etc/passwd"])
+    def test_files_from_elsewhere_are_refused(self, sharded, name):
+        _, folder = sharded
+        edit(folder / "model.safetensors.index.json", weight_map={"lm_head.weight": name})
+        with pytest.raises(ModelError, match=r"should name \.safetensors files beside it"):
+            load_directory(folder)
