@@ -52,7 +52,8 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         raise UsageError(
             f"{shown(directory)} holds an adapter; to read it, pip install 'unlearning-auditor[adapters]'"
         ) from None
-    config = _configuration(directory, LoraConfig().to_dict())
+    plain_lora: Any = LoraConfig()
+    config = _configuration(directory, plain_lora.to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
         network: Any = copy.deepcopy(base)
