@@ -1,4 +1,4 @@
-"""The verdict on language models against known truth: the people world, five seeds, ten subjects each.
+"""The verdict on language models against known truth: the people world, five seeds, nine subjects each.
 
 Prints how often each kind of subject got each outcome. Models and finished audits are kept in the work folder, so
 that an interrupted run goes on. `--quick` does one seed.
