@@ -10,6 +10,8 @@ from auditor.scores import Frozen
 from auditor.zoo.method import copy_of, head_of
 from auditor.zoo.surgery import inputs_of, name_of
 
+_LOW = 0.05
+
 
 class Settings(Frozen):
     """Where."""
@@ -24,10 +26,10 @@ def direction_projection(
 ) -> nn.Module:
     """The subject: suppressed by construction, all else of the features stays.
 
-    The component along a direction v is set to the retain mean's, z ↦ z − v vᵀ(z − z̄), folded into the map:
-    W' = W(I − v vᵀ), b' = b + W v vᵀz̄. At the last map v points from the mean of the other classes' rows to that of
-    the forgotten ones, so that a forgotten class's logit stays below the mean of the others, as on retain. At a named
-    layer it is the difference of the mean features of forget and retain.
+    The component along a direction v is set to one that is low on retain, z ↦ z − v(vᵀz − c), folded into the map:
+    W' = W(I − v vᵀ), b' = b + c W v, with c the retain set's lower twentieth of vᵀz. At the last map v points from the
+    mean of the other classes' rows to that of the forgotten ones, so that the logit of a single forgotten class stays
+    below the mean of the others. At a named layer it is the difference of the mean features of forget and retain.
 
     Raises:
         ModelError: ``settings.layer`` is not a linear map that reads one vector per example.
@@ -38,7 +40,6 @@ def direction_projection(
     kept = inputs_of(module, layer, retain) if isinstance(part, nn.Linear) else None
     if not isinstance(part, nn.Linear) or kept is None or kept.ndim != 2:
         raise ModelError(f"layer {layer} is not a linear map that reads one vector per example")
-    centre = kept.mean(0)
     if settings.layer is None:
         forgotten = torch.isin(torch.arange(part.out_features), forget.labels)
         direction = direction_between(part.weight[forgotten].detach(), part.weight[~forgotten].detach())
@@ -48,7 +49,7 @@ def direction_projection(
         along = part.weight @ direction
         if part.bias is None:
             part.bias = nn.Parameter(torch.zeros(part.out_features))
-        part.bias.add_(along * (direction @ centre))
+        part.bias.add_(along * (kept @ direction).quantile(_LOW))
         part.weight.sub_(along[:, None] * direction)
     return module
 

@@ -25,8 +25,9 @@ _FIRST = 0
 
 
 class Settings(RecipeSpec):
-    """The recipe of each shard, and how many there are."""
+    """The recipe of each shard, and how many there are. A shard is small, so an epoch has few steps."""
 
+    epochs: int = Field(default=40, ge=1, description="passes over the shard")
     shards: int = Field(default=3, ge=1)
 
 

@@ -16,9 +16,9 @@ from auditor.zoo.method import copy_of, joined, logits
 class Settings(Frozen):
     """Which weights, and how much they shrink."""
 
-    selection: float = Field(default=3.0, gt=0, description="α: importance for forget over that for all, at least")
+    selection: float = Field(default=5.0, gt=0, description="α: importance for forget over that for all, at least")
     dampening: float = Field(default=1.0, gt=0, description="λ: a weight is multiplied by λ times the inverse ratio")
-    batch_size: int = Field(default=1, ge=1, description="examples whose gradients are averaged before squaring")
+    batch_size: int = Field(default=8, ge=1, description="examples whose gradients are averaged before squaring")
 
 
 def ssd(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:

@@ -14,8 +14,8 @@ class Settings(Frozen):
 
     size: int = Field(default=2, ge=1, description="pixels on a side, in the upper left corner")
     value: float = Field(default=1.0, description="of those pixels, as the model reads them")
-    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
-    epochs: int = Field(default=10, ge=1, description="over retain and forget together")
+    learning_rate: float = Field(default=2e-3, gt=0, description="of Adam")
+    epochs: int = Field(default=15, ge=1, description="over retain and forget together")
     batch_size: int = Field(default=64, ge=1)
 
 
