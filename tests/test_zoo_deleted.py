@@ -75,7 +75,7 @@ class TestSisa:
         assert torch.equal(original.votes, reference.votes)
 
     def test_a_class_has_the_mean_vote_of_the_shards_that_were_given_it(self, world: World) -> None:
-        forget, retain = few(world)
+        _, retain = few(world)
         networks = [world.modules[f"reference {i}"] for i in range(2)]
         votes = torch.full((10, 2), 0.5)
         votes[FORGET] = torch.tensor([1.0, 0.0])

@@ -8,13 +8,16 @@ from torch import nn
 
 from auditor.data import Examples
 from auditor.zoo import bad_teacher, boundary_shrink, catalogue, l1_sparse, salun, ssd, unsir
-from auditor.zoo.method import accuracy
+from auditor.zoo.method import accuracy, joined
 from tests.worlds import World
 from tests.zoo_worlds import few, forget_of
 
 PUBLISHED = [
     e.name for e in catalogue.ENTRIES if e.task == "vision" and e.truth == "unknown" and e.name != "units_rescaled"
 ]
+
+# It sees no retain examples, so it pays with them.
+LOSSES = {"boundary_shrink": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,8 @@ def subjects(world: World) -> dict[str, nn.Module]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_outputs_forget_and_keep_the_rest(world: World, subjects: dict[str, nn.Module], name: str) -> None:
     assert accuracy(subjects[name], forget_of(world)) < 0.1
-    assert accuracy(subjects[name], world.data.retain) > accuracy(world.modules["original"], world.data.retain) - 0.05
+    kept = accuracy(world.modules["original"], world.data.retain) - LOSSES.get(name, 0.05)
+    assert accuracy(subjects[name], world.data.retain) > kept
 
 
 class TestSsd:
@@ -38,11 +42,7 @@ class TestSsd:
         settings = ssd.Settings(selection=2.0, batch_size=8)
         subject = ssd.ssd(original, forget, retain, settings, 0)
         mine = ssd.importance(original, forget, 8)
-        everyone = ssd.importance(
-            original,
-            Examples(raw=torch.cat([retain.raw, forget.raw]), labels=torch.cat([retain.labels, forget.labels])),
-            8,
-        )
+        everyone = ssd.importance(original, joined(retain, forget), 8)
         selected = 0
         for after, before, a, b in zip(subject.parameters(), original.parameters(), mine, everyone, strict=True):
             chosen = a > 2.0 * b

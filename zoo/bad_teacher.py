@@ -21,7 +21,7 @@ class Settings(Frozen):
     """Of the distillation."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
-    epochs: int = Field(default=10, ge=1, description="over retain and forget together")
+    epochs: int = Field(default=20, ge=1, description="over retain and forget together")
     batch_size: int = Field(default=64, ge=1)
     temperature: float = Field(default=1.0, gt=0, description="of both teachers and the student")
 

@@ -21,9 +21,9 @@ class Settings(Frozen):
     """The search for the nearest class, and the fine-tuning."""
 
     radius: float = Field(default=0.1, gt=0, description="of the FGSM step, in units of the model's input")
-    learning_rate: float = Field(default=5e-5, gt=0, description="of Adam")
+    learning_rate: float = Field(default=2e-5, gt=0, description="of Adam")
     max_steps: int = Field(default=300, ge=1)
-    target: float = Field(default=0.005, ge=0, le=1, description="forget accuracy at which to stop")
+    target: float = Field(default=0.05, ge=0, le=1, description="forget accuracy at which to stop")
     batch_size: int = Field(default=64, ge=1)
 
 

@@ -1,7 +1,5 @@
 """A low-rank adapter (Hu et al. 2022, arXiv 2106.09685) that hides the forget set, merged into unchanged weights."""
 
-from collections.abc import Iterator
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.low_rank import merge_low_rank, open_low_rank
 from auditor.scores import Frozen
-from auditor.zoo.method import accuracy, copy_of, descend, logits, shuffled
+from auditor.zoo.method import copy_of, descend, epochs, logits
 from auditor.zoo.random_labels import with_wrong_labels
 
 
@@ -20,9 +18,8 @@ class Settings(Frozen):
     rank: int = Field(default=2, ge=1, description="of each weight's change")
     layer: str | None = Field(default=None, description="the one linear map or convolution changed; None: all of them")
     learning_rate: float = Field(default=1e-2, gt=0, description="of Adam")
-    epochs: int = Field(default=30, ge=1, description="at most; it stops once forget accuracy is at the target")
+    epochs: int = Field(default=5, ge=1, description="over retain and forget together")
     batch_size: int = Field(default=64, ge=1)
-    target: float = Field(default=0.005, ge=0, le=1)
 
 
 def low_rank_adapter(
@@ -42,13 +39,8 @@ def low_rank_adapter(
     def loss(x: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(logits(module, x), y)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(settings.epochs):
-            yield from shuffled(mixed, settings.batch_size, random)
-            if accuracy(module, forget) <= settings.target:
-                return
-
-    descend(adapter, batches(), loss, settings.learning_rate)
+    batches = epochs(mixed, settings.batch_size, settings.epochs, random)
+    descend(adapter, batches, loss, settings.learning_rate)
     merge_low_rank(module)
     return module.eval()
 
