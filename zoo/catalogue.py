@@ -46,13 +46,18 @@ class Entry:
         """Make the subject; see :mod:`auditor.zoo.method` and :mod:`auditor.zoo.text.method`."""
         return getattr(import_module(self.module), self.name)(original, forget, retain, settings, seed)
 
+    def settings_kind(self) -> type[Frozen]:
+        """The class of the method's settings."""
+        kind: type[Frozen] = getattr(import_module(self.module), self.settings_type)
+        return kind
+
     def settings(self, values: dict[str, Any] | None = None) -> Frozen:
         """The method's settings, defaults where not given.
 
         Raises:
             SpecError: a setting is unknown or out of range.
         """
-        kind: type[Frozen] = getattr(import_module(self.module), self.settings_type)
+        kind = self.settings_kind()
         try:
             return kind.model_validate(values or {})
         except ValidationError as error:
