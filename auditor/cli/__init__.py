@@ -19,6 +19,7 @@ from auditor.cli.reference import reference
 from auditor.cli.render import render
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
+from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
 
 EXIT_CODES = """
@@ -68,5 +69,5 @@ def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify):
+for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify, zoo):
     main.add_command(command)
