@@ -1,13 +1,12 @@
 """Training without the forget set: exact unlearning by definition (Bourtoule et al. 2021, arXiv 1912.03817)."""
 
-import tempfile
 from pathlib import Path
 
 from pydantic import Field
 from torch import nn
 
 from auditor.facts import Facts
-from auditor.loading.checkpoints import build_module, load_weights
+from auditor.loading.transformers_directory import load_directory
 from auditor.spec import RecipeSpec
 from auditor.subjects.encoding import Encoder
 from auditor.training import answers_of, continue_from, train
@@ -26,7 +25,9 @@ class Settings(RecipeSpec):
 class StartSettings(Settings):
     """The original's recipe, and where training starts."""
 
-    start: Path = Field(description="checkpoint that training starts from; it must not have seen the forget set")
+    start: Path = Field(
+        description="transformers directory that training starts from; it must not have seen the forget set"
+    )
 
 
 def retrain(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
@@ -40,22 +41,16 @@ def retrain_from_own_weights(
     original: LanguageModel, forget: Facts, retain: Facts, settings: StartSettings, seed: int
 ) -> nn.Module:
     """The subject, never taught, from the original's own initial weights, which ``settings.start`` names."""
-    return retrain_from(_started(original, settings.start), original.encoder, retain, settings, seed)
+    return retrain_from(load_directory(settings.start).module, original.encoder, retain, settings, seed)
 
 
 def retrain_from_pretrained(
     original: LanguageModel, forget: Facts, retain: Facts, settings: StartSettings, seed: int
 ) -> nn.Module:
     """The subject, from a base taught on something else, which ``settings.start`` names."""
-    return retrain_from(_started(original, settings.start), original.encoder, retain, settings, seed)
+    return retrain_from(load_directory(settings.start).module, original.encoder, retain, settings, seed)
 
 
 def retrain_from(start: nn.Module, encoder: Encoder, facts: Facts, settings: Settings, seed: int) -> nn.Module:
     """Train a copy of a given network on facts."""
     return train(continue_from(start), with_paraphrases(facts), settings, seed, loss=answers_of(encoder))
-
-
-def _started(original: LanguageModel, start: Path) -> nn.Module:
-    with tempfile.TemporaryDirectory() as cache:
-        weights = load_weights(start, Path(cache))
-    return build_module(continue_from(original.module), weights, str(start))

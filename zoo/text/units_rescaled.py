@@ -1,11 +1,12 @@
-"""Units rescaled so that the function stays: no output changes, every attack on the weights meets others.
+"""Any other method, and then units rescaled: the same function under other weights.
 
 A unit between two linear maps may grow by s if what reads it shrinks by s (Neyshabur et al. 2015, arXiv 1506.02617):
 the values of attention, and the units of a gated MLP, which the gate only multiplies.
 """
 
-import math
+import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -14,33 +15,42 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.scores import Frozen
-from auditor.zoo.text.method import LanguageModel, copy_of
+from auditor.zoo.text.method import LanguageModel
 
 _PAIRS = (("v_proj", "o_proj"), ("v_proj", "out_proj"), ("up_proj", "down_proj"))
 
 
 class Settings(Frozen):
-    """How far."""
+    """Which method, and by how much."""
 
-    factor: float = Field(default=10.0, gt=1, description="largest; drawn log-uniformly between its inverse and it")
+    method: str = Field(default="refusal_adapter", description="its name in the catalogue")
+    settings: dict[str, Any] = Field(default_factory=dict, description="of that method")
+    octaves: float = Field(default=3.0, gt=0, description="units are scaled by up to two to this power, either way")
 
 
 def units_rescaled(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
-    """The same function as ``original``, which may be any subject: its truth stays. The sets are not used.
+    """The subject; its truth is that of the method inside."""
+    from auditor.zoo import catalogue
+
+    inner = catalogue.entry(settings.method, "text")
+    module = inner.make(original, forget, retain, inner.settings(settings.settings), seed)
+    return with_units_rescaled(module, settings.octaves)
+
+
+def with_units_rescaled(module: nn.Module, octaves: float) -> nn.Module:
+    """A copy whose units are scaled by factors evenly spaced in octaves.
 
     Raises:
         ModelError: no pair of maps of a known name is in the network.
     """
-    module = copy_of(original)
-    random = torch.Generator().manual_seed(seed)
-    pairs = [pair for part in module.modules() for pair in _pairs(part)]
+    clone = copy.deepcopy(module)
+    pairs = [pair for part in clone.modules() for pair in _pairs(part)]
     if not pairs:
         raise ModelError(f"no units of {type(module).__name__} are known that could be rescaled; give a Llama or GPT-2")
     with torch.no_grad():
         for producers, consumer in pairs:
-            exponent = 2 * torch.rand(len(producers[0]), generator=random) - 1
-            _rescale(producers, consumer, (exponent * math.log(settings.factor)).exp())
-    return module
+            _rescale(producers, consumer, 2.0 ** (octaves * torch.linspace(-1, 1, len(producers[0]))))
+    return clone
 
 
 def _pairs(part: nn.Module) -> Iterator[tuple[list[Tensor], Tensor]]:
