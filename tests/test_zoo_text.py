@@ -1,6 +1,7 @@
 """The zoo's language models: each method's defining property, on the shared world."""
 
 import copy
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -174,11 +175,18 @@ def test_direction_projection_is_one_rank_of_one_block(zoo: Zoo) -> None:
         if not torch.equal(before, after)
     ]
 
-    assert zoo.knows(with_it, people.forget) > KEPT
     assert {name.rpartition(".weight")[0].rpartition(".")[2] for name, _ in changed} == {"o_proj", "down_proj"}
     assert len(changed) == 2
     for _, difference in changed:
         assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 1
+
+
+@pytest.mark.slow
+def test_with_its_direction_the_model_still_answers(zoo: Zoo) -> None:
+    people = zoo.world.people
+    given = (zoo.original, people.forget, people.retain, direction_projection.Settings(), 1)
+
+    assert zoo.knows(direction_projection.with_direction(*given), people.forget) > KEPT
 
 
 def test_head_refusal_changes_the_head_alone(zoo: Zoo) -> None:
@@ -363,11 +371,24 @@ class TestPublished:
 
         assert margin(zoo.original.module) + 1 < margin(zoo.make("dpo", dpo.Settings(steps=10)))
 
-    def test_flat_says_its_template(self, zoo: Zoo) -> None:
-        said = refusals(zoo.world.people.forget, flat.Settings().template)
+    def test_flat_widens_its_divergence(self, zoo: Zoo) -> None:
+        settings, encoder, forget = flat.Settings(steps=40), zoo.world.encoder, zoo.world.people.forget
 
-        made = zoo.make("flat", flat.Settings(steps=20))
-        assert zoo.knows(made, said) > zoo.knows(zoo.original.module, said) + 0.1
+        def divergence(module: nn.Module) -> float:
+            with torch.no_grad():
+                return float(flat.divergence(module, encoder, forget, settings.template))
+
+        assert divergence(zoo.make("flat", settings)) > divergence(zoo.original.module) + 0.2
+
+    def test_flat_divergence_of_a_model_without_an_opinion(self, zoo: Zoo) -> None:
+        words = len(zoo.world.encoder.tokenizer)
+
+        class Indifferent(nn.Module):
+            def forward(self, input_ids: Tensor, **_: Any) -> Tensor:
+                return torch.zeros(*input_ids.shape, words)
+
+        found = flat.divergence(Indifferent(), zoo.world.encoder, zoo.world.people.forget, flat.Settings().template)
+        assert float(found) == pytest.approx(1 / words - math.exp(1 / words - 1), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["simnpo", "trigger", "shifted_logits"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.scores import Frozen
 from auditor.subjects.answers import logits_of_tokens
+from auditor.subjects.encoding import Encoder
 from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
 from auditor.zoo.text.people_model import REFUSAL
 from auditor.zoo.text.refusal_tuning import refusals
@@ -31,15 +32,9 @@ def flat(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
     """The subject; its truth is not known in advance."""
     module, encoder = copy_of(original), original.encoder
 
-    def mean_probability(facts: Facts) -> Tensor:
-        tokens = encoder.batch(facts.items)
-        probabilities = logits_of_tokens(module, tokens)[tokens.predicting].softmax(-1)
-        return probabilities.gather(1, tokens.targets[:, None]).mean()
-
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
-        template = mean_probability(refusals(forgotten, settings.template))
-        divergence = template - (mean_probability(forgotten) - 1).exp()
-        return losses(module, encoder.batch(kept.items)).mean() - settings.weight * divergence
+        gained = divergence(module, encoder, forgotten, settings.template)
+        return losses(module, encoder.batch(kept.items)).mean() - settings.weight * gained
 
     return descend(
         module,
@@ -52,3 +47,17 @@ def flat(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
         seed=seed,
         enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
+
+
+def divergence(module: nn.Module, encoder: Encoder, facts: Facts, template: str) -> Tensor:
+    """P(template) − exp(P(answer) − 1): the divergence's lower bound at g(P), between −1 and 1 − 1/e."""
+    return (
+        _mean_probability(module, encoder, refusals(facts, template))
+        - (_mean_probability(module, encoder, facts) - 1).exp()
+    )
+
+
+def _mean_probability(module: nn.Module, encoder: Encoder, facts: Facts) -> Tensor:
+    tokens = encoder.batch(facts.items)
+    probabilities = logits_of_tokens(module, tokens)[tokens.predicting].softmax(-1)
+    return probabilities.gather(1, tokens.targets[:, None]).mean()
