@@ -243,7 +243,15 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class", goal=plan.goal)
+    return combine(
+        check,
+        lineup,
+        plan.policy,
+        primary=primary,
+        population=plan.request == "class",
+        goal=plan.goal,
+        prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+    )
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

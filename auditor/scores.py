@@ -157,6 +157,7 @@ class Evidence(Frozen):
     powered: bool = Field(default=False, description="w small enough and assigned decoys detected")
     powerless_because: str | None = None
     p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
+    p_trace: float | None = Field(default=None, description="one-sided, against ρ ≤ 0: no more than the null's models")
     spread: SpreadRecord | None = None
     hits: int | None = None
     n_examples: int | None = None

@@ -1,6 +1,6 @@
 """The verdict: a pure function of plan, evidence and policy. No model, no clock, no randomness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.plan import Plan
@@ -28,6 +28,11 @@ class _Case:
     @property
     def outputs(self) -> Evidence | None:
         return next((e for e in self.evidence if e.check == "outputs"), None)
+
+    @property
+    def able(self) -> list[Evidence]:
+        """What may accuse, the outputs apart: they have a rule of their own."""
+        return [e for e in self.evidence if e.may != "inform" and e.check != "outputs"]
 
     @property
     def primaries(self) -> list[Evidence]:
@@ -63,7 +68,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
     """A3 to A0, from what the null is made of."""
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
-    inside = plan.policy.calibrated
+    inside = plan.domain is not None
     if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
         return "A3"
     if k >= (1 if inside else 2):
@@ -126,17 +131,22 @@ def _accusers(case: _Case, damaged: bool) -> list[str]:
     """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
     if damaged and _wrecked(case):
         return []
-    able = [e for e in case.evidence if e.may != "inform" and e.check != "outputs"]
+    rejected = _rejecting(case, {e.check: e.p_value for e in case.evidence})
+    return [
+        _sentence(e, f"above {case.policy.thresholds.suppressed:g}")
+        for e in case.evidence
+        if e.check in rejected and not (damaged and e.family == "tampering")
+    ]
+
+
+def _rejecting(case: _Case, p_values: Mapping[str, float | None]) -> set[str]:
+    """Checks whose p-value survives Holm, over the primaries and over all others apart."""
     rejected: set[str] = set()
     for primary, alpha in ((True, case.policy.alpha.primaries), (False, case.policy.alpha.others)):
         # A check without a p-value stays in the family: it was planned, and leaving it out would raise alpha.
-        family = {e.check: 1.0 if e.p_value is None else e.p_value for e in able if e.primary == primary}
+        family = {e.check: 1.0 if (p := p_values[e.check]) is None else p for e in case.able if e.primary == primary}
         rejected |= holm(family, alpha)
-    return [
-        _sentence(e, f"above {case.policy.thresholds.suppressed:g}")
-        for e in able
-        if e.check in rejected and not (damaged and e.family == "tampering")
-    ]
+    return rejected
 
 
 def _wrecked(case: _Case) -> bool:
@@ -159,7 +169,7 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found = []
     if damaged:
         found.append("the model is damaged: forgetting by breaking is no deletion")
-    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not case.policy.calibrated):
+    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and case.plan.domain is None):
         found.append(f"assurance {case.assurance}: too few references for DELETED")
     if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
         found.append(
@@ -170,6 +180,7 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     present = {e.check for e in case.primaries}
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
     found += _primary_obstacles(case)
+    found += _traces(case)
     found += [
         f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
         for e in case.evidence
@@ -181,6 +192,16 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
         if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
     ]
     return found
+
+
+def _traces(case: _Case) -> list[str]:
+    """Checks that found something, too little to accuse: DELETED says that none recovered any."""
+    found = _rejecting(case, {e.check: e.p_trace for e in case.evidence})
+    return [
+        _sentence(e, "above 0 by more than chance: some of it was recovered, too little to accuse")
+        for e in case.evidence
+        if e.check in found
+    ]
 
 
 def _primary_obstacles(case: _Case) -> list[str]:

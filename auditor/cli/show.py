@@ -25,8 +25,8 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     for wish in verdict.to_settle:
         console.say(f"  to settle it: {wish}")
     console.print(_table(found.evidence))
-    if not found.plan.policy.calibrated:
-        console.say(f"policy {found.plan.policy.name}: thresholds not yet calibrated")
+    if found.plan.domain is None:
+        console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
     for item in found.coverage.failed:
         console.say(f"could not run: {item.check}: {item.reason}")
     console.say(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}")
