@@ -17,6 +17,7 @@ from auditor.cli.listing import list_checks
 from auditor.cli.plan import plan
 from auditor.cli.reference import reference
 from auditor.cli.render import render
+from auditor.cli.scan import scan
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
 from auditor.errors import AuditError, UsageError
@@ -68,5 +69,5 @@ def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify):
+for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, scan, sign, verify):
     main.add_command(command)
