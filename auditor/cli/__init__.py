@@ -47,13 +47,13 @@ class _Group(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except AuditError as error:
-            click.echo(f"audit: {error}", err=True)
+            _complain(str(error))
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
             sys.exit(128 + signal.SIGINT)
         except OSError as error:
-            click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
+            _complain(f"cannot open or write {error.filename or 'a file'}: {error.strerror or error}")
             sys.exit(UsageError.exit_code)
         except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
             traceback.print_exc()
@@ -61,6 +61,13 @@ class _Group(click.Group):
                 "audit: this is a fault of the auditor, not of your input; please report the lines above", err=True
             )
             sys.exit(AuditError.exit_code)
+
+
+def _complain(sentence: str) -> None:
+    """One line on standard error; what a stranger's file put into it moves no cursor and reorders no text."""
+    from auditor.reports.text import clean
+
+    click.echo(f"audit: {clean(sentence)}", err=True)
 
 
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,6 +5,7 @@ It limits itself before it reads the first byte, prints the limits in force as o
 ``{"ok": true, "digest": ...}`` or ``{"error": sentence, "kind": "unsafe" | "model"}``.
 """
 
+import codecs
 import hashlib
 import io
 import json
@@ -131,6 +132,7 @@ def convert(source: io.BufferedReader, target: IO[bytes], name: object) -> str:
 
 def _read_a_sample() -> None:
     """Read a checkpoint of our own, so that all modules a reader needs are loaded while files can be opened."""
+    codecs.lookup("cp437")  # of names in zip files that others wrote
     for zipped in (True, False):
         sample = io.BytesIO()
         torch.save({"w": torch.zeros(1)}, sample, _use_new_zipfile_serialization=zipped)

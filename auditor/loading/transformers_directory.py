@@ -264,9 +264,9 @@ def preprocessing_of(directory: Path) -> Preprocessing:
     """
     path = directory / PREPROCESSOR
     fields = _parse(_read(path, "it says how images are prepared"), path)
-    _check_expressible(fields, path)
     normalised = fields.get("do_normalize", True)
     try:
+        _check_expressible(fields, path)
         return Preprocessing(
             resize=_size(fields.get("size")) if fields.get("do_resize", True) else None,
             mean=fields.get("image_mean") if normalised else None,
@@ -279,7 +279,8 @@ def preprocessing_of(directory: Path) -> Preprocessing:
 
 
 def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
-    rescaled = fields.get("do_rescale", True) and abs(fields.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
+    factor = fields.get("rescale_factor", 1 / 255)
+    rescaled = fields.get("do_rescale", True) and isinstance(factor, float | int) and abs(factor - 1 / 255) < 4e-9
     if not rescaled:
         raise ModelError(f"{shown(path)} does not scale pixels by 1/255; {_BY_HAND}")
     if fields.get("do_center_crop") and _size(fields.get("crop_size")) != _size(fields.get("size")):
