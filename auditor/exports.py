@@ -54,7 +54,7 @@ def _responsible(results: Results) -> list[str | None]:
 
 def _cell(value: str) -> str:
     """Text that cannot leave its cell."""
-    return clean(value).replace("|", "\\|").replace("<", "&lt;")
+    return clean(value).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 def evidence_frame(results: Results) -> "pd.DataFrame":

@@ -183,7 +183,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} does not exist; `audit init` writes one") from error
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}; --config takes a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: tomllib lets numbers without end and tables without bottom through to Python.
         raise SpecError(f"{path} is not valid TOML: {error}") from error
 
 

@@ -17,6 +17,7 @@ from auditor.cli.listing import list_checks
 from auditor.cli.plan import plan
 from auditor.cli.reference import reference
 from auditor.cli.render import render
+from auditor.cli.scan import scan
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
 from auditor.errors import AuditError, UsageError
@@ -46,13 +47,13 @@ class _Group(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except AuditError as error:
-            click.echo(f"audit: {error}", err=True)
+            _complain(str(error))
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
             sys.exit(128 + signal.SIGINT)
         except OSError as error:
-            click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
+            _complain(f"cannot open or write {error.filename or 'a file'}: {error.strerror or error}")
             sys.exit(UsageError.exit_code)
         except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
             traceback.print_exc()
@@ -62,11 +63,18 @@ class _Group(click.Group):
             sys.exit(AuditError.exit_code)
 
 
+def _complain(sentence: str) -> None:
+    """One line on standard error; what a stranger's file put into it moves no cursor and reorders no text."""
+    from auditor.reports.text import clean
+
+    click.echo(f"audit: {clean(sentence)}", err=True)
+
+
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="audit")
 def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify):
+for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, scan, sign, verify):
     main.add_command(command)
