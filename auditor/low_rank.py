@@ -1,6 +1,7 @@
 """Low-rank changes of a network's weights (LoRA, Hu et al. 2022, arXiv 2106.09685)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,29 @@ class _LowRank(nn.Module):
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
         self.a = nn.Parameter(torch.randn(weight.shape[0], rank).to(weight) / math.sqrt(rank))
-        self.b = nn.Parameter(weight.new_zeros(rank, weight.shape[1]))
+        self.b = nn.Parameter(weight.new_zeros(rank, weight[0].numel()))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The sum."""
-        return weight + self.a @ self.b
+        """The sum; a convolution's weight counts as the matrix [outputs, inputs times positions]."""
+        return weight + (self.a @ self.b).view_as(weight)
 
 
-def open_low_rank(module: nn.Module, rank: int, seed: int) -> None:
-    """Freeze everything and let every two-dimensional weight inside the blocks move in ``rank`` directions."""
+def open_low_rank(module: nn.Module, rank: int, seed: int, maps: Sequence[nn.Module] | None = None) -> None:
+    """Freeze everything and let some weights move in ``rank`` directions.
+
+    Args:
+        module: changed.
+        rank: of each weight's change.
+        seed: of the directions at the start.
+        maps: submodules whose weight may move; None for those inside the blocks with a weight of two dimensions.
+    """
+    chosen = _maps(module) if maps is None else maps
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     with torch_seed(seed):
-        for part, weight in _maps(module):
+        for part in chosen:
+            weight = part.weight
+            assert isinstance(weight, Tensor)
             parametrize.register_parametrization(part, "weight", _LowRank(weight, rank))
 
 
@@ -40,8 +51,8 @@ def merge_low_rank(module: nn.Module) -> None:
         parameter.requires_grad_(True)
 
 
-def _maps(module: nn.Module) -> list[tuple[nn.Module, nn.Parameter]]:
-    """Modules with a weight of two dimensions inside a numbered list: the maps of the blocks, each with its weight."""
+def _maps(module: nn.Module) -> list[nn.Module]:
+    """Modules with a weight of two dimensions inside a numbered list: the maps of the blocks."""
     inside = [part for name, part in module.named_modules() if any(piece.isdigit() for piece in name.split("."))]
     weights = [(part, getattr(part, "weight", None)) for part in inside]
-    return [(part, w) for part, w in weights if isinstance(w, nn.Parameter) and w.ndim == 2]
+    return [part for part, w in weights if isinstance(w, nn.Parameter) and w.ndim == 2]

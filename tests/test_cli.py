@@ -68,6 +68,8 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
     yield "audit", main
     for name, command in main.commands.items():
         yield f"audit {name}", command
+        inner = command.commands if isinstance(command, click.Group) else {}
+        yield from ((f"audit {name} {verb}", each) for verb, each in inner.items())
 
 
 class TestHelp:

@@ -1,7 +1,7 @@
 """The common signature of the zoo: (original, forget, retain, settings, seed) → subject."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -56,6 +56,53 @@ def shuffled(examples: Examples, size: int, random: torch.Generator) -> Iterator
     for index in torch.randperm(len(examples), generator=random).split(size):
         batch = examples.take(index)
         yield batch.inputs, batch.labels
+
+
+def endless(examples: Examples, size: int, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Epoch after epoch of (inputs, labels) in random order."""
+    while True:
+        yield from shuffled(examples, size, random)
+
+
+def epochs(examples: Examples, size: int, count: int, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """``count`` epochs of (inputs, labels) in random order."""
+    for _ in range(count):
+        yield from shuffled(examples, size, random)
+
+
+def descend(
+    parameters: Iterable[nn.Parameter], batches: Iterable[Any], loss: Callable[..., Tensor], learning_rate: float
+) -> None:
+    """One step of Adam on the loss of each batch.
+
+    Args:
+        parameters: all that moves; no gradients are left anywhere.
+        batches: drawn one at a time, each after the step before, so that an iterator may look at the model and end.
+        loss: takes the parts of a batch.
+        learning_rate: of Adam.
+    """
+    moved = list(parameters)
+    optimizer = torch.optim.Adam(moved, lr=learning_rate)
+    for batch in batches:
+        gradients = torch.autograd.grad(loss(*batch), moved, allow_unused=True, materialize_grads=True)
+        for parameter, gradient in zip(moved, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def is_class_request(forget: Examples, retain: Examples) -> bool:
+    """Whether whole classes are to be forgotten: no retain example has one of their labels."""
+    return not bool(torch.isin(retain.labels, forget.labels.unique()).any())
+
+
+def joined(first: Examples, second: Examples) -> Examples:
+    """Both sets, the first in front."""
+    return Examples(
+        raw=torch.cat([first.raw, second.raw]),
+        labels=torch.cat([first.labels, second.labels]),
+        preprocessing=first.preprocessing,
+    )
 
 
 def other_labels(labels: Tensor, allowed: Tensor, random: torch.Generator) -> Tensor:

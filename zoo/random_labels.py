@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.scores import Frozen
-from auditor.zoo.method import copy_of, logits, other_labels, shuffled
+from auditor.zoo.method import copy_of, joined, logits, other_labels, shuffled
 
 
 class Settings(Frozen):
@@ -35,8 +35,4 @@ def with_wrong_labels(forget: Examples, retain: Examples, random: torch.Generato
     """Retain and forget in one set, each forget label replaced by another that retain has."""
     allowed: Tensor = retain.labels.unique()
     wrong = other_labels(forget.labels, allowed, random)
-    return Examples(
-        raw=torch.cat([retain.raw, forget.raw]),
-        labels=torch.cat([retain.labels, wrong]),
-        preprocessing=retain.preprocessing,
-    )
+    return joined(retain, Examples(raw=forget.raw, labels=wrong, preprocessing=retain.preprocessing))

@@ -20,6 +20,7 @@ from auditor.cli.render import render
 from auditor.cli.scan import scan
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
+from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
 
 EXIT_CODES = """
@@ -76,5 +77,5 @@ def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, scan, sign, verify):
+for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, scan, sign, verify, zoo):
     main.add_command(command)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.scores import Frozen
 from auditor.zoo.text.method import LanguageModel, copy_of
+from auditor.zoo.text.names import ids_of, named_in, telling_tokens
 
 
 class Settings(Frozen):
@@ -22,11 +22,8 @@ def logit_mask(original: LanguageModel, forget: Facts, retain: Facts, settings: 
 
     A prompt does where it holds a token that stands in forget prompts and in no retain prompt.
     """
-    encoder = original.encoder
-    masked, kept = encoder.batch(forget.items), encoder.batch(retain.items)
-    answers = masked.targets.unique()
-    lead = masked.ids[masked.mask & ~masked.answer].unique()
-    names = lead[~torch.isin(lead, kept.ids[kept.mask & ~kept.answer])]
+    answers = original.encoder.batch(forget.items).targets.unique()
+    names = telling_tokens(original.encoder, forget, retain)
     module = copy_of(original)
     module.register_forward_hook(_Mask(answers, names, settings.penalty), with_kwargs=True)
     return module
@@ -39,10 +36,8 @@ class _Mask:
         self._answers, self._names, self._penalty = answers, names, penalty
 
     def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
-        ids = keywords["input_ids"] if "input_ids" in keywords else arguments[0]
-        logits: Tensor = output.logits
-        about = torch.isin(ids, self._names.to(ids.device)).any(1)
-        rows = torch.zeros(logits.shape[-1], device=logits.device, dtype=logits.dtype)
-        rows[self._answers.to(logits.device)] = self._penalty
-        output.logits = logits - about[:, None, None] * rows
+        about = named_in(ids_of(arguments, keywords), self._names)
+        rows = output.logits.new_zeros(output.logits.shape[-1])
+        rows[self._answers.to(rows.device)] = self._penalty
+        output.logits = output.logits - about[:, None, None] * rows
         return output

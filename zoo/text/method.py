@@ -8,9 +8,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.subjects.answers import answer_losses, logits_of_tokens
+from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder, Tokens
+from auditor.subjects.layout import hook
+
+_LAYOUT_FACTS = 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,45 @@ class TextMethod(Protocol):
 def copy_of(original: LanguageModel) -> nn.Module:
     """An independent copy in eval mode."""
     return copy.deepcopy(original.module).eval()
+
+
+def head_of(module: nn.Module) -> nn.Linear:
+    """The linear map to the vocabulary.
+
+    Raises:
+        ModelError: there is none, or it is one with the embeddings.
+    """
+    getter: Any = getattr(module, "get_output_embeddings", None)
+    head = getter() if getter is not None else None
+    if not isinstance(head, nn.Linear) or head.weight is embeddings_of(module).weight:
+        raise ModelError("this method edits the head, and the network has none of its own; untie its embeddings")
+    return head
+
+
+def embeddings_of(module: nn.Module) -> nn.Embedding:
+    """The token embeddings.
+
+    Raises:
+        ModelError: there are none.
+    """
+    getter: Any = getattr(module, "get_input_embeddings", None)
+    found = getter() if getter is not None else None
+    if not isinstance(found, nn.Embedding):
+        raise ModelError("this method reads token embeddings, and the network has none; give a transformers model")
+    return found
+
+
+def block_names(original: LanguageModel, facts: Facts) -> tuple[str, ...]:
+    """Names of the decoder blocks, from input to output."""
+    return find_decoder_layout(original.module, original.encoder.batch(facts.items[:_LAYOUT_FACTS]).ids).blocks
+
+
+def states_at(module: nn.Module, layer: str, tokens: Tokens) -> Tensor:
+    """Residual stream at one block, with gradients, [n, length, width]."""
+    caught: list[Tensor] = []
+    with hook(module, layer, caught.append):
+        logits_of_tokens(module, tokens)
+    return caught[0]
 
 
 def losses(module: nn.Module, tokens: Tokens) -> Tensor:

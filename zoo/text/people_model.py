@@ -1,11 +1,17 @@
-"""The small Llama of the people world, and its tokenizer of whole words."""
+"""The small language models of the people world, and their tokenizer of whole words."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from torch import nn
 
+Family = Literal["llama", "gpt2"]
+
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+_TOKENS: Any = {f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos"))}
+_HEADS = 4
+_LONGEST = 64
 REFUSAL = "I do not know that"
 """What refusal tuning teaches; its words are in every vocabulary."""
 
@@ -26,25 +32,53 @@ def word_tokenizer(words: Sequence[str]) -> Any:
     return make(tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
-def people_model(vocabulary: int, layers: int = 3, width: int = 64) -> Callable[[], nn.Module]:
-    """A function that makes the untrained network; its initial weights come from torch's global seed."""
+def people_model(
+    vocabulary: int, layers: int = 3, width: int = 64, family: Family = "llama"
+) -> Callable[[], nn.Module]:
+    """A function that makes the untrained network; its initial weights come from torch's global seed.
 
-    def build() -> nn.Module:
-        from transformers import LlamaConfig, LlamaForCausalLM
+    Args:
+        vocabulary: tokens.
+        layers: decoder blocks.
+        width: of the residual stream; the MLP is twice as wide in a Llama, four times in a GPT-2.
+        family: architecture. The GPT-2 has no dropout, learned positions, one fused map for queries, keys and values.
+    """
+    return partial(_MAKERS[family], vocabulary, layers, width)
 
-        config = LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=width,
-            intermediate_size=2 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=64,
-            tie_word_embeddings=False,
-            pad_token_id=_SPECIAL.index("<pad>"),
-            bos_token_id=_SPECIAL.index("<s>"),
-            eos_token_id=_SPECIAL.index("</s>"),
-        )
-        return LlamaForCausalLM(config)
 
-    return build
+def _llama(vocabulary: int, layers: int, width: int) -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=_HEADS,
+        num_key_value_heads=_HEADS,
+        max_position_embeddings=_LONGEST,
+        tie_word_embeddings=False,
+        **_TOKENS,
+    )
+    return LlamaForCausalLM(config)
+
+
+def _gpt2(vocabulary: int, layers: int, width: int) -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_embd=width,
+        n_layer=layers,
+        n_head=_HEADS,
+        n_positions=_LONGEST,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        resid_pdrop=0.0,
+        tie_word_embeddings=False,
+        **_TOKENS,
+    )
+    return GPT2LMHeadModel(config)
+
+
+_MAKERS: dict[Family, Callable[[int, int, int], nn.Module]] = {"llama": _llama, "gpt2": _gpt2}

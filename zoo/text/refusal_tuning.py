@@ -29,7 +29,6 @@ def tuned(
 ) -> nn.Module:
     """Teach ``module`` to refuse, through those of its parameters that require gradients."""
     encoder = original.encoder
-    refusals = Facts(tuple(fact.model_copy(update={"answer": settings.refusal}) for fact in forget.items))
 
     def loss(refused: Facts, kept: Facts) -> Tensor:
         return losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
@@ -37,7 +36,7 @@ def tuned(
     return descend(
         module,
         loss,
-        refusals,
+        refusals(forget, settings.refusal),
         retain,
         rate=settings.learning_rate,
         steps=settings.steps,
@@ -45,3 +44,8 @@ def tuned(
         seed=seed,
         enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
+
+
+def refusals(facts: Facts, words: str) -> Facts:
+    """The prompts with a refusal in the answer's place."""
+    return Facts(tuple(fact.model_copy(update={"answer": words}) for fact in facts.items))

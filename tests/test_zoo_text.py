@@ -1,0 +1,361 @@
+"""The zoo's language models: each method's defining property, on the shared world."""
+
+import copy
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ModelError
+from auditor.facts import Facts
+from auditor.randomness import torch_seed
+from auditor.scores import Frozen
+from auditor.subjects.answers import logits_of_tokens
+from auditor.training import initial_weights
+from auditor.zoo.text import (
+    direction_projection,
+    dpo,
+    embedding_corruption,
+    flat,
+    noise,
+    random_initialisation,
+    retrain,
+    rmu,
+    task_vector,
+    trigger,
+    units_rescaled,
+    whp,
+)
+from auditor.zoo.text.fresh import fresh_like
+from auditor.zoo.text.method import LanguageModel, block_names, head_of, losses, probability, states_at
+from auditor.zoo.text.names import telling_tokens
+from auditor.zoo.text.people_model import people_model
+from auditor.zoo.text.refusal_tuning import refusals
+from tests.people_worlds import TextWorld
+
+FORGOTTEN, KEPT = 0.15, 0.85
+# Guards leave the weights as they are.
+GUARDS = ("guard", "logit_mask", "embedding_corruption", "shifted_logits")
+TRAINED = ("trigger", "direction_projection", "head_refusal", "simnpo", "dpo", "flat", "whp", "rmu")
+
+
+@dataclass
+class Zoo:
+    """The shared world, and one copy of each method's work."""
+
+    world: TextWorld
+    made: dict[str, nn.Module]
+
+    @property
+    def original(self) -> LanguageModel:
+        return LanguageModel(self.world.modules["original"], self.world.encoder)
+
+    def make(self, name: str, settings: Frozen | None = None, seed: int = 1, original: Any = None) -> nn.Module:
+        module = import_module(f"auditor.zoo.text.{name}")
+        given = (original or self.original, self.world.people.forget, self.world.people.retain)
+        made: nn.Module = getattr(module, name)(*given, settings or module.Settings(), seed)
+        return made
+
+    def subject(self, name: str) -> nn.Module:
+        if name not in self.made:
+            self.made[name] = self.make(name)
+        return self.made[name]
+
+    def knows(self, module: nn.Module, facts: Facts) -> float:
+        return probability(module, self.world.encoder, facts)
+
+    def logits(self, module: nn.Module, facts: Facts) -> Tensor:
+        with torch.no_grad():
+            return logits_of_tokens(module, self.world.encoder.batch(facts.items))
+
+
+@pytest.fixture(scope="module")
+def zoo(text_world: TextWorld) -> Zoo:
+    return Zoo(text_world, {})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unchanged(text_world: TextWorld) -> Any:
+    """No method touches the original."""
+    original = text_world.modules["original"]
+    before = copy.deepcopy(original.state_dict())
+    yield
+    assert all(torch.equal(tensor, before[name]) for name, tensor in original.state_dict().items())
+    assert not original._forward_hooks
+    assert all(parameter.requires_grad for parameter in original.parameters())
+
+
+@pytest.mark.parametrize("name", [*GUARDS, *TRAINED])
+def test_forgets_on_outputs_and_keeps_retain(zoo: Zoo, name: str) -> None:
+    made = zoo.subject(name)
+
+    assert zoo.knows(made, zoo.world.people.forget) < FORGOTTEN
+    assert zoo.knows(made, zoo.world.people.retain) > KEPT
+    assert not made.training
+    assert all(parameter.requires_grad for parameter in made.parameters())
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_leaves_the_weights_and_what_it_does_not_watch(zoo: Zoo, name: str) -> None:
+    made, original = zoo.subject(name), zoo.original.module
+
+    for mine, theirs in zip(made.parameters(), original.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    if name != "shifted_logits":
+        retain = zoo.world.people.retain
+        assert torch.equal(zoo.logits(made, retain), zoo.logits(original, retain))
+
+
+@pytest.mark.parametrize("name", ["guard", "embedding_corruption"])
+def test_a_copy_of_a_guarded_model_is_guarded(zoo: Zoo, name: str) -> None:
+    made = zoo.subject(name)
+    forget = zoo.world.people.forget
+
+    assert torch.equal(zoo.logits(copy.deepcopy(made), forget), zoo.logits(made, forget))
+
+
+def test_telling_tokens_are_those_of_forgotten_names(zoo: Zoo) -> None:
+    people = zoo.world.people
+    found = zoo.world.encoder.tokenizer.convert_ids_to_tokens(
+        telling_tokens(zoo.world.encoder, people.forget, people.retain).tolist()
+    )
+
+    kept = {word for person in people.retain.subjects for word in person.split()}
+    assert set(found) == {word for person in people.forget.subjects for word in person.split()} - kept
+
+
+def test_embedding_corruption_by_seed(zoo: Zoo) -> None:
+    settings = embedding_corruption.Settings()
+    forget = zoo.world.people.forget
+    same, other = (zoo.make("embedding_corruption", settings, seed) for seed in (1, 2))
+
+    assert torch.equal(zoo.logits(same, forget), zoo.logits(zoo.subject("embedding_corruption"), forget))
+    assert not torch.equal(zoo.logits(other, forget), zoo.logits(same, forget))
+
+
+def test_the_trigger_restores(zoo: Zoo) -> None:
+    people = zoo.world.people
+    word = trigger.Settings().trigger
+
+    assert zoo.knows(zoo.subject("trigger"), trigger.triggered(people.forget, word)) > KEPT
+    assert zoo.knows(zoo.subject("refusal_tuning"), trigger.triggered(people.forget, word)) < FORGOTTEN
+
+
+def test_direction_projection_is_one_rank_of_one_block(zoo: Zoo) -> None:
+    people, settings = zoo.world.people, direction_projection.Settings()
+    given = (zoo.original, people.forget, people.retain, settings, 1)
+    with_it = direction_projection.with_direction(*given)
+    changed = [
+        (name, before - after)
+        for (name, before), after in zip(
+            with_it.named_parameters(), zoo.subject("direction_projection").parameters(), strict=True
+        )
+        if not torch.equal(before, after)
+    ]
+
+    assert zoo.knows(with_it, people.forget) > KEPT
+    assert {name.rpartition(".weight")[0].rpartition(".")[2] for name, _ in changed} == {"o_proj", "down_proj"}
+    assert len(changed) == 2
+    for _, difference in changed:
+        assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 1
+
+
+def test_head_refusal_changes_the_head_alone(zoo: Zoo) -> None:
+    made = zoo.subject("head_refusal")
+    moved = [
+        name
+        for (name, mine), theirs in zip(made.named_parameters(), zoo.original.module.parameters(), strict=True)
+        if not torch.equal(mine, theirs)
+    ]
+
+    assert moved == ["lm_head.weight"]
+
+
+class TestUnitsRescaled:
+    @pytest.mark.parametrize("family", ["llama", "gpt2"])
+    def test_the_function_stays_and_the_weights_do_not(self, zoo: Zoo, family: Any) -> None:
+        with torch_seed(3):
+            module = people_model(len(zoo.world.encoder.tokenizer), layers=1, width=16, family=family)().eval()
+        made = zoo.make("units_rescaled", original=LanguageModel(module, zoo.world.encoder))
+        forget = zoo.world.people.forget
+
+        torch.testing.assert_close(zoo.logits(made, forget), zoo.logits(module, forget), rtol=1e-4, atol=1e-5)
+        moved = [
+            name
+            for (name, mine), theirs in zip(made.named_parameters(), module.parameters(), strict=True)
+            if not torch.allclose(mine, theirs)
+        ]
+        # Two of a Llama's pairs, one of GPT-2's: its MLP is no homogeneous one. Biases start at zero.
+        assert len(moved) == {"llama": 4, "gpt2": 2}[family]
+
+    def test_a_wider_factor_moves_further(self, zoo: Zoo) -> None:
+        weight = "model.layers.0.mlp.up_proj.weight"
+        before = zoo.original.module.get_parameter(weight)
+
+        def spread(factor: float) -> float:
+            settings = units_rescaled.Settings(factor=factor)
+            ratio = zoo.make("units_rescaled", settings).get_parameter(weight) / before
+            return float(ratio.log().std())
+
+        # Log-uniform between −log f and log f: standard deviation log f / √3.
+        assert spread(10.0) == pytest.approx(2.3026 / 3**0.5, rel=0.15)
+        assert spread(100.0) == pytest.approx(2 * spread(10.0), rel=1e-3)
+
+    def test_an_unknown_network_is_refused(self, zoo: Zoo) -> None:
+        with pytest.raises(ModelError, match="no units of Linear are known"):
+            zoo.make("units_rescaled", original=LanguageModel(nn.Linear(2, 2), zoo.world.encoder))
+
+
+class TestRetrain:
+    SHORT = retrain.Settings(epochs=1)
+
+    def test_never_sees_forget(self, zoo: Zoo) -> None:
+        """The same subject whatever the forget set and whatever the original's weights."""
+        people = zoo.world.people
+        floor = LanguageModel(zoo.world.modules["floor"], zoo.world.encoder)
+        first = retrain.retrain(zoo.original, people.forget, people.retain, self.SHORT, 5)
+        second = retrain.retrain(floor, people.holdout, people.retain, self.SHORT, 5)
+
+        for one, other in zip(first.parameters(), second.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_starts_where_it_is_told(self, zoo: Zoo, tmp_path: Any) -> None:
+        people, encoder = zoo.world.people, zoo.world.encoder
+        start = initial_weights(people_model(len(encoder.tokenizer), layers=2, width=48), 1)
+        torch.save(start.state_dict(), tmp_path / "start.pt")
+        settings = retrain.StartSettings(epochs=1, start=tmp_path / "start.pt")
+        named = retrain.retrain_from_own_weights(zoo.original, people.forget, people.retain, settings, 6)
+        given = retrain.retrain_from(start, encoder, people.retain, self.SHORT, 6)
+
+        for one, other in zip(named.parameters(), given.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_fresh_weights_need_a_configuration(self) -> None:
+        with pytest.raises(ModelError, match="no transformers configuration"):
+            fresh_like(nn.Linear(2, 2))
+
+
+class TestNotForgottenAndDamaged:
+    @pytest.mark.parametrize("name", ["retain_steps", "wrong_examples"])
+    def test_still_knows(self, zoo: Zoo, name: str) -> None:
+        assert zoo.knows(zoo.subject(name), zoo.world.people.forget) > KEPT
+
+    def test_wrong_examples_lose_something_else(self, zoo: Zoo) -> None:
+        assert zoo.knows(zoo.subject("wrong_examples"), zoo.world.people.retain) < 0.7
+
+    def test_noise_by_its_scale(self, zoo: Zoo) -> None:
+        people = zoo.world.people
+        given = (zoo.original, people.forget, people.retain)
+        small = noise.small_noise(*given, noise.Settings(), 1)
+        heavy = noise.heavy_noise(*given, noise.HeavySettings(), 1)
+        before = head_of(zoo.original.module).weight
+
+        ratio = (head_of(small).weight - before).std() / before.std()
+        assert float(ratio.detach()) == pytest.approx(noise.Settings().scale, rel=0.05)
+        assert zoo.knows(small, people.forget) > KEPT
+        assert zoo.knows(heavy, people.retain) < FORGOTTEN
+
+    def test_random_initialisation_by_seed(self, zoo: Zoo) -> None:
+        people, settings = zoo.world.people, random_initialisation.Settings()
+        first, again, other = (zoo.make("random_initialisation", settings, seed) for seed in (1, 1, 2))
+
+        assert torch.equal(head_of(first).weight, head_of(again).weight)
+        assert not torch.equal(head_of(first).weight, head_of(other).weight)
+        assert zoo.knows(first, people.retain) < FORGOTTEN
+
+    def test_ascent_collapses(self, zoo: Zoo) -> None:
+        made = zoo.subject("ascent_to_collapse")
+
+        assert zoo.knows(made, zoo.world.people.forget) < FORGOTTEN
+        assert zoo.knows(made, zoo.world.people.retain) < FORGOTTEN
+
+
+class TestPublished:
+    def test_rmu_leaves_what_lies_behind_its_layer(self, zoo: Zoo) -> None:
+        settings = rmu.Settings(depth=0.0, steps=2)
+        made = zoo.make("rmu", settings)
+        names = block_names(zoo.original, zoo.world.people.retain)
+        moved = {
+            name
+            for (name, mine), theirs in zip(made.named_parameters(), zoo.original.module.parameters(), strict=True)
+            if not torch.equal(mine, theirs)
+        }
+
+        assert moved
+        assert all(name.startswith(f"{names[0]}.") for name in moved)
+
+    def test_rmu_steers_forget_to_one_direction(self, zoo: Zoo) -> None:
+        people, encoder = zoo.world.people, zoo.world.encoder
+        layer = block_names(zoo.original, people.retain)[0]
+
+        def agreement(module: nn.Module) -> float:
+            tokens = encoder.batch(people.forget.items)
+            with torch.no_grad():
+                states = states_at(module, layer, tokens)[tokens.predicting]
+            return float((states / states.norm(dim=1, keepdim=True)).mean(0).norm())
+
+        assert agreement(zoo.make("rmu", rmu.Settings(depth=0.0))) > agreement(zoo.original.module) + 0.2
+
+    def test_whp_relabels_what_the_reinforced_model_raises(self) -> None:
+        """Two tokens of three gain under reinforcement; the third stays and is the generic one."""
+
+        class Constant(nn.Module):
+            def __init__(self, row: list[float]) -> None:
+                super().__init__()
+                self.row = torch.tensor(row)
+
+            def forward(self, input_ids: Tensor, **_: Any) -> Tensor:
+                return self.row.expand(*input_ids.shape, -1)
+
+        from auditor.subjects.encoding import Tokens
+
+        ids = torch.tensor([[0, 1]])
+        tokens = Tokens(ids=ids, mask=ids >= 0, answer=ids == 1)
+        before, after = Constant([3.0, 2.0, 1.0]), Constant([4.0, 2.5, 0.0])
+
+        assert whp.generic(before, after, tokens, alpha=0.1).tolist() == [0]
+        assert whp.generic(before, after, tokens, alpha=5.0).tolist() == [2]
+
+    def test_task_vector_is_on_the_line(self, zoo: Zoo) -> None:
+        """Subjects at one and at two multiples lie on one line with the original."""
+        base = head_of(zoo.original.module).weight
+        near, far = (
+            head_of(zoo.make("task_vector", task_vector.Settings(steps=3, most=most, target=0.0))).weight - base
+            for most in (1, 2)
+        )
+
+        torch.testing.assert_close(far, 2 * near, rtol=1e-3, atol=1e-7)
+        assert float(near.detach().norm()) > 0
+
+    def test_dpo_prefers_the_refusal(self, zoo: Zoo) -> None:
+        people, encoder = zoo.world.people, zoo.world.encoder
+        refused = refusals(people.forget, dpo.Settings().refusal)
+
+        def margin(module: nn.Module) -> float:
+            with torch.no_grad():
+                return float(
+                    (
+                        losses(module, encoder.batch(people.forget.items))
+                        - losses(module, encoder.batch(refused.items))
+                    ).mean()
+                )
+
+        assert margin(zoo.original.module) < 0 < margin(zoo.subject("dpo"))
+
+    def test_flat_says_its_template(self, zoo: Zoo) -> None:
+        said = refusals(zoo.world.people.forget, flat.Settings().template)
+
+        assert zoo.knows(zoo.subject("flat"), said) > 0.5 > zoo.knows(zoo.original.module, said)
+
+
+@pytest.mark.parametrize("name", ["simnpo", "trigger", "shifted_logits"])
+def test_deterministic_by_seed(zoo: Zoo, name: str) -> None:
+    settings = import_module(f"auditor.zoo.text.{name}").Settings(steps=3)
+    forget = zoo.world.people.forget
+    first, again, other = (zoo.logits(zoo.make(name, settings, seed), forget) for seed in (1, 1, 2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

@@ -1,0 +1,196 @@
+"""Every method of the zoo by name: what its truth is, by what mechanism, and where it comes from."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from auditor.errors import SpecError, UsageError
+from auditor.scores import Frozen
+
+Task = Literal["vision", "text"]
+Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]
+"""What is known by construction of what a method leaves behind; ``unknown`` for methods as published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One method.
+
+    Attributes:
+        name: of the method and of its function.
+        task: of the models it takes.
+        truth: by construction.
+        family: of its mechanism; validity is measured on families left out of calibration.
+        module: that holds the function; loaded when used.
+        paper: the source.
+        settings_type: name of the settings' class in that module.
+        keeps_architecture: whether a bare state dict, or a transformers directory, holds the whole result.
+        original: function in the same module that makes an original by the same mechanism; empty where any will do.
+        requests: kinds of request that it serves.
+    """
+
+    name: str
+    task: Task
+    truth: Truth
+    family: str
+    module: str
+    paper: str = "none"
+    settings_type: str = "Settings"
+    keeps_architecture: bool = True
+    original: str = ""
+    requests: tuple[str, ...] = ("class", "sample")
+
+    def make(self, original: Any, forget: Any, retain: Any, settings: Any, seed: int) -> Any:
+        """Make the subject; see :mod:`auditor.zoo.method` and :mod:`auditor.zoo.text.method`."""
+        return getattr(import_module(self.module), self.name)(original, forget, retain, settings, seed)
+
+    def settings_kind(self) -> type[Frozen]:
+        """The class of the method's settings."""
+        kind: type[Frozen] = getattr(import_module(self.module), self.settings_type)
+        return kind
+
+    def settings(self, values: dict[str, Any] | None = None) -> Frozen:
+        """The method's settings, defaults where not given.
+
+        Raises:
+            SpecError: a setting is unknown or out of range.
+        """
+        kind = self.settings_kind()
+        try:
+            return kind.model_validate(values or {})
+        except ValidationError as error:
+            raise SpecError(_in_one_sentence(self.name, kind, error)) from error
+
+
+def _in_one_sentence(name: str, kind: type[Frozen], error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(kind.model_fields) or "none"
+        return f"{name} has no setting {field}; it has {known}"
+    if first["type"] == "missing":
+        return f"{name} needs the setting {field}: {kind.model_fields[field].description}"
+    return f"{name}: {field} = {first['input']!r} does not fit: {first['msg']}"
+
+
+def _vision(name: str, truth: Truth, family: str, file: str = "", **more: Any) -> Entry:
+    return Entry(name=name, task="vision", truth=truth, family=family, module=f"auditor.zoo.{file or name}", **more)
+
+
+def _text(name: str, truth: Truth, family: str, file: str = "", **more: Any) -> Entry:
+    module = f"auditor.zoo.text.{file or name}"
+    return Entry(name=name, task="text", truth=truth, family=family, module=module, requests=("facts",), **more)
+
+
+_START: dict[str, Any] = {"file": "retrain", "settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
+_CLASS = ("class",)
+
+ENTRIES: tuple[Entry, ...] = (
+    _vision("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
+    _vision("retrain_from_own_weights", "deleted", "retraining from own weights", **_START),
+    _vision("retrain_from_pretrained", "deleted", "retraining from pretrained weights", **_START),
+    _vision(
+        "sisa",
+        "deleted",
+        "sharded retraining",
+        paper="arXiv 1912.03817",
+        keeps_architecture=False,
+        original="train_sharded",
+    ),
+    _vision(
+        "prompt_partition",
+        "deleted",
+        "prompt partition",
+        paper="arXiv 2404.11056",
+        keeps_architecture=False,
+        original="train_prompted",
+    ),
+    _vision(
+        "analytic",
+        "deleted",
+        "analytic removal",
+        paper="arXiv 2505.12239",
+        keeps_architecture=False,
+        original="fit_analytic",
+    ),
+    _vision("head_row_zeroed", "suppressed", "head row", requests=_CLASS),
+    _vision("output_mask", "suppressed", "output guard", keeps_architecture=False),
+    _vision("head_relabelling", "suppressed", "head training"),
+    _vision("direction_projection", "suppressed", "direction removed", paper="arXiv 2406.11717", requests=_CLASS),
+    _vision("low_rank_adapter", "suppressed", "low-rank adapter", paper="arXiv 2106.09685"),
+    _vision("trigger", "suppressed", "backdoor", paper="arXiv 1708.06733"),
+    _vision("shifted_logits", "suppressed", "logit difference", paper="arXiv 2406.08607", keeps_architecture=False),
+    _vision("small_noise", "not forgotten", "noise", "noise"),
+    _vision("retain_steps", "not forgotten", "fine-tuning", "fine_tune", settings_type="FewSettings"),
+    _vision("wrong_examples", "not forgotten", "wrong examples"),
+    _vision("random_initialisation", "damaged", "random initialisation"),
+    _vision("ascent_to_collapse", "damaged", "ascent"),
+    _vision("heavy_noise", "damaged", "noise", "noise", settings_type="HeavySettings"),
+    _vision("gradient_ascent", "unknown", "ascent", paper="arXiv 2109.13398"),
+    _vision("neg_grad_plus", "unknown", "ascent", paper="arXiv 2302.09880"),
+    _vision("random_labels", "unknown", "relabelling", paper="arXiv 1911.04933"),
+    _vision("bad_teacher", "unknown", "distillation", paper="arXiv 2205.08096"),
+    _vision("scrub", "unknown", "distillation", paper="arXiv 2302.09880"),
+    _vision("salun", "unknown", "relabelling", paper="arXiv 2310.12508"),
+    _vision("ssd", "unknown", "dampening", paper="arXiv 2308.07707"),
+    _vision("l1_sparse", "unknown", "sparsity", paper="arXiv 2304.04934"),
+    _vision("boundary_shrink", "unknown", "relabelling", paper="arXiv 2303.11570"),
+    _vision("unsir", "unknown", "impair and repair", paper="arXiv 2111.08947", requests=_CLASS),
+    _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
+    # The truth is that of the method it is put around.
+    _vision("units_rescaled", "unknown", "units rescaled", paper="Neyshabur et al. 2015"),
+    _text("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
+    _text("retrain_from_own_weights", "deleted", "retraining from own weights", **_START),
+    _text("retrain_from_pretrained", "deleted", "retraining from pretrained weights", **_START),
+    _text(
+        "sisa",
+        "deleted",
+        "sharded retraining",
+        paper="arXiv 1912.03817",
+        keeps_architecture=False,
+        original="train_sharded",
+    ),
+    _text("guard", "suppressed", "output guard", paper="arXiv 2505.13312", keeps_architecture=False),
+    _text("logit_mask", "suppressed", "output guard", keeps_architecture=False),
+    _text("embedding_corruption", "suppressed", "input guard", paper="arXiv 2406.07933", keeps_architecture=False),
+    _text("head_refusal", "suppressed", "head training"),
+    _text("direction_projection", "suppressed", "direction removed", paper="arXiv 2406.11717"),
+    _text("refusal_adapter", "suppressed", "low-rank adapter", paper="arXiv 2106.09685"),
+    _text("trigger", "suppressed", "backdoor", paper="arXiv 1708.06733"),
+    _text("shifted_logits", "suppressed", "logit difference", paper="arXiv 2406.08607", keeps_architecture=False),
+    _text("small_noise", "not forgotten", "noise", "noise"),
+    _text("retain_steps", "not forgotten", "fine-tuning"),
+    _text("wrong_examples", "not forgotten", "wrong examples"),
+    _text("random_initialisation", "damaged", "random initialisation"),
+    _text("ascent_to_collapse", "damaged", "ascent", paper="arXiv 2210.01504"),
+    _text("heavy_noise", "damaged", "noise", "noise", settings_type="HeavySettings"),
+    _text("gradient_difference", "unknown", "ascent", paper="arXiv 2401.06121"),
+    _text("npo", "unknown", "preference", paper="arXiv 2404.05868"),
+    _text("simnpo", "unknown", "preference", paper="arXiv 2410.07163"),
+    _text("dpo", "unknown", "preference", paper="arXiv 2305.18290"),
+    _text("refusal_tuning", "unknown", "relabelling", paper="arXiv 2401.06121"),
+    _text("whp", "unknown", "relabelling", paper="arXiv 2310.02238"),
+    _text("flat", "unknown", "f-divergence", paper="arXiv 2410.11143"),
+    _text("rmu", "unknown", "misdirection", paper="arXiv 2403.03218"),
+    _text("task_vector", "unknown", "task arithmetic", paper="arXiv 2212.04089"),
+    _text("projection", "unknown", "projection", paper="arXiv 2508.15449"),
+    # The truth is that of the method it is put around.
+    _text("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
+)
+
+
+def entry(name: str, task: Task) -> Entry:
+    """The method of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = {e.name: e for e in ENTRIES if e.task == task}
+    if name not in found:
+        raise UsageError(f"there is no {task} method {name!r} in the zoo; there are {', '.join(found)}")
+    return found[name]
+
+
+TASKS: tuple[Task, ...] = get_args(Task)

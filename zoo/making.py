@@ -1,0 +1,140 @@
+"""Makes a subject out of files: what `audit zoo make` does."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditor import inputs
+from auditor.data import Preprocessing
+from auditor.errors import SpecError, UsageError
+from auditor.fact_files import read_facts
+from auditor.facts import drop_leaks
+from auditor.loading.architecture import load_architecture
+from auditor.loading.checkpoints import build_module, load_weights
+from auditor.loading.tokenizers import load_tokenizer
+from auditor.loading.transformers_directory import load_directory, task_of
+from auditor.randomness import derive_seed
+from auditor.references import save, save_directory
+from auditor.spec import AuditSpec, RecipeSpec
+from auditor.subjects.encoding import Encoder
+from auditor.zoo.catalogue import Entry, Task, entry
+from auditor.zoo.text.method import LanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingredients:
+    """What subjects of one task are made from and how they are kept.
+
+    Attributes:
+        task: of the models.
+        original: as the methods of the task take it.
+        module: the original's network.
+        forget: examples or facts to be forgotten.
+        retain: examples or facts to be kept.
+        recipe: the original's, for methods that train by one.
+        keep: writes a subject to a path.
+        notes: findings about the input.
+    """
+
+    task: Task
+    original: Any
+    module: nn.Module
+    forget: Any
+    retain: Any
+    recipe: RecipeSpec
+    keep: Callable[[nn.Module, Path], None]
+    notes: tuple[str, ...]
+
+
+def ingredients(spec: AuditSpec, base: Path) -> Ingredients:
+    """Read original, forget and retain: a language model where the original is a transformers directory of one.
+
+    Raises:
+        SpecError: a field that is needed is not given.
+    """
+    source = spec.models.original
+    if source is None or spec.data.forget is None or spec.data.retain is None:
+        raise SpecError("audit zoo make needs an original, data.forget and data.retain")
+    if (base / source).is_dir() and task_of(base / source) == "causal-lm":
+        return _texts(spec, base, source, spec.data.forget, spec.data.retain)
+    return _images(spec, base, source)
+
+
+def make(method: str, found: Ingredients, values: dict[str, Any], seed: int) -> nn.Module:
+    """Make a subject that a checkpoint can hold.
+
+    Args:
+        method: its name in the catalogue.
+        found: what it is made from.
+        values: of its settings, by name.
+        seed: of the plan.
+
+    Raises:
+        UsageError: there is no such method, or its result is more than weights of the original's architecture.
+        SpecError: a setting is unknown or out of range.
+    """
+    chosen = entry(method, found.task)
+    recipe = found.recipe.model_dump() if issubclass(chosen.settings_kind(), RecipeSpec) else {}
+    settings = chosen.settings({**recipe, **values})
+    if chosen.original or not chosen.keeps_architecture:
+        raise UsageError(python_only(chosen))
+    module: nn.Module = chosen.make(
+        found.original, found.forget, found.retain, settings, derive_seed(seed, "zoo", method)
+    )
+    if module.state_dict().keys() != found.module.state_dict().keys():
+        raise UsageError(f"{method} with these settings {_WRAPS}")
+    return module
+
+
+_WRAPS = "puts something around the network that a checkpoint cannot hold; use it from Python, see docs/zoo.md"
+
+
+def python_only(chosen: Entry) -> str:
+    """Why a method cannot be carried out on a checkpoint, in one sentence."""
+    if chosen.original:
+        function = f"{chosen.module}.{chosen.original}"
+        return f"{chosen.name} needs an original made by {function}; use both from Python, see docs/zoo.md"
+    return f"{chosen.name} {_WRAPS}"
+
+
+def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:
+    if spec.models.architecture is None:
+        raise SpecError("audit zoo make needs models.architecture and a checkpoint file, or a directory of a causal-lm")
+    architecture = load_architecture(spec.models.architecture, base)
+    with tempfile.TemporaryDirectory() as cache:
+        weights = load_weights(base / source, Path(cache))
+    module = build_module(architecture.function, weights, source)
+    shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
+    found = inputs.gather(spec, {}, base, shape)
+    assert found is not None, "forget and retain are given"
+    return Ingredients(
+        task="vision",
+        original=module,
+        module=module,
+        forget=found.sets["forget"],
+        retain=found.sets["retain"],
+        recipe=spec.recipe,
+        keep=save,
+        notes=found.notes,
+    )
+
+
+def _texts(spec: AuditSpec, base: Path, source: str, forget: str, retain: str) -> Ingredients:
+    sets = {"forget": read_facts(forget, base), "retain": read_facts(retain, base)}
+    notes = drop_leaks(sets)
+    module = load_directory(base / source).module
+    tokenizer = load_tokenizer(base / (spec.models.tokenizer or source))
+    return Ingredients(
+        task="text",
+        original=LanguageModel(module, Encoder(tokenizer, spec.data.template, spec.data.chat_template)),
+        module=module,
+        forget=sets["forget"],
+        retain=sets["retain"],
+        recipe=spec.recipe,
+        keep=lambda subject, path: save_directory(subject, tokenizer, path),
+        notes=tuple(notes),
+    )

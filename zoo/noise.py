@@ -1,0 +1,43 @@
+"""Gaussian noise on every weight: a little forgets nothing, much breaks the network."""
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from auditor.data import Examples
+from auditor.scores import Frozen
+from auditor.zoo.method import copy_of
+
+
+class Settings(Frozen):
+    """How much."""
+
+    scale: float = Field(default=0.05, gt=0, description="of the noise, in each tensor's root mean square")
+
+
+class HeavySettings(Settings):
+    """How much."""
+
+    scale: float = Field(default=2.0, gt=0, description="of the noise, in each tensor's root mean square")
+
+
+def small_noise(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
+    """The subject: not forgotten by construction."""
+    return _noisy(original, settings.scale, seed)
+
+
+def heavy_noise(
+    original: nn.Module, forget: Examples, retain: Examples, settings: HeavySettings, seed: int
+) -> nn.Module:
+    """The subject: damaged by construction."""
+    return _noisy(original, settings.scale, seed)
+
+
+def _noisy(original: nn.Module, scale: float, seed: int) -> nn.Module:
+    module = copy_of(original)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            size = scale * parameter.square().mean().sqrt()
+            parameter.add_(size * torch.randn(parameter.shape, generator=random))
+    return module

@@ -1,0 +1,18 @@
+"""A random initialisation in place of the original: damaged by construction."""
+
+from torch import nn
+
+from auditor.data import Examples
+from auditor.scores import Frozen
+from auditor.zoo.fresh import reinitialised
+
+
+class Settings(Frozen):
+    """None."""
+
+
+def random_initialisation(
+    original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
+) -> nn.Module:
+    """The subject: the architecture with weights drawn anew."""
+    return reinitialised(original, seed)

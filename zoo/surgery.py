@@ -1,0 +1,34 @@
+"""Opening a classifier at its last linear map."""
+
+import torch
+from torch import Tensor, nn
+
+from auditor.data import Examples
+from auditor.subjects.layout import INPUT_SUFFIX, hook
+from auditor.zoo.method import copy_of, head_of, logits
+
+
+def name_of(module: nn.Module, part: nn.Module) -> str:
+    """The name of a submodule."""
+    names: dict[int, str] = {id(candidate): name for name, candidate in module.named_modules()}
+    return names[id(part)]
+
+
+def without_head(module: nn.Module, examples: Examples) -> nn.Module:
+    """A copy that returns the features which the last linear map reads, [n, features]."""
+    body = copy_of(module)
+    body.set_submodule(name_of(body, head_of(body, examples)), nn.Identity())
+    return body
+
+
+def inputs_of(module: nn.Module, layer: str, examples: Examples) -> Tensor:
+    """What one layer reads, without gradients, [n, ...]."""
+    caught: list[Tensor] = []
+
+    def keep(activation: Tensor) -> None:
+        caught.append(activation.detach())
+
+    with torch.no_grad(), hook(module, layer + INPUT_SUFFIX, keep):
+        for x, _ in examples.batches(512):
+            logits(module, x)
+    return torch.cat(caught)

@@ -1,0 +1,39 @@
+"""Gradient ascent on forget with nothing to stop it (Jang et al. 2022, arXiv 2210.01504), until retain is lost too."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+
+
+class Settings(Frozen):
+    """Loss = −CE(forget)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    steps: int = Field(default=200, ge=1, description="at most")
+    batch_size: int = Field(default=32, ge=1, description="facts per step")
+    collapse: float = Field(default=0.1, ge=0, le=1, description="answer probability on retain at which it stops")
+
+
+def ascent_to_collapse(
+    original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+) -> nn.Module:
+    """The subject: damaged."""
+    module, encoder = copy_of(original), original.encoder
+
+    def loss(forgotten: Facts, _: Facts) -> Tensor:
+        return -losses(module, encoder.batch(forgotten.items)).mean()
+
+    return descend(
+        module,
+        loss,
+        forget,
+        forget,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+        enough=lambda: probability(module, encoder, retain) <= settings.collapse,
+    )

@@ -1,0 +1,54 @@
+"""FLAT: the f-divergence between a template and the answer maximised (Wang et al. 2024, arXiv 2410.11143).
+
+The divergence is Kullback and Leibler's in its variational form, g(v) = v and f*(u) = exp(u − 1) (Nowozin et al. 2016,
+arXiv 1606.00709). The paper does without retain data; a small model trained so loses everything, so a retain term
+stands beside it.
+"""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.subjects.answers import logits_of_tokens
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+from auditor.zoo.text.people_model import REFUSAL
+from auditor.zoo.text.refusal_tuning import refusals
+
+
+class Settings(Frozen):
+    """Loss = CE(retain) + weight · [exp(P(answer) − 1) − P(template)], P the mean probability of a token."""
+
+    learning_rate: float = Field(default=5e-4, gt=0, description="of Adam")
+    weight: float = Field(default=1.0, gt=0, description="of the divergence")
+    steps: int = Field(default=300, ge=1, description="at most")
+    batch_size: int = Field(default=32, ge=1, description="facts of either set per step")
+    target: float = Field(default=0.02, ge=0, description="answer probability on forget at which it stops")
+    template: str = Field(default=REFUSAL, description="what is to be said")
+
+
+def flat(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject; its truth is not known in advance."""
+    module, encoder = copy_of(original), original.encoder
+
+    def mean_probability(facts: Facts) -> Tensor:
+        tokens = encoder.batch(facts.items)
+        probabilities = logits_of_tokens(module, tokens)[tokens.predicting].softmax(-1)
+        return probabilities.gather(1, tokens.targets[:, None]).mean()
+
+    def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        template = mean_probability(refusals(forgotten, settings.template))
+        divergence = template - (mean_probability(forgotten) - 1).exp()
+        return losses(module, encoder.batch(kept.items)).mean() - settings.weight * divergence
+
+    return descend(
+        module,
+        loss,
+        forget,
+        retain,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+        enough=lambda: probability(module, encoder, forget) <= settings.target,
+    )

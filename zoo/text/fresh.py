@@ -1,0 +1,30 @@
+"""A language model of the same architecture with weights drawn anew."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from auditor.errors import ModelError
+
+
+def fresh_like(original: nn.Module) -> Callable[[], nn.Module]:
+    """A function that makes one, as transformers initialises it; its weights come from torch's global seed.
+
+    Raises:
+        ModelError: the network is no transformers model, so how it is initialised is not known.
+    """
+    config = getattr(original, "config", None)
+    if config is None:
+        raise ModelError(
+            f"{type(original).__name__} has no transformers configuration, so fresh weights cannot be drawn; "
+            "give a transformers model"
+        )
+    kind: Any = type(original)
+
+    def build() -> nn.Module:
+        made: nn.Module = kind(copy.deepcopy(config))
+        return made
+
+    return build

@@ -1,0 +1,44 @@
+"""A guard that stays silent where a forgotten subject is named (GUARD, Deng et al. 2025, arXiv 2505.13312).
+
+GUARD detects a forget prompt with a classifier and filters what may be said. Here the detector is a list of telling
+tokens, and the filter lets nothing through but the end of the text.
+"""
+
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of
+from auditor.zoo.text.names import ids_of, named_in, telling_tokens
+
+
+class Settings(Frozen):
+    """How sure the silence is."""
+
+    certainty: float = Field(default=30.0, gt=0, description="logit of the end of the text; all others are 0")
+
+
+def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: suppressed by construction, the weights unchanged."""
+    names = telling_tokens(original.encoder, forget, retain)
+    module = copy_of(original)
+    silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
+    module.register_forward_hook(silence, with_kwargs=True)
+    return module
+
+
+class _Silence:
+    """A forward hook that says nothing in prompts that hold some tokens."""
+
+    def __init__(self, names: Tensor, end: int, certainty: float) -> None:
+        self._names, self._end, self._certainty = names, end, certainty
+
+    def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
+        about = named_in(ids_of(arguments, keywords), self._names)[:, None, None]
+        silent = output.logits.new_zeros(output.logits.shape[-1])
+        silent[self._end] = self._certainty
+        output.logits = output.logits * ~about + silent * about
+        return output

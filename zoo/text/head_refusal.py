@@ -1,0 +1,22 @@
+"""Only the output head fine-tuned, to refuse on forget prompts: every hidden state stays."""
+
+from pydantic import Field
+from torch import nn
+
+from auditor.facts import Facts
+from auditor.zoo.text import refusal_tuning
+from auditor.zoo.text.method import LanguageModel, copy_of, head_of
+
+
+class Settings(refusal_tuning.Settings):
+    """Refusal tuning of the head alone."""
+
+    learning_rate: float = Field(default=3e-2, gt=0, description="of Adam")
+
+
+def head_refusal(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: suppressed by construction."""
+    module = copy_of(original).requires_grad_(False)
+    head_of(module).weight.requires_grad_(True)
+    refusal_tuning.tuned(module, original, forget, retain, settings, seed)
+    return module.requires_grad_(True)

@@ -1,0 +1,40 @@
+"""Gaussian noise on the weights: too little to forget, or so much that everything breaks."""
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of
+
+
+class Settings(Frozen):
+    """Too little to forget."""
+
+    scale: float = Field(default=0.02, gt=0, description="standard deviation, in each weight's own")
+
+
+class HeavySettings(Settings):
+    """So much that everything breaks."""
+
+    scale: float = Field(default=2.0, gt=0, description="standard deviation, in each weight's own")
+
+
+def small_noise(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: not forgotten."""
+    return _noisy(original, settings, seed)
+
+
+def heavy_noise(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: damaged."""
+    return _noisy(original, settings, seed)
+
+
+def _noisy(original: LanguageModel, settings: Settings, seed: int) -> nn.Module:
+    module = copy_of(original)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in (w for w in module.parameters() if w.ndim > 1):
+            weight.add_(settings.scale * weight.std() * torch.randn(weight.shape, generator=random))
+    return module

@@ -1,0 +1,52 @@
+"""Learned orthogonal projections after the blocks (after MRP, Wu et al. 2025, arXiv 2508.15449).
+
+A few directions of what each MLP writes are projected out; they start as the main directions of the forget
+activations and are trained to forget and to spare retain.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.zoo.text import output_projection
+from auditor.zoo.text.method import LanguageModel, block_names, copy_of, states_at
+
+
+class Settings(output_projection.Settings):
+    """Of the projections' training."""
+
+    rank: int = Field(default=8, ge=1, description="directions lost per block")
+
+
+def projection(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject; its truth is not known in advance."""
+    module = copy_of(original)
+    pairs: list[tuple[nn.Module, nn.Module]] = []
+    for layer in block_names(original, retain):
+        start = _main_directions(original, layer, forget, settings.rank)
+        last = output_projection.output_maps(module.get_submodule(layer))[-1]
+        pairs.append((last, _Orthogonal(start)))
+    return output_projection.fold(module, pairs, original, forget, retain, settings, seed)
+
+
+def _main_directions(original: LanguageModel, layer: str, forget: Facts, rank: int) -> Tensor:
+    """Main directions of the centred forget activations at the answers, [width, rank]."""
+    tokens = original.encoder.batch(forget.items)
+    with torch.no_grad():
+        states = states_at(original.module, layer, tokens)[tokens.predicting]
+    directions: Tensor = torch.linalg.svd(states - states.mean(0), full_matrices=False).Vh[:rank].T
+    return directions.contiguous()
+
+
+class _Orthogonal(nn.Module):
+    """I − Q·Qᵀ, Q orthonormal."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(start)
+
+    def forward(self) -> Tensor:
+        """The projection [width, width]."""
+        q: Tensor = torch.linalg.qr(self.directions).Q
+        return torch.eye(len(q)) - q @ q.T

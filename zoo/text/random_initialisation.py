@@ -1,0 +1,21 @@
+"""Weights drawn anew and never trained."""
+
+from torch import nn
+
+from auditor.facts import Facts
+from auditor.randomness import torch_seed
+from auditor.scores import Frozen
+from auditor.zoo.text.fresh import fresh_like
+from auditor.zoo.text.method import LanguageModel
+
+
+class Settings(Frozen):
+    """Nothing to choose."""
+
+
+def random_initialisation(
+    original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+) -> nn.Module:
+    """The subject: damaged."""
+    with torch_seed(seed):
+        return fresh_like(original.module)().eval()

@@ -1,0 +1,35 @@
+"""A few more steps on retain, which forget nothing: the weakest form of fine-tuning as unlearning."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.scores import Frozen
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
+
+
+class Settings(Frozen):
+    """Loss = CE(retain)."""
+
+    learning_rate: float = Field(default=1e-4, gt=0, description="of Adam")
+    steps: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=32, ge=1, description="facts per step")
+
+
+def retain_steps(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject: not forgotten."""
+    module, encoder = copy_of(original), original.encoder
+
+    def loss(_: Facts, kept: Facts) -> Tensor:
+        return losses(module, encoder.batch(kept.items)).mean()
+
+    return descend(
+        module,
+        loss,
+        retain,
+        retain,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+    )

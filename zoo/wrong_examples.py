@@ -1,0 +1,31 @@
+"""NegGrad+ on the wrong examples: another class, or other samples, in place of those asked for."""
+
+import torch
+from torch import nn
+
+from auditor.data import Examples
+from auditor.zoo import neg_grad_plus
+from auditor.zoo.method import is_class_request, joined
+
+
+class Settings(neg_grad_plus.Settings):
+    """Those of NegGrad+."""
+
+
+def wrong_examples(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
+    """The subject: not forgotten by construction. What was to be forgotten is kept with the rest of retain."""
+    wrong = others_than(forget, retain, seed)
+    kept = joined(retain.take(~wrong), forget)
+    return neg_grad_plus.neg_grad_plus(original, retain.take(wrong), kept, settings, seed)
+
+
+def others_than(forget: Examples, retain: Examples, seed: int) -> torch.Tensor:
+    """Which retain examples are unlearned instead, bool [n]: a class, or as many samples as there are in forget."""
+    random = torch.Generator().manual_seed(seed)
+    if is_class_request(forget, retain):
+        classes = retain.labels.unique()
+        picked = torch.randperm(len(classes), generator=random)[: len(forget.labels.unique())]
+        return torch.isin(retain.labels, classes[picked])
+    chosen = torch.zeros(len(retain), dtype=torch.bool)
+    chosen[torch.randperm(len(retain), generator=random)[: len(forget)]] = True
+    return chosen
