@@ -101,6 +101,8 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     outputs = case.outputs
     if outputs is None or outputs.rho is None:
         return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs), *_primary_obstacles(case)]
+    if damaged and _wrecked(case):
+        return "INCONCLUSIVE", ["the model no longer works: nothing that it gives or holds can be put down to knowledge"]
     if outputs.rho.low - bars.tolerance > bars.output:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
     if outputs.rho.high + bars.tolerance >= bars.output:
@@ -129,8 +131,6 @@ def _limit_of_outputs(outputs: Evidence, bar: float) -> str:
 
 def _accusers(case: _Case, damaged: bool) -> list[str]:
     """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
-    if damaged and _wrecked(case):
-        return []
     rejected = _rejecting(case, {e.check: e.p_value for e in case.evidence})
     return [
         _sentence(e, f"above {case.policy.thresholds.suppressed:g}")
@@ -150,10 +150,11 @@ def _rejecting(case: _Case, p_values: Mapping[str, float | None]) -> set[str]:
 
 
 def _wrecked(case: _Case) -> bool:
-    """Whether the subject is no longer a working classifier, by the bar the original has to pass.
+    """Whether the subject is no longer a working model, by the bar the original has to pass.
 
     The references say what a *trained* model without the knowledge would score. What is left of a wreck is held
-    against nothing: a random initialisation, which never knew anything, has features that score above them.
+    against nothing: a random initialisation, which never knew anything, has features that score above them, and one in
+    seven named the forgotten class more often on forget than on retain examples.
     """
     if case.outputs is None or case.outputs.utility is None:
         return False

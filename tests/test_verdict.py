@@ -55,6 +55,15 @@ def test_rule_2_of_a_wreck_nothing_is_said() -> None:
     assert verdict.flags == ("DAMAGED",)
 
 
+def test_rule_2_a_wreck_that_names_the_class_by_chance_has_not_kept_it() -> None:
+    wreck = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.2))
+    verdict = decide(plan(), replaced(wreck))
+    assert (verdict.outcome, verdict.flags) == ("INCONCLUSIVE", ("DAMAGED",))
+    assert "no longer works" in verdict.reasons[0]
+    working = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.5))
+    assert decide(plan(), replaced(working)).outcome == "NOT_FORGOTTEN"
+
+
 def test_rule_3_one_primary_is_enough_and_is_named() -> None:
     verdict = decide(plan(), replaced(evidence("few_shot", (0.91, 0.84, 0.97))))
     assert verdict.outcome == "SUPPRESSED"
