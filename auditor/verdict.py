@@ -102,7 +102,7 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     if outputs is None or outputs.rho is None:
         return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs), *_primary_obstacles(case)]
     if damaged and _wrecked(case):
-        return "INCONCLUSIVE", ["the model no longer works: nothing that it gives or holds can be put down to knowledge"]
+        return "INCONCLUSIVE", ["the model no longer works: nothing that it gives can be put down to knowledge"]
     if outputs.rho.low - bars.tolerance > bars.output:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
     if outputs.rho.high + bars.tolerance >= bars.output:
