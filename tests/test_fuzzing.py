@@ -10,8 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.data import Preprocessing
-from auditor.datasets import read_examples
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.loading.transformers_directory import preprocessing_of
 from auditor.spec import read_spec
