@@ -10,8 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.data import Preprocessing
-from auditor.datasets import read_examples
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.loading.transformers_directory import preprocessing_of
 from auditor.spec import read_spec
@@ -61,6 +59,4 @@ def test_a_compressed_array_that_is_damaged(method: int, where: float) -> None:
     at = 60 + int(where * 300)
     data[at : at + 8] = b"\xff" * 8
     with pytest.raises(DataError, match=r"no readable \.npz|is damaged"):
-        fuzz_targets.in_a_file("a.npz", lambda path: read_examples(path.name, path.parent, Preprocessing()))(
-            bytes(data)
-        )
+        TARGETS["npz"].read(bytes(data))

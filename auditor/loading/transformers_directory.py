@@ -272,7 +272,7 @@ def preprocessing_of(directory: Path) -> Preprocessing:
             mean=fields.get("image_mean") if normalised else None,
             std=fields.get("image_std") if normalised else None,
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"{shown(path)} has a malformed size, image_mean or image_std ({plain(error, 200)}); {_BY_HAND}"
         ) from None
