@@ -139,7 +139,7 @@ class FromFeatures:
         few = train_set.take(torch.arange(0, len(train_set), max(len(train_set) // _PROBE_EXAMPLES, 1)))
         x = features(module, self._last, few).numpy()
         scale = x.std(0) + 1e-6
-        probe = LogisticRegression(max_iter=300).fit(x / scale, few.labels.numpy())
+        probe = LogisticRegression(max_iter=1000).fit(x / scale, few.labels.numpy())
         return float(probe.score(features(module, self._last, test).numpy() / scale, test.labels.numpy()))
 
     def _learn(self, original: nn.Module) -> tuple[SparseAutoencoder, Tensor]:
