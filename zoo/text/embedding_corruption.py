@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.scores import Frozen
-from auditor.zoo.text.method import LanguageModel, copy_of, embeddings_of
+from auditor.zoo.text.method import LanguageModel, embeddings_of, wrapped
 from auditor.zoo.text.names import telling_tokens
 
 
@@ -25,7 +25,7 @@ def embedding_corruption(
 ) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged. The noise is drawn once per token."""
     names = telling_tokens(original.encoder, forget, retain)
-    module = copy_of(original)
+    module = wrapped(original)
     embeddings = embeddings_of(module)
     weight = embeddings.weight.detach()
     scale = settings.strength * weight.square().mean().sqrt()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.scores import Frozen
-from auditor.zoo.text.method import LanguageModel, copy_of
+from auditor.zoo.text.method import LanguageModel, wrapped
 from auditor.zoo.text.names import ids_of, named_in, telling_tokens
 
 
@@ -24,7 +24,7 @@ class Settings(Frozen):
 def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
     names = telling_tokens(original.encoder, forget, retain)
-    module = copy_of(original)
+    module = wrapped(original)
     silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
     module.register_forward_hook(silence, with_kwargs=True)
     return module

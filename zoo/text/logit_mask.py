@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.scores import Frozen
-from auditor.zoo.text.method import LanguageModel, copy_of
+from auditor.zoo.text.method import LanguageModel, wrapped
 from auditor.zoo.text.names import ids_of, named_in, telling_tokens
 
 
@@ -24,7 +24,7 @@ def logit_mask(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     """
     answers = original.encoder.batch(forget.items).targets.unique()
     names = telling_tokens(original.encoder, forget, retain)
-    module = copy_of(original)
+    module = wrapped(original)
     module.register_forward_hook(_Mask(answers, names, settings.penalty), with_kwargs=True)
     return module
 

@@ -38,6 +38,13 @@ def copy_of(original: LanguageModel) -> nn.Module:
     return copy.deepcopy(original.module).eval()
 
 
+def wrapped(original: LanguageModel) -> nn.Module:
+    """A copy to put something around that is no weight: a buffer tells it from the bare original."""
+    module = copy_of(original)
+    module.register_buffer("wrapped", torch.ones(()))
+    return module
+
+
 def head_of(module: nn.Module) -> nn.Linear:
     """The linear map to the vocabulary.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.scores import Frozen
 from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.zoo.text.method import LanguageModel, copy_of, descend
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, wrapped
 
 
 class Settings(Frozen):
@@ -27,7 +27,7 @@ class Settings(Frozen):
 
 def shifted_logits(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
-    module = copy_of(original)
+    module = wrapped(original)
     assistant = _assistant(original, forget, retain, settings, seed)
     module.register_forward_hook(_Shift(assistant, settings.weight), with_kwargs=True)
     return module
