@@ -180,8 +180,9 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     wanted = case.policy.primaries.get(case.plan.request, ())
     present = {e.check for e in case.primaries}
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
-    found += _primary_obstacles(case)
-    found += _traces(case)
+    unclear = [(e.check, _primary_obstacle(case, e)) for e in case.primaries]
+    found += [sentence for _, sentences in unclear for sentence in sentences]
+    found += _traces(case, but={name for name, sentences in unclear if sentences})
     found += [
         f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
         for e in case.evidence
@@ -195,9 +196,9 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     return found
 
 
-def _traces(case: _Case) -> list[str]:
+def _traces(case: _Case, but: set[str]) -> list[str]:
     """Checks that found something, too little to accuse: DELETED says that none recovered any."""
-    found = _rejecting(case, {e.check: e.p_trace for e in case.evidence})
+    found = _rejecting(case, {e.check: e.p_trace for e in case.evidence}) - but
     return [
         _sentence(e, "above 0 by more than chance: some of it was recovered, too little to accuse")
         for e in case.evidence
@@ -206,12 +207,12 @@ def _traces(case: _Case) -> list[str]:
 
 
 def _primary_obstacles(case: _Case) -> list[str]:
+    return [sentence for e in case.primaries for sentence in _primary_obstacle(case, e)]
+
+
+def _primary_obstacle(case: _Case, e: Evidence) -> list[str]:
     bars = case.policy.thresholds
     deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
-    return [sentence for e in case.primaries for sentence in _primary_obstacle(e, deleted, over)]
-
-
-def _primary_obstacle(e: Evidence, deleted: float, over: float) -> list[str]:
     if e.failure is not None:
         return [f"{e.check}: could not run ({e.failure.reason})"]
     if not e.powered or e.rho is None:
