@@ -62,7 +62,7 @@ class ErrorRate(Frozen):
 
 
 class Domain(Frozen):
-    """A kind of audit on which error rates were measured; only inside it may a spread be borrowed."""
+    """A kind of audit on which error rates were measured; a spread may be borrowed only inside it, if it has one."""
 
     task: str
     request: str

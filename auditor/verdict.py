@@ -68,7 +68,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
     """A3 to A0, from what the null is made of."""
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
-    inside = plan.domain is not None
+    inside = _spread_is_known(plan)
     if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
         return "A3"
     if k >= (1 if inside else 2):
@@ -76,6 +76,11 @@ def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance
     if any(item.name in ("holdout", "control") for item in plan.data):
         return "A1"
     return "A0"
+
+
+def _spread_is_known(plan: Plan) -> bool:
+    """Whether calibration lends this audit a spread, so that fewer references will do."""
+    return plan.domain is not None and bool(plan.domain.spread)
 
 
 def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
@@ -170,7 +175,7 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found = []
     if damaged:
         found.append("the model is damaged: forgetting by breaking is no deletion")
-    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and case.plan.domain is None):
+    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not _spread_is_known(case.plan)):
         found.append(f"assurance {case.assurance}: too few references for DELETED")
     if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
         found.append(

@@ -163,6 +163,12 @@ def test_assurance_inside_the_calibrated_domain(n: int, level: str) -> None:
     assert (decide(inside, clean()).outcome == "DELETED") == (n >= 1)
 
 
+def test_measured_error_rates_alone_do_not_replace_references() -> None:
+    rates_only = plan(n_references=3).model_copy(update={"domain": DOMAIN.model_copy(update={"spread": {}})})
+    assert assurance_level(rates_only) == "A2"
+    assert decide(rates_only, clean()).outcome == "INCONCLUSIVE"
+
+
 def test_assurance_of_a_bare_pair() -> None:
     assert assurance_level(plan(n_references=0, holdout=False)) == "A0"
 
