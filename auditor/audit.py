@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from auditor import lineup as models
 from auditor.check import Check
 from auditor.environment import describe
 from auditor.errors import UsageError
+from auditor.events import Begun, Event, Unit
 from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
-from auditor.runner import Event, Scores, Work, run
+from auditor.runner import Scores, Work, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
@@ -44,6 +45,10 @@ class Prepared:
     work: Work
     base: Path
     spec: AuditSpec
+
+    def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
+        """The same for a process that somebody watches over; see :class:`~auditor.runner.Work`."""
+        return replace(self, work=replace(self.work, begin=begin, lost=lost))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,10 @@ def compare(
     report: Callable[[Event], None] = lambda event: None,
     command: str = "auditor.compare(...)",
 ) -> AuditResult:
-    """Audit one pair of models.
+    """Audit one pair of models, in this process.
+
+    A check that raises is contained. One that hangs or takes the process down is not: ``audit.time_limit`` and the
+    child process that bears it belong to the command line.
 
     Args:
         original: the model trained on everything: a path, or a torch module.

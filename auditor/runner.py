@@ -1,14 +1,15 @@
 """Runs a plan: every check on every model, each score stored as it is finished."""
 
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import AuditError, UsageError
+from auditor.events import Begun, Event, Unit
 from auditor.facts import FactsData
 from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
 from auditor.scores import Failure, Frozen, Score
@@ -16,16 +17,6 @@ from auditor.store import ScoreStore
 from auditor.subjects.base import Subject
 
 Scores = dict[str, dict[str, Score | Failure]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One finished unit of work, for whoever shows progress."""
-
-    model: str
-    check: str
-    reused: bool
-    failed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +30,8 @@ class Work:
         subject: makes the subject of a planned model; called only when a score has to be computed.
         store: finished scores.
         report: told of every finished unit.
+        begin: told of every unit that has to be computed, before it is.
+        lost: units that took the process down or too long, each with its reason; what they need is not tried again.
     """
 
     plan: Plan
@@ -47,6 +40,8 @@ class Work:
     subject: Callable[[PlannedModel], Subject]
     store: ScoreStore
     report: Callable[[Event], None]
+    begin: Callable[[Begun], None] = lambda unit: None
+    lost: Mapping[Unit, str] = field(default_factory=dict)
 
 
 def run(work: Work) -> Scores:
@@ -101,7 +96,7 @@ class _Bench:
     def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
         key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
         stored = self._work.store.get(key)
-        result = stored if stored is not None else self._contained(check, planned)
+        result = stored if stored is not None else self._given_up(check) or self._contained(check, planned)
         if stored is None and isinstance(result, Score):
             self._work.store.put(key, result)
         self._work.report(
@@ -114,7 +109,17 @@ class _Bench:
         )
         return result
 
+    def _given_up(self, check: Check) -> Failure | None:
+        """Why a check is not run: one unit that was lost leaves it without evidence, and others may be lost alike."""
+        for unit, reason in self._work.lost.items():
+            if unit.check == check.name:
+                here = unit.model == self._model.name
+                words = f"it {reason}" if here else f"not tried, since on {unit.model} it {reason}"
+                return Failure(reason=words, model=self._model.name)
+        return None
+
     def _contained(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+        self._work.begin(Begun(check=check.name, model=self._model.name))
         try:
             return self._score(check, planned)
         except AuditError as error:

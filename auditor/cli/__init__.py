@@ -20,6 +20,7 @@ from auditor.cli.render import render
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
 from auditor.errors import AuditError, UsageError
+from auditor.supervisor import Crash
 
 EXIT_CODES = """
 \b
@@ -54,8 +55,9 @@ class _Group(click.Group):
         except OSError as error:
             click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
             sys.exit(UsageError.exit_code)
-        except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
+            text = str(error) if isinstance(error, Crash) else traceback.format_exc().rstrip()
+            click.echo(text, err=True)
             click.echo(
                 "audit: this is a fault of the auditor, not of your input; please report the lines above", err=True
             )

@@ -1,14 +1,17 @@
 """Tables for a person at a terminal."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from auditor.cli.terminal import Terminal
-from auditor.estimate import Estimate
 from auditor.plan import Plan
 from auditor.results import Results
 from auditor.scores import Evidence
+
+if TYPE_CHECKING:
+    from auditor.estimate import Estimate
 
 
 def results(found: Results, folder: Path, quiet: bool) -> None:
@@ -49,7 +52,7 @@ def _table(evidence: tuple[Evidence, ...]) -> Table:
     return table
 
 
-def plan(planned: Plan, cost: Estimate) -> None:
+def plan(planned: Plan, cost: "Estimate") -> None:
     """The plan, its price and its prospects."""
     console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
