@@ -116,6 +116,39 @@ class TestMisbehaviour:
         assert "loading models and data could not be finished: it ended its process with exit status 0" in done.stderr
 
 
+class TestMemory:
+    """The unlearned model takes 16 examples at a time, and for more asks for 4 PB."""
+
+    @pytest.mark.parametrize(("planned", "fits"), [(32, 16), (64, 16)])
+    def test_smaller_batches_are_tried_and_said(
+        self, planned: int, fits: int, fresh: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TINY", "memory")
+        done = audit("--batch-size", str(planned))
+        results = found(fresh)
+        assert results.coverage.complete
+        words = f"in batches of {fits} instead of {planned}, since memory ran out"
+        said = {e.check: e.deviations for e in results.evidence if e.deviations}
+        # The outputs have recorded everything by then: cka reads it, and needs no smaller batch.
+        assert said == {"outputs": {"unlearned": words}}
+        assert f"not as planned: outputs on unlearned {words}" in done.stdout
+        report = (fresh / "audit-out" / "report.html").read_text(encoding="utf-8")
+        assert f"Not as planned: outputs on unlearned {words}." in report
+        monkeypatch.delenv("TINY")
+        again = audit("--batch-size", str(planned))
+        assert found(fresh) == results, "a stored score keeps its note"
+        assert again.exit_code == done.exit_code == 3
+
+    def test_a_check_that_does_not_fit_is_missing_coverage(self, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TINY", "memory")
+        assert audit().exit_code == 3
+        assert {item.check: item.reason for item in found(fresh).coverage.failed} == dict.fromkeys(
+            ("outputs", "cka"),
+            "memory ran out, also in batches of 64 instead of 256; "
+            "give the machine more, or audit.batch_size a smaller value",
+        )
+
+
 @pytest.mark.usefixtures("no_report")
 def test_the_time_limit_stands_in_the_plan_and_changes_no_score(fresh: Path) -> None:
     assert audit("--time-limit", "99").exit_code == 3

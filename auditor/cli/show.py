@@ -32,6 +32,9 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"policy {found.plan.policy.name}: thresholds not yet calibrated")
     for item in found.coverage.failed:
         console.say(f"could not run: {item.check}: {item.reason}")
+    for e in found.evidence:
+        for model, words in e.deviations.items():
+            console.say(f"not as planned: {e.check} on {model} {words}")
     console.say(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}")
 
 
