@@ -17,6 +17,7 @@ from auditor.errors import UsageError
 from auditor.events import Begun, Event, Unit
 from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
+from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
@@ -188,18 +189,25 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     Args:
         prepared: from :func:`prepare`.
         folder: where the files of :mod:`auditor.bundle` and timings.json go; None writes nothing.
+
+    Raises:
+        UsageError: the original cannot do its job, or another audit is at work in the folder.
     """
-    plan = prepared.plan
-    if folder is not None:
-        write_atomically(folder / "plan.json", plan.to_json())
-    started = time.monotonic()
-    with execution_settings(plan.execution.threads):
-        scores = run(prepared.work)
-        results = conclude(plan, prepared.work.checks, scores)
-    if folder is not None:
+    if folder is None:
+        return _measured(prepared)[0]
+    with alone_in(folder):
+        write_atomically(folder / bundle.PLAN, prepared.plan.to_json())
+        started = time.monotonic()
+        results, scores = _measured(prepared)
         bundle.write(folder, results, RecordedScores(scores=scores))
         write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
     return results
+
+
+def _measured(prepared: Prepared) -> tuple[Results, Scores]:
+    with execution_settings(prepared.plan.execution.threads):
+        scores = run(prepared.work)
+        return conclude(prepared.plan, prepared.work.checks, scores), scores
 
 
 def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:

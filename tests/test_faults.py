@@ -1,37 +1,27 @@
 """Bad days, through whole audits of a tiny world: what hangs, dies, runs out of memory or disk, or meets another."""
 
+import errno
+import os
+import re
+import resource
 import shutil
+import signal
+from multiprocessing import get_context
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
 
 import auditor
-from auditor.bundle import FILES
 from auditor.cli import main
+from auditor.errors import UsageError
+from auditor.events import Event
+from auditor.exclusive import alone_in
 from auditor.results import Results, read_results
-from tests.tiny_world import write_tiny_world
+from tests.tiny_world import same_files, same_numbers
 
 PATIENT = "60"
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the world and, in ``audit-out`` and ``.audit``, an audit of it on which nothing went wrong."""
-    folder = tmp_path_factory.mktemp("plain") / "world"
-    config = write_tiny_world(folder)
-    auditor.compare(config=config, out=folder / "audit-out", command="audit compare")
-    return folder
-
-
-@pytest.fixture
-def fresh(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The world in the working directory, without any score."""
-    folder = tmp_path / "world"
-    shutil.copytree(plain, folder, ignore=shutil.ignore_patterns("audit-out", ".audit", "__pycache__"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def audit(*options: str) -> Result:
@@ -40,17 +30,6 @@ def audit(*options: str) -> Result:
 
 def found(folder: Path) -> Results:
     return read_results(folder / "audit-out" / "results.json")
-
-
-def same_files(one: Path, other: Path) -> bool:
-    """Whether two audits wrote the same bytes."""
-    return all((one / "audit-out" / name).read_bytes() == (other / "audit-out" / name).read_bytes() for name in FILES)
-
-
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing it takes longer than all the rest."""
-    monkeypatch.setattr("auditor.reports.html.render", lambda results: "")
 
 
 class TestMisbehaviour:
@@ -147,6 +126,127 @@ class TestMemory:
             "memory ran out, also in batches of 64 instead of 256; "
             "give the machine more, or audit.batch_size a smaller value",
         )
+
+
+class TestDisk:
+    """A disk that fills, a folder that cannot be written to."""
+
+    def stop_after(self, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The disk is full once ``n`` files have been written."""
+        real, written = os.fsync, [0]
+
+        def fsync(handle: int) -> None:
+            written[0] += 1
+            if written[0] > n:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(handle)
+
+        monkeypatch.setattr("os.fsync", fsync)
+
+    @pytest.mark.usefixtures("no_report")
+    @pytest.mark.parametrize("n", [0, 9, 22, 26])
+    def test_full(self, n: int, plain: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At the plan, at a score, at the first of the results, at the last of them: the old results stay whole."""
+        shutil.copytree(plain / "audit-out", fresh / "audit-out")
+        (fresh / "audit-out" / "results.json").write_text("of an earlier audit")
+        with monkeypatch.context() as patched:
+            self.stop_after(n, patched)
+            done = audit()
+        assert done.exit_code == 2
+        named = {0: "audit-out/plan.json", 9: ".audit/scores/", 22: "audit-out/plan.json", 26: "audit-out/SHA256SUMS"}[
+            n
+        ]
+        assert f"audit: cannot open or write {named}" in done.stderr
+        assert "No space left on device; free some space, finished scores are kept and the same command" in done.stderr
+        assert (fresh / "audit-out" / "results.json").read_text() == "of an earlier audit"
+        assert leftovers(fresh) == []
+        assert len(list(fresh.glob(".audit/scores/*.json"))) == max(0, min(n, 22) - 1)
+        assert audit().exit_code == 3
+        assert same_numbers(plain, fresh)
+
+    def test_a_file_beyond_the_limit_of_the_process(self, fresh: Path) -> None:
+        """The real thing: the system refuses to let a file grow."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        try:
+            done = audit()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert done.exit_code == 2
+        assert "audit: cannot open or write " in done.stderr
+        assert "File too large" in done.stderr
+        assert leftovers(fresh) == []
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+    def test_read_only(self, fresh: Path) -> None:
+        (fresh / "audit-out").mkdir(mode=0o500)
+        done = audit()
+        assert done.exit_code == 2
+        assert "audit: cannot open or write audit-out" in done.stderr
+
+    def test_refused_before_anything_is_scored(self, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same for whoever is root: what a read-only folder says is said for it."""
+
+        def refused(*arguments: Any, **extra: Any) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "somewhere/.hidden")
+
+        monkeypatch.setattr("tempfile.mkstemp", refused)
+        done = audit()
+        assert done.exit_code == 2
+        assert done.stderr == "audit: cannot open or write audit-out/plan.json: Permission denied\n"
+        assert not list(fresh.glob(".audit/scores/*"))
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files half written, under their temporary names."""
+    return [path for path in folder.rglob(".*.json.*") if path.is_file()]
+
+
+class TestTwoAtOnce:
+    def test_the_second_is_refused_and_named_the_folder(self, fresh: Path) -> None:
+        with alone_in(fresh / "audit-out"):
+            done = audit()
+        assert done.exit_code == 2
+        assert done.stderr == "audit: another audit is writing to audit-out; wait for it, or give another --out\n"
+        assert not (fresh / "audit-out" / "plan.json").exists()
+        assert not list(fresh.glob(".audit/scores/*"))
+
+    def test_a_dead_one_is_in_nobodys_way(self, tmp_path: Path) -> None:
+        def die() -> None:
+            with alone_in(tmp_path):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        dead = get_context("fork").Process(target=die)
+        dead.start()
+        dead.join()
+        assert dead.exitcode == -signal.SIGKILL
+        with alone_in(tmp_path), pytest.raises(UsageError, match="another audit"), alone_in(tmp_path):
+            pass
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_wrong_clock_changes_nothing(plain: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and clock are decades ahead, then decades behind; scores of the other time are reused."""
+    results = (plain / "audit-out" / "results.json").read_bytes()
+    for now in (4e9, 1e6):
+        for path in fresh.rglob("*"):
+            os.utime(path, (now, now))
+        with monkeypatch.context() as patched:
+            patched.setattr("time.time", lambda now=now: now)
+            patched.setattr("time.time_ns", lambda now=now: int(now * 1e9))
+            events: list[Event] = []
+            auditor.compare(
+                config=fresh / "audit.toml", out=fresh / "audit-out", report=events.append, command="audit compare"
+            )
+        assert all(event.reused for event in events) == (now < 4e9)
+        assert (fresh / "audit-out" / "results.json").read_bytes() == results
+
+
+def test_no_module_asks_for_the_time_of_day() -> None:
+    """Durations are taken from the monotonic clock, dates from audit.toml."""
+    asked = re.compile(r"time\.time\(|time_ns\(|datetime\.now|\.today\(|utcnow|st_[amc]time|getmtime")
+    root = Path(auditor.__file__).parent
+    assert [path.name for path in root.rglob("*.py") if asked.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.usefixtures("no_report")

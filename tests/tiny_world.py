@@ -1,14 +1,19 @@
 """The smallest audit of files that passes the gate, for tests that run whole audits many times: seconds matter."""
 
+import shutil
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-CHECKS = ("cka", "outputs", "weight_delta")
+import auditor
+from auditor.bundle import FILES, PLAN, RESULTS, SCORES
+
 # What the unlearned model does where $TINY says so; $TINY_ROLE makes the original do it instead. The original is
 # recognised by a weight, and small batches pass: the network's structure is found with one, before any check.
 NETWORK = """
@@ -96,3 +101,37 @@ def _trained(images: torch.Tensor, labels: torch.Tensor, seed: int) -> nn.Sequen
             nn.functional.cross_entropy(net(images), labels).backward()
             optimizer.step()
     return net
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the world and, in ``audit-out`` and ``.audit``, an audit of it on which nothing went wrong."""
+    folder = tmp_path_factory.mktemp("plain") / "world"
+    config = write_tiny_world(folder)
+    auditor.compare(config=config, out=folder / "audit-out", command="audit compare")
+    return folder
+
+
+@pytest.fixture
+def fresh(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The world in the working directory, without any score."""
+    folder = tmp_path / "world"
+    shutil.copytree(plain, folder, ignore=shutil.ignore_patterns("audit-out", ".audit", "__pycache__"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def same_files(one: Path, other: Path, names: Sequence[str] = FILES) -> bool:
+    """Whether two audits wrote the same bytes."""
+    return all((one / "audit-out" / name).read_bytes() == (other / "audit-out" / name).read_bytes() for name in names)
+
+
+def same_numbers(one: Path, other: Path) -> bool:
+    """The same where no report was drawn."""
+    return same_files(one, other, (PLAN, RESULTS, SCORES))
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing it takes longer than all the rest."""
+    monkeypatch.setattr("auditor.reports.html.render", lambda results: "")

@@ -1,5 +1,6 @@
 """The command line. Heavy modules load inside the commands, so that help is instant."""
 
+import errno
 import signal
 import sys
 import traceback
@@ -11,6 +12,7 @@ from auditor import __version__
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
+from auditor.cli.doctor import doctor
 from auditor.cli.export import export
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
@@ -26,7 +28,7 @@ EXIT_CODES = """
 \b
 Exit codes:
   0    the expected outcome, no flag; verify: everything holds; diff: the same outcome
-  1    another decided outcome, or a flag; verify: something does not hold
+  1    another decided outcome, or a flag; verify: something does not hold; doctor: something is lacking
   2    the request cannot be carried out as asked
   3    inconclusive, or a planned check could not run; verify: something could not be checked
   4    an input file was refused as unsafe
@@ -53,7 +55,7 @@ class _Group(click.Group):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
             sys.exit(128 + signal.SIGINT)
         except OSError as error:
-            click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
+            click.echo(f"audit: {_sentence(error)}", err=True)
             sys.exit(UsageError.exit_code)
         except Exception as error:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
             text = str(error) if isinstance(error, Crash) else traceback.format_exc().rstrip()
@@ -64,11 +66,18 @@ class _Group(click.Group):
             sys.exit(AuditError.exit_code)
 
 
+def _sentence(error: OSError) -> str:
+    said = f"cannot open or write {error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{said}; free some space, finished scores are kept and the same command goes on from there"
+    return said
+
+
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="audit")
 def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify):
+for command in (compare, demo, diff, doctor, export, init, list_checks, plan, reference, render, sign, verify):
     main.add_command(command)
