@@ -227,6 +227,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool
         cells=cells + more_cells,
         controls=controls,
         caveats=(*check.caveats, *dict.fromkeys((*lineup.original.notes, *lineup.unlearned.notes))),
+        deviations={name: score.deviation for name, score in everyone.items() if score.deviation is not None},
         conclusive=lineup.unlearned.conclusive,
     )
 

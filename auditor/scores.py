@@ -52,6 +52,9 @@ class Score(Frozen):
     conclusive: str | None = Field(
         default=None, description="a finding that accuses by itself, such as identical weights"
     )
+    deviation: str | None = Field(
+        default=None, description="how it was computed otherwise than planned, and why, in one clause"
+    )
     void: str | None = Field(
         default=None, description="why nothing follows from this score, in one clause; then the check has no say"
     )
@@ -167,6 +170,9 @@ class Evidence(Frozen):
     cells: list[Row] = Field(default_factory=list)
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
     caveats: tuple[str, ...] = ()
+    deviations: dict[str, str] = Field(
+        default_factory=dict, description="by model: how its score was computed otherwise than planned"
+    )
     conclusive: str | None = None
     failure: Failure | None = None
 

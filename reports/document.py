@@ -213,6 +213,8 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     yield from map(text.prose, results.plan.notes)
+    for e in results.evidence:
+        yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     if results.plan.domain is None:
         yield text.uncalibrated(results.plan.policy)
     else:

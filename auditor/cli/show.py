@@ -1,12 +1,15 @@
 """Tables for a person at a terminal."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
-from auditor.estimate import Estimate
 from auditor.plan import Plan
 from auditor.results import Results
 from auditor.scores import Evidence
+
+if TYPE_CHECKING:
+    from auditor.estimate import Estimate
 
 
 def results(found: Results, folder: Path, quiet: bool) -> None:
@@ -27,6 +30,9 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
     for item in found.coverage.failed:
         console.say(f"could not run: {item.check}: {item.reason}")
+    for e in found.evidence:
+        for model, words in e.deviations.items():
+            console.say(f"not as planned: {e.check} on {model} {words}")
     console.say(f"report   {folder / 'report.html'}")
     console.say(f"results  {folder / 'results.json'}")
 
@@ -38,7 +44,7 @@ def _row(e: Evidence) -> tuple[str, ...]:
     return f"{e.check}{' (primary)' if e.primary else ''}", e.may, *rho, resolution, note
 
 
-def plan(planned: Plan, cost: Estimate) -> None:
+def plan(planned: Plan, cost: "Estimate") -> None:
     """The plan, its price and its prospects."""
     console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
