@@ -241,7 +241,7 @@ def _mean_value(score: Score, readings: Sequence[str]) -> float:
 def _gap_of_mean(readings: Sequence[str], original: Score, references: Sequence[Score]) -> float:
     """On the attack half, of the mean over readings, in spreads of the references."""
     own, *others = (
-        float(np.mean([score.readings[name].choice for name in readings], dtype=np.float64))
+        float(np.array([score.readings[name].choice for name in readings], dtype=np.float64).mean())
         for score in (original, *references)
     )
     return (own - float(np.mean(others))) / max(float(np.std(others, ddof=1)), 1 / original.n_examples)
