@@ -4,10 +4,12 @@ What the audit's own readings already contain is read off them, in the form the 
 computed here from features. None of them sees more than a reference or two, as published.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -139,7 +141,10 @@ class FromFeatures:
         few = train_set.take(torch.arange(0, len(train_set), max(len(train_set) // _PROBE_EXAMPLES, 1)))
         x = features(module, self._last, few).numpy()
         scale = x.std(0) + 1e-6
-        probe = LogisticRegression(max_iter=1000).fit(x / scale, few.labels.numpy())
+        with warnings.catch_warnings():
+            # Features of a wreck cannot be separated, and then the fit ends at its last step.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probe = LogisticRegression(max_iter=200).fit(x / scale, few.labels.numpy())
         return float(probe.score(features(module, self._last, test).numpy() / scale, test.labels.numpy()))
 
     def _learn(self, original: nn.Module) -> tuple[SparseAutoencoder, Tensor]:
