@@ -27,7 +27,7 @@ WARM = 5
 AUDITS = 50
 CHECKS = ("cka", "quantization")
 WIDTH = 512
-"""Of the hidden layer: a model has half a MiB, and an audit makes a dozen."""
+"""Of the hidden layer: a model has half a MiB, and an audit makes seven."""
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def test_the_command_line_at_random_moments(fresh: Path, plain: Path) -> None:
     began = time.monotonic()
     subprocess.run([*command, "--out", "elsewhere", "--dry-run"], check=True, env=environment, capture_output=True)
     loading = time.monotonic() - began
-    for _ in range(8):
+    for _ in range(4):
         running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.3, 1.5) * loading)
         running.kill()
