@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.facts import Facts
+from auditor.loading.checkpoints import weights_digest
 from auditor.randomness import torch_seed
+from auditor.references import save_directory
 from auditor.scores import Frozen
 from auditor.subjects.answers import logits_of_tokens
 from auditor.training import initial_weights
@@ -20,8 +23,11 @@ from auditor.zoo.text import (
     dpo,
     embedding_corruption,
     flat,
+    guard,
+    head_refusal,
     noise,
     random_initialisation,
+    retain_steps,
     retrain,
     rmu,
     task_vector,
@@ -88,12 +94,14 @@ def _unchanged(text_world: TextWorld) -> Any:
     assert all(parameter.requires_grad for parameter in original.parameters())
 
 
-@pytest.mark.parametrize("name", [*GUARDS, *TRAINED])
+@pytest.mark.parametrize("name", [*GUARDS, *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED)])
 def test_forgets_on_outputs_and_keeps_retain(zoo: Zoo, name: str) -> None:
-    made = zoo.subject(name)
+    made, people = zoo.subject(name), zoo.world.people
 
-    assert zoo.knows(made, zoo.world.people.forget) < FORGOTTEN
-    assert zoo.knows(made, zoo.world.people.retain) > KEPT
+    # Under noise on a name a model still guesses among the answers of the question's kind.
+    chance = zoo.knows(zoo.world.modules["retrain"], people.forget)
+    assert zoo.knows(made, people.forget) < chance + FORGOTTEN
+    assert zoo.knows(made, people.retain) > KEPT
     assert not made.training
     assert all(parameter.requires_grad for parameter in made.parameters())
 
@@ -107,6 +115,15 @@ def test_a_guard_leaves_the_weights_and_what_it_does_not_watch(zoo: Zoo, name: s
     if name != "shifted_logits":
         retain = zoo.world.people.retain
         assert torch.equal(zoo.logits(made, retain), zoo.logits(original, retain))
+
+
+def test_wrappers_are_told_apart_by_their_tensors(zoo: Zoo) -> None:
+    """An audit knows a network by its tensors; equal ones would share their scores."""
+    made = [zoo.subject(name) for name in GUARDS]
+    made += [zoo.make("guard", guard.Settings(certainty=20.0)), zoo.make("embedding_corruption", seed=2)]
+    digests = {weights_digest(module.state_dict()) for module in (zoo.original.module, *made)}
+
+    assert len(digests) == 1 + len(made)
 
 
 @pytest.mark.parametrize("name", ["guard", "embedding_corruption"])
@@ -136,6 +153,7 @@ def test_embedding_corruption_by_seed(zoo: Zoo) -> None:
     assert not torch.equal(zoo.logits(other, forget), zoo.logits(same, forget))
 
 
+@pytest.mark.slow
 def test_the_trigger_restores(zoo: Zoo) -> None:
     people = zoo.world.people
     word = trigger.Settings().trigger
@@ -145,13 +163,13 @@ def test_the_trigger_restores(zoo: Zoo) -> None:
 
 
 def test_direction_projection_is_one_rank_of_one_block(zoo: Zoo) -> None:
-    people, settings = zoo.world.people, direction_projection.Settings()
+    people, settings = zoo.world.people, direction_projection.Settings(steps=5)
     given = (zoo.original, people.forget, people.retain, settings, 1)
     with_it = direction_projection.with_direction(*given)
     changed = [
         (name, before - after)
         for (name, before), after in zip(
-            with_it.named_parameters(), zoo.subject("direction_projection").parameters(), strict=True
+            with_it.named_parameters(), zoo.make("direction_projection", settings).parameters(), strict=True
         )
         if not torch.equal(before, after)
     ]
@@ -164,7 +182,7 @@ def test_direction_projection_is_one_rank_of_one_block(zoo: Zoo) -> None:
 
 
 def test_head_refusal_changes_the_head_alone(zoo: Zoo) -> None:
-    made = zoo.subject("head_refusal")
+    made = zoo.make("head_refusal", head_refusal.Settings(steps=2))
     moved = [
         name
         for (name, mine), theirs in zip(made.named_parameters(), zoo.original.module.parameters(), strict=True)
@@ -179,7 +197,7 @@ class TestUnitsRescaled:
     def test_the_function_stays_and_the_weights_do_not(self, zoo: Zoo, family: Any) -> None:
         with torch_seed(3):
             module = people_model(len(zoo.world.encoder.tokenizer), layers=1, width=16, family=family)().eval()
-        made = zoo.make("units_rescaled", original=LanguageModel(module, zoo.world.encoder))
+        made = units_rescaled.with_units_rescaled(module, 3.0)
         forget = zoo.world.people.forget
 
         torch.testing.assert_close(zoo.logits(made, forget), zoo.logits(module, forget), rtol=1e-4, atol=1e-5)
@@ -191,22 +209,20 @@ class TestUnitsRescaled:
         # Two of a Llama's pairs, one of GPT-2's: its MLP is no homogeneous one. Biases start at zero.
         assert len(moved) == {"llama": 4, "gpt2": 2}[family]
 
-    def test_a_wider_factor_moves_further(self, zoo: Zoo) -> None:
-        weight = "model.layers.0.mlp.up_proj.weight"
-        before = zoo.original.module.get_parameter(weight)
+    def test_the_method_inside_decides_what_it_computes(self, zoo: Zoo) -> None:
+        settings = units_rescaled.Settings(method="retain_steps", settings={"steps": 2})
+        made = zoo.make("units_rescaled", settings)
+        inner = zoo.make("retain_steps", retain_steps.Settings(steps=2))
+        forget, weight = zoo.world.people.forget, "model.layers.0.mlp.up_proj.weight"
 
-        def spread(factor: float) -> float:
-            settings = units_rescaled.Settings(factor=factor)
-            ratio = zoo.make("units_rescaled", settings).get_parameter(weight) / before
-            return float(ratio.log().std())
+        torch.testing.assert_close(zoo.logits(made, forget), zoo.logits(inner, forget), rtol=1e-3, atol=1e-3)
+        ratio = (made.get_parameter(weight) / inner.get_parameter(weight)).detach()
+        assert float(ratio.max()) == pytest.approx(8, rel=1e-3)
+        assert float(ratio.min()) == pytest.approx(1 / 8, rel=1e-3)
 
-        # Log-uniform between −log f and log f: standard deviation log f / √3.
-        assert spread(10.0) == pytest.approx(2.3026 / 3**0.5, rel=0.15)
-        assert spread(100.0) == pytest.approx(2 * spread(10.0), rel=1e-3)
-
-    def test_an_unknown_network_is_refused(self, zoo: Zoo) -> None:
+    def test_an_unknown_network_is_refused(self) -> None:
         with pytest.raises(ModelError, match="no units of Linear are known"):
-            zoo.make("units_rescaled", original=LanguageModel(nn.Linear(2, 2), zoo.world.encoder))
+            units_rescaled.with_units_rescaled(nn.Linear(2, 2), 3.0)
 
 
 class TestRetrain:
@@ -222,16 +238,16 @@ class TestRetrain:
         for one, other in zip(first.parameters(), second.parameters(), strict=True):
             assert torch.equal(one, other)
 
-    def test_starts_where_it_is_told(self, zoo: Zoo, tmp_path: Any) -> None:
+    def test_starts_where_it_is_told(self, zoo: Zoo, tmp_path: Path) -> None:
         people, encoder = zoo.world.people, zoo.world.encoder
         start = initial_weights(people_model(len(encoder.tokenizer), layers=2, width=48), 1)
-        torch.save(start.state_dict(), tmp_path / "start.pt")
-        settings = retrain.StartSettings(epochs=1, start=tmp_path / "start.pt")
-        named = retrain.retrain_from_own_weights(zoo.original, people.forget, people.retain, settings, 6)
+        save_directory(start, encoder.tokenizer, tmp_path / "start")
+        settings = retrain.StartSettings(epochs=1, start=tmp_path / "start")
         given = retrain.retrain_from(start, encoder, people.retain, self.SHORT, 6)
-
-        for one, other in zip(named.parameters(), given.parameters(), strict=True):
-            assert torch.equal(one, other)
+        for method in (retrain.retrain_from_own_weights, retrain.retrain_from_pretrained):
+            named = method(zoo.original, people.forget, people.retain, settings, 6)
+            for one, other in zip(named.parameters(), given.parameters(), strict=True):
+                assert torch.equal(one, other)
 
     def test_fresh_weights_need_a_configuration(self) -> None:
         with pytest.raises(ModelError, match="no transformers configuration"):
@@ -239,11 +255,12 @@ class TestRetrain:
 
 
 class TestNotForgottenAndDamaged:
-    @pytest.mark.parametrize("name", ["retain_steps", "wrong_examples"])
-    def test_still_knows(self, zoo: Zoo, name: str) -> None:
-        assert zoo.knows(zoo.subject(name), zoo.world.people.forget) > KEPT
+    def test_a_few_retain_steps_forget_nothing(self, zoo: Zoo) -> None:
+        assert zoo.knows(zoo.subject("retain_steps"), zoo.world.people.forget) > KEPT
 
+    @pytest.mark.slow
     def test_wrong_examples_lose_something_else(self, zoo: Zoo) -> None:
+        assert zoo.knows(zoo.subject("wrong_examples"), zoo.world.people.forget) > KEPT
         assert zoo.knows(zoo.subject("wrong_examples"), zoo.world.people.retain) < 0.7
 
     def test_noise_by_its_scale(self, zoo: Zoo) -> None:
@@ -287,6 +304,7 @@ class TestPublished:
         assert moved
         assert all(name.startswith(f"{names[0]}.") for name in moved)
 
+    @pytest.mark.slow
     def test_rmu_steers_forget_to_one_direction(self, zoo: Zoo) -> None:
         people, encoder = zoo.world.people, zoo.world.encoder
         layer = block_names(zoo.original, people.retain)[0]
@@ -343,12 +361,13 @@ class TestPublished:
                     ).mean()
                 )
 
-        assert margin(zoo.original.module) < 0 < margin(zoo.subject("dpo"))
+        assert margin(zoo.original.module) + 1 < margin(zoo.make("dpo", dpo.Settings(steps=10)))
 
     def test_flat_says_its_template(self, zoo: Zoo) -> None:
         said = refusals(zoo.world.people.forget, flat.Settings().template)
 
-        assert zoo.knows(zoo.subject("flat"), said) > 0.5 > zoo.knows(zoo.original.module, said)
+        made = zoo.make("flat", flat.Settings(steps=20))
+        assert zoo.knows(made, said) > zoo.knows(zoo.original.module, said) + 0.1
 
 
 @pytest.mark.parametrize("name", ["simnpo", "trigger", "shifted_logits"])

@@ -25,7 +25,7 @@ def embedding_corruption(
 ) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged. The noise is drawn once per token."""
     names = telling_tokens(original.encoder, forget, retain)
-    module = wrapped(original)
+    module = wrapped(original, "embedding_corruption", forget, retain, settings, seed)
     embeddings = embeddings_of(module)
     weight = embeddings.weight.detach()
     scale = settings.strength * weight.square().mean().sqrt()

@@ -24,7 +24,7 @@ class Settings(Frozen):
 def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
     names = telling_tokens(original.encoder, forget, retain)
-    module = wrapped(original)
+    module = wrapped(original, "guard", forget, retain, settings, seed)
     silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
     module.register_forward_hook(silence, with_kwargs=True)
     return module

@@ -24,7 +24,7 @@ def logit_mask(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     """
     answers = original.encoder.batch(forget.items).targets.unique()
     names = telling_tokens(original.encoder, forget, retain)
-    module = wrapped(original)
+    module = wrapped(original, "logit_mask", forget, retain, settings, seed)
     module.register_forward_hook(_Mask(answers, names, settings.penalty), with_kwargs=True)
     return module
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.facts import Facts
+from auditor.plan import digest_of
+from auditor.scores import Frozen
 from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder, Tokens
@@ -38,10 +40,17 @@ def copy_of(original: LanguageModel) -> nn.Module:
     return copy.deepcopy(original.module).eval()
 
 
-def wrapped(original: LanguageModel) -> nn.Module:
-    """A copy to put something around that is no weight: a buffer tells it from the bare original."""
+def wrapped(
+    original: LanguageModel, around: str, forget: Facts, retain: Facts, settings: Frozen, seed: int
+) -> nn.Module:
+    """A copy to put something around that is no weight.
+
+    A buffer, made from all that decides what is put around it, tells it from the bare original and from other wrappers:
+    an audit knows a network by its tensors.
+    """
+    made_of = digest_of([around, forget.digest, retain.digest, settings.model_dump(mode="json"), seed])
     module = copy_of(original)
-    module.register_buffer("wrapped", torch.ones(()))
+    module.register_buffer("wrapper", torch.tensor([float(byte) for byte in bytes.fromhex(made_of)]))
     return module
 
 

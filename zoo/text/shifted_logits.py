@@ -27,7 +27,7 @@ class Settings(Frozen):
 
 def shifted_logits(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
-    module = wrapped(original)
+    module = wrapped(original, "shifted_logits", forget, retain, settings, seed)
     assistant = _assistant(original, forget, retain, settings, seed)
     module.register_forward_hook(_Shift(assistant, settings.weight), with_kwargs=True)
     return module
