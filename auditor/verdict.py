@@ -106,7 +106,7 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     outputs = case.outputs
     if outputs is None or outputs.rho is None:
         return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs), *_primary_obstacles(case)]
-    if damaged and _wrecked(case):
+    if damaged and _wrecked(case) and not _conclusive(case):
         return "INCONCLUSIVE", ["the model no longer works: nothing that it gives can be put down to knowledge"]
     if outputs.rho.low - bars.tolerance > bars.output:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
@@ -136,6 +136,8 @@ def _limit_of_outputs(outputs: Evidence, bar: float) -> str:
 
 def _accusers(case: _Case, damaged: bool) -> list[str]:
     """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
+    if damaged and _wrecked(case):
+        return []
     rejected = _rejecting(case, {e.check: e.p_value for e in case.evidence})
     return [
         _sentence(e, f"above {case.policy.thresholds.suppressed:g}")

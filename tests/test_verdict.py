@@ -55,6 +55,15 @@ def test_rule_2_of_a_wreck_nothing_is_said() -> None:
     assert verdict.flags == ("DAMAGED",)
 
 
+def test_rule_2_unchanged_weights_behind_a_filter_that_refuses_everything_are_no_wreck() -> None:
+    filtered = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.0))
+    same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
+    verdict = decide(plan(), [filtered, evidence("few_shot", (0.7, 0.6, 0.8)), clean()[2], same])
+    assert (verdict.outcome, verdict.flags) == ("SUPPRESSED", ("DAMAGED",))
+    assert verdict.reasons[0] == "weight_delta: the weights are identical"
+    assert not any("few_shot" in reason for reason in verdict.reasons)
+
+
 def test_rule_2_a_wreck_that_names_the_class_by_chance_has_not_kept_it() -> None:
     wreck = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.2))
     verdict = decide(plan(), replaced(wreck))
