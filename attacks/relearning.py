@@ -55,18 +55,23 @@ class Relearning(Check):
     The arms see different things: NegGrad+ leaves the head row and comes back as it is, a zeroed row comes back by the
     reset alone. Each is brought to the scale on which references are 0 and the original is 1, and T is the larger:
 
-        T(m) = D · max_a (x_a(m, s_a) − r̄_a)/Δ_a,  Δ_a = x_a(original, s_a) − r̄_a,  D = min_a Δ_a,
+        T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = min_a Δ_a,
 
-    r̄_a over the references other than m: one held against a mean that it is part of would seem closer to it than a
-    further model can be, and the larger of two arms would then accuse twice too often.
+    x̄_a(m) the mean of x_a(m, s) over the measured steps s ≤ s_a, and r̄_a over the references other than m: one held
+    against a mean that it is part of would seem closer to it than a further model can be, and the larger of two arms
+    would then accuse twice too often.
 
-    Each arm is given the longest attack that the references withstand: s_a is the last measured step after which, on
+    Each arm is followed as long as the references withstand it: s_a is the last measured step after which, on
     attack examples that are never shots, the original stands 20 spreads of the references above them; where no step
-    does, the one after which it stands furthest. Not simply the widest gap: an untouched original knows the class
-    before the first step, so the gap is widest there, and nothing has been relearnt yet (a NegGrad+ model scored
-    ρ = .01 after two steps and .75 after eight). A spread counts no less than it did at an earlier step, and no less
+    does, the one after which it stands furthest. A spread counts no less than it did at an earlier step, and no less
     than 1/n. An arm whose gap is under 7.5 spreads counts only if the other's is no wider. Original, references and the
     attack half choose; the unlearned model does not.
+
+    The mean, not the reading after step s_a: knowledge comes back all at once, and just before that the references
+    agree closely, so that one which happens to be a few steps faster stands far above them. Read after s_a alone, two
+    of 36 retrains scored ρ = .48 and .95; the mean over steps 1, 2, 3, 4, 6, 8, … is in effect an area over log time,
+    and there a model that is a few steps faster is a little higher. Not all steps, since a small network may learn a
+    digit in eight whatever it knew, and the later ones only blur.
 
     Without two references T is the larger arm's mean over all measured steps.
 
@@ -84,8 +89,8 @@ class Relearning(Check):
         "set came back."
     )
     unit: ClassVar[str] = (
-        "probability of the true label on unseen forget examples after the attack, above the references' mean, "
-        "by the arm that recovers more"
+        "probability of the true label on unseen forget examples in the course of the attack, above the references' "
+        "mean, by the arm that recovers more"
     )
     cost: ClassVar[str] = "some hundred training steps and one short measurement at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("gradient_ascent",)
@@ -180,24 +185,29 @@ def _reading_name(arm: str, step: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Arm:
-    """One arm after its chosen step.
+    """One arm up to its chosen step.
 
     Attributes:
-        reading: name of the reading.
+        readings: names of the readings averaged, in order of steps.
         references: their scores.
         delta: Δ, how far the original stands above their mean on the eval half; > 0.
-        gap: the same in spreads of the references, on the attack half.
+        gap: in spreads of the references, on the attack half.
     """
 
-    reading: str
+    readings: tuple[str, ...]
     references: Sequence[Score]
     delta: float
     gap: float
 
+    @property
+    def name(self) -> str:
+        """The arm and its last step."""
+        return self.readings[-1].replace("step", "up to step")
+
     def of(self, score: Score) -> Array:
         """ρ of one model by this arm alone, per example, float64 [n]; a reference is held against the others."""
-        own = np.asarray(score.readings[self.reading].examples)
-        null = np.mean([other.readings[self.reading].value for other in self.references if other is not score])
+        own = np.mean([score.readings[name].examples for name in self.readings], axis=0)
+        null = np.mean([_mean_value(other, self.readings) for other in self.references if other is not score])
         return np.asarray((own - null) / self.delta)
 
 
@@ -211,16 +221,30 @@ def _counted_arms(original: Score, references: Sequence[Score]) -> list[_Arm]:
 
 
 def _arm(name: str, original: Score, references: Sequence[Score]) -> _Arm | None:
-    """One arm after the step that the attack half chooses; None where the original does not stand above there."""
+    """One arm up to the step that the attack half chooses; None where the original does not stand above there."""
     readings = [reading for reading in original.readings if reading.startswith(f"{name},")]
     gaps = _gaps(readings, original, references)
     if not gaps:
         return None
     wide = [reading for reading in readings if gaps[reading] >= _WIDE_GAP]
-    chosen = wide[-1] if wide else max(readings, key=lambda reading: gaps[reading])
-    null = float(np.mean([score.readings[chosen].value for score in references]))
-    delta = original.readings[chosen].value - null
-    return _Arm(reading=chosen, references=references, delta=delta, gap=gaps[chosen]) if delta > 0 else None
+    last = wide[-1] if wide else max(readings, key=lambda reading: gaps[reading])
+    counted = tuple(readings[: readings.index(last) + 1])
+    delta = _mean_value(original, counted) - float(np.mean([_mean_value(score, counted) for score in references]))
+    gap = _gap_of_mean(counted, original, references)
+    return _Arm(readings=counted, references=references, delta=delta, gap=gap) if delta > 0 else None
+
+
+def _mean_value(score: Score, readings: Sequence[str]) -> float:
+    return float(np.mean([score.readings[name].value for name in readings]))
+
+
+def _gap_of_mean(readings: Sequence[str], original: Score, references: Sequence[Score]) -> float:
+    """On the attack half, of the mean over readings, in spreads of the references."""
+    own, *others = (
+        float(np.array([score.readings[name].choice for name in readings], dtype=np.float64).mean())
+        for score in (original, *references)
+    )
+    return (own - float(np.mean(others))) / max(float(np.std(others, ddof=1)), 1 / original.n_examples)
 
 
 def _gaps(readings: Sequence[str], original: Score, references: Sequence[Score]) -> dict[str, float]:
@@ -235,7 +259,7 @@ def _gaps(readings: Sequence[str], original: Score, references: Sequence[Score])
 
 
 def _settled(score: Score, arms: Sequence[_Arm]) -> Score:
-    found = {arm.reading: arm.of(score) for arm in arms}
+    found = {arm.name: arm.of(score) for arm in arms}
     best = max(found.values(), key=lambda examples: float(examples.mean())) * min(arm.delta for arm in arms)
     name = " and ".join(sorted(found))
     reading = Reading(value=float(best.mean()), examples=tuple(best.tolist()))

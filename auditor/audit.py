@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from auditor import lineup as models
 from auditor.check import Check
 from auditor.environment import describe
 from auditor.errors import UsageError
+from auditor.events import Begun, Event, Unit
 from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
+from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
-from auditor.runner import Event, Scores, Work, run
+from auditor.runner import Scores, Work, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
@@ -44,6 +46,10 @@ class Prepared:
     work: Work
     base: Path
     spec: AuditSpec
+
+    def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
+        """The same for a process that somebody watches over; see :class:`~auditor.runner.Work`."""
+        return replace(self, work=replace(self.work, begin=begin, lost=lost))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +92,10 @@ def compare(
     report: Callable[[Event], None] = lambda event: None,
     command: str = "auditor.compare(...)",
 ) -> AuditResult:
-    """Audit one pair of models.
+    """Audit one pair of models, in this process.
+
+    A check that raises is contained. One that hangs or takes the process down is not: ``audit.time_limit`` and the
+    child process that bears it belong to the command line.
 
     Args:
         original: the model trained on everything: a path, or a torch module.
@@ -180,18 +189,25 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     Args:
         prepared: from :func:`prepare`.
         folder: where the files of :mod:`auditor.bundle` and timings.json go; None writes nothing.
+
+    Raises:
+        UsageError: the original cannot do its job, or another audit is at work in the folder.
     """
-    plan = prepared.plan
-    if folder is not None:
-        write_atomically(folder / "plan.json", plan.to_json())
-    started = time.monotonic()
-    with execution_settings(plan.execution.threads):
-        scores = run(prepared.work)
-        results = conclude(plan, prepared.work.checks, scores)
-    if folder is not None:
+    if folder is None:
+        return _measured(prepared)[0]
+    with alone_in(folder):
+        write_atomically(folder / bundle.PLAN, prepared.plan.to_json())
+        started = time.monotonic()
+        results, scores = _measured(prepared)
         bundle.write(folder, results, RecordedScores(scores=scores))
         write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
     return results
+
+
+def _measured(prepared: Prepared) -> tuple[Results, Scores]:
+    with execution_settings(prepared.plan.execution.threads):
+        scores = run(prepared.work)
+        return conclude(prepared.plan, prepared.work.checks, scores), scores
 
 
 def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:
@@ -243,7 +259,15 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    return combine(check, lineup, plan.policy, primary=primary, population=plan.request == "class", goal=plan.goal)
+    return combine(
+        check,
+        lineup,
+        plan.policy,
+        primary=primary,
+        population=plan.request == "class",
+        goal=plan.goal,
+        prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+    )
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

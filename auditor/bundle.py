@@ -9,7 +9,7 @@ from pathlib import Path
 
 from auditor.errors import DataError
 from auditor.results import RecordedScores, Results
-from auditor.store import write_atomically
+from auditor.store import write_together
 
 PLAN = "plan.json"
 RESULTS = "results.json"
@@ -30,16 +30,15 @@ def write(folder: Path, results: Results, scores: RecordedScores) -> None:
     """
     from auditor.reports.html import render
 
-    (folder / ATTESTATION).unlink(missing_ok=True)
     texts = {
         PLAN: results.plan.to_json(),
         RESULTS: results.to_json(),
         SCORES: scores.to_json(),
         REPORT: render(results),
     }
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    write_atomically(folder / SUMS, _listed({name: sha256(text.encode()) for name, text in texts.items()}))
+    texts[SUMS] = _listed({name: sha256(text.encode()) for name, text in texts.items()})
+    write_together({folder / name: text for name, text in texts.items()})
+    (folder / ATTESTATION).unlink(missing_ok=True)
 
 
 def sha256(data: bytes) -> str:

@@ -20,6 +20,7 @@ class ConceptResult:
         limits: of ρ; None where the original does not stand above its own controls.
         resolution: w, from the original and its controls alone.
         p_value: against ρ ≤ τ_suppressed.
+        p_trace: against ρ ≤ 0.
         spread: what the interval was computed from.
         decoys: by name.
     """
@@ -28,6 +29,7 @@ class ConceptResult:
     limits: Limits | None
     resolution: float | None
     p_value: float | None
+    p_trace: float | None
     spread: SpreadRecord
     decoys: dict[str, DecoyResult]
 
@@ -57,11 +59,13 @@ def against_controls(
     """
     own, bar = _Position.of(unlearned, chosen), _Position.of(original, chosen)
     limits, p = _rho(own, bar.above, policy)
+    tolerance = policy.thresholds.tolerance
     return ConceptResult(
         null=own.centre,
         limits=limits,
         resolution=statistics.resolution(bar.above, bar.spread),
         p_value=p,
+        p_trace=None if limits is None else statistics.p_above(own.above, bar.above, own.spread, tolerance),
         spread=SpreadRecord(
             value=own.spread.value,
             degrees=own.spread.degrees,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auditor.data import Examples, Preprocessing
 from auditor.errors import DataError
-from auditor.image_folders import check_unpacked, read_image_folder
+from auditor.image_folders import UNREADABLE_ZIP, check_unpacked, read_image_folder
 from auditor.loading.architecture import load_function
 from auditor.loading.tensors import plain, shown
 
@@ -167,7 +167,7 @@ def _read_npz(path: Path, part: str, preprocessing: Preprocessing) -> Examples:
                     f"it should hold {' or '.join(f'{x} and {y}' for x, y in pairs)}"
                 )
             images, labels = (_read_array(archive, present[name], path) for name in found)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it anew") from None
     return _examples(images, labels, path, preprocessing)
 

@@ -9,7 +9,7 @@ from auditor import statistics
 from auditor.check import Check
 from auditor.concept_null import against_controls
 from auditor.data import CONTROL_CONCEPTS
-from auditor.policy import Policy
+from auditor.policy import Policy, PriorSpread
 from auditor.scores import (
     DecoyResult,
     Evidence,
@@ -136,7 +136,14 @@ def _typical(references: np.ndarray | None) -> float:
 
 
 def combine(
-    check: Check, lineup: Lineup, policy: Policy, *, primary: bool, population: bool, goal: str = "data"
+    check: Check,
+    lineup: Lineup,
+    policy: Policy,
+    *,
+    primary: bool,
+    population: bool,
+    goal: str = "data",
+    prior: PriorSpread | None = None,
 ) -> Evidence:
     """Combine one check's scores.
 
@@ -147,6 +154,7 @@ def combine(
         primary: whether the policy makes it a primary of this request.
         population: whether the request is about a population of which the examples are a sample.
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
+        prior: what calibration knows of the references' spread; None outside the calibrated domain.
     """
     lineup = lineup.settled(check)
     references = list(lineup.references.values())
@@ -158,8 +166,8 @@ def combine(
     if void is not None:
         return common.model_copy(update={"powerless_because": void})
     by_references = None
-    if len(references) >= 2 or (references and check.name in policy.spread):
-        bench = _bench(check, lineup, chosen, policy, population)
+    if len(references) >= 2 or (references and prior is not None):
+        bench = _bench(lineup, chosen, prior, population)
         by_references = _against_references(common, check, lineup, bench, policy)
     if goal == "concept" and len(lineup.unlearned.concepts(chosen)) >= CONTROL_CONCEPTS:
         return _against_controls(common, check, lineup, policy, by_references)
@@ -219,6 +227,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool
         cells=cells + more_cells,
         controls=controls,
         caveats=(*check.caveats, *dict.fromkeys((*lineup.original.notes, *lineup.unlearned.notes))),
+        deviations={name: score.deviation for name, score in everyone.items() if score.deviation is not None},
         conclusive=lineup.unlearned.conclusive,
     )
 
@@ -235,12 +244,11 @@ def _utility(lineup: Lineup) -> Utility | None:
     )
 
 
-def _bench(check: Check, lineup: Lineup, chosen: tuple[str, ...], policy: Policy, population: bool) -> Bench:
+def _bench(lineup: Lineup, chosen: tuple[str, ...], prior: PriorSpread | None, population: bool) -> Bench:
     totals = tuple(score.total(chosen) for score in lineup.references.values())
     rows = [score.examples(chosen) for score in lineup.references.values()]
     draws = [score.draws(chosen) for score in lineup.references.values()]
     null = float(np.mean(totals))
-    prior = policy.spread.get(check.name)
     return Bench(
         chosen=chosen,
         original=lineup.original.total(chosen),
@@ -278,6 +286,7 @@ def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: B
             "rho": _interval(limits),
             "resolution": w,
             "p_value": _p_value(lineup.unlearned, bench, spread, policy) if limits is not None else None,
+            "p_trace": _p_value(lineup.unlearned, bench, spread, policy, 0.0) if limits is not None else None,
             "spread": SpreadRecord(
                 value=spread.value,
                 degrees=spread.degrees,
@@ -293,10 +302,11 @@ def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: B
     )
 
 
-def _p_value(score: Score, bench: Bench, spread: Spread, policy: Policy) -> float:
+def _p_value(score: Score, bench: Bench, spread: Spread, policy: Policy, residue: float | None = None) -> float:
+    """Against ρ ≤ residue, τ_suppressed if not given, and the tolerance."""
     d = score.total(bench.chosen) - bench.null
-    tau = policy.thresholds.suppressed + policy.thresholds.tolerance
-    return statistics.p_above(d, bench.delta, spread, tau)
+    tau = policy.thresholds.suppressed if residue is None else residue
+    return statistics.p_above(d, bench.delta, spread, tau + policy.thresholds.tolerance)
 
 
 def _limits(score: Score, bench: Bench, spread: Spread) -> Limits | None:
@@ -360,6 +370,7 @@ def _against_controls(
             "rho_by_references": by_references.rho if by_references is not None else None,
             "resolution": found.resolution,
             "p_value": found.p_value,
+            "p_trace": found.p_trace,
             "spread": found.spread,
             "decoys": found.decoys,
             "powered": powerless is None,
@@ -372,13 +383,18 @@ def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, 
     value, original = lineup.unlearned.total(chosen), lineup.original.total(chosen)
     null = lineup.unlearned.null
     limits = statistics.internal_null_limits(value, original, null)
-    tau = policy.thresholds.suppressed + policy.thresholds.tolerance
+    bars = policy.thresholds
+    p, trace = (
+        statistics.p_internal_null(value, original, null, tau + bars.tolerance) if limits is not None else None
+        for tau in (bars.suppressed, 0.0)
+    )
     return common.model_copy(
         update={
             "null_kind": "internal",
             "scores": _with_null(common, float(np.mean(null))),
             "rho": _interval(limits),
-            "p_value": statistics.p_internal_null(value, original, null, tau) if limits is not None else None,
+            "p_value": p,
+            "p_trace": trace,
             "powerless_because": "without references it can accuse through its own null, but not clear",
         }
     )

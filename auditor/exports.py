@@ -35,7 +35,7 @@ def model_card(results: Results) -> str:
         "Checks completed": ", ".join(results.coverage.completed),
         "Checks that could not run": ", ".join(item.check for item in results.coverage.failed) or "none",
         "Policy": f"{plan.policy.name} {plan.policy.version}"
-        + ("" if plan.policy.calibrated else ", thresholds not yet calibrated"),
+        + ("" if plan.domain else ", error rates not measured on audits like this"),
         "Responsible": ", ".join(filter(None, _responsible(results))) or "not stated",
         "Audited weights": f"SHA-256 `{audited.file_digest or audited.digest}`",
         "Plan": f"SHA-256 `{results.plan_digest}`",
@@ -54,7 +54,7 @@ def _responsible(results: Results) -> list[str | None]:
 
 def _cell(value: str) -> str:
     """Text that cannot leave its cell."""
-    return clean(value).replace("|", "\\|").replace("<", "&lt;")
+    return clean(value).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 def evidence_frame(results: Results) -> "pd.DataFrame":

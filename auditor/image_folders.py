@@ -1,10 +1,13 @@
 """Images in class folders, on disk or inside a zip file, which is read in place and never extracted."""
 
 import io
+import lzma
 import math
 import re
+import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +24,11 @@ from auditor.loading.tensors import plain, shown
 
 MAX_DATA_BYTES = 8 * 2**30
 MAX_IMAGE_FILE_BYTES = 64 * 2**20
+# What a damaged archive raises, whichever way its entries are compressed.
+UNREADABLE_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, OverflowError, RuntimeError),
+)
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -96,7 +104,7 @@ def _is_hidden(name: str) -> bool:
 def _list_zip(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(path)} is no readable zip file ({plain(error)}); make it anew") from None
     prefix = PurePosixPath(part).parts
     files, seen, deeper = [], set(), ""
@@ -196,11 +204,8 @@ def _decode(file: _ImageFile, path: Path) -> np.ndarray[Any, Any]:
         ) from None
     except (
         UnidentifiedImageError,
-        zipfile.BadZipFile,
-        OSError,
-        ValueError,
         SyntaxError,
-        RuntimeError,
+        *UNREADABLE_ZIP,
     ) as error:
         reason = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else plain(error)
         raise DataError(

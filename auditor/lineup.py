@@ -66,6 +66,11 @@ class Lineup:
         """For the plan, in order."""
         return [entry.planned for entry in self.entries.values()]
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the original's weights, buffers included."""
+        return sum(tensor.numel() for tensor in self.entries["original"].tensors.values())
+
     def module(self, name: str) -> nn.Module:
         """A fresh network of one model, in eval mode.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from auditor.errors import DataError
-from auditor.policy import Policy
+from auditor.policy import Domain, Policy
 from auditor.scores import Frozen
 from auditor.spec import AuditSpec
 
@@ -91,6 +91,9 @@ class Plan(Frozen):
     checks: tuple[PlannedCheck, ...]
     execution: Execution
     policy: Policy
+    domain: Domain | None = Field(
+        default=None, description="where the policy's error rates were measured, if this audit lies in it"
+    )
     prospect: Prospect
     notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
     command: str = Field(description="what to type to repeat the audit")

@@ -9,7 +9,7 @@ from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
 from auditor.facts import FactsData
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
-from auditor.policy import Policy, load_policy
+from auditor.policy import Domain, Policy, load_policy
 from auditor.randomness import derive_seed
 from auditor.spec import AuditSpec
 from auditor.statistics import Spread
@@ -60,11 +60,19 @@ def make_plan(
             batch_size=spec.audit.batch_size,
         ),
         policy=policy,
+        domain=_domain(spec, request, policy, lineup, material),
         prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
         notes=material.notes,
         command=command,
         asked=spec.without_folders(),
     )
+
+
+def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, material: Material) -> Domain | None:
+    if not material.runnable:
+        return None
+    n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
+    return policy.domain_of(material.task, request, spec.request.goal, lineup.n_parameters, n_forget)
 
 
 def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:

@@ -53,16 +53,53 @@ class PriorSpread(Frozen):
     d0: float = Field(gt=0, description="its weight in degrees of freedom")
 
 
+class ErrorRate(Frozen):
+    """How often a verdict was wrong, or not given, on pairs of known truth."""
+
+    count: int = Field(ge=0, description="pairs on which it happened")
+    pairs: int = Field(ge=1, description="pairs in all")
+    upper: float = Field(ge=0, le=1, description="exact 95 % upper limit of the rate, by originals")
+
+
+class Domain(Frozen):
+    """A kind of audit on which error rates were measured; a spread may be borrowed only inside it, if it has one."""
+
+    task: str
+    request: str
+    most_parameters: int = Field(ge=1, description="of the largest original measured")
+    fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
+    worlds: str = Field(description="what the pairs were made of, in words")
+    false_deleted: ErrorRate = Field(description="suppressed or not forgotten, called DELETED")
+    false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED or NOT_FORGOTTEN")
+    undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")
+    spread: dict[str, PriorSpread] = Field(default_factory=dict, description="(s₀, d₀) by check")
+
+
 class Policy(Frozen):
     """Everything the verdict needs beside the evidence."""
 
     name: str
     version: str
-    calibrated: bool
     thresholds: Thresholds
     alpha: Alpha
     primaries: dict[str, tuple[str, ...]]
-    spread: dict[str, PriorSpread] = Field(default_factory=dict)
+    domains: tuple[Domain, ...] = Field(default=(), description="where its error rates were measured")
+
+    def domain_of(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> Domain | None:
+        """The domain an audit lies in, or None.
+
+        Args:
+            task: of the audit.
+            request: kind of request.
+            goal: error rates are measured for goal ``data`` alone.
+            n_parameters: of the original.
+            n_forget: examples in the forget set.
+        """
+        for domain in self.domains:
+            same = (domain.task, domain.request, "data") == (task, request, goal)
+            if same and n_parameters <= domain.most_parameters and n_forget >= domain.fewest_forget:
+                return domain
+        return None
 
 
 @cache

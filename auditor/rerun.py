@@ -11,10 +11,10 @@ from pathlib import Path
 from auditor.audit import execute, prepare
 from auditor.changes import content_changes
 from auditor.errors import UsageError
+from auditor.events import Event
 from auditor.plan import Plan, PlannedModel
 from auditor.received import Finding
 from auditor.results import Results
-from auditor.runner import Event
 from auditor.scores import Evidence, Interval
 from auditor.spec import AuditSpec
 

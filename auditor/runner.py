@@ -1,31 +1,23 @@
 """Runs a plan: every check on every model, each score stored as it is finished."""
 
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import AuditError, UsageError
+from auditor.events import Begun, Event, Unit
 from auditor.facts import FactsData
+from auditor.memory import batch_sizes, out_of_memory
 from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
 from auditor.scores import Failure, Frozen, Score
 from auditor.store import ScoreStore
 from auditor.subjects.base import Subject
 
 Scores = dict[str, dict[str, Score | Failure]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One finished unit of work, for whoever shows progress."""
-
-    model: str
-    check: str
-    reused: bool
-    failed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +31,8 @@ class Work:
         subject: makes the subject of a planned model; called only when a score has to be computed.
         store: finished scores.
         report: told of every finished unit.
+        begin: told of every unit that has to be computed, before it is.
+        lost: units that took the process down or too long, each with its reason; what they need is not tried again.
     """
 
     plan: Plan
@@ -47,6 +41,8 @@ class Work:
     subject: Callable[[PlannedModel], Subject]
     store: ScoreStore
     report: Callable[[Event], None]
+    begin: Callable[[Begun], None] = lambda unit: None
+    lost: Mapping[Unit, str] = field(default_factory=dict)
 
 
 def run(work: Work) -> Scores:
@@ -101,7 +97,7 @@ class _Bench:
     def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
         key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
         stored = self._work.store.get(key)
-        result = stored if stored is not None else self._contained(check, planned)
+        result = stored if stored is not None else self._given_up(check) or self._contained(check, planned)
         if stored is None and isinstance(result, Score):
             self._work.store.put(key, result)
         self._work.report(
@@ -114,9 +110,19 @@ class _Bench:
         )
         return result
 
+    def _given_up(self, check: Check) -> Failure | None:
+        """Why a check is not run: one unit that was lost leaves it without evidence, and others may be lost alike."""
+        for unit, reason in self._work.lost.items():
+            if unit.check == check.name:
+                here = unit.model == self._model.name
+                words = f"it {reason}" if here else f"not tried, since on {unit.model} it {reason}"
+                return Failure(reason=words, model=self._model.name)
+        return None
+
     def _contained(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+        self._work.begin(Begun(check=check.name, model=self._model.name))
         try:
-            return self._score(check, planned)
+            return self._in_memory(check, planned)
         except AuditError as error:
             return Failure(reason=str(error), model=self._model.name)
         except Exception as error:  # noqa: BLE001 - the one place where a check's crash becomes data
@@ -126,12 +132,33 @@ class _Bench:
                 traceback=_frames(error),
             )
 
-    def _score(self, check: Check, planned: PlannedCheck) -> Score:
+    def _in_memory(self, check: Check, planned: PlannedCheck) -> Score:
+        """The score as planned or, where memory runs out, from smaller batches, which it then says.
+
+        Raises:
+            UsageError: memory ran out with the smallest batch, too.
+        """
+        wanted, *smaller = batch_sizes(self._work.plan.execution.batch_size)
+        for size in [wanted, *smaller] if self._work.plan.layers else [wanted]:
+            try:
+                score = self._score(check, planned, size)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                continue
+            words = f"in batches of {size} instead of {wanted}, since memory ran out"
+            return score if size == wanted else score.model_copy(update={"deviation": words})
+        tried = f", also in batches of {size} instead of {wanted}" if size != wanted else ""
+        raise UsageError(f"memory ran out{tried}; give the machine more, or audit.batch_size a smaller value")
+
+    def _score(self, check: Check, planned: PlannedCheck, batch_size: int) -> Score:
         settings = check.settings_type.model_validate(planned.settings)
         if check.name not in self._artefacts:
-            self._artefacts[check.name] = check.prepare(self.original, self._work.data, settings, planned.seed)
-        subject = self.subject.unguarded() if check.opens else self.subject
-        return check.score(subject, self._artefacts[check.name], self._work.data, settings, planned.seed)
+            original = _in_batches(self.original, batch_size)
+            self._artefacts[check.name] = check.prepare(original, self._work.data, settings, planned.seed)
+        subject = _in_batches(self.subject, batch_size)
+        form = subject.unguarded() if check.opens else subject
+        return check.score(form, self._artefacts[check.name], self._work.data, settings, planned.seed)
 
     @property
     def original(self) -> Subject:
@@ -145,6 +172,12 @@ class _Bench:
             is_original = self._model.role == "original"
             self._subject = self.original if is_original else self._work.subject(self._model)
         return self._subject
+
+
+def _in_batches(subject: Subject, size: int) -> Subject:
+    for form in (subject, subject.unguarded()):
+        form.batch_size = size
+    return subject
 
 
 class _Key(Frozen):

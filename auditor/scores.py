@@ -52,6 +52,9 @@ class Score(Frozen):
     conclusive: str | None = Field(
         default=None, description="a finding that accuses by itself, such as identical weights"
     )
+    deviation: str | None = Field(
+        default=None, description="how it was computed otherwise than planned, and why, in one clause"
+    )
     void: str | None = Field(
         default=None, description="why nothing follows from this score, in one clause; then the check has no say"
     )
@@ -157,6 +160,7 @@ class Evidence(Frozen):
     powered: bool = Field(default=False, description="w small enough and assigned decoys detected")
     powerless_because: str | None = None
     p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
+    p_trace: float | None = Field(default=None, description="one-sided, against ρ ≤ 0: no more than the null's models")
     spread: SpreadRecord | None = None
     hits: int | None = None
     n_examples: int | None = None
@@ -166,6 +170,9 @@ class Evidence(Frozen):
     cells: list[Row] = Field(default_factory=list)
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
     caveats: tuple[str, ...] = ()
+    deviations: dict[str, str] = Field(
+        default_factory=dict, description="by model: how its score was computed otherwise than planned"
+    )
     conclusive: str | None = None
     failure: Failure | None = None
 

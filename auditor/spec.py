@@ -115,6 +115,12 @@ class RunSpec(Frozen):
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
     threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")
     batch_size: int = Field(default=256, ge=1, description="examples per forward pass; part of the plan")
+    time_limit: int = Field(
+        default=7200,
+        ge=1,
+        le=10**6,
+        description="seconds that one check may take on one model before it is given up; no score depends on it",
+    )
     expect: Literal["deleted", "suppressed", "not-forgotten", "inconclusive"] = Field(
         default="deleted", description="the outcome that exits with 0"
     )
@@ -183,7 +189,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} does not exist; `audit init` writes one") from error
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}; --config takes a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: tomllib lets numbers without end and tables without bottom through to Python.
         raise SpecError(f"{path} is not valid TOML: {error}") from error
 
 

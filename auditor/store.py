@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,7 +13,7 @@ from auditor.scores import Frozen, Score
 
 
 class _Stored(Frozen):
-    """A score file: the score and the digest of its own text, so that a damaged file is noticed."""
+    """A score file: the score and the digest of its key and text, so that a damaged or misplaced file is noticed."""
 
     digest: str
     score: str
@@ -34,7 +36,7 @@ class ScoreStore:
             return None
         try:
             stored = _Stored.model_validate_json(path.read_text(encoding="utf-8"))
-            if stored.digest != _digest(stored.score):
+            if stored.digest != _digest(key, stored.score):
                 return None
             return Score.model_validate_json(stored.score)
         except (ValidationError, UnicodeDecodeError):
@@ -43,7 +45,7 @@ class ScoreStore:
     def put(self, key: str, score: Score) -> None:
         """Write a score so that a reader sees all of it or nothing."""
         text = score.model_dump_json()
-        write_atomically(self._path(key), _Stored(digest=_digest(text), score=text).model_dump_json())
+        write_atomically(self._path(key), _Stored(digest=_digest(key, text), score=text).model_dump_json())
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
@@ -51,6 +53,30 @@ class ScoreStore:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace ``path`` in one step; a crash leaves the old file or the new one, never half."""
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Replace several files. None is touched before all of them have been written: a full disk leaves the old ones.
+
+    Raises:
+        OSError: naming the file that could not be written.
+    """
+    staged: dict[Path, str] = {}
+    try:
+        for path, text in texts.items():
+            with _naming(path):
+                staged[path] = _stage(path, text)
+        for path, name in staged.items():
+            with _naming(path):
+                Path(name).replace(path)
+    finally:
+        for name in staged.values():
+            Path(name).unlink(missing_ok=True)
+
+
+def _stage(path: Path, text: str) -> str:
+    """The whole text on disk beside ``path``, under another name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -59,10 +85,20 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
+    except BaseException:
         Path(name).unlink(missing_ok=True)
+        raise
+    return name
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """An error of the system that names the file a person knows, not the one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _digest(key: str, text: str) -> str:
+    return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The verdict: a pure function of plan, evidence and policy. No model, no clock, no randomness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.plan import Plan
@@ -28,6 +28,11 @@ class _Case:
     @property
     def outputs(self) -> Evidence | None:
         return next((e for e in self.evidence if e.check == "outputs"), None)
+
+    @property
+    def able(self) -> list[Evidence]:
+        """What may accuse, the outputs apart: they have a rule of their own."""
+        return [e for e in self.evidence if e.may != "inform" and e.check != "outputs"]
 
     @property
     def primaries(self) -> list[Evidence]:
@@ -63,7 +68,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
     """A3 to A0, from what the null is made of."""
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
-    inside = plan.policy.calibrated
+    inside = _spread_is_known(plan)
     if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
         return "A3"
     if k >= (1 if inside else 2):
@@ -71,6 +76,11 @@ def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance
     if any(item.name in ("holdout", "control") for item in plan.data):
         return "A1"
     return "A0"
+
+
+def _spread_is_known(plan: Plan) -> bool:
+    """Whether calibration lends this audit a spread, so that fewer references will do."""
+    return plan.domain is not None and bool(plan.domain.spread)
 
 
 def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
@@ -96,6 +106,8 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     outputs = case.outputs
     if outputs is None or outputs.rho is None:
         return "INCONCLUSIVE", [*_conclusive(case), _why_no_outputs(outputs), *_primary_obstacles(case)]
+    if damaged and _wrecked(case) and not _conclusive(case):
+        return "INCONCLUSIVE", ["the model no longer works: nothing that it gives can be put down to knowledge"]
     if outputs.rho.low - bars.tolerance > bars.output:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
     if outputs.rho.high + bars.tolerance >= bars.output:
@@ -126,24 +138,30 @@ def _accusers(case: _Case, damaged: bool) -> list[str]:
     """Sentences of the checks that reject ρ ≤ τ_suppressed, primaries and others each under their own Holm."""
     if damaged and _wrecked(case):
         return []
-    able = [e for e in case.evidence if e.may != "inform" and e.check != "outputs"]
-    rejected: set[str] = set()
-    for primary, alpha in ((True, case.policy.alpha.primaries), (False, case.policy.alpha.others)):
-        # A check without a p-value stays in the family: it was planned, and leaving it out would raise alpha.
-        family = {e.check: 1.0 if e.p_value is None else e.p_value for e in able if e.primary == primary}
-        rejected |= holm(family, alpha)
+    rejected = _rejecting(case, {e.check: e.p_value for e in case.evidence})
     return [
         _sentence(e, f"above {case.policy.thresholds.suppressed:g}")
-        for e in able
+        for e in case.evidence
         if e.check in rejected and not (damaged and e.family == "tampering")
     ]
 
 
+def _rejecting(case: _Case, p_values: Mapping[str, float | None]) -> set[str]:
+    """Checks whose p-value survives Holm, over the primaries and over all others apart."""
+    rejected: set[str] = set()
+    for primary, alpha in ((True, case.policy.alpha.primaries), (False, case.policy.alpha.others)):
+        # A check without a p-value stays in the family: it was planned, and leaving it out would raise alpha.
+        family = {e.check: 1.0 if (p := p_values[e.check]) is None else p for e in case.able if e.primary == primary}
+        rejected |= holm(family, alpha)
+    return rejected
+
+
 def _wrecked(case: _Case) -> bool:
-    """Whether the subject is no longer a working classifier, by the bar the original has to pass.
+    """Whether the subject is no longer a working model, by the bar the original has to pass.
 
     The references say what a *trained* model without the knowledge would score. What is left of a wreck is held
-    against nothing: a random initialisation, which never knew anything, has features that score above them.
+    against nothing: a random initialisation, which never knew anything, has features that score above them, and one in
+    seven named the forgotten class more often on forget than on retain examples.
     """
     if case.outputs is None or case.outputs.utility is None:
         return False
@@ -159,7 +177,7 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found = []
     if damaged:
         found.append("the model is damaged: forgetting by breaking is no deletion")
-    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not case.policy.calibrated):
+    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not _spread_is_known(case.plan)):
         found.append(f"assurance {case.assurance}: too few references for DELETED")
     if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
         found.append(
@@ -169,7 +187,9 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     wanted = case.policy.primaries.get(case.plan.request, ())
     present = {e.check for e in case.primaries}
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
-    found += _primary_obstacles(case)
+    unclear = [(e.check, _primary_obstacle(case, e)) for e in case.primaries]
+    found += [sentence for _, sentences in unclear for sentence in sentences]
+    found += _traces(case, but={name for name, sentences in unclear if sentences})
     found += [
         f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
         for e in case.evidence
@@ -183,13 +203,23 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     return found
 
 
+def _traces(case: _Case, but: set[str]) -> list[str]:
+    """Checks that found something, too little to accuse: DELETED says that none recovered any."""
+    found = _rejecting(case, {e.check: e.p_trace for e in case.evidence}) - but
+    return [
+        _sentence(e, "above 0 by more than chance: some of it was recovered, too little to accuse")
+        for e in case.evidence
+        if e.check in found
+    ]
+
+
 def _primary_obstacles(case: _Case) -> list[str]:
+    return [sentence for e in case.primaries for sentence in _primary_obstacle(case, e)]
+
+
+def _primary_obstacle(case: _Case, e: Evidence) -> list[str]:
     bars = case.policy.thresholds
     deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
-    return [sentence for e in case.primaries for sentence in _primary_obstacle(e, deleted, over)]
-
-
-def _primary_obstacle(e: Evidence, deleted: float, over: float) -> list[str]:
     if e.failure is not None:
         return [f"{e.check}: could not run ({e.failure.reason})"]
     if not e.powered or e.rho is None:

@@ -19,13 +19,11 @@ from auditor.errors import DataError, SpecError
 from auditor.plan import Plan, first_fault, read_plan
 from auditor.policy import load_policy, shipped
 from auditor.received import Finding, Received, read_received
-from auditor.reports.html import render
+from auditor.reports.html import BROKEN_ASSUMPTIONS, render
 from auditor.results import SCHEMA_VERSION, RecordedScores, Results
 
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3
-# What a stranger's numbers may do to functions that were written for an audit's own.
-_BROKEN_ASSUMPTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError)
 _DRAWS = ("matplotlib", "unlearning-auditor")
 
 
@@ -160,7 +158,7 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
             raise SpecError(f"the check {item.name} came from {item.provider}, here it is {here}; install that version")
     try:
         return conclude(plan, checks, recorded.scores)
-    except _BROKEN_ASSUMPTIONS as error:
+    except BROKEN_ASSUMPTIONS as error:
         raise DataError(
             f"scores.json does not hold the scores of this plan ({type(error).__name__}: {error})"
         ) from error
@@ -206,7 +204,7 @@ def _report(received: Received, results: Results) -> Finding:
         return Finding(subject=bundle.REPORT, state="unchecked", words="is missing")
     try:
         same = received.data[bundle.REPORT] == render(results).encode()
-    except _BROKEN_ASSUMPTIONS as error:
+    except BROKEN_ASSUMPTIONS as error:
         words = f"holds what no report can be drawn from ({type(error).__name__}: {error})"
         return Finding(subject=bundle.RESULTS, state="fails", words=words)
     if not same and not received.altered(bundle.REPORT) and (other := _other_versions(results)):

@@ -14,7 +14,7 @@ from torch import nn
 
 import auditor
 from auditor import references
-from auditor.runner import Event
+from auditor.events import Event
 from auditor.scores import Evidence, Utility
 
 DATA = Path("../shared/data")

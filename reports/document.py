@@ -213,8 +213,12 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     yield from map(text.prose, results.plan.notes)
-    if not results.plan.policy.calibrated:
-        yield text.UNCALIBRATED
+    for e in results.evidence:
+        yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
+    if results.plan.domain is None:
+        yield text.uncalibrated(results.plan.policy)
+    else:
+        yield from text.measured(results.plan.domain)
     wanted = results.plan.expect.replace("-", "_").upper()
     if wanted != verdict.outcome:
         yield f"The audit was run expecting “{results.plan.expect}”."

@@ -7,12 +7,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from auditor.errors import DataError
 from auditor.plan import Plan
 from auditor.reports import check_figures, document, forest, text
 from auditor.reports.figures import Drawing
 from auditor.results import Results
 
 LEFT_OUT = Drawing(svg=Markup(), caption="This figure was left out to keep the page small; results.json has its rows.")
+# What a stranger's numbers may do to functions that were written for an audit's own.
+BROKEN_ASSUMPTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError)
 MOST_FIGURE_BYTES = 1_200_000  # of a page that must stay below two million
 
 
@@ -32,6 +35,19 @@ def render(results: Results) -> str:
             drawings=_drawings(page, results.plan),
         )
     )
+
+
+def draw(results: Results) -> str:
+    """The report of results that somebody else wrote: they fit the schema, and may fit nothing else.
+
+    Raises:
+        DataError: they hold what no report can be drawn from.
+    """
+    try:
+        return render(results)
+    except BROKEN_ASSUMPTIONS as error:
+        words = f"{type(error).__name__}: {error}"
+        raise DataError(f"the results hold what no report can be drawn from ({words}); ask for the original") from error
 
 
 def _drawings(page: document.Document, plan: Plan) -> dict[str, list[Drawing]]:

@@ -22,6 +22,8 @@ ADVERSARY = (
 LIMITS = (
     "A dishonest provider can make a model that passes a verification of unlearning and still carries what it was "
     "to forget (arXiv 2408.00929). This audit assumes a provider who did not build the model against its checks.",
+    "A model that tells an audit from ordinary use, and behaves accordingly, is out of reach of every check that "
+    "runs it.",
     "Nothing here shows that the audited weights are those in use: compare the digest with what is deployed.",
     "Nothing here shows that the forget set is complete, or that the references never saw it: that rests on whoever "
     "supplied them, unless the reviewer trained the references.",

@@ -219,7 +219,9 @@ def thresholds(plan: Plan) -> Table:
         ),
         ("alpha, others", policy.alpha.others, "family-wise error of accusing, all others"),
     ]
-    state = "calibrated" if policy.calibrated else "not yet calibrated"
+    state = (
+        "error rates measured on audits like this" if plan.domain else "error rates not measured on audits like this"
+    )
     return Table(
         caption=f"Policy {policy.name}, version {policy.version}, {state}; in units of ρ if not said otherwise",
         columns=("threshold", "value", "meaning"),

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from auditor.policy import Domain, ErrorRate, Policy
 from auditor.scores import Assurance, Family, Flag, Interval, May, Outcome
 
 HEADLINES: Mapping[Outcome, str] = {
@@ -158,10 +159,40 @@ HOW_TO_READ: Mapping[Outcome, str] = {
     "INCONCLUSIVE": "",
 }
 
-UNCALIBRATED = (
-    "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
-    "rates yet. They were fixed beforehand, and they are provisional."
-)
+
+def uncalibrated(policy: Policy) -> str:
+    """Why no measured error rate stands behind this verdict."""
+    if not policy.domains:
+        return (
+            "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
+            "rates yet. They were fixed beforehand, and they are provisional."
+        )
+    known = "; ".join(
+        f"{domain.task}, request {domain.request}, up to {domain.most_parameters:,} weights, "
+        f"{domain.fewest_forget} forget examples or more"
+        for domain in policy.domains
+    )
+    return (
+        "Outside the calibrated domain: this policy’s error rates were measured on audits of other kinds only "
+        f"({known}). Its thresholds were fixed beforehand, and nothing is known of how often they err here."
+    )
+
+
+def measured(domain: Domain) -> tuple[str, ...]:
+    """The error rates of audits like this one, as sentences."""
+    return (
+        f"On pairs of known truth of this kind ({domain.worlds}), suppressed or untouched models were called DELETED "
+        f"in {_rate(domain.false_deleted)}.",
+        f"Deleted ones were called SUPPRESSED or NOT_FORGOTTEN in {_rate(domain.false_suppressed)}, and left "
+        f"INCONCLUSIVE in {_rate(domain.undecided)}.",
+        "Those pairs are small worlds, and their makers did not know how they would be audited: an evader who reads "
+        "this program’s source was not among them.",
+    )
+
+
+def _rate(rate: ErrorRate) -> str:
+    return f"{rate.count} of {rate.pairs} (at most {100 * rate.upper:.1f} % at 95 % confidence)"
+
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (

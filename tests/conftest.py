@@ -5,9 +5,10 @@ from hypothesis import settings
 
 from tests.people_worlds import text_world
 from tests.received import sent
+from tests.tiny_world import fresh, no_report, plain
 from tests.worlds import world
 
-__all__ = ["sent", "text_world", "world"]
+__all__ = ["fresh", "no_report", "plain", "sent", "text_world", "world"]
 
 torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.

@@ -3,9 +3,20 @@
 from typing import Any
 
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
-from auditor.policy import load_policy
+from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores, Utility
 
+DOMAIN = Domain(
+    task="classification",
+    request="class",
+    most_parameters=100_000,
+    fewest_forget=50,
+    worlds="made up for the tests",
+    false_deleted=ErrorRate(count=0, pairs=60, upper=0.0487),
+    false_suppressed=ErrorRate(count=1, pairs=40, upper=0.114),
+    undecided=ErrorRate(count=3, pairs=40, upper=0.184),
+    spread={"few_shot": PriorSpread(s0=0.02, d0=6)},
+)
 DECOYS = ("gradient_ascent", "head_relabelling", "head_row_zeroed")
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -465,9 +466,9 @@ def assemble(made: Plan, found: list[Evidence], verdict: Verdict) -> Results:
     )
 
 
-def hostile(text: str = HOSTILE) -> Results:
-    """Every string that a stranger could have written is ``text``, with a suffix where names must differ."""
-    base = sample("SUPPRESSED").model_dump(mode="json")
+def hostile(text: str = HOSTILE, of: Results | None = None) -> Results:
+    """Every string that a stranger could have written ends in ``text``, in a sample or in given results."""
+    base = (of or sample("SUPPRESSED")).model_dump(mode="json")
     kept = {
         "role", "family", "may", "null_kind", "outcome", "assurance", "flags", "schema_version", "request", "goal",
     }  # fmt: skip
@@ -489,6 +490,7 @@ def hostile(text: str = HOSTILE) -> Results:
     return Results.model_validate(poisoned)
 
 
+@cache
 def _field_names(model: Any) -> set[str]:
     """Names of fields, which are not anyone's to choose."""
     found: set[str] = set()

@@ -11,7 +11,7 @@ from torch import nn
 import auditor
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, UsageError
-from auditor.runner import Event
+from auditor.events import Event
 from auditor.subjects.canonical import rescaled
 from tests.worlds import FORGET, World, head_row_zeroed
 

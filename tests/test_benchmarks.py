@@ -13,7 +13,7 @@ from auditor.zoo.method import accuracy
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 DATA = ROOT.parent / "shared" / "data"
-SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed")
+SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak")
 NEED_DATA = ("mnist_lenet", "cifar_resnet20")
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent")
@@ -134,3 +134,19 @@ def test_recording_costs_the_bare_passes_and_no_more_examples(load):
     assert sum(bare) == 160
     assert seen == bare
     assert list(parts) == ["recording", "outputs", "membership", "cka"]
+
+
+@pytest.mark.slow
+def test_audits_in_a_row_leave_nothing_behind(load):
+    """A model that is kept per audit would show among the modules that are alive, to the last one."""
+    soak = load("soak")
+    with soak.temporary_files() as temporary:
+        soak.audit(0, ("cka",), width=16)
+        before = soak.left_behind(temporary)
+        for seed in range(1, 5):
+            soak.audit(seed, ("cka",), width=16)
+        left = soak.left_behind(temporary).minus(before)
+        assert (left.modules, left.children, left.files, left.handles) == (0, 0, 0, 0)
+        kept = torch.nn.Linear(2, 2)
+        assert soak.left_behind(temporary).minus(before).modules == 1, "the count sees what is kept"
+        del kept

@@ -36,18 +36,6 @@ def audit(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), prog_name="audit")
 
 
-def process(*arguments: str, cwd: Path, **extra: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "auditor", *arguments],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **extra},
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=300,
-    )
-
-
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -325,6 +313,7 @@ class TestOtherExits:
         assert done.stdout == ""
         *lines, last = done.stderr.splitlines()
         assert lines[0] == "Traceback (most recent call last):"
+        assert "in broken" in "".join(lines)
         assert lines[-1] == "ZeroDivisionError: by design"
         assert "please report" in last
 
@@ -409,8 +398,26 @@ class TestPairAlone:
         )
 
     def test_sentences_stay_whole_in_a_pipe(self, pair: Path) -> None:
-        done = process("compare", "original.safetensors", "copy.safetensors", cwd=pair, COLUMNS="40")
-        assert done.returncode == 3
+        """And the process that the user started loads nothing heavy, so that a child can be forked from it."""
+        code = f"""
+            import sys
+            from auditor.cli import main
+            try:
+                main(["compare", "original.safetensors", "copy.safetensors"])
+            finally:
+                loaded = {set(HEAVY) - {"rich"}!r} & set(sys.modules)
+                assert not loaded, loaded
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=pair,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "40"},
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 3, done.stderr
         recorded = json.loads((pair / "audit-out" / "results.json").read_text(encoding="utf-8"))["plan"]["command"]
         assert recorded == "audit compare original.safetensors copy.safetensors"
         assert "weight_delta: the weights are identical to the original's: nothing was deleted from them" in done.stdout

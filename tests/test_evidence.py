@@ -149,11 +149,34 @@ def test_perturbed_recipes_widen_the_interval_by_their_excess() -> None:
     assert wide.recipe_variance == pytest.approx(0.01 - np.var([0.48, 0.5, 0.51, 0.49, 0.52], ddof=1) * 1.2)
 
 
+def test_one_more_reference_leaves_a_trace_as_rarely_as_its_p_value_says() -> None:
+    random = np.random.default_rng(3)
+    n, below = 2000, 0
+    for _ in range(n):
+        own, *references = (0.5 + 0.1 * random.standard_normal(6)).tolist()
+        found = combine(
+            Outputs(), lineup(score(own, n=10**6), references=tuple(references), original=score(3.0)), POLICY,
+            primary=True, population=False,
+        )  # fmt: skip
+        assert found.p_trace is not None
+        below += found.p_trace < 0.05
+    # The tolerance of .005 in ρ takes a little off; three standard errors of 5 % are 1.5 %.
+    assert 0.03 < below / n < 0.065
+
+
+def test_a_small_certain_residue_leaves_a_trace_and_no_accusation() -> None:
+    found = combine(Outputs(), lineup(score(0.58)), POLICY, primary=True, population=False)
+    assert found.p_value is not None
+    assert found.p_trace is not None
+    assert found.p_value > 0.5
+    assert found.p_trace < 0.02
+
+
 def test_one_reference_needs_a_calibrated_spread() -> None:
     alone = lineup(score(0.9), references=(0.5,))
     assert combine(Outputs(), alone, POLICY, primary=True, population=False).rho is None
-    calibrated = POLICY.model_copy(update={"spread": {"outputs": PriorSpread(s0=0.01, d0=20)}})
-    found = combine(Outputs(), alone, calibrated, primary=True, population=False)
+    prior = PriorSpread(s0=0.01, d0=20)
+    found = combine(Outputs(), alone, POLICY, primary=True, population=False, prior=prior)
     assert found.rho is not None
     assert found.spread is not None
     assert found.spread.degrees == 20

@@ -18,7 +18,7 @@ def test_the_model_card_names_verdict_bound_assurance_and_the_results() -> None:
     assert "| A3 (5 references) |" in card
     assert bundle.sha256(results.to_json().encode()) in card
     assert results.plan_digest in card
-    assert "not yet calibrated" in card
+    assert "error rates not measured on audits like this" in card
     assert "certified" not in card
 
 

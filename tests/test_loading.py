@@ -277,6 +277,23 @@ def test_hidden_bytes_are_refused(tmp_path):
         read(path)
 
 
+def test_an_entry_compressed_by_its_local_header_alone_is_refused(tmp_path):
+    path = saved(tmp_path, {"w": torch.ones(64)})
+    data = bytearray(path.read_bytes())
+    data[8:10] = struct.pack("<H", DEFLATED)
+    path.write_bytes(data)
+    with pytest.raises(UnsafeInputError, match="compressed or encrypted by its header"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["model/other.pkl", "model/extra/files.txt", "model/data/x"])
+def test_an_entry_meant_for_another_reader_is_refused(tmp_path, name):
+    path = saved(tmp_path, {"w": torch.ones(64)})
+    rewritten(path, lambda n, d: [(n, d, STORED), *([(name, d, STORED)] if n.endswith(".pkl") else [])])
+    with pytest.raises(UnsafeInputError, match=r"which torch\.save does not write"):
+        read(path)
+
+
 def test_a_renamed_local_header_is_refused(tmp_path):
     path = saved(tmp_path, {"w": torch.ones(64)})
     path.write_bytes(path.read_bytes().replace(b"model/data.pkl", b"model/dada.pkl", 1))
@@ -505,15 +522,20 @@ def test_a_file_that_needs_more_memory_than_allowed_is_refused_in_words(tmp_path
 
 def test_the_limits_are_in_force_in_the_child():
     script = (
-        "import json, resource; from auditor.loading import reader; said = reader.limit_this_process(10**6);"
-        "held = {n: resource.getrlimit(getattr(resource, n)) for n in said}; print(json.dumps([said, held]))"
+        "import json, resource, socket; from auditor.loading import limits; said = limits.limit_this_process(10**6);"
+        "held = {n: resource.getrlimit(getattr(resource, n)) for n in said}\n"
+        "def opened(how, *what):\n"
+        "    try: how(*what)\n"
+        "    except OSError as error: return error.strerror\n"
+        "print(json.dumps([said, held, opened(open, '/etc/hosts'), opened(socket.socket)]))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
-    said, held = json.loads(done.stdout)
+    said, held, *opened = json.loads(done.stdout)
+    assert opened == ["Too many open files"] * 2, "no file and no connection"
     assert held == {name: [value, value] for name, value in said.items()}
     assert said["RLIMIT_FSIZE"] == 2 * 10**6 + 8 * 2**20
     assert said["RLIMIT_CPU"] == 60
-    assert said["RLIMIT_NOFILE"] == 64
+    assert said["RLIMIT_NOFILE"] == 0
     if sys.platform == "linux":
         assert said["RLIMIT_AS"] < 2**36
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 64, "the parent keeps its own limits"
@@ -535,9 +557,7 @@ def test_the_limits_are_in_force_in_the_child():
 )
 def test_whatever_becomes_of_the_child_is_told_in_a_sentence(tmp_path, monkeypatch, body, kind, message):
     run = subprocess.run
-    monkeypatch.setattr(
-        checkpoints.subprocess, "run", lambda command, **rest: run([sys.executable, "-c", body], **rest)
-    )
+    monkeypatch.setattr(subprocess, "run", lambda command, **rest: run([sys.executable, "-c", body], **rest))
     monkeypatch.setattr(checkpoints, "START_SECONDS", -118)
     with pytest.raises(kind, match=message) as caught:
         load_weights(saved(tmp_path, {"w": torch.ones(1)}), tmp_path / "cache")
@@ -603,6 +623,14 @@ def test_a_missing_step_counter_of_old_files_is_supplied():
         (
             lambda w: {**w, "head.bias": torch.ones(10, dtype=torch.int8)},
             r"head\.bias is int8 \[10\] instead of float32",
+        ),
+        (
+            lambda w: {**w, "head.bias": torch.ones(10, dtype=torch.complex64)},
+            r"head\.bias is complex64 \[10\] instead of float32",
+        ),
+        (
+            lambda w: {**w, "head.bias": torch.full((10,), 1e300, dtype=torch.float64)},
+            r"m\.pt holds values in 'head\.bias' that are beyond float32",
         ),
         (lambda w: {f"net.{k}": v for k, v in w.items()}, "names all start with 'net.'"),
     ],
@@ -781,6 +809,41 @@ def test_a_transformer_can_be_cut_recorded_and_made_canonical(directory):
 def test_configurations_that_are_refused(directory, fields, kind, message):
     edit(directory / "config.json", **fields)
     with pytest.raises(kind, match=message):
+        load_directory(directory)
+
+
+def test_a_configuration_keeps_only_what_its_class_declares(vit, directory):
+    edit(directory / "config.json", to_dict="x", _name_or_path="../evil", surprise={"code": "evil"})
+    config = load_directory(directory).module.config
+    assert config.to_dict().keys() == vit.config.to_dict().keys()
+    assert not vars(config).keys() & {"to_dict", "surprise"}
+    assert "evil" not in str(vars(config))
+
+
+def test_old_names_of_a_configuration_still_count(tmp_path):
+    from auditor.zoo.text.people_model import people_model
+
+    people_model(40, layers=1, width=16)().save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    del fields["rope_parameters"]
+    (tmp_path / "config.json").write_text(json.dumps({**fields, "rope_theta": 777.0, "torch_dtype": "float32"}))
+    assert load_directory(tmp_path).module.config.rope_parameters["rope_theta"] == 777.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.to(torch.int8), r"holds 'classifier\.bias' as int8, which the network does not compute with"),
+        (lambda w: w.to(torch.complex64), r"'classifier\.bias' as complex64"),
+        (lambda w: torch.full_like(w, 1e300, dtype=torch.float64), r"'classifier\.bias' that are beyond float32"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Casting complex")
+def test_weights_of_another_type_than_the_network_are_refused(directory, change, message):
+    weights = safetensors.torch.load_file(directory / "model.safetensors")
+    weights["classifier.bias"] = change(weights["classifier.bias"])
+    safetensors.torch.save_file(weights, directory / "model.safetensors")
+    with pytest.raises(ModelError, match=message):
         load_directory(directory)
 
 

@@ -368,7 +368,7 @@ def counted(owner, name, describe):
 
     patch.setattr(owner, name, call)
 
-counted(runner._Bench, "_score", lambda bench, check, planned: f"score {check.name} {bench._model.name}")
+counted(runner._Bench, "_score", lambda bench, check, planned, *_: f"score {check.name} {bench._model.name}")
 counted(html, "render", lambda results: f"draw {results.plan.command}")
 
 def pytest_unconfigure():

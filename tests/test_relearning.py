@@ -160,37 +160,41 @@ def settled(score: Score, original: Score = ORIGINAL, references: list[Score] = 
     return Relearning().settle(original, references)(score)
 
 
-def test_each_arm_gets_the_longest_attack_that_the_references_withstand() -> None:
-    assert list(settled(ORIGINAL).readings) == ["as is, step 4 and row reset, step 4"]
+BOTH = "as is, up to step 4 and row reset, up to step 4"
+
+
+def test_each_arm_is_followed_as_long_as_the_references_withstand_it() -> None:
+    assert list(settled(ORIGINAL).readings) == [BOTH]
 
 
 def test_the_larger_arm_counts_on_the_scale_of_references_and_original() -> None:
-    by_reset = settled(curve((0, 0, 0, 0), (0, 0, 0.425, 0))).total(("as is, step 4 and row reset, step 4",))
-    as_it_is = settled(curve((0, 0, 0.51, 0), (0, 0, 0, 0))).total(("as is, step 4 and row reset, step 4",))
-    # Half way from .05 to .8, and from .02 to 1; in units of the smaller gap, .75.
-    assert by_reset == pytest.approx(0.5 * 0.75)
-    assert as_it_is == pytest.approx(0.5 * 0.75)
+    # Means of the first three steps: of the references .01 and .02, of the original 1 and 13/30.
+    by_reset = settled(curve((0, 0, 0, 0), (0.02, 0.02, 0.64, 0))).total((BOTH,))
+    as_it_is = settled(curve((0.505, 0.505, 0.505, 0), (0, 0, 0, 0))).total((BOTH,))
+    gap = 13 / 30 - 0.02
+    assert by_reset == pytest.approx((0.68 / 3 - 0.02) / gap * gap)
+    assert as_it_is == pytest.approx(0.5 * gap)
     (reading,) = settled(ORIGINAL).readings.values()
-    assert reading.value == pytest.approx(0.75)
+    assert reading.value == pytest.approx(gap)
     assert np.mean(reading.examples) == pytest.approx(reading.value)
 
 
 def test_an_arm_without_a_gap_is_left_out() -> None:
     faint = curve((1.0, 1.0, 1.0, 1.0), (0.0, 0.05, 0.1, 0.35))
-    assert list(settled(faint, original=faint).readings) == ["as is, step 4"]
+    assert list(settled(faint, original=faint).readings) == ["as is, up to step 4"]
 
 
 def test_where_no_step_is_wide_the_widest_is_taken() -> None:
     loose = [curve((e, 0.1 + 2 * e, 0.2 + 4 * e, 0.3 + 9 * e), (0, 0, 0, 0)) for e in (-0.1, 0.0, 0.1)]
     low = curve((0.8, 1.0, 1.0, 1.0), (0, 0, 0, 0))
-    assert list(settled(low, original=low, references=loose).readings) == ["as is, step 1"]
+    assert list(settled(low, original=low, references=loose).readings) == ["as is, up to step 1"]
 
 
 def test_a_smaller_spread_later_does_not_decide() -> None:
     """Five references that happen to agree after step 8, having differed by .1 before, do not count as close."""
     lucky = [curve((0, 0, 0.3 + e, 0.35), (0, 0, 0, 0)) for e in (-0.1, 0.0, 0.1)]
     known = curve((0.5, 0.9, 1.0, 1.0), (0, 0, 0, 0))
-    assert list(settled(known, original=known, references=lucky).readings) == ["as is, step 2"]
+    assert list(settled(known, original=known, references=lucky).readings) == ["as is, up to step 2"]
 
 
 @pytest.mark.parametrize("references", [[], NULL[:1], [curve((0,) * 4, (0,) * 4, choice=False)] * 3])
@@ -218,6 +222,30 @@ def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
     # 5 % on either side; four standard errors of a share of .05 in 400 are .044.
     assert above / n < 0.05 + 0.044
     assert below / n < 0.05 + 0.044
+
+
+def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_not_accused() -> None:
+    """Take-off times of 2^5 steps give or take a factor of 1.4: five references may all just withstand the attack."""
+    random = np.random.default_rng(1)
+    steps, n, accused = np.log2(STEPS), 400, 0
+
+    def takes_off(at: float) -> Score:
+        return curve(tuple((1 / (1 + np.exp(-8 * (steps - at)))).tolist()), (0.0,) * 4)
+
+    known = curve((0.9, 1.0, 1.0, 1.0), (0.0,) * 4)
+    for own, *others in (3.8 + 0.5 * random.standard_normal((n, 6))).tolist():
+        lineup = Lineup(
+            original=known,
+            unlearned=takes_off(own),
+            references={f"r{i}": takes_off(at) for i, at in enumerate(others)},
+            drawn={},
+            perturbed={},
+            decoys={},
+        )
+        p = combine(Relearning(), lineup, POLICY, primary=True, population=False).p_value
+        accused += p is not None and p < 0.02
+    # Read after the last step that the references withstand, 5 % were; four standard errors of .02 are .028.
+    assert accused / n <= 0.02 + 0.028
 
 
 def test_the_stated_workload_is_what_it_costs(world: World) -> None:

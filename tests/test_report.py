@@ -20,6 +20,7 @@ from auditor.reports.figures import WIDTH, Drawing, spread_apart
 from auditor.results import Results
 from auditor.scores import Interval, Outcome, Row, Verdict, rows_of
 from tests import report_samples as samples
+from tests.records import DOMAIN
 from tests.test_contract import Measured, measured
 
 __all__ = ["measured"]
@@ -115,11 +116,22 @@ def test_flags_settlement_and_calibration_are_said(pages):
     assert "DAMAGED The model lost performance" in page
     assert "What would settle it more forget examples" in page
     assert "Thresholds not yet calibrated" in page
-    base = samples.sample("DELETED")
-    policy = base.plan.policy.model_copy(update={"calibrated": True})
-    calibrated = base.model_copy(update={"plan": base.plan.model_copy(update={"policy": policy})})
-    assert "not yet calibrated" not in Page(html.render(calibrated)).text
     assert "What would settle it" not in Page(pages["DELETED"]).text
+
+
+def test_measured_error_rates_are_quoted_inside_their_domain_only():
+    base = samples.sample("DELETED")
+    policy = base.plan.policy.model_copy(update={"domains": (DOMAIN,)})
+    inside = base.plan.model_copy(update={"policy": policy, "domain": DOMAIN})
+    page = Page(html.render(base.model_copy(update={"plan": inside}))).text
+    assert "suppressed or untouched models were called DELETED in 0 of 60 (at most 4.9 % at 95 % confidence)" in page
+    assert "called SUPPRESSED or NOT_FORGOTTEN in 1 of 40" in page
+    assert "not yet calibrated" not in page
+    outside = base.plan.model_copy(update={"policy": policy, "domain": None})
+    page = Page(html.render(base.model_copy(update={"plan": outside}))).text
+    assert "Outside the calibrated domain" in page
+    assert "classification, request class, up to 100,000 weights, 50 forget examples or more" in page
+    assert "0 of 60" not in page
 
 
 def test_powerless_checks_say_why_in_the_forest_plot_and_in_their_section(pages):

@@ -13,10 +13,10 @@ from torch import nn
 import auditor
 from auditor.audit import AuditResult
 from auditor.errors import DataError, ModelError, SpecError, UsageError
+from auditor.events import Event
 from auditor.facts import Fact, Facts
 from auditor.low_rank import open_low_rank
 from auditor.references import save_directory
-from auditor.runner import Event
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from tests.people_worlds import N_REFERENCES, TextWorld

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.policy import load_policy
 from auditor.scores import Evidence
 from auditor.verdict import assurance_level, decide, recipe_mismatch
 from tests import records
-from tests.records import clean, evidence, forgotten, plan, utility
+from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
 
 
 def replaced(new: Evidence) -> list[Evidence]:
@@ -52,6 +53,24 @@ def test_rule_2_of_a_wreck_nothing_is_said() -> None:
     verdict = decide(plan(), [wreck, evidence("few_shot", (0.7, 0.6, 0.8)), clean()[2]])
     assert verdict.outcome == "INCONCLUSIVE"
     assert verdict.flags == ("DAMAGED",)
+
+
+def test_rule_2_unchanged_weights_behind_a_filter_that_refuses_everything_are_no_wreck() -> None:
+    filtered = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.0))
+    same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
+    verdict = decide(plan(), [filtered, evidence("few_shot", (0.7, 0.6, 0.8)), clean()[2], same])
+    assert (verdict.outcome, verdict.flags) == ("SUPPRESSED", ("DAMAGED",))
+    assert verdict.reasons[0] == "weight_delta: the weights are identical"
+    assert not any("few_shot" in reason for reason in verdict.reasons)
+
+
+def test_rule_2_a_wreck_that_names_the_class_by_chance_has_not_kept_it() -> None:
+    wreck = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.2))
+    verdict = decide(plan(), replaced(wreck))
+    assert (verdict.outcome, verdict.flags) == ("INCONCLUSIVE", ("DAMAGED",))
+    assert "no longer works" in verdict.reasons[0]
+    working = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.5))
+    assert decide(plan(), replaced(working)).outcome == "NOT_FORGOTTEN"
 
 
 def test_rule_3_one_primary_is_enough_and_is_named() -> None:
@@ -106,6 +125,22 @@ def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
     assert verdict.to_settle
 
 
+@pytest.mark.parametrize(
+    ("e", "outcome"),
+    [
+        (evidence("few_shot", (0.2, 0.1, 0.3), p_trace=0.019), "INCONCLUSIVE"),
+        (evidence("few_shot", (0.2, 0.0, 0.4), p_trace=0.021), "DELETED"),
+        (evidence("other", (0.2, 0.1, 0.3), p_trace=0.009), "INCONCLUSIVE"),
+        (evidence("other", (0.2, 0.0, 0.4), p_trace=0.011), "DELETED"),
+        (evidence("other", (0.2, 0.1, 0.3), p_trace=1e-9, may="inform"), "DELETED"),
+    ],
+)
+def test_rule_4_a_residue_too_small_to_accuse_is_no_deletion(e: Evidence, outcome: str) -> None:
+    verdict = decide(plan(), [*replaced(e), *([e] if e.check == "other" else [])])
+    assert verdict.outcome == outcome
+    assert (outcome == "DELETED") != any("too little to accuse" in reason for reason in verdict.reasons)
+
+
 def test_rule_4_a_missing_primary_is_not_dropped() -> None:
     verdict = decide(plan(), clean()[:2])
     assert verdict.outcome == "INCONCLUSIVE"
@@ -128,6 +163,19 @@ def test_rule_4_primaries_together_must_see_every_decoy() -> None:
 def test_assurance_outside_the_calibrated_domain(n: int, level: str) -> None:
     assert assurance_level(plan(n_references=n)) == level
     assert (decide(plan(n_references=n), clean()).outcome == "DELETED") == (level == "A3")
+
+
+@pytest.mark.parametrize(("n", "level"), [(0, "A1"), (1, "A2"), (2, "A2"), (3, "A3"), (5, "A3")])
+def test_assurance_inside_the_calibrated_domain(n: int, level: str) -> None:
+    inside = plan(n_references=n).model_copy(update={"domain": DOMAIN})
+    assert assurance_level(inside) == level
+    assert (decide(inside, clean()).outcome == "DELETED") == (n >= 1)
+
+
+def test_measured_error_rates_alone_do_not_replace_references() -> None:
+    rates_only = plan(n_references=3).model_copy(update={"domain": DOMAIN.model_copy(update={"spread": {}})})
+    assert assurance_level(rates_only) == "A2"
+    assert decide(rates_only, clean()).outcome == "INCONCLUSIVE"
 
 
 def test_assurance_of_a_bare_pair() -> None:
@@ -182,3 +230,21 @@ def test_deleted_needs_all_of_its_conditions(
         assert min(few_shot[1], relearning[1]) > -0.75
         assert not verdict.flags
     assert decide(plan(n_references=k), found) == verdict
+
+
+@pytest.mark.parametrize(
+    ("asked", "inside"),
+    [
+        (("classification", "class", "data", 100_000, 50), True),
+        (("classification", "class", "data", 100_001, 50), False),
+        (("classification", "class", "data", 100_000, 49), False),
+        (("classification", "sample", "data", 100_000, 50), False),
+        (("causal-lm", "class", "data", 100_000, 50), False),
+        (("classification", "class", "concept", 100_000, 50), False),
+    ],
+)
+def test_the_calibrated_domain_is_what_was_measured_and_no_more(
+    asked: tuple[str, str, str, int, int], inside: bool
+) -> None:
+    policy = load_policy("default").model_copy(update={"domains": (DOMAIN,)})
+    assert (policy.domain_of(*asked) == DOMAIN) == inside

@@ -43,6 +43,8 @@ def test_the_original_stays_and_the_seed_decides(world: World, start: Path, entr
     first, again = (entry.make(original, forget, retain, settings, 5) for _ in range(2))
     assert same(original, before)
     assert all(parameter.requires_grad for parameter in original.parameters())
+    assert not forget.raw.requires_grad
+    assert not retain.raw.requires_grad
     assert same(first, again)
     assert not first.training
     assert not same(first, original)

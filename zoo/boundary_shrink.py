@@ -51,7 +51,7 @@ def boundary_shrink(
 
 def nearest_wrong(module: nn.Module, examples: Examples, radius: float) -> Tensor:
     """The class, other than the label, that is likeliest after one step of FGSM, int64 [n]."""
-    inputs = examples.inputs.requires_grad_()
+    inputs = examples.inputs.clone().requires_grad_()
     loss = nn.functional.cross_entropy(logits(module, inputs), examples.labels)
     with torch.no_grad():
         pushed = logits(module, inputs + radius * torch.autograd.grad(loss, inputs)[0].sign())

@@ -10,7 +10,7 @@ from auditor.scores import Frozen
 from auditor.zoo.method import copy_of, head_of
 from auditor.zoo.surgery import inputs_of, name_of
 
-_LOW = 0.05
+_LOW = 0.25
 
 
 class Settings(Frozen):
@@ -27,7 +27,7 @@ def direction_projection(
     """The subject: suppressed by construction, all else of the features stays.
 
     The component along a direction v is set to one that is low on retain, z ↦ z − v(vᵀz − c), folded into the map:
-    W' = W(I − v vᵀ), b' = b + c W v, with c the retain set's lower twentieth of vᵀz. At the last map v points from the
+    W' = W(I − v vᵀ), b' = b + c W v, with c the retain set's lower quarter of vᵀz. At the last map v points from the
     mean of the other classes' rows to that of the forgotten ones, so that the logit of a single forgotten class stays
     below the mean of the others. At a named layer it is the difference of the mean features of forget and retain.
 

@@ -1,5 +1,6 @@
 """The command line. Heavy modules load inside the commands, so that help is instant."""
 
+import errno
 import signal
 import sys
 import traceback
@@ -11,22 +12,25 @@ from auditor import __version__
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
+from auditor.cli.doctor import doctor
 from auditor.cli.export import export
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
 from auditor.cli.plan import plan
 from auditor.cli.reference import reference
 from auditor.cli.render import render
+from auditor.cli.scan import scan
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
 from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
+from auditor.supervisor import Crash
 
 EXIT_CODES = """
 \b
 Exit codes:
   0    the expected outcome, no flag; verify: everything holds; diff: the same outcome
-  1    another decided outcome, or a flag; verify: something does not hold
+  1    another decided outcome, or a flag; verify: something does not hold; doctor: something is lacking
   2    the request cannot be carried out as asked
   3    inconclusive, or a planned check could not run; verify: something could not be checked
   4    an input file was refused as unsafe
@@ -47,20 +51,35 @@ class _Group(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except AuditError as error:
-            click.echo(f"audit: {error}", err=True)
+            _complain(str(error))
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
             sys.exit(128 + signal.SIGINT)
         except OSError as error:
-            click.echo(f"audit: cannot open or write {error.filename or 'a file'}: {error.strerror or error}", err=True)
+            _complain(_sentence(error))
             sys.exit(UsageError.exit_code)
-        except Exception:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
+            text = str(error) if isinstance(error, Crash) else traceback.format_exc().rstrip()
+            click.echo(text, err=True)
             click.echo(
                 "audit: this is a fault of the auditor, not of your input; please report the lines above", err=True
             )
             sys.exit(AuditError.exit_code)
+
+
+def _complain(sentence: str) -> None:
+    """One line on standard error; what a stranger's file put into it moves no cursor and reorders no text."""
+    from auditor.reports.text import clean
+
+    click.echo(f"audit: {clean(sentence)}", err=True)
+
+
+def _sentence(error: OSError) -> str:
+    said = f"cannot open or write {error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{said}; free some space, finished scores are kept and the same command goes on from there"
+    return said
 
 
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,5 +88,20 @@ def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""
 
 
-for command in (compare, demo, diff, export, init, list_checks, plan, reference, render, sign, verify, zoo):
+for command in (
+    compare,
+    demo,
+    diff,
+    doctor,
+    export,
+    init,
+    list_checks,
+    plan,
+    reference,
+    render,
+    scan,
+    sign,
+    verify,
+    zoo,
+):
     main.add_command(command)

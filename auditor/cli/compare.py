@@ -2,13 +2,18 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor.cli.frozen import frozen_request, refuse_changes
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+
+if TYPE_CHECKING:
+    from auditor.audit import Prepared
+    from auditor.supervisor import Tell
 
 EXPECTED = {
     "deleted": "DELETED",
@@ -16,6 +21,7 @@ EXPECTED = {
     "not-forgotten": "NOT_FORGOTTEN",
     "inconclusive": "INCONCLUSIVE",
 }
+_RUN_OPTIONS = ("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text")
 
 
 def spec_options(command: Any) -> Any:
@@ -39,6 +45,7 @@ def spec_options(command: Any) -> Any:
             click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
             click.option("--threads", type=int, help="Of torch; part of the plan."),
             click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),
+            click.option("--time-limit", type=int, help="Seconds that one check may take on one model."),
             click.option("--base", help="Language models: directory that adapters are put on."),
             click.option(
                 "--guard", help="Your code around the unlearned language model: module.py:function. It is run."
@@ -92,10 +99,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
         },
         "audit": {
             "checks": tuple(name.strip() for name in checks.split(",")) if checks else None,
-            **{
-                name: options.get(name)
-                for name in ("seed", "device", "dtype", "threads", "batch_size", "expect", "out", "show_text")
-            },
+            **{name: options.get(name) for name in _RUN_OPTIONS},
             "policy": _policy(options.get("policy"), base),
         },
     }
@@ -144,25 +148,35 @@ def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: 
     planned = frozen_request(frozen, options) if frozen is not None else None
     spec, base = spec_from_options(options) if planned is None else (planned.asked, base_folder(options))
     command = command_line(arguments) if planned is None else planned.command
-    from auditor.audit import execute, prepare
+
+    def prepared(tell: "Tell") -> "Prepared":
+        from auditor.audit import prepare
+
+        made = prepare(spec, base, {}, report=tell, command=command)
+        if planned is not None:
+            refuse_changes(frozen, planned, made.plan)
+        return made
+
+    if dry_run:
+        return _dry_run(prepared, quiet)
     from auditor.cli import show
-    from auditor.cli.progress import live_progress
+    from auditor.cli.supervised import audited
 
     folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
-    with live_progress(quiet) as progress:
-        prepared = prepare(spec, base, {}, report=progress.finished, command=command)
-        if planned is not None:
-            refuse_changes(frozen, planned, prepared.plan)
-        if not dry_run:
-            progress.start(prepared.plan)
-            results = execute(prepared, folder)
-    if dry_run:
-        from auditor.estimate import estimate
-
-        show.plan(prepared.plan, estimate(prepared))
-        return 0
+    results = audited(prepared, spec.audit.time_limit, folder, quiet)
     show.results(results, folder, quiet)
     return exit_code(results.verdict.outcome, bool(results.verdict.flags), results.coverage.complete, spec.audit.expect)
+
+
+def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
+    from auditor.cli import show
+    from auditor.cli.progress import live_progress
+    from auditor.estimate import estimate
+
+    with live_progress(quiet) as progress:
+        made = prepared(progress.hear)
+    show.plan(made.plan, estimate(made))
+    return 0
 
 
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:

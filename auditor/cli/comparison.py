@@ -1,6 +1,6 @@
 """Two audits side by side, for a person at a terminal."""
 
-from rich.table import Table
+from collections.abc import Iterator
 
 from auditor.changes import plan_changes
 from auditor.cli.terminal import Terminal
@@ -14,11 +14,11 @@ def show(first: Results, second: Results) -> None:
     console = Terminal()
     verdicts = _verdict(first.verdict), _verdict(second.verdict)
     console.say(f"verdict: {verdicts[0]}" + ("" if verdicts[0] == verdicts[1] else f" -> {verdicts[1]}"), style="bold")
-    console.print(_table(first, second))
+    console.table(("check", "ρ, first", "ρ, second", "change"), _rows(first, second))
     changes = plan_changes(first.plan, second.plan)
     console.say("the plans differ in:" if changes else "the plans are the same")
     for change in changes:
-        console.say(f"  {text.clean(str(change))}")
+        console.say(f"  {change}")
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -27,13 +27,9 @@ def _verdict(verdict: Verdict) -> str:
     return f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})"
 
 
-def _table(first: Results, second: Results) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("check", "ρ, first", "ρ, second", "change"):
-        table.add_column(name)
+def _rows(first: Results, second: Results) -> Iterator[tuple[str, ...]]:
     for check in dict.fromkeys(e.check for e in (*first.evidence, *second.evidence)):
-        table.add_row(text.clean(check), *_row(first.of(check), second.of(check)))
-    return table
+        yield check, *_row(first.of(check), second.of(check))
 
 
 def _row(one: Evidence | None, other: Evidence | None) -> tuple[str, str, str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from auditor.plan import Plan
-from auditor.runner import Event
+from auditor.events import Begun, Event, Planned
 
 
 class LiveProgress:
@@ -18,22 +18,38 @@ class LiveProgress:
         self._task = bar.add_task("loading models and data", total=None)
         self._reused = 0
 
-    def start(self, plan: Plan) -> None:
-        """The plan is made; scoring begins."""
-        self._bar.update(self._task, total=len(plan.models) * len(plan.checks), description="scoring")
+    def hear(self, message: Planned | Begun | Event) -> None:
+        """Show what a running audit says."""
+        if isinstance(message, Planned):
+            self.start(message.units)
+        elif isinstance(message, Event):
+            self.finished(message)
+        else:
+            self._say(f"{message.check} on {message.model}")
+
+    def start(self, units: int) -> None:
+        """The plan is made; scoring begins, from the first unit."""
+        self._reused = 0
+        self._bar.update(self._task, total=units, completed=0, description="scoring", refresh=True)
 
     def finished(self, event: Event) -> None:
         """One unit is done."""
         self._reused += event.reused
-        note = f", {self._reused} reused" if self._reused else ""
         state = " failed" if event.failed else ""
-        self._bar.update(self._task, advance=1, description=f"{event.check} on {event.model}{state}{note}")
+        self._say(f"{event.check} on {event.model}{state}", advance=1)
+
+    def _say(self, text: str, advance: int = 0) -> None:
+        note = f", {self._reused} reused" if self._reused else ""
+        self._bar.update(self._task, advance=advance, description=f"{text}{note}", refresh=True)
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Iterator[LiveProgress]:
     """A progress bar while the block runs; silent where ``quiet`` or not at a terminal."""
     console = Console(stderr=True, quiet=quiet)
+    # Drawn when there is something to say: a thread that draws could not live on in a forked process.
+    calm: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    disable = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disable, **calm) as bar:
         yield LiveProgress(bar)

@@ -15,5 +15,5 @@ def render(results: Path, out: Path | None) -> None:
     from auditor.store import write_atomically
 
     target = out if out is not None else results.parent / "report.html"
-    write_atomically(target, html.render(read_results(results)))
+    write_atomically(target, html.draw(read_results(results)))
     click.echo(f"wrote {target}")

@@ -1,14 +1,15 @@
 """Tables for a person at a terminal."""
 
 from pathlib import Path
-
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
-from auditor.estimate import Estimate
 from auditor.plan import Plan
 from auditor.results import Results
 from auditor.scores import Evidence
+
+if TYPE_CHECKING:
+    from auditor.estimate import Estimate
 
 
 def results(found: Results, folder: Path, quiet: bool) -> None:
@@ -24,41 +25,31 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"  {reason}")
     for wish in verdict.to_settle:
         console.say(f"  to settle it: {wish}")
-    console.print(_table(found.evidence))
-    if not found.plan.policy.calibrated:
-        console.say(f"policy {found.plan.policy.name}: thresholds not yet calibrated")
+    console.table(("check", "may", "ρ", "95 % limits", "resolution", "note"), map(_row, found.evidence))
+    if found.plan.domain is None:
+        console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
     for item in found.coverage.failed:
         console.say(f"could not run: {item.check}: {item.reason}")
-    console.say(f"report   {folder / 'report.html'}\nresults  {folder / 'results.json'}")
+    for e in found.evidence:
+        for model, words in e.deviations.items():
+            console.say(f"not as planned: {e.check} on {model} {words}")
+    console.say(f"report   {folder / 'report.html'}")
+    console.say(f"results  {folder / 'results.json'}")
 
 
-def _table(evidence: tuple[Evidence, ...]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("check", "may", "ρ", "95 % limits", "resolution", "note"):
-        table.add_column(name)
-    for e in evidence:
-        rho = ("", "") if e.rho is None else (f"{e.rho.value:.2f}", f"{e.rho.low:.2f} to {e.rho.high:.2f}")
-        note = e.failure.reason if e.failure else (e.powerless_because or "")
-        table.add_row(
-            f"{e.check}{' (primary)' if e.primary else ''}",
-            e.may,
-            *rho,
-            "" if e.resolution is None else f"{e.resolution:.2f}",
-            note,
-        )
-    return table
+def _row(e: Evidence) -> tuple[str, ...]:
+    rho = ("", "") if e.rho is None else (f"{e.rho.value:.2f}", f"{e.rho.low:.2f} to {e.rho.high:.2f}")
+    note = e.failure.reason if e.failure else (e.powerless_because or "")
+    resolution = "" if e.resolution is None else f"{e.resolution:.2f}"
+    return f"{e.check}{' (primary)' if e.primary else ''}", e.may, *rho, resolution, note
 
 
-def plan(planned: Plan, cost: Estimate) -> None:
+def plan(planned: Plan, cost: "Estimate") -> None:
     """The plan, its price and its prospects."""
     console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "role", "from"):
-        table.add_column(name)
-    for model in planned.models:
-        table.add_row(model.name, model.role, model.source or "made by the auditor")
-    console.print(table)
+    rows = [(model.name, model.role, model.source or "made by the auditor") for model in planned.models]
+    console.table(("model", "role", "from"), rows)
     for item in planned.data:
         console.say(f"{item.name}: {item.n_examples} examples")
     for note in planned.notes:

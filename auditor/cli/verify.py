@@ -75,7 +75,7 @@ def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Findin
         yield from check_model_signatures(results.plan, options["files"], options["model_key"])
     if options["rerun"]:
         with live_progress(quiet=False) as progress:
-            progress.start(results.plan)
+            progress.start(len(results.plan.models) * len(results.plan.checks))
             yield from repeat(
                 results,
                 options["files"],

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from auditor.errors import ModelError, UsageError
-from auditor.loading.checkpoints import load_safetensors
+from auditor.loading.checkpoints import Weights, load_safetensors
 from auditor.loading.tensors import plain, shown
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -38,6 +38,19 @@ def is_adapter(directory: Path) -> bool:
     return (directory / CONFIG).is_file()
 
 
+def check_adapter(directory: Path) -> Weights:
+    """Its weights, where its configuration is one that is read.
+
+    Raises:
+        ModelError: the adapter is malformed or of another kind than LoRA.
+        UsageError: PEFT is not installed.
+        UnsafeInputError: its weights are not safetensors.
+    """
+    lora: Any = _peft(directory).LoraConfig()
+    _configuration(directory, lora.to_dict())
+    return load_safetensors(directory / WEIGHTS)
+
+
 def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     """A copy of the base with the adapter merged into its weights, in eval mode, and the SHA-256 of its weights file.
 
@@ -46,13 +59,8 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         UsageError: PEFT is not installed.
         UnsafeInputError: its weights are not safetensors.
     """
-    try:
-        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-    except ImportError:
-        raise UsageError(
-            f"{shown(directory)} holds an adapter; to read it, pip install 'unlearning-auditor[adapters]'"
-        ) from None
-    plain_lora: Any = LoraConfig()
+    peft = _peft(directory)
+    plain_lora: Any = peft.LoraConfig()
     config = _configuration(directory, plain_lora.to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
@@ -60,8 +68,8 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         with warnings.catch_warnings():
             # PEFT asks transformers by a name that is going out of use; that is between the two of them.
             warnings.simplefilter("ignore", FutureWarning)
-            wrapped: Any = get_peft_model(network, LoraConfig(**config))
-        report: Any = set_peft_model_state_dict(wrapped, weights.tensors)
+            wrapped: Any = peft.get_peft_model(network, peft.LoraConfig(**config))
+        report: Any = peft.set_peft_model_state_dict(wrapped, weights.tensors)
         missing = [key for key in report.missing_keys if "lora_" in key]
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         first = plain(str(error).split("\n")[0], 200)
@@ -70,6 +78,16 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         key = plain(([*report.unexpected_keys, *missing])[0])
         raise ModelError(f"{shown(directory)} does not fit its base model ({key}); name the right one in models.base")
     return wrapped.merge_and_unload().eval(), weights.file_digest
+
+
+def _peft(directory: Path) -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise UsageError(
+            f"{shown(directory)} holds an adapter; to read it, pip install 'unlearning-auditor[adapters]'"
+        ) from None
+    return peft
 
 
 def _configuration(directory: Path, defaults: dict[str, Any]) -> dict[str, Any]:

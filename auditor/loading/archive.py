@@ -5,8 +5,10 @@ file to become a large one (deflate). What ``torch.save`` writes has none of tha
 the other, then the directory, then the end. Only such files are read on.
 """
 
+import re
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import IO, Literal
@@ -17,11 +19,16 @@ from auditor.loading.tensors import plain, refused, shown
 Container = Literal["zip", "legacy", "safetensors"]
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 SAVE_WEIGHTS = "save the weights with torch.save(model.state_dict(), 'weights.pt')"
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
+_ENCRYPTED = 0x1
 _MAX_DESCRIPTOR = 24
 _DIRECTORY_ENTRY = 46
 _END_BYTES = (22, 22 + 20 + 56)
 _MAX_ENTRIES = 200_000
+# What torch.save writes. Anything else could be meant for another reader of the same file.
+_ENTRY = re.compile(
+    r"data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d+"
+)
 
 
 def identify(file: IO[bytes], name: object) -> Container:
@@ -84,13 +91,13 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
     names = [entry.filename for entry in entries]
     if len(names) > _MAX_ENTRIES:
         raise refused(name, f"it has {len(names)} entries, more than {_MAX_ENTRIES}; save it with torch.save")
-    if len(set(names)) < len(names):
-        twice = next(entry for entry in names if names.count(entry) > 1)
+    twice, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
         raise refused(name, f"the entry '{plain(twice)}' stands in it twice; save it with torch.save")
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise refused(name, f"the entry '{plain(entry.filename)}' is compressed; torch.save stores it as it is")
-        if entry.flag_bits & 0x1 or not _is_inside(entry):
+        if entry.flag_bits & _ENCRYPTED or not _is_inside(entry):
             raise refused(name, f"the entry '{plain(entry.orig_filename)}' is encrypted or leaves its folder")
     _check_kind(names, name)
 
@@ -103,7 +110,7 @@ def _is_inside(entry: zipfile.ZipInfo) -> bool:
 
 def _check_kind(names: Sequence[str], name: object) -> None:
     folders = {entry.split("/")[0] for entry in names}
-    inner = {entry.split("/", 1)[-1] for entry in names}
+    inner = [entry.split("/", 1)[-1] for entry in names]
     if any(entry == "constants.pkl" or entry.startswith("code/") for entry in inner):
         raise refused(
             name,
@@ -111,6 +118,9 @@ def _check_kind(names: Sequence[str], name: object) -> None:
         )
     if "data.pkl" not in inner or len(folders) != 1:
         raise ModelError(f"{shown(name)} is a zip file but no checkpoint; {SAVE_WEIGHTS}")
+    strange = next((entry for entry in inner if _ENTRY.fullmatch(entry) is None), None)
+    if strange is not None:
+        raise refused(name, f"it holds the entry '{plain(strange)}', which torch.save does not write; {SAVE_WEIGHTS}")
 
 
 def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> None:
@@ -121,9 +131,11 @@ def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> No
         if not 0 <= entry.header_offset - position <= slack:
             raise refused(name, f"the entry '{plain(entry.filename)}' overlaps another or hides bytes before it")
         file.seek(entry.header_offset)
-        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        signature, flags, method, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         if signature != b"PK\x03\x04" or file.read(name_bytes) != _raw_name(entry):
             raise refused(name, f"the entry '{plain(entry.filename)}' has another name in its header")
+        if method != zipfile.ZIP_STORED or flags & _ENCRYPTED:
+            raise refused(name, f"the entry '{plain(entry.filename)}' is compressed or encrypted by its header")
         position = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes + entry.file_size
         slack = _MAX_DESCRIPTOR
     size = file.seek(0, 2)

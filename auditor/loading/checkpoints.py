@@ -6,10 +6,7 @@ only those are opened here, and checked again. The converted file is kept by the
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +17,15 @@ from torch import Tensor, nn
 
 from auditor.errors import AuditError, ModelError, UnsafeInputError
 from auditor.loading.archive import identify
-from auditor.loading.reader import check_size, cpu_seconds
-from auditor.loading.tensors import plain, read_safetensors, refused, shown
+from auditor.loading.child import last_reply, last_words, run_module
+from auditor.loading.limits import cpu_seconds
+from auditor.loading.reader import check_size
+from auditor.loading.tensors import is_finite, plain, read_safetensors, refused, shown
 from auditor.randomness import torch_seed
 
 # Part of a cached file's name: raise it when the reader becomes stricter.
-READER_VERSION = 1
+READER_VERSION = 2
 START_SECONDS = 60
-_KEPT_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 _LISTED_KEYS = 3
 
 
@@ -136,65 +134,24 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
 
 def _run_reader(path: Path, target: Path) -> str:
     """Convert ``path`` in the limited child; returns the SHA-256 of what the child read."""
-    # -P: nothing is imported from the working directory, which may be a stranger's.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "auditor.loading.reader",
-        os.fspath(path),
-        os.fspath(target),
-    ]
     seconds = START_SECONDS + 2 * cpu_seconds(path.stat().st_size)
     try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            env=_environment(),
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        child = run_module("auditor.loading.reader", [path, target], seconds)
     except subprocess.TimeoutExpired:
         raise refused(path, f"reading it took more than {seconds} seconds; save it with torch.save") from None
     return _understand(child, path)
 
 
-def _environment() -> dict[str, str]:
-    """Keep of the environment where things are, and nothing that changes how the child reads."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return {**kept, **offline, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
-
-
 def _understand(child: subprocess.CompletedProcess[str], path: Path) -> str:
     lines = child.stdout.splitlines()
-    reply = _parse(lines[-1]) if lines else {}
+    reply = last_reply(child)
     if child.returncode == 0 and isinstance(reply.get("digest"), str):
         return str(reply["digest"])
     if isinstance(reply.get("error"), str):
         raise (UnsafeInputError if reply.get("kind") == "unsafe" else ModelError)(plain(reply["error"], 2000))
     if not lines:
-        raise AuditError(f"the process that reads checkpoints did not start: {_last_words(child)}")
-    raise refused(path, f"the process reading it ended with {_last_words(child)}; save it with torch.save")
-
-
-def _parse(line: str) -> dict[str, object]:
-    try:
-        reply = json.loads(line)
-    except ValueError:
-        return {}
-    return reply if isinstance(reply, dict) else {}
-
-
-def _last_words(child: subprocess.CompletedProcess[str]) -> str:
-    if child.returncode < 0:
-        return f"signal {signal.Signals(-child.returncode).name}"
-    lines = child.stderr.strip().splitlines()
-    return plain(lines[-1], 300) if lines else f"exit status {child.returncode}"
+        raise AuditError(f"the process that reads checkpoints did not start: {last_words(child)}")
+    raise refused(path, f"the process reading it ended with {last_words(child)}; save it with torch.save")
 
 
 def build_module(architecture: Callable[[], nn.Module], weights: Weights, name: str) -> nn.Module:
@@ -218,7 +175,22 @@ def build_module(architecture: Callable[[], nn.Module], weights: Weights, name: 
         )
     # A plain dict: batch normalisation then supplies the step counter that files before 2018 lack.
     module.load_state_dict(weights.tensors, strict=True)
+    check_still_finite(module, name)
     return module.eval()
+
+
+def check_still_finite(module: nn.Module, name: str) -> None:
+    """Refuse weights that are finite in their file and overflow in the network's narrower type.
+
+    Raises:
+        ModelError: naming the first of them.
+    """
+    for key, tensor in module.state_dict().items():
+        if not is_finite(tensor):
+            raise ModelError(
+                f"{shown(name)} holds values in '{plain(key)}' that are beyond {_type(tensor)}, the type of the "
+                "network; use a checkpoint whose training did not diverge"
+            )
 
 
 def _mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
@@ -233,12 +205,17 @@ def _mismatches(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
     return [f"{word} {_some(names)}" for word, names in named.items() if names]
 
 
-def _kind(tensor: Tensor) -> tuple[torch.Size, bool]:
-    return tensor.shape, tensor.is_floating_point() or tensor.is_complex()
+def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype | str]:
+    """Shape and type; floating-point numbers of any width go into each other, nothing else does."""
+    return tensor.shape, "floating point" if tensor.is_floating_point() else tensor.dtype
 
 
 def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    return f"{_type(tensor)} {list(tensor.shape)}"
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -5,11 +5,12 @@ It limits itself before it reads the first byte, prints the limits in force as o
 ``{"ok": true, "digest": ...}`` or ``{"error": sentence, "kind": "unsafe" | "model"}``.
 """
 
+import codecs
 import hashlib
+import io
 import json
 import pickle
 import re
-import resource
 import shlex
 import struct
 import sys
@@ -24,47 +25,11 @@ from torch import Tensor
 
 from auditor.errors import ModelError, UnsafeInputError
 from auditor.loading.archive import check_zip, identify
+from auditor.loading.limits import OUTPUT_FACTOR, limit_this_process
 from auditor.loading.tensors import find_state_dict, plain, read_safetensors, refused, shown
 
 MAX_FILE_BYTES = 16 * 2**30
-# Storages, contiguous copies and serialised bytes coexist for a moment; tied weights are written twice.
-MEMORY_FACTOR = 6
-MEMORY_BASE_BYTES = 256 * 2**20
-OUTPUT_FACTOR = 2
-OUTPUT_BASE_BYTES = 8 * 2**20
-CPU_SECONDS = 60
-BYTES_PER_CPU_SECOND = 10 * 2**20
 _GLOBAL = re.compile(r"GLOBAL (\S+)|got <class '([^']+)'>|function (\S+)")
-
-
-def cpu_seconds(file_bytes: int) -> int:
-    """Processor time the reading process may use."""
-    return CPU_SECONDS + file_bytes // BYTES_PER_CPU_SECOND
-
-
-def limit_this_process(file_bytes: int) -> dict[str, int]:
-    """Limit this process for good, and return the limits by name, in bytes, seconds or counts.
-
-    Address space is limited on Linux only, to what Python and torch have mapped plus a share for the file.
-    """
-    wanted = {
-        "RLIMIT_CORE": 0,
-        "RLIMIT_NOFILE": 64,
-        "RLIMIT_NPROC": 0,
-        "RLIMIT_FSIZE": OUTPUT_FACTOR * file_bytes + OUTPUT_BASE_BYTES,
-        "RLIMIT_CPU": cpu_seconds(file_bytes),
-    }
-    if sys.platform == "linux":
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        wanted["RLIMIT_AS"] = mapped + MEMORY_BASE_BYTES + MEMORY_FACTOR * file_bytes
-    return {name: _lower(getattr(resource, name), value) for name, value in wanted.items()}
-
-
-def _lower(kind: int, value: int) -> int:
-    _, hard = resource.getrlimit(kind)
-    allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (allowed, allowed))
-    return allowed
 
 
 def check_size(file_bytes: int, name: object) -> None:
@@ -149,36 +114,46 @@ def _check_total(tensors: Mapping[str, Tensor], file_bytes: int, name: object) -
         )
 
 
-def convert(source: str, target: str) -> str:
+def convert(source: io.BufferedReader, target: IO[bytes], name: object) -> str:
     """Read ``source``, write ``target`` as safetensors, and return the SHA-256 of what was read."""
-    with Path(source).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        tensors = read_checkpoint(file, source)
-    # Tied tensors are written apart: safetensors has no sharing, and equal bytes load equally.
-    apart = {name: tensor.resolve_conj().resolve_neg().contiguous().clone() for name, tensor in tensors.items()}
+    source.seek(0)
+    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    tensors = read_checkpoint(source, name)
     try:
-        safetensors.torch.save_file(apart, target)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise refused(source, f"its tensors cannot be written as safetensors ({plain(error)})") from None
+        # Tied tensors are written apart: safetensors has no sharing, and equal bytes load equally.
+        apart = {key: t.resolve_conj().resolve_neg().contiguous().clone() for key, t in tensors.items()}
+        target.write(safetensors.torch.save(apart))
+    except MemoryError:
+        raise _too_large(name) from None
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise refused(name, f"its tensors cannot be written as safetensors ({plain(error)}); save it anew") from None
     return digest
+
+
+def _read_a_sample() -> None:
+    """Read a checkpoint of our own, so that all modules a reader needs are loaded while files can be opened."""
+    codecs.lookup("cp437")  # of names in zip files that others wrote
+    for zipped in (True, False):
+        sample = io.BytesIO()
+        torch.save({"w": torch.zeros(1)}, sample, _use_new_zipfile_serialization=zipped)
+        safetensors.torch.save(read_checkpoint(sample, "a sample"))
 
 
 def main(source: str, target: str) -> int:
     """Read one file under limits and print what came of it; 0 if it was converted, else 1."""
     torch.set_num_threads(1)
+    _read_a_sample()
     try:
-        size = Path(source).stat().st_size
-        check_size(size, source)
-        print(json.dumps({"limits": limit_this_process(size)}), flush=True)
-        print(json.dumps({"ok": True, "digest": convert(source, target)}))
+        with Path(source).open("rb") as file, Path(target).open("wb") as written:
+            size = file.seek(0, 2)
+            check_size(size, source)
+            print(json.dumps({"limits": limit_this_process(size)}), flush=True)
+            print(json.dumps({"ok": True, "digest": convert(file, written, source)}))
     except (UnsafeInputError, ModelError) as error:
         kind = "unsafe" if isinstance(error, UnsafeInputError) else "model"
         print(json.dumps({"error": str(error), "kind": kind}))
-    except MemoryError:
-        print(json.dumps({"error": str(_too_large(source)), "kind": "unsafe"}))
-    else:
-        return 0
-    return 1
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

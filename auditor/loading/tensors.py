@@ -117,7 +117,7 @@ def _unsound(tensor: Tensor) -> str | None:
         return f"is on the {tensor.device.type} device and has no values here"
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         return f"claims {tensor.numel()} elements over a storage of {tensor.untyped_storage().nbytes()} bytes"
-    return None if _is_sane(tensor.shape) else f"has the impossible shape {list(tensor.shape)}"
+    return None if _is_sane(tensor.shape) else f"has the impossible shape {plain(list(tensor.shape))}"
 
 
 def _is_sane(shape: Any) -> bool:

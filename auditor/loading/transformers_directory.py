@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from auditor.data import Preprocessing
 from auditor.errors import ModelError
-from auditor.loading.checkpoints import load_safetensors, weights_digest
+from auditor.loading.checkpoints import check_still_finite, load_safetensors, weights_digest
+from auditor.loading.configuration import check_configuration, rebuilt
 from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 
@@ -25,16 +26,9 @@ WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocesso
 INDEX = "model.safetensors.index.json"
 _NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
-# Keys by which a configuration can bring code, fetch weights or choose kernels from elsewhere.
-_REFUSED_KEYS = (
-    *("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "kernel_config"),
-    *("use_kernels", "use_pretrained_backbone", "use_timm_backbone", "backbone", "adapter"),
-)
-_REFUSED_PART = "_implementation"
+_MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
 _BY_HAND = "give data.resize, data.mean and data.std in audit.toml"
 _MAX_CONFIG_BYTES = 2**20
-_MAX_NUMBER = 10**7
-_MAX_LAYERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +59,7 @@ def load_directory(directory: Path) -> LoadedDirectory:
     """
     text = _read(directory / CONFIG, "a transformers directory has one")
     configuration = _parse(text, directory / CONFIG)
-    _check_configuration(configuration, directory / CONFIG)
+    check_configuration(configuration, directory / CONFIG)
     task = _task(configuration, directory)
     tensors, file_digest = _weights(directory)
     module = _build(configuration, tensors, directory, task)
@@ -166,41 +160,41 @@ def _check_weight_files(directory: Path) -> None:
     raise ModelError(f"{shown(directory)} has no {WEIGHTS} and no {INDEX}; save the model with save_pretrained")
 
 
-def _check_configuration(configuration: Mapping[str, Any], path: Path) -> None:
-    for key, value in _entries(configuration):
-        if value and (key in _REFUSED_KEYS or _REFUSED_PART in key):
-            raise refused(path, f"its field {plain(key)} brings code or weights from elsewhere; remove it")
-        most = _MAX_LAYERS if "layers" in key or "depth" in key else _MAX_NUMBER
-        if isinstance(value, int | float) and not -most <= value <= most:
-            raise refused(path, f"its field {plain(key)} is {plain(value)}, beyond {most}; correct it")
-
-
-def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field at every depth; elements of a list go by the list's key."""
-    if key:
-        yield key, value
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield from _entries(part, name)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _entries(part, key)
-
-
 def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory: Path, task: str) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     try:
-        config = CONFIG_MAPPING[str(configuration["model_type"])].from_dict(configuration)
+        config = rebuilt(CONFIG_MAPPING[str(configuration["model_type"])], configuration)
         network = _networks(task)[type(config)]
         _check_size(network, config, tensors, directory)
         module, report = _from_pretrained(network, config, tensors)
-    except (StrictDataclassError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+    except (
+        StrictDataclassError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
         first = plain(str(error).split("\n")[0], 200)
         raise ModelError(f"{shown(directory)} holds a config.json that fits no model ({first})") from error
     _check_fit(report, directory, task)
+    _check_types(module, tensors, directory)
+    check_still_finite(module, str(directory))
     return module
+
+
+def _check_types(module: nn.Module, tensors: Mapping[str, Tensor], directory: Path) -> None:
+    """Refuse whole or complex numbers where the network computes with real ones: they would be converted silently."""
+    state = module.state_dict()
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or (name in state and tensor.is_floating_point() != state[name].is_floating_point()):
+            raise ModelError(
+                f"{shown(directory)} holds '{plain(name)}' as {str(tensor.dtype).removeprefix('torch.')}, which the "
+                "network does not compute with; save the model anew"
+            )
 
 
 def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], directory: Path) -> None:
@@ -270,22 +264,23 @@ def preprocessing_of(directory: Path) -> Preprocessing:
     """
     path = directory / PREPROCESSOR
     fields = _parse(_read(path, "it says how images are prepared"), path)
-    _check_expressible(fields, path)
     normalised = fields.get("do_normalize", True)
     try:
+        _check_expressible(fields, path)
         return Preprocessing(
             resize=_size(fields.get("size")) if fields.get("do_resize", True) else None,
             mean=fields.get("image_mean") if normalised else None,
             std=fields.get("image_std") if normalised else None,
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"{shown(path)} has a malformed size, image_mean or image_std ({plain(error, 200)}); {_BY_HAND}"
         ) from None
 
 
 def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
-    rescaled = fields.get("do_rescale", True) and abs(fields.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6
+    factor = fields.get("rescale_factor", 1 / 255)
+    rescaled = fields.get("do_rescale", True) and isinstance(factor, float | int) and abs(factor - 1 / 255) < 4e-9
     if not rescaled:
         raise ModelError(f"{shown(path)} does not scale pixels by 1/255; {_BY_HAND}")
     if fields.get("do_center_crop") and _size(fields.get("crop_size")) != _size(fields.get("size")):

@@ -30,6 +30,7 @@ class Subject(Protocol):
         module: the network, in eval mode; attacks train a clone's.
         passes: examples sent forward so far.
         beneath: digest of the weights that are left when a guard or an adapter is taken off; None without one.
+        batch_size: examples per forward pass.
     """
 
     role: str
@@ -37,6 +38,7 @@ class Subject(Protocol):
     module: nn.Module
     passes: PassCounter
     beneath: str | None
+    batch_size: int
 
     def layers(self) -> tuple[str, ...]:
         """Names of the cut points recorded, from input to output; the last feeds the head."""

@@ -75,7 +75,7 @@ class CausalLM:
         self.passes = passes if passes is not None else PassCounter()
         self.data = data
         self.layout = layout
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._device = device
         self.beneath = beneath
         self._bare = self._like(unguarded) if unguarded is not None else None
@@ -114,8 +114,8 @@ class CausalLM:
 
     def batches(self, facts: Facts) -> Iterator[Tokens]:
         """The facts as tokens, in the plan's batch size, on the model's device."""
-        for start in range(0, len(facts), self._batch_size):
-            yield self.encoder.batch(facts.items[start : start + self._batch_size]).to(self._device)
+        for start in range(0, len(facts), self.batch_size):
+            yield self.encoder.batch(facts.items[start : start + self.batch_size]).to(self._device)
 
     def one_batch(self, facts: Facts) -> Tokens:
         """The facts as tokens in a single batch, on the model's device: for attacks that train."""
@@ -214,8 +214,8 @@ class CausalLM:
         Costs one pass per token; every model is asked for the same number.
         """
         texts = []
-        for start in range(0, len(facts), self._batch_size):
-            texts += self._generate(facts.items[start : start + self._batch_size], most)
+        for start in range(0, len(facts), self.batch_size):
+            texts += self._generate(facts.items[start : start + self.batch_size], most)
         return texts
 
     def _generate(self, facts: tuple[Any, ...], most: int) -> list[str]:
@@ -258,7 +258,7 @@ class CausalLM:
             layout=self.layout,
             encoder=self.encoder,
             data=self.data,
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             device=self._device,
             passes=self.passes,
         )

@@ -47,7 +47,7 @@ class Classifier:
         self.passes = passes if passes is not None else PassCounter()
         self._layout = layout
         self._data = data
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._device = device
         self._recordings: dict[str, Recording] = {}
         self._dtype = next((p.dtype for p in self.module.parameters()), torch.float32)
@@ -78,7 +78,7 @@ class Classifier:
 
     def batches(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         """(inputs, labels) in the plan's batch size, on the model's device."""
-        for inputs, labels in examples.batches(self._batch_size):
+        for inputs, labels in examples.batches(self.batch_size):
             yield inputs.to(self._device), labels.to(self._device)
 
     def logits(self, examples: Examples) -> Tensor:
@@ -126,7 +126,7 @@ class Classifier:
             digest=self.digest,
             layout=self._layout,
             data=self._data,
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             device=self._device,
             passes=self.passes,
         )

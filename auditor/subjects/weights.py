@@ -22,6 +22,7 @@ class WeightsOnly:
     role: str
     digest: str
     beneath: str | None = None
+    batch_size: int = 1
     passes: PassCounter = field(default_factory=PassCounter)
 
     def weights(self) -> dict[str, Tensor]:

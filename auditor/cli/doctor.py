@@ -1,0 +1,37 @@
+"""``audit doctor``."""
+
+from typing import Any
+
+import click
+
+from auditor.cli.compare import spec_from_options, spec_options
+from auditor.errors import UsageError
+
+_STATES = {"holds": "ok", "fails": "LACKING", "note": "note"}
+
+
+@click.command()
+@click.argument("original", required=False)
+@click.argument("unlearned", required=False)
+@spec_options
+def doctor(**options: Any) -> int:
+    """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
+    spec, base = spec_from_options(options)
+    from auditor import doctor as examination
+    from auditor.audit import prepare
+    from auditor.received import Finding
+    from auditor.reports.text import clean
+
+    findings = list(examination.machine())
+    if spec.models.original is None and spec.models.unlearned is None:
+        findings.append(Finding(subject="plan", state="note", words="none given: memory and disk cannot be judged"))
+    else:
+        try:
+            findings += examination.plan(prepare(spec, base, {}), base / spec.audit.store)
+        except UsageError as error:
+            findings.append(Finding(subject="plan", state="fails", words=str(error)))
+    for finding in findings:
+        click.echo(f"{_STATES[finding.state]:<7}  {clean(finding.subject)}: {clean(finding.words)}")
+    lacking = [clean(finding.subject) for finding in findings if finding.state == "fails"]
+    click.echo(f"\nLacking: {', '.join(lacking)}" if lacking else "\nThis machine can run it.")
+    return 1 if lacking else 0

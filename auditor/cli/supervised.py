@@ -1,0 +1,40 @@
+"""An audit carried out in a child process, so that this one can end a check that hangs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditor.events import Planned
+from auditor.supervisor import Lost, Tell, supervise
+
+if TYPE_CHECKING:
+    from auditor.audit import Prepared
+    from auditor.results import Results
+
+
+def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, quiet: bool) -> "Results":
+    """What an audit found, once it has written it.
+
+    Args:
+        prepared: makes the plan; called in the child, which alone loads torch.
+        seconds: that one check may take on one model.
+        folder: for the files.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: as the audit does, or where it hangs or dies outside of a check.
+    """
+    from auditor.bundle import RESULTS
+    from auditor.cli.progress import live_progress
+    from auditor.results import read_results
+
+    def job(tell: Tell, lost: Lost) -> None:
+        from auditor.audit import execute
+
+        made = prepared(tell)
+        tell(Planned(units=len(made.plan.models) * len(made.plan.checks)))
+        execute(made.watched(tell, lost), folder)
+
+    with live_progress(quiet) as progress:
+        supervise(job, seconds=seconds, hear=progress.hear)
+    return read_results(folder / RESULTS)

@@ -1,0 +1,45 @@
+"""What a running audit tells whoever shows its progress or watches over it. Nothing heavy is loaded here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The plan is made; scoring begins.
+
+    Attributes:
+        units: checks times models.
+    """
+
+    units: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One check on one model: the smallest piece of work that is stored, repeated or given up.
+
+    Attributes:
+        check: its name.
+        model: its name in the plan.
+    """
+
+    check: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun(Unit):
+    """A unit is being worked on: neither stored from before nor given up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Unit):
+    """A unit is finished.
+
+    Attributes:
+        reused: taken from the store.
+        failed: ended in a Failure.
+    """
+
+    reused: bool
+    failed: bool

@@ -1,0 +1,58 @@
+"""Child processes that look at a stranger's files: how they are started and what they say in the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditor.loading.tensors import plain
+
+_KEPT_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
+
+
+def run_module(module: str, paths: Sequence[Path], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a module of this program on some files, with a deadline and next to nothing of the environment.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than ``seconds``, and was ended.
+    """
+    # -P: nothing is imported from the working directory, which may be a stranger's.
+    return subprocess.run(
+        [sys.executable, "-P", "-m", module, *map(os.fspath, paths)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=seconds,
+        env=_environment(),
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Keep of the environment where things are, and nothing that changes how the child reads."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**kept, **offline, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+
+
+def last_reply(child: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    """The JSON object on the last line of its output; empty where there is none."""
+    lines = child.stdout.splitlines()
+    try:
+        reply = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return reply if isinstance(reply, dict) else {}
+
+
+def last_words(child: subprocess.CompletedProcess[str]) -> str:
+    """How it ended, for a person."""
+    if child.returncode < 0:
+        return f"signal {signal.Signals(-child.returncode).name}"
+    lines = child.stderr.strip().splitlines()
+    return plain(lines[-1], 300) if lines else f"exit status {child.returncode}"

@@ -1,0 +1,71 @@
+"""One labelled pair: what was audited, what is true of it, what the audit said, and what published metrics say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import auditor
+from auditor.scores import Evidence
+
+Row = dict[str, Any]
+
+DECIDED = ("DELETED", "SUPPRESSED", "NOT_FORGOTTEN")
+RIGHT = {"deleted": "DELETED", "suppressed": "SUPPRESSED", "not forgotten": "NOT_FORGOTTEN"}
+"""The outcome that fits each label; a damaged model is scored by its flag."""
+
+
+def row_of(about: Row, result: auditor.AuditResult, published: dict[str, float]) -> Row:
+    """Everything the tables need, as JSON.
+
+    Args:
+        about: world, original, request, mechanism, label, seed and half.
+        result: the audit.
+        published: single metrics of the literature on the same pair, higher for more knowledge.
+    """
+    verdict = result.results.verdict
+    return {
+        **about,
+        "outcome": verdict.outcome,
+        "flags": list(verdict.flags),
+        "bound": verdict.bound,
+        "assurance": verdict.assurance,
+        "reasons": list(verdict.reasons),
+        "complete": result.results.coverage.complete,
+        "checks": {e.check: _check(e) for e in result.results.evidence if e.scores is not None},
+        "published": published,
+    }
+
+
+def _check(e: Evidence) -> Row:
+    assert e.scores is not None, "asked before"
+    return {
+        "rho": e.rho.value if e.rho else None,
+        "low": e.rho.low if e.rho else None,
+        "high": e.rho.high if e.rho else None,
+        "w": e.resolution,
+        "p": e.p_value,
+        "primary": e.primary,
+        "powered": e.powered,
+        "T": e.scores.unlearned,
+        "T original": e.scores.original,
+        "T references": list(e.scores.references.values()),
+        "s": e.spread.value if e.spread else None,
+    }
+
+
+def right(row: Row) -> bool:
+    """Whether the audit said what is true."""
+    if row["label"] == "damaged":
+        return "DAMAGED" in row["flags"]
+    return bool(row["outcome"] == RIGHT[row["label"]])
+
+
+def write_rows(rows: list[Row], path: Path) -> None:
+    """The one file from which every table can be made again."""
+    path.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of :func:`write_rows`."""
+    found: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    return found

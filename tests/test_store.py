@@ -1,0 +1,60 @@
+"""Scores on disk: what is damaged is computed again, what is written is written whole."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.scores import Reading, Score
+from auditor.store import ScoreStore, write_together
+
+SCORE = Score(check="x", readings={"a": Reading(value=0.25, examples=(0.0, 0.5))}, n_examples=2, notes=("ρ",))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scores")
+    ScoreStore(folder).put("key", SCORE)
+    return folder
+
+
+def test_what_is_put_comes_back(stored: Path) -> None:
+    assert ScoreStore(stored).get("key") == SCORE
+    assert ScoreStore(stored).get("other") is None
+    assert [path.name for path in stored.iterdir()] == ["key.json"]
+
+
+@given(st.data())
+def test_any_damage_is_noticed(stored: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A byte changed, the end cut off, something appended, or the file emptied: the score is computed again."""
+    good = (stored / "key.json").read_bytes()
+    at = data.draw(st.integers(0, len(good) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != good[at]))
+    bad = data.draw(
+        st.sampled_from([good[:at] + bytes([byte]) + good[at + 1 :], good[:at], good + bytes([byte]), b"[" * 9999])
+    )
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "key.json").write_bytes(bad)
+    assert ScoreStore(folder).get("key") in (None, SCORE)
+    if bad.strip() != good.strip():
+        assert ScoreStore(folder).get("key") is None
+        ScoreStore(folder).put("key", SCORE)
+        assert ScoreStore(folder).get("key") == SCORE
+
+
+def test_a_score_under_another_key_is_no_score(stored: Path, tmp_path: Path) -> None:
+    shutil.copyfile(stored / "key.json", tmp_path / "other.json")
+    assert ScoreStore(tmp_path).get("other") is None
+
+
+def test_files_written_together_are_replaced_together(tmp_path: Path) -> None:
+    """The second cannot be written: the first keeps its old text, and the error names the second."""
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").write_text("a file, not a folder")
+    with pytest.raises(OSError, match="b/c") as raised:
+        write_together({tmp_path / "a": "new", tmp_path / "b" / "c": "new"})
+    assert raised.value.filename == str(tmp_path / "b" / "c")
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
