@@ -1,5 +1,6 @@
 """Where and how the weights differ from the original's."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +20,8 @@ class WeightDelta(Check):
     """Relative size and effective rank of the change of every tensor.
 
     It informs: how far weights moved says little about what they still encode, since units can be renamed and
-    rescaled. One finding accuses by itself: weights identical to the original's, which nothing was deleted from.
+    rescaled. One finding accuses by itself: weights identical to the original's, bare or with
+    something around them, which nothing was deleted from.
     """
 
     name: ClassVar[str] = "weight_delta"
@@ -49,7 +51,7 @@ class WeightDelta(Check):
             n_examples=len(rows),
             cells=rows,
             notes=_findings(rows, original, weights),
-            conclusive=_conclusive(subject, digest),
+            conclusive=_conclusive(subject, digest) or _all_there(original, subject.weights()),
         )
 
 
@@ -58,6 +60,13 @@ def _conclusive(subject: Any, original: str) -> str | None:
         return "the weights are identical to the original's: nothing was deleted from them"
     if subject.beneath == original:
         return "the original's weights lie unchanged beneath a guard or an adapter: taken off, everything is back"
+    return None
+
+
+def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
+    """A network can hide something around the original: every tensor of it is still there, beside others."""
+    if all(name in weights and torch.equal(weights[name].detach().cpu(), t) for name, t in original.items()):
+        return "all weights of the original are there, with something around them: taken off, everything is back"
     return None
 
 

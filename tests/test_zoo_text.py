@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.loading.checkpoints import weights_digest
+from auditor.probes.weight_delta import WeightDelta
 from auditor.randomness import torch_seed
 from auditor.references import save_directory
 from auditor.scores import Frozen
@@ -125,6 +126,16 @@ def test_wrappers_are_told_apart_by_their_tensors(zoo: Zoo) -> None:
     digests = {weights_digest(module.state_dict()) for module in (zoo.original.module, *made)}
 
     assert len(digests) == 1 + len(made)
+
+
+@pytest.mark.parametrize(("name", "accused"), [*((name, True) for name in GUARDS), ("retain_steps", False)])
+def test_weights_left_as_they_were_accuse(zoo: Zoo, name: str, accused: bool) -> None:
+    """Whatever stands around them, and whether or not it was declared as a guard."""
+    world, check = zoo.world, WeightDelta()
+    known = check.prepare(world.subject("original"), world.data, None, 0)
+    score = check.score(world.subject(name, zoo.subject(name)), known, world.data, None, 0)
+
+    assert (score.conclusive is not None and "taken off" in score.conclusive) is accused
 
 
 @pytest.mark.parametrize("name", ["guard", "embedding_corruption"])
