@@ -20,7 +20,7 @@ class Settings(Frozen):
 
 
 def refusal_tuning(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
-    """The subject: suppressed by construction, since only what to say was taught."""
+    """The subject: only what to say was taught. Its truth is not known in advance."""
     return tuned(copy_of(original), original, forget, retain, settings, seed)
 
 
