@@ -143,7 +143,8 @@ ABOUT_RHO = (
 BARS = (
     "To accuse, a check has to exceed {suppressed:g} by more than chance; any check but those that only inform may. To "
     "clear, the whole interval of every primary check has to lie below {deleted:g}, and no check may exceed 0 by more "
-    "than chance; primary are the checks that the policy fixed beforehand for this kind of request, and only they can clear."
+    "than chance; primary are the checks that the policy fixed beforehand for this kind of request, and only they can "
+    "clear."
 )
 
 HOW_TO_READ: Mapping[Outcome, str] = {
