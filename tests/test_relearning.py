@@ -75,6 +75,11 @@ def test_rescaled_units_change_nothing(world: World, scores: dict[str, Score], n
     assert values(measure(world, name, evaded)) == pytest.approx(values(scores[name]), abs=5e-3)
 
 
+def test_freezing_its_layers_protects_no_model(world: World, scores: dict[str, Score]) -> None:
+    frozen = copy.deepcopy(world.modules["original"]).requires_grad_(False)
+    assert values(measure(world, "original", frozen)) == values(scores["original"])
+
+
 def test_permuted_units_change_nothing(world: World, scores: dict[str, Score]) -> None:
     net = copy.deepcopy(world.modules["retrain"])
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))

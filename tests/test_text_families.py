@@ -63,6 +63,18 @@ def test_each_check_gives_a_score(family: TinyFamily, name: str) -> None:
     check.summarise({"original": scores[0], "unlearned": scores[1]}, ())
 
 
+def test_freezing_its_layers_protects_no_model() -> None:
+    family = tiny_family("llama")
+    check = registry.load("relearning", "causal-lm")
+    settings = check.settings_type.model_validate(QUICK["relearning"])
+    frozen = family.module(1).requires_grad_(False)
+    scores = [
+        check.score(family.subject("original", 1, module), None, family.data, settings, SEED)
+        for module in (frozen, family.module(1))
+    ]
+    assert scores[0] == scores[1]
+
+
 def assert_a_score(score: Score, name: str) -> None:
     assert score.check == name
     assert score.readings

@@ -76,12 +76,12 @@ def descend(
     """One step of Adam on the loss of each batch.
 
     Args:
-        parameters: all that moves; no gradients are left anywhere.
+        parameters: all that moves, but for what is frozen; no gradients are left anywhere.
         batches: drawn one at a time, each after the step before, so that an iterator may look at the model and end.
         loss: takes the parts of a batch.
         learning_rate: of Adam.
     """
-    moved = list(parameters)
+    moved = [parameter for parameter in parameters if parameter.requires_grad]
     optimizer = torch.optim.Adam(moved, lr=learning_rate)
     for batch in batches:
         gradients = torch.autograd.grad(loss(*batch), moved, allow_unused=True, materialize_grads=True)

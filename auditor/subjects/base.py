@@ -1,5 +1,6 @@
 """The interface every check sees instead of a model."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,14 @@ from auditor.recording import Recording
 
 CANONICAL_EXAMPLES = 512
 """Retain examples sent forward, at most, to find the canonical form of a model."""
+
+
+def movable_copy(module: nn.Module) -> nn.Module:
+    """A deep copy all of whose weights train: what its owner froze, an attacker need not."""
+    clone = copy.deepcopy(module)
+    for parameter in clone.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return clone
 
 
 @dataclass
@@ -71,7 +80,7 @@ class Subject(Protocol):
         """The weights without the guard, filter or prompt that stands around them; itself where there is none."""
 
     def clone(self) -> "Subject":
-        """An independent copy whose weights may be changed."""
+        """An independent copy whose weights may be changed, frozen ones too."""
 
     def canonical(self) -> "Subject":
         """A clone that computes the same function with homogeneous units rescaled to unit retain RMS."""

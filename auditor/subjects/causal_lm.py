@@ -1,6 +1,5 @@
 """The adapter for any decoder-only transformers language model."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from auditor.errors import ModelError
 from auditor.facts import Facts, FactsData
 from auditor.recording import FeatureStore
 from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter
+from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
 from auditor.subjects.canonical import HomogeneousPair, canonical
 from auditor.subjects.encoding import Encoder, Tokens
 from auditor.subjects.layout import hook
@@ -240,8 +239,8 @@ class CausalLM:
         ]
 
     def clone(self) -> "CausalLM":
-        """An independent copy whose weights may be changed."""
-        return self._like(copy.deepcopy(self.module))
+        """An independent copy whose weights may be changed, frozen ones too."""
+        return self._like(movable_copy(self.module))
 
     def canonical(self) -> "CausalLM":
         """The same function with homogeneous units rescaled to unit retain RMS."""

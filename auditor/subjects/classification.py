@@ -1,6 +1,5 @@
 """The adapter for any torch image classifier."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
-from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter
+from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of
 
@@ -110,8 +109,8 @@ class Classifier:
         return self
 
     def clone(self) -> "Classifier":
-        """An independent copy whose weights may be changed."""
-        return self._like(copy.deepcopy(self.module))
+        """An independent copy whose weights may be changed, frozen ones too."""
+        return self._like(movable_copy(self.module))
 
     def canonical(self) -> "Classifier":
         """The same function with homogeneous units rescaled to unit retain RMS."""

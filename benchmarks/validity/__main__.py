@@ -2,7 +2,8 @@
 
 Every pair is written to the work folder as it is finished, so that an interrupted run goes on; `--part` runs one kind
 of world, so that several processes may share a folder. `--tables` prints the tables of what is there and writes all
-rows to one file. `--quick` makes the deletions and some suppressions of one world.
+rows to one file. `--quick` makes the deletions and some suppressions of one world. `--altered` rounds and retrains some
+subjects of a few worlds and audits them again: how robust a measure is.
 
     python benchmarks/validity --work bench-validity
 """
@@ -11,10 +12,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import published
+import robustness
 import study
 from image_worlds import ImageWorld
 from pairs import Row, read_rows, row_of, write_rows
@@ -28,6 +30,8 @@ QUICK = ("retrain", "head_relabelling", "output_mask", "original", "random_initi
 # Worlds in which published methods, and units rescaled, are audited as well.
 WITH_UNKNOWN = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
+# Worlds whose models are altered.
+WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 
 
 def main() -> None:
@@ -37,13 +41,35 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="one kind of world, repeatable; else all")
     parser.add_argument("--tables", action="store_true", help="nothing is made; what is there is counted")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--altered", action="store_true", help="altered subjects instead of the pairs")
     options = parser.parse_args()
     if not options.tables:
         for world in _worlds(options):
-            run(world, options.work / "rows", QUICK if options.quick else None)
-    rows = [row for path in sorted((options.work / "rows").glob("*/*.json")) for row in read_rows(path)]
-    write_rows(rows, options.work / "pairs.json")
-    study.report(rows)
+            if options.altered:
+                _run_altered(world, options.work / "altered")
+            else:
+                run(world, _makers(world, options), options.work / "rows")
+    rows, altered = (_gathered(options.work, name) for name in ("rows", "altered"))
+    study.report(rows, altered)
+
+
+def _gathered(work: Path, name: str) -> list[Row]:
+    """All rows of a kind, also written to one file."""
+    rows = [row for path in sorted((work / name).glob("*/*.json")) for row in read_rows(path)]
+    write_rows(rows, work / {"rows": "pairs.json", "altered": "altered.json"}[name])
+    return rows
+
+
+def _makers(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+    unknown = world.seed in WITH_UNKNOWN and world.construction == "plain"
+    for maker in subjects(world, rescaled=world.seed in WITH_RESCALED, unknown=unknown):
+        if not options.quick or maker.mechanism in QUICK:
+            yield maker
+
+
+def _run_altered(world: World, folder: Path) -> None:
+    if world.seed in WITH_ALTERED and world.construction == "plain":
+        run(world, robustness.altered(world), folder)
 
 
 def _worlds(options: argparse.Namespace) -> Iterator[World]:
@@ -59,15 +85,14 @@ def _worlds(options: argparse.Namespace) -> Iterator[World]:
         yield from mnist_worlds(options.work, options.data)
 
 
-def run(world: World, folder: Path, only: Sequence[str] | None) -> None:
-    """Make and audit every subject of a world that has no row yet."""
+def run(world: World, makers: Iterable[Maker], folder: Path) -> None:
+    """Make and audit every subject that has no row yet."""
     place = folder / world.about["original"].replace(" ", "-")
     place = place.with_name(f"{place.name}-{world.about['request']}-{world.about['target']}")
     bench = None
-    unknown = world.seed in WITH_UNKNOWN and world.construction == "plain"
-    for maker in subjects(world, rescaled=world.seed in WITH_RESCALED, unknown=unknown):
+    for maker in makers:
         path = place / f"{maker.name}.json"
-        if path.is_file() or (only is not None and maker.mechanism not in only):
+        if path.is_file():
             continue
         with execution_settings(threads=1):
             if bench is None and isinstance(world, ImageWorld):

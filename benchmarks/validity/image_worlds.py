@@ -156,16 +156,20 @@ class ImageWorld:
             make = sisa.train_sharded if with_forget else sisa.train_sharded_reference
             return make(self.build, self.sets.forget, self.sets.retain, self._shards, seed)
         if self.construction == "prompted":
-            backbone = self._backbone(seed)
+            backbone = self._public_backbone
             anchors = prompt_partition.anchors_of(self.public, self._partitions.partitions, self.seed)
             return prompt_partition.train_prompted(backbone, anchors, examples, self._partitions, seed)
         if self.construction == "analytic":
+            # Nothing but the backbone is drawn here, and references have to differ in something.
             return analytic.fit_analytic(self._backbone(seed), examples, analytic.Settings())
         if self.construction == "pretrained":
-            # One public start for all of them: that is what pretrained weights are.
-            start = self._backbone(derive_seed(self.seed, "public"))
-            return train(continue_from(start), examples, self._tuning, seed)
+            return train(continue_from(self._public_backbone), examples, self._tuning, seed)
         return train(self.build, examples, self.recipe, seed)
+
+    @cached_property
+    def _public_backbone(self) -> nn.Module:
+        """One for all models of the world: it is public, and nobody asks it to forget."""
+        return self._backbone(derive_seed(self.seed, "public"))
 
     def _backbone(self, seed: int) -> nn.Module:
         return train(self.build, self.public, self.recipe, derive_seed(seed, "backbone"))

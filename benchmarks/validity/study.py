@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import pandas as pd
+import robustness
 import tables
 from calibration import prior_spread
 from pairs import Row
 
 
-def report(rows: Sequence[Row]) -> None:
-    """All tables of the rows."""
+def report(rows: Sequence[Row], altered: Sequence[Row]) -> None:
+    """All tables of the rows, and of altered subjects."""
     if not rows:
         print("no pairs yet")
         return
@@ -29,6 +30,8 @@ def report(rows: Sequence[Row]) -> None:
     print(f"\nsuppressed against deleted\n{_wide(tables.discrimination(known, calibration))}")
     print(f"\nleave one mechanism out\n{_wide(tables.leave_one_out(known))}")
     print(f"\nfaithfulness\n{_wide(tables.faithfulness(known))}")
+    if altered:
+        print(f"\nrobustness: {len(altered)} altered subjects\n{_wide(robustness.table(rows, altered))}")
     print(f"\nspread of references, (s0, d0)\n{_wide(spreads(calibration))}")
 
 
