@@ -58,6 +58,13 @@ class Check(ABC):
     settings_type: ClassVar[type[Frozen]] = NoSettings
     opens: ClassVar[bool] = True
 
+    def planned_settings(self, references: int) -> Frozen:
+        """The settings of an audit with so many references; default the defaults, whatever their number.
+
+        For a check that draws a costly null of its own, which nothing asks for where references are the null.
+        """
+        return self.settings_type()
+
     def prepare(self, original: Any, data: Any, settings: Any, seed: int) -> Any:
         """Learn something from the original once; what is returned reaches every :meth:`score`."""
         return None

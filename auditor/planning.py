@@ -35,6 +35,7 @@ def make_plan(
     policy = load_policy(spec.audit.policy, base)
     models = _models(lineup, material)
     data = material.data
+    k = sum(model.role == "reference" for model in models)
     request = data.request if material.runnable else spec.request.kind or "class"
     return Plan(
         auditor_version=__version__,
@@ -52,7 +53,7 @@ def make_plan(
         architecture=lineup.architecture.name if lineup.architecture is not None else None,
         preprocessing=material.preprocessing,
         layers=material.layers,
-        checks=tuple(_planned(check, material.task, request, spec, policy) for check in checks),
+        checks=tuple(_planned(check, material.task, request, spec, policy, k) for check in checks),
         execution=Execution(
             device=spec.audit.device,
             dtype=spec.audit.dtype,
@@ -81,14 +82,14 @@ def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:
     return [given[0], *given[2:], *material.decoys, given[1]]
 
 
-def _planned(check: Check, task: str, request: str, spec: AuditSpec, policy: Policy) -> PlannedCheck:
+def _planned(check: Check, task: str, request: str, spec: AuditSpec, policy: Policy, k: int) -> PlannedCheck:
     return PlannedCheck(
         name=check.name,
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
         primary=check.name in policy.primaries.get(request, ()),
-        settings=check.settings_type().model_dump(mode="json"),
+        settings=check.planned_settings(k).model_dump(mode="json"),
         seed=derive_seed(spec.audit.seed, check.name),
     )
 

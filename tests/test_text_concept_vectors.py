@@ -13,6 +13,7 @@ from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.probes.text.concept_vectors import Artefact, ConceptVectors, Settings, top_token_jaccard
 from auditor.probes.text.null_draws import draws_until_decided
+from auditor.probes.text.sae_restoration import SaeRestoration
 from auditor.probes.text.value_location import attributions, concept_scores, concept_tokens, locate
 from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.text.value_writing import ValueWriting
@@ -315,6 +316,17 @@ def test_units_of_other_descent_give_no_null_and_say_so(scores: dict[str, Score]
     for name in ("original", "edited", "refusal"):
         assert len(scores[name].null) >= 10
         assert not any("do not descend" in note for note in scores[name].notes)
+
+
+def test_no_null_is_drawn_beside_references_which_are_the_null(
+    text_world: TextWorld, artefact: Artefact, edited: nn.Module, scores: dict[str, Score]
+) -> None:
+    for check in (CHECK, SaeRestoration()):
+        assert check.planned_settings(1) == check.settings_type()
+        assert check.planned_settings(2) == check.settings_type().model_copy(update={"null_draws": 0})
+    bare = SETTINGS.model_copy(update={"null_draws": 0})
+    score = CHECK.score(text_world.subject("edited", edited), artefact, text_world.data, bare, seed=0)
+    assert score == scores["edited"].model_copy(update={"null": ()})
 
 
 def test_refusal_tuning_is_not_seen(scores: dict[str, Score]) -> None:

@@ -34,7 +34,9 @@ class Settings(Frozen):
     """How many vectors, and what they are compared with."""
 
     share: float = Field(default=0.125, gt=0, lt=0.5, description="of all value vectors, located")
-    null_draws: int = Field(default=999, ge=20, description="sets of other vectors written back, at most")
+    null_draws: int = Field(
+        default=999, ge=0, description="sets of other vectors written back, at most; none beside two references"
+    )
     silencing_draws: int = Field(default=20, ge=1, description="random changes that silencing is compared with")
     attribution_facts: int = Field(default=512, ge=1, description="retain facts that attribution sees, at most")
     retain_facts: int = Field(default=64, ge=1, description="retain facts on which silencing is measured, at most")
@@ -92,8 +94,8 @@ class ConceptVectors(Check):
     )
     unit: ClassVar[str] = "answer probability with the original's located value vectors in place (0 to 1)"
     cost: ClassVar[str] = (
-        "a pass over eval for every set of vectors written back, a thousand for a model that stands out and a few "
-        "dozen for others, and for every random change"
+        "a pass over eval for every random change and every set of vectors written back: one set beside references; "
+        "without them a thousand for a model that stands out and a few dozen for others"
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "It sees edits of single value vectors. Knowledge held in attention or spread over all units does not return "
@@ -103,9 +105,13 @@ class ConceptVectors(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
+    def planned_settings(self, references: int) -> Settings:
+        """Without a null of its own where references are the null."""
+        return Settings() if references < 2 else Settings(null_draws=0)
+
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Passes of a model that does not stand out."""
-        return Workload(forward=(60 + settings.silencing_draws) * len(data.forget_eval))
+        return Workload(forward=(min(60, settings.null_draws) + settings.silencing_draws) * len(data.forget_eval))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Artefact:
         """Locate, and find out whether what was located matters.

@@ -55,7 +55,9 @@ class Settings(Frozen):
     alphas: tuple[float, ...] = Field(
         default=(0.0, 1.0, 2.0, 4.0), min_length=1, description="strengths of steering; the score takes the best"
     )
-    null_draws: int = Field(default=999, ge=20, description="random latents or directions in the null, at most")
+    null_draws: int = Field(
+        default=999, ge=0, description="random latents or directions in the null, at most; none beside two references"
+    )
     control_draws: int = Field(default=4, ge=1, description="random sets per control curve")
     retain_fit: int = Field(default=512, ge=8, description="retain facts for maps and autoencoders, at most")
     retain_eval: int = Field(default=48, ge=1, description="retain facts on which harm is measured, at most")
@@ -95,8 +97,8 @@ class SaeRestoration(Check):
     unit: ClassVar[str] = "answer probability on forget under the best steering, less the harm to retain (−1 to 1)"
     cost: ClassVar[str] = (
         "three short autoencoder trainings on the original's states, once; per model a pass over eval and some retain "
-        "facts for every strength, autoencoder, control and draw of the null: about two hundred, and several thousand "
-        "for a model that stands out"
+        "facts for every strength, autoencoder, control and draw of the null: about two hundred beside references; "
+        "without them up to several thousand for a model that stands out"
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Its power is low: a trace made weaker was made out in one small world and not in another, and where later "
@@ -105,10 +107,14 @@ class SaeRestoration(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
+    def planned_settings(self, references: int) -> Settings:
+        """Without a null of its own where references are the null."""
+        return Settings() if references < 2 else Settings(null_draws=0)
+
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Passes of a model that does not stand out."""
         measured = len(data.forget_eval) + min(settings.retain_eval, len(data.retain))
-        curves = 2 * (2 * settings.n_seeds + 2 * settings.control_draws) + 60
+        curves = 2 * (2 * settings.n_seeds + 2 * settings.control_draws) + min(60, settings.null_draws)
         return Workload(forward=measured * curves * (len(settings.alphas) - 1) + settings.retain_fit)
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> BlockArtefact:
