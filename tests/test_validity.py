@@ -163,3 +163,26 @@ def test_the_quick_study_runs_to_its_tables(tmp_path: Path) -> None:
     assert {"AIN", "linear probe", "SAE restoration", "CKA to retrained", "UDS", "PrivLeak"} <= set(
         rows[0]["published"]
     )
+
+
+def test_an_alteration_is_measured_on_the_scale_of_the_world() -> None:
+    import robustness
+
+    def pair(label: str, mechanism: str, value: float, variant: str = "") -> dict:
+        return row(label, "INCONCLUSIVE", mechanism=mechanism, variant=variant, published={"metric": value})
+
+    rows = [
+        pair("deleted", "retrain", 1.0, "1"),
+        pair("deleted", "retrain", 3.0, "2"),
+        pair("not forgotten", "original", 12.0),
+        pair("suppressed", "mask", 4.0),
+    ]
+    changed = [pair("deleted", "retrain", 2.0, "1 relearnt"), pair("suppressed", "mask", 9.0, "relearnt")]
+    changed.append(pair("suppressed", "mask", 1.0, "4 bits"))
+    table = robustness.table(rows, changed)
+    found = table[table.measure == "metric"].set_index("alteration")
+    # The deleted mean is 2 and the original 12, so that a difference of 5 is half of the scale.
+    assert found.loc["relearnt", "moved, suppressed"] == pytest.approx(0.5)
+    assert found.loc["relearnt", "moved, deleted"] == pytest.approx(0.1)
+    assert found.loc["relearnt", "AUC after"] == 1.0
+    assert found.loc["4 bits", "moved, suppressed"] == pytest.approx(-0.3)

@@ -2,8 +2,9 @@
 
 Every pair is written to the work folder as it is finished, so that an interrupted run goes on; `--part` runs one kind
 of world, so that several processes may share a folder. `--tables` prints the tables of what is there and writes all
-rows to one file. `--quick` makes the deletions and some suppressions of one world. `--altered` rounds and retrains some
-subjects of a few worlds and audits them again: how robust a measure is.
+rows to one file. `--quick` makes the deletions and some suppressions of one world. After the pairs come two further
+kinds of row: `--kind altered` rounds and retrains some subjects of a few worlds (how robust is a measure?), and
+`--kind three` audits the evaluation half again with three references and the policy that `--policy` names.
 
     python benchmarks/validity --work bench-validity
 """
@@ -14,10 +15,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import published
 import robustness
 import study
+import tables
 from image_worlds import ImageWorld
 from pairs import Row, read_rows, row_of, write_rows
 from subjects import Maker, World, subjects
@@ -32,6 +35,9 @@ WITH_UNKNOWN = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
 # Worlds whose models are altered.
 WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
+FILES = {"pairs": "pairs.json", "altered": "altered.json", "three": "three.json"}
+THREE = 3
+STANDS_FOR = ("original", "request", "target")
 
 
 def main() -> None:
@@ -41,35 +47,47 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="one kind of world, repeatable; else all")
     parser.add_argument("--tables", action="store_true", help="nothing is made; what is there is counted")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--altered", action="store_true", help="altered subjects instead of the pairs")
+    parser.add_argument("--kind", choices=FILES, default="pairs", help="what is made")
+    parser.add_argument("--policy", type=Path, help="of --kind three")
     options = parser.parse_args()
     if not options.tables:
+        makers = {"pairs": _pairs, "altered": _altered, "three": _evaluated}[options.kind]
+        audit = {"references": THREE, "policy": str(options.policy.resolve())} if options.kind == "three" else {}
         for world in _worlds(options):
-            if options.altered:
-                _run_altered(world, options.work / "altered")
-            else:
-                run(world, _makers(world, options), options.work / "rows")
-    rows, altered = (_gathered(options.work, name) for name in ("rows", "altered"))
-    study.report(rows, altered)
+            run(world, makers(world, options), options.work / options.kind, audit)
+    rows = {kind: _gathered(options.work, kind) for kind in FILES}
+    for kind, found in rows.items():
+        write_rows(found, options.work / FILES[kind])
+    study.report(rows["pairs"], rows["altered"], rows["three"])
 
 
-def _gathered(work: Path, name: str) -> list[Row]:
-    """All rows of a kind, also written to one file."""
-    rows = [row for path in sorted((work / name).glob("*/*.json")) for row in read_rows(path)]
-    write_rows(rows, work / {"rows": "pairs.json", "altered": "altered.json"}[name])
-    return rows
+def _gathered(work: Path, kind: str) -> list[Row]:
+    return [row for path in sorted((work / kind).glob("*/*.json")) for row in read_rows(path)]
 
 
-def _makers(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+def _pairs(world: World, options: argparse.Namespace) -> Iterator[Maker]:
     unknown = world.seed in WITH_UNKNOWN and world.construction == "plain"
     for maker in subjects(world, rescaled=world.seed in WITH_RESCALED, unknown=unknown):
         if not options.quick or maker.mechanism in QUICK:
             yield maker
 
 
-def _run_altered(world: World, folder: Path) -> None:
+def _altered(world: World, options: argparse.Namespace) -> Iterator[Maker]:
     if world.seed in WITH_ALTERED and world.construction == "plain":
-        run(world, robustness.altered(world), folder)
+        yield from robustness.altered(world)
+
+
+def _evaluated(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+    """The subjects of the evaluation half."""
+    _, evaluation = study.halves(tables.labelled(_gathered(options.work, "pairs")))
+    here = {
+        (row["mechanism"], row["variant"])
+        for row in evaluation
+        if (row["original"], row["request"], row["target"]) == tuple(world.about[k] for k in STANDS_FOR)
+    }
+    for maker in _pairs(world, options):
+        if (maker.mechanism, maker.variant) in here:
+            yield maker
 
 
 def _worlds(options: argparse.Namespace) -> Iterator[World]:
@@ -85,7 +103,7 @@ def _worlds(options: argparse.Namespace) -> Iterator[World]:
         yield from mnist_worlds(options.work, options.data)
 
 
-def run(world: World, makers: Iterable[Maker], folder: Path) -> None:
+def run(world: World, makers: Iterable[Maker], folder: Path, audit: dict[str, Any]) -> None:
     """Make and audit every subject that has no row yet."""
     place = folder / world.about["original"].replace(" ", "-")
     place = place.with_name(f"{place.name}-{world.about['request']}-{world.about['target']}")
@@ -97,7 +115,7 @@ def run(world: World, makers: Iterable[Maker], folder: Path) -> None:
         with execution_settings(threads=1):
             if bench is None and isinstance(world, ImageWorld):
                 bench = _features(world)
-            row = audited(world, maker, bench)
+            row = audited(world, maker, bench, audit)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_rows([row], path)
         print(place.name, maker.name, row["label"], row["outcome"], row["flags"], file=sys.stderr)
@@ -108,12 +126,12 @@ def _features(world: ImageWorld) -> published.FromFeatures:
     return published.FromFeatures(world.original, world.layout, sets, world.references[0])
 
 
-def audited(world: World, maker: Maker, bench: published.FromFeatures | None) -> Row:
+def audited(world: World, maker: Maker, bench: published.FromFeatures | None, audit: dict[str, Any]) -> Row:
     """The row of one subject."""
     started = time.monotonic()
     module = maker.make()
     made = time.monotonic()
-    result = world.audit(module)
+    result = world.audit(module, **audit)
     metrics = published.from_readings(result)
     if bench is not None:
         metrics |= bench.of(module)

@@ -9,8 +9,8 @@ from calibration import prior_spread
 from pairs import Row
 
 
-def report(rows: Sequence[Row], altered: Sequence[Row]) -> None:
-    """All tables of the rows, and of altered subjects."""
+def report(rows: Sequence[Row], altered: Sequence[Row], three: Sequence[Row]) -> None:
+    """All tables of the rows, of altered subjects, and of audits with three references."""
     if not rows:
         print("no pairs yet")
         return
@@ -30,6 +30,9 @@ def report(rows: Sequence[Row], altered: Sequence[Row]) -> None:
     print(f"\nsuppressed against deleted\n{_wide(tables.discrimination(known, calibration))}")
     print(f"\nleave one mechanism out\n{_wide(tables.leave_one_out(known))}")
     print(f"\nfaithfulness\n{_wide(tables.faithfulness(known))}")
+    if three:
+        print(f"\nwith three references: {len(three)} pairs of the evaluation half")
+        _print_rates(three)
     if altered:
         print(f"\nrobustness: {len(altered)} altered subjects\n{_wide(robustness.table(rows, altered))}")
     print(f"\nspread of references, (s0, d0)\n{_wide(spreads(calibration))}")
