@@ -9,7 +9,6 @@ from auditor.data import AuditData, Examples
 from auditor.plan import PlannedModel, digest_of
 from auditor.randomness import derive_seed
 from auditor.scores import Frozen
-from auditor.subjects.base import movable_copy
 from auditor.zoo import gradient_ascent, head_relabelling, head_row_zeroed, neg_grad_plus
 
 _REVISION = 1
@@ -62,6 +61,4 @@ def make(model: PlannedModel, original: nn.Module, forget: Examples, data: Audit
         seed: of the plan.
     """
     recipe = _RECIPES[model.name]
-    return recipe.method(
-        movable_copy(original), forget, data.retain, recipe.settings, derive_seed(seed, "decoy", model.name)
-    )
+    return recipe.method(original, forget, data.retain, recipe.settings, derive_seed(seed, "decoy", model.name))

@@ -9,7 +9,6 @@ from auditor.facts import FactsData
 from auditor.plan import PlannedModel, digest_of
 from auditor.randomness import derive_seed
 from auditor.scores import Frozen
-from auditor.subjects.base import movable_copy
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text import logit_mask, refusal_adapter
 from auditor.zoo.text.method import LanguageModel
@@ -54,5 +53,5 @@ def make(model: PlannedModel, original: nn.Module, encoder: Encoder, data: Facts
         seed: of the plan.
     """
     recipe = _RECIPES[model.name]
-    given = LanguageModel(movable_copy(original), encoder)
+    given = LanguageModel(original, encoder)
     return recipe.method(given, data.forget, data.retain, recipe.settings, derive_seed(seed, "decoy", model.name))

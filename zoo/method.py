@@ -1,6 +1,5 @@
 """The common signature of the zoo: (original, forget, retain, settings, seed) → subject."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
+from auditor.subjects.base import movable_copy
 from auditor.subjects.layout import find_layout, logits_of
 
 LAYOUT_EXAMPLES = 8
@@ -35,8 +35,8 @@ def head_of(module: nn.Module, examples: Examples) -> nn.Linear:
 
 
 def copy_of(original: nn.Module) -> nn.Module:
-    """An independent copy in eval mode: batch statistics stay as the original learned them."""
-    return copy.deepcopy(original).eval()
+    """An independent copy in eval mode: batch statistics stay as the original learned them. Nothing is frozen."""
+    return movable_copy(original).eval()
 
 
 def logits(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -76,12 +76,12 @@ def descend(
     """One step of Adam on the loss of each batch.
 
     Args:
-        parameters: all that moves, but for what is frozen; no gradients are left anywhere.
+        parameters: all that moves; no gradients are left anywhere.
         batches: drawn one at a time, each after the step before, so that an iterator may look at the model and end.
         loss: takes the parts of a batch.
         learning_rate: of Adam.
     """
-    moved = [parameter for parameter in parameters if parameter.requires_grad]
+    moved = list(parameters)
     optimizer = torch.optim.Adam(moved, lr=learning_rate)
     for batch in batches:
         gradients = torch.autograd.grad(loss(*batch), moved, allow_unused=True, materialize_grads=True)

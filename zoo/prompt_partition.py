@@ -71,7 +71,7 @@ class _Partition(nn.Module):
 
     def __init__(self, body: nn.Module, prompt: Tensor, features: int, classes: int) -> None:
         super().__init__()
-        self.body = body
+        self.body = body.requires_grad_(False)
         self.prompt = nn.Parameter(prompt)
         self.head = nn.Linear(features, classes, bias=False)
         nn.init.zeros_(self.head.weight)

@@ -1,6 +1,5 @@
 """The common signature of the zoo's language models: (original, forget, retain, settings, seed) → subject."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from auditor.facts import Facts
 from auditor.plan import digest_of
 from auditor.scores import Frozen
 from auditor.subjects.answers import answer_losses, logits_of_tokens
+from auditor.subjects.base import movable_copy
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder, Tokens
 from auditor.subjects.layout import hook
@@ -36,8 +36,8 @@ class TextMethod(Protocol):
 
 
 def copy_of(original: LanguageModel) -> nn.Module:
-    """An independent copy in eval mode."""
-    return copy.deepcopy(original.module).eval()
+    """An independent copy in eval mode; nothing is frozen."""
+    return movable_copy(original.module).eval()
 
 
 def wrapped(
