@@ -13,7 +13,7 @@ from auditor.zoo.method import accuracy
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 DATA = ROOT.parent / "shared" / "data"
-SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak")
+SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak", "goals")
 NEED_DATA = ("mnist_lenet", "cifar_resnet20")
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent")
