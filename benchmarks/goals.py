@@ -38,6 +38,9 @@ def main() -> None:
         rows = [row for seed in SEEDS for descent in ("pretrained", "fresh") for row in audits(work, seed, descent)]
     frame = pd.DataFrame(rows)
     print(pd.crosstab([frame.descent, frame.subject, frame.goal], frame.outcome).to_string())
+    for row in rows:
+        if row["outcome"] == "INCONCLUSIVE":
+            print(f"{row['seed']}, {row['descent']}, {row['subject']}, {row['goal']}: {'; '.join(row['reasons'])}")
     for check in ("few_shot", "relearning"):
         print(f"\nρ {check}, by seed\n")
         print(
@@ -89,7 +92,8 @@ def audited(made: dict[str, nn.Module], subject: str, goal: str, seed: int, stor
         },
     )
     found = {e.check: e.rho.value for e in result.results.evidence if e.rho is not None}
-    return {"outcome": result.outcome, **{check: found.get(check) for check in ("few_shot", "relearning")}}
+    about = {"outcome": result.outcome, "reasons": list(result.results.verdict.reasons)}
+    return {**about, **{check: found.get(check) for check in ("few_shot", "relearning")}}
 
 
 def _retain(seed: int) -> auditor.data.Examples:
