@@ -112,6 +112,7 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
         return "NOT_FORGOTTEN", [_sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
     if outputs.rho.high + bars.tolerance >= bars.output:
         return "INCONCLUSIVE", [
+            *_conclusive(case),
             _sentence(outputs, f"straddles {bars.output:g}: the outputs are neither clearly forgotten nor not")
             + _limit_of_outputs(outputs, bars.output),
             *_primary_obstacles(case),

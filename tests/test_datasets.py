@@ -276,6 +276,30 @@ def test_image_bombs_are_refused(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS is not None, "Pillow's own limit stays on"
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_anywhere_in_an_image_gives_the_image_or_one_sentence(tmp_path, method):
+    pixels = random_pixels(8, 8)
+    folder(tmp_path, {"0/a.png": pixels})
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", method) as file:
+        file.write(tmp_path / "set/0/a.png", "0/a.png")
+    whole = (tmp_path / "set.zip").read_bytes()
+    start, size = len("0/a.png") + 30, zipfile.ZipFile(tmp_path / "set.zip").infolist()[0].compress_size
+    refused = 0
+    for at in range(start, start + size, 3):
+        (tmp_path / "set.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        found = _read_or_reason(tmp_path)
+        refused += isinstance(found, str)
+        assert "the image 0/a.png cannot be read" in found if isinstance(found, str) else (found == pixels).all()
+    assert refused > 20
+
+
+def _read_or_reason(tmp_path: Path) -> np.ndarray | str:
+    try:
+        return read(tmp_path, "set.zip").raw[0, 0].numpy()
+    except DataError as error:
+        return str(error)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_image_twice_in_a_zip_is_refused(tmp_path):
     folder(tmp_path, {"0/a.png": random_pixels(2, 2)})

@@ -904,6 +904,8 @@ def test_preprocessing_is_read(tmp_path, fields, expected):
     [
         ({"do_rescale": False}, "does not scale pixels by 1/255"),
         ({"rescale_factor": 1 / 127.5}, "does not scale pixels by 1/255"),
+        ({"rescale_factor": "1/255"}, "does not scale pixels by 1/255"),
+        ({"rescale_factor": 10**400}, "malformed"),
         ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": 224}, "crops to another size"),
         ({"size": {"tall": 3}}, "malformed size"),
         ({"image_mean": "grey"}, "malformed"),

@@ -104,6 +104,13 @@ def test_rule_3_identical_weights_accuse_by_themselves() -> None:
     assert decide(plan(), [*clean(), same]).outcome == "SUPPRESSED"
 
 
+def test_identical_weights_are_named_where_the_outputs_leave_it_open() -> None:
+    same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
+    verdict = decide(plan(), [*replaced(evidence("outputs", (0.05, -0.01, 0.11))), same])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.reasons[0] == "weight_delta: the weights are identical"
+
+
 def test_an_informing_check_never_accuses() -> None:
     loud = evidence("cka", (1.0, 0.99, 1.01), may="inform", p_value=1e-9)
     assert decide(plan(), [*clean(), loud]).outcome == "DELETED"
