@@ -254,6 +254,23 @@ def test_odd_zip_entries_are_refused(tmp_path, change, message):
         read(path)
 
 
+def test_an_entry_compressed_by_the_directory_alone_is_refused(tmp_path):
+    path = saved(tmp_path, {"w": torch.ones(64)})
+    data = bytearray(path.read_bytes())
+    method = data.index(b"PK\x01\x02") + 10
+    data[method : method + 2] = struct.pack("<H", DEFLATED)
+    path.write_bytes(data)
+    with pytest.raises(UnsafeInputError, match="is compressed"):
+        read(path)
+
+
+def test_a_directory_without_end_is_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path, {str(i): torch.ones(1) for i in range(9)})
+    monkeypatch.setattr(archive, "_MAX_ENTRIES", 8)
+    with pytest.raises(UnsafeInputError, match="entries, more than 8"):
+        read(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_duplicate_zip_entries_are_refused(tmp_path):
     path = rewritten(saved(tmp_path, {"w": torch.ones(64)}), lambda n, d: [(n, d, STORED)] * 2)
@@ -535,7 +552,7 @@ def test_the_limits_are_in_force_in_the_child():
     assert held == {name: [value, value] for name, value in said.items()}
     assert said["RLIMIT_FSIZE"] == 2 * 10**6 + 8 * 2**20
     assert said["RLIMIT_CPU"] == 60
-    assert said["RLIMIT_NOFILE"] == 0
+    assert {said[f"RLIMIT_{name}"] for name in ("NOFILE", "NPROC", "CORE")} == {0}
     if sys.platform == "linux":
         assert said["RLIMIT_AS"] < 2**36
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 64, "the parent keeps its own limits"
