@@ -2,6 +2,7 @@
 
 import copy
 import glob
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from auditor.loading.checkpoints import build_module, load_weights, weights_dige
 from auditor.loading.transformers_directory import load_directory
 from auditor.plan import PlannedModel, Role, digest_of
 from auditor.spec import AuditSpec
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +169,7 @@ class _Loader:
     def entry(self, name: str, role: Role, source: Any, original: Entry | None) -> Entry:
         """An entry; ``original`` is there for every model but itself."""
         if isinstance(source, nn.Module):
-            return self._in_memory(name, role, source)
+            return self._in_memory(name, role, source, original)
         path = self.base / str(source)
         if not path.is_dir():
             return self._file(name, role, str(source))
@@ -174,10 +177,16 @@ class _Loader:
             return self._adapter(name, role, str(source), original)
         return self._directory(name, role, str(source))
 
-    def _in_memory(self, name: str, role: Role, module: nn.Module) -> Entry:
+    def _in_memory(self, name: str, role: Role, module: nn.Module, original: Entry | None) -> Entry:
         tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
-        planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=weights_digest(tensors))
         kept = copy.deepcopy(module).cpu()
+        around = _hooks(module)
+        if original is not None and original.build is not None and _structure(original.build()) != _structure(kept):
+            around.append(_structure(kept))
+        digest = weights_digest(tensors)
+        # Equal tensors are not an equal network: scores are kept by the digest.
+        digest = digest_of([digest, around]) if around else digest
+        planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=digest)
         task = "causal-lm" if getattr(module, "get_output_embeddings", None) is not None else None
         return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task)
 
@@ -207,6 +216,19 @@ class _Loader:
             return Entry(planned=planned, tensors=weights.tensors, build=None)
         module = build_module(self.architecture.function, weights, source)
         return Entry(planned=planned, tensors=weights.tensors, build=lambda: copy.deepcopy(module))
+
+
+def _structure(module: nn.Module) -> str:
+    return _ADDRESS.sub("", f"{type(module).__qualname__} {module!r}")
+
+
+def _hooks(module: nn.Module) -> list[str]:
+    """What runs when the network does and stands in none of its tensors, by place and name."""
+    return [
+        f"{place}: {hook.__module__}.{getattr(hook, '__qualname__', type(hook).__qualname__)}"
+        for place, part in module.named_modules()
+        for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
+    ]
 
 
 def _built(

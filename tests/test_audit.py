@@ -13,6 +13,7 @@ from auditor.data import Examples
 from auditor.errors import DataError, ModelError, UsageError
 from auditor.events import Event
 from auditor.subjects.canonical import rescaled
+from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
 
 FAST = {"audit": {"checks": ("few_shot", "relearning")}}
@@ -61,6 +62,33 @@ def test_the_original_is_not_forgotten(audits: Audits) -> None:
 
 def test_a_zeroed_head_row_is_suppressed(audits: Audits) -> None:
     assert audits(head_row_zeroed(audits.world.modules["original"])).outcome == "SUPPRESSED"
+
+
+class Masked(DigitsNet):
+    """The same tensors under the same names; another function."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(images).clone()
+        logits[:, FORGET] = -50
+        return logits
+
+
+def mask(module: nn.Module, arguments: object, logits: torch.Tensor) -> torch.Tensor:
+    logits = logits.clone()
+    logits[:, FORGET] = -50
+    return logits
+
+
+@pytest.mark.parametrize("how", ["another class", "a hook"])
+def test_equal_tensors_are_not_taken_for_an_equal_network(audits: Audits, how: str) -> None:
+    original = audits.world.modules["original"]
+    subject = Masked() if how == "another class" else copy.deepcopy(original)
+    subject.load_state_dict(original.state_dict())
+    if how == "a hook":
+        subject.register_forward_hook(mask)
+    result = audits(subject, options={"audit": {"checks": ("weight_delta",)}})
+    assert result.outcome == "SUPPRESSED"
+    assert "all weights of the original are there" in result.results.verdict.reasons[0]
 
 
 def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits) -> None:
