@@ -138,7 +138,7 @@ def _mean_squares(
 
             handle = module.get_submodule(pair.consumer).register_forward_pre_hook(note)
             stack.callback(handle.remove)
-        module(inputs)
+        module(inputs, **({} if counted is None else {"attention_mask": counted.long()}))
     return squares
 
 
