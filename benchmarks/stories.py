@@ -31,7 +31,7 @@ from auditor.zoo.text import gradient_difference, npo
 from auditor.zoo.text.method import LanguageModel, probability
 
 # Fixed before any audit; the recipe was chosen on seed 0 for how well the answers are learnt.
-SEEDS = (500, 501)
+SEEDS = (500,)
 N_REFERENCES = 5
 RECIPE = RecipeSpec(epochs=20, batch_size=16, learning_rate=0.004, weight_decay=0.01)
 TEMPLATE = "Question: {prompt} Answer: {answer}"

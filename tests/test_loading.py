@@ -569,8 +569,13 @@ def test_the_limits_are_in_force_in_the_child():
         ("print('{}'); raise KeyError('deep inside')", UnsafeInputError, "KeyError: 'deep inside'"),
         ("import no_such_module", AuditError, "did not start: ModuleNotFoundError"),
         ("print('{}'); import time; time.sleep(60)", UnsafeInputError, "took more than"),
+        (
+            r"""print('{"error": "\\u001b[2J\\u202e", "kind": "unsafe"}'); exit(1)""",
+            UnsafeInputError,
+            r"^\\x1b\[2J\\u202e$",
+        ),
     ],
-    ids=["killed", "crashed", "never started", "hangs"],
+    ids=["killed", "crashed", "never started", "hangs", "speaks to the terminal"],
 )
 def test_whatever_becomes_of_the_child_is_told_in_a_sentence(tmp_path, monkeypatch, body, kind, message):
     run = subprocess.run
