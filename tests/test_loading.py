@@ -336,6 +336,14 @@ def test_tensors_that_are_not_plain_are_refused_by_name(tmp_path, make, message)
         read(path)
 
 
+def test_a_tensor_of_another_class_is_refused():
+    class Odd(torch.Tensor):
+        pass
+
+    with pytest.raises(UnsafeInputError, match="'w' is a Odd, not a plain tensor"):
+        find_state_dict({"w": torch.ones(2).as_subclass(Odd)}, "file.pt")
+
+
 def test_many_views_of_one_storage_are_refused(tmp_path):
     block = torch.ones(1000)
     path = saved(tmp_path, {f"w{i}": block.view(10, 100) for i in range(40)})
