@@ -13,8 +13,8 @@ from auditor.zoo.method import accuracy
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 DATA = ROOT.parent / "shared" / "data"
-SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak", "goals")
-NEED_DATA = ("mnist_lenet", "cifar_resnet20")
+SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak", "goals", "stories")
+NEED_DATA = ("mnist_lenet", "cifar_resnet20", "stories")
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent")
 
