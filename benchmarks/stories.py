@@ -32,14 +32,13 @@ from auditor.zoo.text.method import LanguageModel, probability
 
 # Fixed before any audit; the recipe was chosen on seed 0 for how well the answers are learnt.
 SEEDS = (500,)
-N_REFERENCES = 5
+N_REFERENCES = 4
 RECIPE = RecipeSpec(epochs=20, batch_size=16, learning_rate=0.004, weight_decay=0.01)
 TEMPLATE = "Question: {prompt} Answer: {answer}"
 AUTHORS, PER_AUTHOR = 14, 20
 LONGEST_ANSWER = 60
 TRUTH = {
     "never taught": "deleted",
-    "never taught, again": "deleted",
     "gradient difference": "as published",
     "NPO": "as published",
     "original": "not forgotten",
@@ -143,8 +142,7 @@ class World:
         found: dict[str, Callable[[], nn.Module]] = {"original": lambda: self._taught(everything, "original")}
         for i in range(N_REFERENCES):
             found[f"reference-{i + 1}"] = lambda i=i: self._taught(self.retain, "reference", i)  # type: ignore[misc]
-        for name in ("never taught", "never taught, again"):
-            found[name] = lambda name=name: self._taught(self.retain, name)  # type: ignore[misc]
+        found["never taught"] = lambda: self._taught(self.retain, "never taught")
         found["gradient difference"] = lambda: self._unlearned(
             gradient_difference.gradient_difference, gradient_difference.Settings()
         )
