@@ -922,6 +922,12 @@ def test_a_hostile_field_is_refused_at_every_depth(field):
     check_configuration({field: None, "a": {field: False}}, Path("config.json"))
 
 
+@pytest.mark.parametrize("place", [{"num_hidden_layers": 1001}, {"depths": [2, 2000]}, {"a": {"width": -(10**8)}}])
+def test_an_absurd_size_is_refused_at_every_depth(place):
+    with pytest.raises(UnsafeInputError, match="beyond 1"):
+        check_configuration(place, Path("config.json"))
+
+
 @pytest.mark.parametrize(
     ("limit", "name", "reader"),
     [
