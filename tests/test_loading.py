@@ -22,7 +22,7 @@ from torch import nn
 
 from auditor.data import AuditData, Examples, Preprocessing
 from auditor.errors import AuditError, ModelError, SpecError, UnsafeInputError
-from auditor.loading import archive, checkpoints, child, reader
+from auditor.loading import adapters, archive, checkpoints, child, reader
 from auditor.loading.adapters import check_adapter
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
@@ -1061,6 +1061,20 @@ def test_containers_are_told_by_content(tmp_path):
         (GOOD_SAFE, "safetensors"),
     ]:
         assert archive.identify(io.BytesIO(data), "f") == kind
+
+
+def test_an_adapters_configuration_is_rebuilt_from_what_is_kept(tmp_path):
+    path = tmp_path / "adapter_config.json"
+    elsewhere = {"base_model_name_or_path": "evil/evil", "revision": "evil", "auto_mapping": {"x": "evil"}}
+    path.write_text(json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q"], "lora_bias": False, **elsewhere}))
+    assert adapters._configuration(tmp_path, {}) == {"r": 4, "target_modules": ["q"]}
+    for field in ("megatron_core", "layer_replication", "modules_to_save", "eva_config", "never_heard_of"):
+        path.write_text(json.dumps({"peft_type": "LORA", field: "evil"}))
+        with pytest.raises(ModelError, match=f"asks for {field}, which is not read"):
+            adapters._configuration(tmp_path, {})
+    path.write_text(json.dumps({"peft_type": "IA3", "r": 4}))
+    with pytest.raises(ModelError, match="describes no LoRA adapter"):
+        adapters._configuration(tmp_path, {})
 
 
 class TestShards:
