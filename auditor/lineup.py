@@ -2,9 +2,11 @@
 
 import copy
 import glob
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +238,17 @@ def _structure(module: nn.Module) -> str:
         for name, value in sorted(_attributes(part).items())
         if name not in _ASIDE and (words := _described(value))
     ]
-    return _ADDRESS.sub("", "\n".join([type(module).__qualname__, repr(module), *held]))
+    code = sorted({_code(type(part)) for part in module.modules()})
+    return _ADDRESS.sub("", "\n".join([type(module).__qualname__, repr(module), *held, *code]))
+
+
+@cache
+def _code(kind: type) -> str:
+    """The source of a class; empty where there is none, as of one that was made while running."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
 
 
 def _attributes(part: nn.Module) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Whole audits through the Python call: the cases of known truth, resuming, reuse, determinism."""
 
 import copy
+import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import auditor
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, UsageError
 from auditor.events import Event
+from auditor.lineup import _structure
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
@@ -137,6 +140,23 @@ def test_no_score_of_one_network_is_taken_for_another_of_equal_tensors(audits: A
         audits(subject, options={"audit": {"checks": ("outputs",)}}, report=events.append)
         reused.append([event.reused for event in events if event.model == "unlearned"])
     assert not any(reused[1]), "what the store held was of another network"
+
+
+def test_an_edited_class_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for factor in (1, 1, 2):
+        path = tmp_path / f"{len(said)}.py"
+        path.write_text(
+            f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return {factor} * x\n"
+        )
+        spec = importlib.util.spec_from_file_location("edited", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "edited", module)
+        spec.loader.exec_module(module)
+        said.append(_structure(module.Net()))
+    assert said[0] == said[1] != said[2]
 
 
 def test_an_original_with_a_hook_leaves_no_score_to_anyone(audits: Audits) -> None:
