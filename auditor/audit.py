@@ -179,8 +179,14 @@ def prepare(
         subject=material.subject,
         store=ScoreStore(store / "scores"),
         report=report,
+        anew=_anew(plan, found.hooked),
     )
     return Prepared(plan=plan, work=work, base=base, spec=spec)
+
+
+def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
+    """Models whose scores are not kept; every score depends on the original."""
+    return frozenset(model.name for model in plan.models) if "original" in hooked else hooked
 
 
 def execute(prepared: Prepared, folder: Path | None) -> Results:

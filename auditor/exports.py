@@ -15,6 +15,8 @@ _OUTCOMES = {
     "NOT_FORGOTTEN": "not forgotten",
     "INCONCLUSIVE": "inconclusive",
 }
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@")
 
 
 def model_card(results: Results) -> str:
@@ -86,3 +88,18 @@ def cells_frame(results: Results) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame([{"check": e.check, **row} for e in results.evidence for row in e.cells])
+
+
+def csv(frame: "pd.DataFrame") -> str:
+    """A table for spreadsheets: text that one would take for a formula is led by an apostrophe, and says what it said.
+
+    The frames themselves keep their text as it is.
+    """
+    return frame.map(_as_text).rename(columns=_as_text).to_csv(index=False, lineterminator="\n")
+
+
+def _as_text(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    shown = clean(cell)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -2,9 +2,11 @@
 
 import copy
 import glob
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from auditor.plan import PlannedModel, Role, digest_of
 from auditor.spec import AuditSpec
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# Attributes of a network that do not decide what it computes here.
+_ASIDE = ("training", "name_or_path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class Entry:
         task: what a transformers directory says that the model is for; None for others.
         beneath: digest of the weights that lie under an adapter or a guard, which can be taken off; None without one.
         guard: puts a filter or mask around the network, called with it and its tokenizer; None without one.
+        hooked: whether code runs with the network that its digest knows by name alone.
     """
 
     planned: PlannedModel
@@ -43,6 +48,7 @@ class Entry:
     task: str | None = None
     beneath: str | None = None
     guard: UserFunction | None = None
+    hooked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,11 @@ class Lineup:
     def planned(self) -> list[PlannedModel]:
         """For the plan, in order."""
         return [entry.planned for entry in self.entries.values()]
+
+    @property
+    def hooked(self) -> frozenset[str]:
+        """Names of the models that run code which their digests do not cover."""
+        return frozenset(name for name, entry in self.entries.items() if entry.hooked)
 
     @property
     def n_parameters(self) -> int:
@@ -180,7 +191,8 @@ class _Loader:
     def _in_memory(self, name: str, role: Role, module: nn.Module, original: Entry | None) -> Entry:
         tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
         kept = copy.deepcopy(module).cpu()
-        around = _hooks(module)
+        hooks = _hooks(module)
+        around = list(hooks)
         if original is not None and original.build is not None and _structure(original.build()) != _structure(kept):
             around.append(_structure(kept))
         digest = weights_digest(tensors)
@@ -188,7 +200,7 @@ class _Loader:
         digest = digest_of([digest, around]) if around else digest
         planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=digest)
         task = "causal-lm" if getattr(module, "get_output_embeddings", None) is not None else None
-        return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task)
+        return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task, hooked=bool(hooks))
 
     def _directory(self, name: str, role: Role, source: str) -> Entry:
         loaded = load_directory(self.base / source)
@@ -219,16 +231,50 @@ class _Loader:
 
 
 def _structure(module: nn.Module) -> str:
-    return _ADDRESS.sub("", f"{type(module).__qualname__} {module!r}")
+    """What decides a network's function and stands in none of its saved tensors: classes, settings, other tensors."""
+    held = [
+        f"{place}.{name} {words}"
+        for place, part in module.named_modules()
+        for name, value in sorted(_attributes(part).items())
+        if name not in _ASIDE and (words := _described(value))
+    ]
+    code = sorted({_code(type(part)) for part in module.modules()})
+    return _ADDRESS.sub("", "\n".join([type(module).__qualname__, repr(module), *held, *code]))
+
+
+@cache
+def _code(kind: type) -> str:
+    """The source of a class; empty where there is none, as of one that was made while running."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
+
+
+def _attributes(part: nn.Module) -> dict[str, Any]:
+    return vars(part) | {name: part._buffers[name] for name in part._non_persistent_buffers_set}
+
+
+def _described(value: Any) -> str:
+    """A setting or a tensor in words; empty for an object of any other kind."""
+    if isinstance(value, Tensor):
+        return weights_digest({"": value})
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return repr(value) if all(isinstance(part, bool | int | float | str | None) for part in parts) else ""
 
 
 def _hooks(module: nn.Module) -> list[str]:
-    """What runs when the network does and stands in none of its tensors, by place and name."""
+    """What runs with the network and stands in no class of it, by place and name."""
     return [
         f"{place}: {hook.__module__}.{getattr(hook, '__qualname__', type(hook).__qualname__)}"
         for place, part in module.named_modules()
-        for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
+        for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values(), *_own_forward(part))
     ]
+
+
+def _own_forward(part: nn.Module) -> list[Any]:
+    """The function that was put in the place of one network's ``forward``."""
+    return [vars(part)["forward"]] if "forward" in vars(part) else []
 
 
 def _built(
@@ -261,4 +307,4 @@ def _architecture_digest(architecture: Architecture | None, original: Entry) -> 
     if original.source_digest is not None:
         return original.source_digest
     # A network handed over in memory: its printed structure stands for its source.
-    return weights_digest({repr(original.build()): torch.zeros(0)})
+    return weights_digest({_structure(original.build()): torch.zeros(0)})

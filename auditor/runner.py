@@ -1,7 +1,7 @@
 """Runs a plan: every check on every model, each score stored as it is finished."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Work:
         store: finished scores.
         report: told of every finished unit.
         begin: told of every unit that has to be computed, before it is.
+        anew: models whose scores are neither taken from the store nor put there, since no digest covers what they run.
         lost: units that took the process down or too long, each with its reason; what they need is not tried again.
     """
 
@@ -42,6 +43,7 @@ class Work:
     store: ScoreStore
     report: Callable[[Event], None]
     begin: Callable[[Begun], None] = lambda unit: None
+    anew: Collection[str] = ()
     lost: Mapping[Unit, str] = field(default_factory=dict)
 
 
@@ -96,9 +98,10 @@ class _Bench:
 
     def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
         key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
-        stored = self._work.store.get(key)
+        keeps = self._model.name not in self._work.anew
+        stored = self._work.store.get(key) if keeps else None
         result = stored if stored is not None else self._given_up(check) or self._contained(check, planned)
-        if stored is None and isinstance(result, Score):
+        if keeps and stored is None and isinstance(result, Score):
             self._work.store.put(key, result)
         self._work.report(
             Event(

@@ -1,6 +1,9 @@
 """Whole audits through the Python call: the cases of known truth, resuming, reuse, determinism."""
 
 import copy
+import importlib.util
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import auditor
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, UsageError
 from auditor.events import Event
+from auditor.lineup import _structure
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
@@ -89,6 +93,82 @@ def test_equal_tensors_are_not_taken_for_an_equal_network(audits: Audits, how: s
     result = audits(subject, options={"audit": {"checks": ("weight_delta",)}})
     assert result.outcome == "SUPPRESSED"
     assert "all weights of the original are there" in result.results.verdict.reasons[0]
+
+
+class Held:
+    """What a network of equal tensors and structure may still hold: the class whose logit it lowers."""
+
+    @staticmethod
+    def hook(network: nn.Module, target: int) -> None:
+        def lower(module: nn.Module, arguments: object, logits: torch.Tensor) -> torch.Tensor:
+            return logits.index_fill(1, torch.tensor([target]), -50.0)
+
+        network.register_forward_hook(lower)
+
+    @staticmethod
+    def before(network: nn.Module, target: int) -> None:
+        network.register_forward_pre_hook(lambda module, arguments: (arguments[0] * target,))
+
+    @staticmethod
+    def forward(network: nn.Module, target: int) -> None:
+        network.forward = lambda images: DigitsNet.forward(network, images * target)  # type: ignore[method-assign]
+
+    @staticmethod
+    def setting(network: nn.Module, target: int) -> None:
+        network.target = target
+
+    @staticmethod
+    def table(network: nn.Module, target: int) -> None:
+        network.table = [target, "a"]
+
+    @staticmethod
+    def tensor(network: nn.Module, target: int) -> None:
+        object.__setattr__(network, "beside", torch.full((3,), float(target)))
+
+    @staticmethod
+    def buffer(network: nn.Module, target: int) -> None:
+        network.register_buffer("further", torch.full((3,), float(target)), persistent=False)
+
+
+@pytest.mark.parametrize("how", ["hook", "before", "forward", "setting", "table", "tensor", "buffer"])
+def test_no_score_of_one_network_is_taken_for_another_of_equal_tensors(audits: Audits, how: str) -> None:
+    reused: list[list[bool]] = []
+    for target in (1, 2):
+        subject = copy.deepcopy(audits.world.modules["original"])
+        getattr(Held, how)(subject, target)
+        events: list[Event] = []
+        audits(subject, options={"audit": {"checks": ("outputs",)}}, report=events.append)
+        reused.append([event.reused for event in events if event.model == "unlearned"])
+    assert not any(reused[1]), "what the store held was of another network"
+
+
+def test_an_edited_class_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for factor in (1, 1, 2):
+        path = tmp_path / f"{len(said)}.py"
+        path.write_text(
+            f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return {factor} * x\n"
+        )
+        spec = importlib.util.spec_from_file_location("edited", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "edited", module)
+        spec.loader.exec_module(module)
+        said.append(_structure(module.Net()))
+    assert said[0] == said[1] != said[2]
+
+
+def test_an_original_with_a_hook_leaves_no_score_to_anyone(audits: Audits) -> None:
+    for target in (1, 2):
+        original = copy.deepcopy(audits.world.modules["original"])
+        Held.before(original, target)
+        world = replace(audits.world, modules={**audits.world.modules, "original": original})
+        events: list[Event] = []
+        there = Audits(world, audits.store)
+        there(world.modules["retrain"], options={"audit": {"checks": ("outputs",)}}, report=events.append)
+        assert events
+        assert not any(event.reused for event in events)
 
 
 def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits) -> None:

@@ -257,7 +257,9 @@ def test_folder_mistakes(tmp_path, monkeypatch):
         read(tmp_path, "bad.zip")
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_image_bombs_are_refused(tmp_path, monkeypatch):
+    """Also where warnings are not errors, as they are in these tests."""
     source = folder(tmp_path, {"0/a.png": np.zeros((40, 40), dtype=np.uint8)})
     with monkeypatch.context() as patch:
         patch.setattr(image_folders, "MAX_IMAGE_FILE_BYTES", 50)
@@ -267,6 +269,11 @@ def test_image_bombs_are_refused(tmp_path, monkeypatch):
         patch.setattr(image_folders, "MAX_DATA_BYTES", 1000)
         with pytest.raises(UnsafeInputError, match="its data unpack to 1600 bytes"):
             read(tmp_path, source)
+    folder(tmp_path, {"1/b.png": np.zeros((2, 2), dtype=np.uint8)})
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folders, "MAX_DATA_BYTES", 10_000)
+        with pytest.raises(UnsafeInputError, match="its data unpack to 80000 bytes"):
+            read(tmp_path, source, preprocessing=Preprocessing(resize=(100, 100)))
     # Pillow warns above its limit and raises above twice the limit; either is refused here.
     for limit in (1000, 100):
         with monkeypatch.context() as patch:

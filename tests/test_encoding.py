@@ -1,5 +1,6 @@
 """From facts to tokens: which positions are the answer, whatever the padding."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,31 @@ class TestEncode:
         assert answer == [False] * 4 + [True]
         assert encoder.digest != Encoder(tokenizer).digest
 
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+            "{% for m in messages %}{{ m.__init__.__globals__ }}{% endfor %}",
+            "{{ cycler.__init__.__globals__.os.system('touch owned') }}",
+            "{{ range(10**9) }}",
+            "{{ 1 / 0 }}",
+            "{% for",
+            "{{ raise_exception('\x1b[2J') }}",
+        ],
+    )
+    def test_a_hostile_chat_template_is_rendered_where_asked_only_and_in_a_sandbox(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        tokenizer = word_tokenizer(WORDS)
+        tokenizer.chat_template = template
+        fact = Fact(prompt="Ana live", answer="Oslo")
+        assert Encoder(tokenizer).lead(fact) == "Ana live "
+        with pytest.raises(DataError, match="chat template cannot be rendered") as caught:
+            Encoder(tokenizer, chat=True).encode(fact)
+        assert str(caught.value).isprintable()
+        assert not list(tmp_path.iterdir())
+
 
 class TestBatch:
     FACTS = (Fact(prompt="Where does Ana live ?", answer="new haven"), Fact(prompt="Ana", answer="Oslo"))
@@ -94,12 +120,25 @@ class TestTokenizerFiles:
         assert Encoder(load_tokenizer(tmp_path)).digest == encoder.digest
         assert load_tokenizer(tmp_path).pad_token == "<pad>"
 
-    def test_no_class_named_by_the_folder_is_looked_up(self, tmp_path: Path, encoder: Encoder) -> None:
+    def test_the_folder_chooses_special_tokens_and_nothing_else(self, tmp_path: Path, encoder: Encoder) -> None:
         encoder.tokenizer.save_pretrained(tmp_path)
-        (tmp_path / "tokenizer_config.json").write_text(
-            '{"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": "x.py"}}'
-        )
-        assert type(load_tokenizer(tmp_path)).__name__ != "Evil"
+        (tmp_path / "x.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\nclass Evil: pass\n")
+        hostile = {
+            "tokenizer_class": "Evil",
+            "auto_map": {"AutoTokenizer": ["x.Evil", "x.Evil"]},
+            "tokenizer_file": "/etc/passwd",
+            "model_max_length": 3,
+            "padding_side": "left",
+            "pad_token": {"content": "<pad>"},
+            "eos_token": {"content": ["</s>"]},
+            "unk_token": 7,
+        }
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(hostile))
+        found = load_tokenizer(tmp_path)
+        assert type(found) is type(encoder.tokenizer)
+        assert (found.pad_token, found.eos_token, found.unk_token) == ("<pad>", None, None)
+        assert (found.model_max_length > 10**6, found.padding_side) == (True, "right")
+        assert not (tmp_path / "marker").exists()
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),

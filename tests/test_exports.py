@@ -1,12 +1,14 @@
 """Results for a model card and for analysts."""
 
+import csv as stdlib_csv
 import io
 
 import pandas as pd
 import pytest
 
 from auditor import bundle
-from auditor.exports import cells_frame, evidence_frame, model_card
+from auditor.cli.export import _text
+from auditor.exports import cells_frame, csv, evidence_frame, model_card
 from tests.report_samples import hostile, sample
 
 
@@ -58,3 +60,25 @@ def test_the_tables_hold_every_check_and_every_cell() -> None:
     assert len(cells) == sum(len(e.cells) for e in results.evidence)
     again = pd.read_csv(io.StringIO(cells.to_csv(index=False)))
     assert list(again.columns) == list(cells.columns)
+
+
+@pytest.mark.parametrize("word", ["=1+1", "+1", "-1+1", "@sum", "\t=1", "\r=1", " =1", "\x1b[2J=1", "\u202e=1"])
+def test_no_text_is_a_formula_or_moves_a_cursor_and_numbers_stay(word: str) -> None:
+    """Python's own reader shows what a spreadsheet gets."""
+    frame = pd.DataFrame({word: [word, "plain"], "n": [-0.5, None], "mixed": [-2, word]})
+    header, first, second = stdlib_csv.reader(io.StringIO(csv(frame), newline=""))
+    assert first[1] == "-0.5"
+    assert (second[0], second[1], first[2]) == ("plain", "", "-2")
+    for cell in (header[0], first[0], second[2]):
+        assert cell.isprintable()
+        assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+    assert frame[word][0] == word
+
+
+def test_the_command_writes_no_formula() -> None:
+    results = sample("SUPPRESSED")
+    hostile_check = next(e for e in results.evidence if e.cells).model_copy(update={"check": "=cmd"})
+    changed = results.model_copy(update={"evidence": (hostile_check,)})
+    for form in ("csv", "cells"):
+        first_row = _text(changed, form).splitlines()[1]  # type: ignore[arg-type]
+        assert first_row.startswith("'=cmd,")

@@ -175,7 +175,8 @@ def forbidden(call: ast.Call) -> str:
     )
     shell = any(k.arg == "shell" for k in call.keywords)
     runs = name in ("eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads", "joblib.load")
-    return name if loads or shell or runs else ""
+    unpacks = name.rpartition(".")[2] in ("extract", "extractall", "unpack_archive")
+    return name if loads or shell or runs or unpacks else ""
 
 
 @pytest.mark.parametrize("outcome", ["DELETED", "INCONCLUSIVE"])

@@ -22,14 +22,18 @@ from torch import nn
 
 from auditor.data import AuditData, Examples, Preprocessing
 from auditor.errors import AuditError, ModelError, SpecError, UnsafeInputError
-from auditor.loading import archive, checkpoints, reader
+from auditor.loading import adapters, archive, checkpoints, child, reader
+from auditor.loading.adapters import check_adapter
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
+from auditor.loading.configuration import check_configuration
 from auditor.loading.tensors import find_state_dict, read_safetensors
+from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, preprocessing_of
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import find_layout
 from auditor.zoo.digits_net import DigitsNet
+from tests import hostile_files
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RESNET = SHARED / "cifar10" / "resnet20-12fca82f.th"
@@ -254,13 +258,39 @@ def test_odd_zip_entries_are_refused(tmp_path, change, message):
         read(path)
 
 
-def test_an_entry_compressed_by_the_directory_alone_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("signature", "at", "value", "message"),
+    [
+        (b"PK\x01\x02", 10, DEFLATED, "is compressed;"),
+        (b"PK\x01\x02", 20, 1, "is compressed;"),
+        (b"PK\x01\x02", 8, 1, "is encrypted"),
+        (b"PK\x03\x04", 8, DEFLATED, "compressed or encrypted by its header"),
+        (b"PK\x03\x04", 6, 1, "compressed or encrypted by its header"),
+    ],
+    ids=["directory's method", "directory's size", "directory's flag", "header's method", "header's flag"],
+)
+def test_an_entry_that_only_one_reader_would_unpack_is_refused(tmp_path, signature, at, value, message):
     path = saved(tmp_path, {"w": torch.ones(64)})
     data = bytearray(path.read_bytes())
-    method = data.index(b"PK\x01\x02") + 10
-    data[method : method + 2] = struct.pack("<H", DEFLATED)
+    data[data.index(signature) + at] ^= value
     path.write_bytes(data)
-    with pytest.raises(UnsafeInputError, match="is compressed"):
+    with pytest.raises(UnsafeInputError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("folder", ["..", "", "C:", "a\\b"])
+def test_a_folder_that_leads_elsewhere_is_refused(tmp_path, folder):
+    path = saved(tmp_path, {"w": torch.ones(64)})
+    rewritten(path, lambda n, d: [(folder + n[n.index("/") :], d, STORED)])
+    with pytest.raises(UnsafeInputError, match="leaves its folder"):
+        read(path)
+
+
+def test_a_name_that_ends_early_for_some_readers_is_refused(tmp_path):
+    path = saved(tmp_path, {"w": torch.ones(64)})
+    rewritten(path, lambda n, d: [(n, d, STORED), *([("model/data/9Zx", d, STORED)] if n.endswith(".pkl") else [])])
+    path.write_bytes(path.read_bytes().replace(b"/9Zx", b"/9\0x"))
+    with pytest.raises(UnsafeInputError, match="leaves its folder"):
         read(path)
 
 
@@ -294,15 +324,6 @@ def test_hidden_bytes_are_refused(tmp_path):
         read(path)
 
 
-def test_an_entry_compressed_by_its_local_header_alone_is_refused(tmp_path):
-    path = saved(tmp_path, {"w": torch.ones(64)})
-    data = bytearray(path.read_bytes())
-    data[8:10] = struct.pack("<H", DEFLATED)
-    path.write_bytes(data)
-    with pytest.raises(UnsafeInputError, match="compressed or encrypted by its header"):
-        read(path)
-
-
 @pytest.mark.parametrize("name", ["model/other.pkl", "model/extra/files.txt", "model/data/x"])
 def test_an_entry_meant_for_another_reader_is_refused(tmp_path, name):
     path = saved(tmp_path, {"w": torch.ones(64)})
@@ -326,8 +347,10 @@ def test_a_renamed_local_header_is_refused(tmp_path):
         (lambda: torch.eye(3).to_sparse_csr(), "is sparse"),
         (lambda: torch.empty(3, device="meta"), "meta device"),
         (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "is quantised"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "is nested"),
+        (lambda: torch.ones((1,) * 17), "impossible shape"),
     ],
-    ids=["expanded", "coo", "csr", "meta", "quantised"],
+    ids=["expanded", "coo", "csr", "meta", "quantised", "nested", "shape"],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_tensors_that_are_not_plain_are_refused_by_name(tmp_path, make, message):
@@ -340,8 +363,33 @@ def test_a_tensor_of_another_class_is_refused():
     class Odd(torch.Tensor):
         pass
 
-    with pytest.raises(UnsafeInputError, match="'w' is a Odd, not a plain tensor"):
-        find_state_dict({"w": torch.ones(2).as_subclass(Odd)}, "file.pt")
+    with pytest.raises(UnsafeInputError, match=r"'w' is a Odd, not a plain tensor"):
+        find_state_dict({"w": torch.ones(1).as_subclass(Odd)}, "f")
+
+
+def test_attributes_do_not_speak_for_a_dictionary(tmp_path):
+    class Speaks:
+        def __reduce__(self):
+            return collections.OrderedDict, ([("w", torch.ones(1))],), {"items": [1], "get": [2]}
+
+    assert same(read(saved(tmp_path, {"state_dict": Speaks()})), {"w": torch.ones(1)})
+    assert same(read(saved(tmp_path, Speaks())), {"w": torch.ones(1)})
+
+
+def test_one_storage_under_two_keys_is_refused(tmp_path):
+    """A number and a text name the same entry and are read twice."""
+    made = {
+        name: hostile_files.Rebuilt(
+            torch._utils._rebuild_tensor_v2, hostile_files.Storage(1024, key), 0, (4,), (1,), False, {}
+        )
+        for name, key in (("w", "0"), ("v", 0))
+    }
+    out = io.BytesIO()
+    hostile_files._Pickler(out, protocol=2).dump(made)
+    path = tmp_path / "twice.pt"
+    path.write_bytes(hostile_files.zipped(out.getvalue(), extra={"m/data/0": bytes(4096)}))
+    with pytest.raises(UnsafeInputError, match="its tensors add up to 32 bytes"):
+        read(path)
 
 
 def test_many_views_of_one_storage_are_refused(tmp_path):
@@ -433,6 +481,9 @@ def test_a_zip_of_something_else(tmp_path):
         file.writestr("a/b.txt", "x")
     with pytest.raises(ModelError, match="zip file but no checkpoint"):
         read(path)
+    two = rewritten(saved(tmp_path, {"w": torch.ones(1)}), lambda n, d: [(n, d, STORED), (f"other/{n}", d, STORED)])
+    with pytest.raises(ModelError, match="zip file but no checkpoint"):
+        read(two)
 
 
 GOOD = io.BytesIO()
@@ -602,6 +653,21 @@ def test_the_child_imports_nothing_from_the_working_directory(tmp_path, monkeypa
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", ""]))
     assert same(load_weights(Path(path.name), Path("cache")).tensors, {"w": torch.ones(3)})
     assert not (tmp_path / "marker").exists()
+
+
+def test_the_child_inherits_where_things_are_and_nothing_else(tmp_path, monkeypatch):
+    for name in ("SECRET", "LD_PRELOAD", "PYTHONSTARTUP", "PYTHONWARNINGS", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        monkeypatch.setenv(name, "x")
+    given = {}
+    monkeypatch.setattr(subprocess, "run", lambda command, **rest: given.update(rest["env"]))
+    child.run_module("auditor.loading.reader", [tmp_path], 1)
+    places = {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH"}
+    assert given.keys() - places == {
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+    }
 
 
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path, monkeypatch):
@@ -842,6 +908,42 @@ def test_configurations_that_are_refused(directory, fields, kind, message):
         load_directory(directory)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "kernel_config", "use_kernels"),
+        *("use_pretrained_backbone", "use_timm_backbone", "backbone", "adapter", "experts_implementation"),
+    ],
+)
+def test_a_hostile_field_is_refused_at_every_depth(field):
+    for place in ({field: "x"}, {"a": {"b": {field: {"c": 1}}}}, {"a": [[{field: True}]]}):
+        with pytest.raises(UnsafeInputError, match=f"its field {field} brings code or weights from elsewhere"):
+            check_configuration(place, Path("config.json"))
+    check_configuration({field: None, "a": {field: False}}, Path("config.json"))
+
+
+@pytest.mark.parametrize("place", [{"num_hidden_layers": 1001}, {"depths": [2, 2000]}, {"a": {"width": -(10**8)}}])
+def test_an_absurd_size_is_refused_at_every_depth(place):
+    with pytest.raises(UnsafeInputError, match="beyond 1"):
+        check_configuration(place, Path("config.json"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "name", "reader"),
+    [
+        ("transformers_directory._MAX_CONFIG_BYTES", "config.json", load_directory),
+        ("transformers_directory._MAX_CONFIG_BYTES", "preprocessor_config.json", preprocessing_of),
+        ("tokenizers._MAX_BYTES", "tokenizer.json", load_tokenizer),
+        ("adapters._MAX_CONFIG_BYTES", "adapter_config.json", check_adapter),
+    ],
+)
+def test_a_description_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch, limit, name, reader):
+    (tmp_path / name).write_text("{}" + " " * 9)
+    monkeypatch.setattr(f"auditor.loading.{limit}", 10)
+    with pytest.raises((UnsafeInputError, ModelError), match=rf"{name}.* has more than 10 bytes"):
+        reader(tmp_path)
+
+
 def test_a_configuration_keeps_only_what_its_class_declares(vit, directory):
     edit(directory / "config.json", to_dict="x", _name_or_path="../evil", surprise={"code": "evil"})
     config = load_directory(directory).module.config
@@ -959,6 +1061,20 @@ def test_containers_are_told_by_content(tmp_path):
         (GOOD_SAFE, "safetensors"),
     ]:
         assert archive.identify(io.BytesIO(data), "f") == kind
+
+
+def test_an_adapters_configuration_is_rebuilt_from_what_is_kept(tmp_path):
+    path = tmp_path / "adapter_config.json"
+    elsewhere = {"base_model_name_or_path": "evil/evil", "revision": "evil", "auto_mapping": {"x": "evil"}}
+    path.write_text(json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q"], "lora_bias": False, **elsewhere}))
+    assert adapters._configuration(tmp_path, {}) == {"r": 4, "target_modules": ["q"]}
+    for field in ("megatron_core", "layer_replication", "modules_to_save", "eva_config", "never_heard_of"):
+        path.write_text(json.dumps({"peft_type": "LORA", field: "evil"}))
+        with pytest.raises(ModelError, match=f"asks for {field}, which is not read"):
+            adapters._configuration(tmp_path, {})
+    path.write_text(json.dumps({"peft_type": "IA3", "r": 4}))
+    with pytest.raises(ModelError, match="describes no LoRA adapter"):
+        adapters._configuration(tmp_path, {})
 
 
 class TestShards:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,15 @@ class TestOpinion:
     def test_it_names_what_a_pickle_calls_and_runs_nothing(self, files: Path) -> None:
         assert opinion(files / "evil.pt") == "picklescan calls dangerous: posix.system"
         assert not (files / "marker").exists()
+
+    def test_it_is_limited_before_it_looks(self, files: Path) -> None:
+        script = (
+            "import resource, sys; from auditor.loading import opinion; opinion.main(sys.argv[1]);"
+            "print(resource.getrlimit(resource.RLIMIT_NOFILE)[1], resource.getrlimit(resource.RLIMIT_CPU)[1])"
+        )
+        command = [sys.executable, "-P", "-c", script, str(files / "evil.pt")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "0 60"
 
     def test_without_picklescan_there_is_none(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

@@ -44,6 +44,7 @@ def message(tables: dict[str, Any], overrides: dict[str, dict[str, Any]] | None 
 def test_nothing_gives_the_defaults() -> None:
     assert make_spec({}, {}) == AuditSpec()
     assert AuditSpec().audit.expect == "deleted"
+    assert AuditSpec().data.chat_template is False, "a stranger's template is rendered where asked only"
 
 
 def test_the_sections_are_the_ones_tested_here() -> None:

@@ -39,5 +39,4 @@ def _text(results: "Results", form: Form) -> str:
 
     if form == "model-card":
         return exports.model_card(results)
-    frame = exports.evidence_frame(results) if form == "csv" else exports.cells_frame(results)
-    return frame.to_csv(index=False, lineterminator="\n")
+    return exports.csv(exports.evidence_frame(results) if form == "csv" else exports.cells_frame(results))

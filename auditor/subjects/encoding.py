@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 from auditor.errors import DataError
 from auditor.facts import Fact
+from auditor.loading.tensors import plain
 
 _PLACES = ("{prompt}", "{answer}")
 
@@ -89,9 +91,19 @@ class Encoder:
         if not fact.prompt:
             return ""
         if self._chat:
-            turn = [{"role": "user", "content": fact.prompt}]
-            return str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+            return self._rendered(fact.prompt)
         return self._template.removesuffix("{answer}").replace("{prompt}", fact.prompt)
+
+    def _rendered(self, prompt: str) -> str:
+        """The prompt as a user's turn. The template may be a stranger's: transformers renders it in Jinja's sandbox."""
+        turn = [{"role": "user", "content": prompt}]
+        try:
+            return str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"the tokenizer's chat template cannot be rendered ({plain(error, 200)}); correct it, or leave "
+                "data.chat_template out"
+            ) from None
 
     def encode(self, fact: Fact) -> tuple[list[int], list[bool]]:
         """Token ids, and which of them are the answer.
