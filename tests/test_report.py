@@ -115,8 +115,15 @@ def test_flags_settlement_and_calibration_are_said(pages):
     page = Page(pages["INCONCLUSIVE"]).text
     assert "DAMAGED The model lost performance" in page
     assert "What would settle it more forget examples" in page
-    assert "Thresholds not yet calibrated" in page
+    assert "Outside the calibrated domain" in page
     assert "What would settle it" not in Page(pages["DELETED"]).text
+
+
+def test_a_policy_that_nothing_was_measured_of_says_so():
+    base = samples.sample("DELETED")
+    policy = base.plan.policy.model_copy(update={"domains": ()})
+    page = Page(html.render(base.model_copy(update={"plan": base.plan.model_copy(update={"policy": policy})}))).text
+    assert "Thresholds not yet calibrated" in page
 
 
 def test_measured_error_rates_are_quoted_inside_their_domain_only():
