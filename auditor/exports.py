@@ -55,8 +55,8 @@ def _responsible(results: Results) -> list[str | None]:
 
 
 def _cell(value: str) -> str:
-    """Text that cannot leave its cell."""
-    return clean(value).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
+    """Text that cannot leave its cell; a backslash of its own would take the sting out of ours."""
+    return clean(value).replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 def evidence_frame(results: Results) -> "pd.DataFrame":

@@ -190,10 +190,9 @@ class _Loader:
     def _in_memory(self, name: str, role: Role, module: nn.Module, original: Entry | None) -> Entry:
         tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
         kept = copy.deepcopy(module).cpu()
-        hooks = _hooks(module)
-        around = list(hooks)
-        if original is not None and original.build is not None and _structure(original.build()) != _structure(kept):
-            around.append(_structure(kept))
+        hooks, structure = _hooks(module), _structure(kept)
+        differs = original is not None and original.build is not None and _structure(original.build()) != structure
+        around = [*hooks, structure] if differs else hooks
         digest = weights_digest(tensors)
         # Equal tensors are not an equal network: scores are kept by the digest.
         digest = digest_of([digest, around]) if around else digest

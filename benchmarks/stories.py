@@ -107,7 +107,7 @@ class World:
         self.start: nn.Module = AutoModelForCausalLM.from_pretrained(source, local_files_only=True)
         self.encoder = Encoder(self.tokenizer, TEMPLATE)
         forgotten, kept = (self._short(read(data / "tofu-qa" / name)) for name in FILES)
-        first = {f"author {i}" for i in range(AUTHORS)}
+        first = {f"{Path(FILES[0]).stem}, author {i}" for i in range(AUTHORS)}
         self.forget = Facts(tuple(fact for fact in forgotten if fact.subject in first))
         self.holdout = Facts(tuple(fact for fact in forgotten if fact.subject not in first))
         self.retain = Facts(tuple(kept))
@@ -174,7 +174,7 @@ def read(path: Path) -> list[Fact]:
         Fact(
             prompt=row["question"],
             answer=row["answer"],
-            subject=f"author {i // PER_AUTHOR}",
+            subject=f"{path.stem}, author {i // PER_AUTHOR}",
             paraphrases=(row["paraphrased_question"],),
             perturbed_answers=tuple(row["perturbed_answer"]),
         )

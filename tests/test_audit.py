@@ -12,10 +12,13 @@ import torch
 from torch import nn
 
 import auditor
+from auditor.audit import prepare
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, UsageError
-from auditor.events import Event
+from auditor.events import Begun, Event, Unit
 from auditor.lineup import _structure
+from auditor.runner import run
+from auditor.spec import make_spec
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
@@ -32,15 +35,19 @@ class Audits:
     def __call__(self, subject: nn.Module, *, options: dict[str, Any] | None = None, **changes: Any) -> Any:
         merged = {k: {**FAST.get(k, {}), **(options or {}).get(k, {})} for k in {*FAST, *(options or {})}}
         merged["audit"]["store"] = str(self.store)
-        forget = torch.cat([self.world.data.forget_attack.raw, self.world.data.forget_eval.raw])
         arguments = {
-            "forget": Examples(raw=forget, labels=torch.full((len(forget),), FORGET)),
+            "forget": self.forget,
             "retain": self.world.data.retain,
             "holdout": self.world.data.holdout,
             "references": self.references(5),
             "options": merged,
         }
         return auditor.compare(self.world.modules["original"], subject, **{**arguments, **changes})
+
+    @property
+    def forget(self) -> Examples:
+        raw = torch.cat([self.world.data.forget_attack.raw, self.world.data.forget_eval.raw])
+        return Examples(raw=raw, labels=torch.full((len(raw),), FORGET))
 
     def references(self, n: int) -> list[nn.Module]:
         return [self.world.modules[f"reference {i}"] for i in range(n)]
@@ -216,6 +223,7 @@ def test_weaker_references_do_not_count(audits: Audits) -> None:
 
 def test_nothing_is_computed_twice(audits: Audits) -> None:
     events: list[Event] = []
+    audits(audits.world.modules["retrain"])
     audits(audits.world.modules["retrain"], report=events.append)
     assert events
     assert all(event.reused for event in events)
@@ -262,6 +270,21 @@ def test_an_interrupted_audit_resumes_to_the_same_bytes(audits: Audits, tmp_path
         assert (tmp_path / "a" / name).read_bytes() != b""
     first, second = ((tmp_path / d / "results.json").read_text() for d in ("a", "b"))
     assert first == second
+
+
+def test_a_check_that_was_lost_on_one_model_is_not_tried_on_the_others(audits: Audits, tmp_path: Path) -> None:
+    world = audits.world
+    given = {"original": world.modules["original"], "unlearned": world.modules["retrain"]}
+    given |= {"forget": audits.forget, "retain": world.data.retain}
+    spec = make_spec({}, {"audit": {"checks": ("quantization", "weight_delta"), "store": str(tmp_path)}})
+    work = prepare(spec, tmp_path, given).work
+    begun: list[Begun] = []
+    scores = run(replace(work, begin=begun.append, lost={Unit(check="quantization", model="original"): "hung"}))
+    assert not [unit for unit in begun if unit.check == "quantization"]
+    assert {unit.model for unit in begun if unit.check == "weight_delta"} == {m.name for m in work.plan.models}
+    reasons = {name: failure.reason for name, failure in scores["quantization"].items()}
+    assert reasons.pop("original") == "it hung"
+    assert set(reasons.values()) == {"not tried, since on original it hung"}
 
 
 def test_a_check_that_crashes_is_missing_coverage(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,13 @@ def test_a_package_that_is_too_old_or_absent(monkeypatch: pytest.MonkeyPatch) ->
     assert found["extra adapters"].words == "not installed: peft; only needed to make LoRA adapters"
 
 
+@pytest.mark.parametrize("name", ["RLIMIT_CPU", "RLIMIT_NOFILE"])
+def test_a_limit_that_the_system_lacks_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(doctor.resource, name)
+    found = {finding.subject: finding for finding in doctor.machine()}["limits on the reading process"]
+    assert (found.state, found.words) == ("fails", f"lacking: {name}")
+
+
 def test_a_plan_that_cannot_be_made_is_lacking(fresh: Path) -> None:
     done = examine("--device", "cuda")
     assert done.exit_code == 1

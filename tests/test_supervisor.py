@@ -84,6 +84,18 @@ def test_a_unit_that_hangs_or_dies_is_given_up_and_the_others_go_on(death: str) 
     assert sum(isinstance(message, Planned) for message in heard) == 2, "one restart"
 
 
+def test_a_unit_that_takes_too_long_is_asked_to_tidy_up_before_it_is_stopped(tmp_path: Path) -> None:
+    def slow() -> None:
+        try:
+            time.sleep(PATIENCE)
+        except KeyboardInterrupt:
+            (tmp_path / "tidied").touch()
+            raise
+
+    supervise(units(slow), seconds=1, hear=lambda message: None)
+    assert (tmp_path / "tidied").exists()
+
+
 def test_the_limit_is_of_a_unit_and_not_of_the_whole() -> None:
     heard: list[object] = []
     supervise(units(lambda: time.sleep(0.7)), seconds=1, hear=heard.append)

@@ -109,6 +109,9 @@ def test_the_halves_share_neither_a_mechanism_nor_a_seed() -> None:
     for key in ("mechanism", "seed"):
         assert not {r[key] for r in calibration} & {r[key] for r in evaluation}
     assert {r["label"] for r in calibration} == {r["label"] for r in evaluation} == {"deleted", "suppressed"}
+    study.mark_halves([*rows, row("unknown", "DELETED")])
+    assert [r for r in rows if r["half"] == "evaluation"] == evaluation
+    assert any(r["half"] is None for r in rows)
 
 
 def test_balanced_accuracy_is_over_the_decided() -> None:

@@ -327,6 +327,13 @@ class TestCommand:
         forge(signed, lambda value: value["plan"]["policy"].update(name="\x1b[31mred\u202e"))
         assert "\x1b" not in audit("verify", signed).output
 
+    def test_whatever_is_found_is_printed_clean(self, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        hostile = Finding(subject="a\x1b[2J", state="fails", words="b\u202e\nforged: line")
+        monkeypatch.setattr("auditor.verification.verify", lambda *given: [hostile])
+        output = audit("verify", signed).output
+        assert len(output.splitlines()) == 3
+        assert all(line.isprintable() for line in output.splitlines())
+
 
 def test_numbers_may_differ_in_their_last_digits_only() -> None:
     assert list(differences({"a": 1.0}, {"a": 1.0 + 1e-12})) == []

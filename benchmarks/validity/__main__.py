@@ -56,6 +56,7 @@ def main() -> None:
         for world in _worlds(options):
             run(world, makers(world, options), options.work / options.kind, audit)
     rows = {kind: _gathered(options.work, kind) for kind in FILES}
+    study.mark_halves(rows["pairs"])
     for kind, found in rows.items():
         write_rows(found, options.work / FILES[kind])
     study.report(rows["pairs"], rows["altered"], rows["three"])

@@ -18,7 +18,7 @@ def row_of(about: Row, result: auditor.AuditResult, published: dict[str, float])
     """Everything the tables need, as JSON.
 
     Args:
-        about: world, original, request, mechanism, label, seed and half.
+        about: world, original, request, mechanism, label and seed; the half is known once all rows are.
         result: the audit.
         published: single metrics of the literature on the same pair, higher for more knowledge.
     """

@@ -51,6 +51,16 @@ def halves(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return calibration, evaluation
 
 
+def mark_halves(rows: Sequence[Row]) -> None:
+    """Write into every row which half it is in; None for neither."""
+    calibration, evaluation = halves(tables.labelled(rows))
+    for row in rows:
+        row["half"] = None
+    for name, half in (("calibration", calibration), ("evaluation", evaluation)):
+        for row in half:
+            row["half"] = name
+
+
 def _kind(row: Row) -> str:
     return f"{row['world']} {row['architecture']} {row['construction']} {row['request']}"
 
