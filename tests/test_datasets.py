@@ -283,6 +283,15 @@ def test_image_bombs_are_refused(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS is not None, "Pillow's own limit stays on"
 
 
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+def test_an_image_of_another_format_is_not_opened_whatever_its_name(tmp_path, kind):
+    """Pillow knows some forty formats, with a decoder's faults in each; two are enough."""
+    source = folder(tmp_path, {"0/a.png": random_pixels(16, 16)})
+    Image.open(tmp_path / "set/0/a.png").copy().save(tmp_path / "set/0/b.png", format=kind)
+    with pytest.raises(DataError, match=r"0/b\.png cannot be read \(no PNG or JPEG\)"):
+        read(tmp_path, source)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damage_anywhere_in_an_image_gives_the_image_or_one_sentence(tmp_path, method):
     pixels = random_pixels(8, 8)
