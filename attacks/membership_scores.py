@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from auditor.statistics import exact_rate_limits
+from auditor.statistics import CONFIDENCE, exact_rate_limits
 
 Array = NDArray[np.float64]
 
@@ -175,7 +175,7 @@ class Rate:
     high: float
 
 
-def auc(members: Array, non_members: Array, confidence: float = 0.95) -> Rate:
+def auc(members: Array, non_members: Array) -> Rate:
     """Area under the ROC curve with its DeLong limits, in O(n log n).
 
     AUC = P(member > non-member) + ½ P(tie), variance by DeLong et al. (1988) through midranks (Sun & Xu
@@ -191,10 +191,10 @@ def auc(members: Array, non_members: Array, confidence: float = 0.95) -> Rate:
     below = 1.0 - (ranks[m:] - stats.rankdata(non_members)) / m
     value = float(above.mean())
     if value in (0.0, 1.0) or min(m, n) < 2:
-        low, high = exact_rate_limits(round(value * min(m, n)), min(m, n), confidence)
+        low, high = exact_rate_limits(round(value * min(m, n)), min(m, n))
         return Rate(value=value, low=min(low, value), high=max(high, value))
     deviation = float(np.sqrt(np.var(above, ddof=1) / m + np.var(below, ddof=1) / n))
-    reach = float(stats.norm.ppf(confidence)) * deviation
+    reach = float(stats.norm.ppf(CONFIDENCE)) * deviation
     return Rate(value=value, low=max(value - reach, 0.0), high=min(value + reach, 1.0))
 
 
@@ -234,7 +234,11 @@ def _rate_above(values: Array, threshold: float) -> Rate:
     return Rate(value=hits / len(values), low=low, high=high)
 
 
-def priv_leak(area: float, references: Sequence[float], smallest: float = 0.1) -> float | None:
+_SMALLEST_YARD = 0.1
+"""AUC_r below which the quotient of PrivLeak says nothing any more."""
+
+
+def priv_leak(area: float, references: Sequence[float]) -> float | None:
     """PrivLeak of Shi et al. 2024 (MUSE, arXiv 2407.06460, eq. 4): 100·(AUC − AUC_r)/AUC_r, percent.
 
     The forget set is the positive one, and a higher score is more likely a member: so above 0 the forget set
@@ -243,7 +247,6 @@ def priv_leak(area: float, references: Sequence[float], smallest: float = 0.1) -
     Args:
         area: AUC of the model, in [0, 1].
         references: of models never trained on the forget set; AUC_r is their mean.
-        smallest: AUC_r below which the quotient says nothing any more.
 
     Returns:
         At least −100; None without references, or where AUC_r is too small to divide by.
@@ -253,8 +256,10 @@ def priv_leak(area: float, references: Sequence[float], smallest: float = 0.1) -
     >>> priv_leak(0.75, [0.01]) is None
     True
     """
-    yard = float(np.mean(references)) if references else 0.0
-    return 100 * (area - yard) / yard if yard >= smallest else None
+    if not references:
+        return None
+    yard = float(np.mean(references))
+    return 100 * (area - yard) / yard if yard >= _SMALLEST_YARD else None
 
 
 def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[float, float]]:

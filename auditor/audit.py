@@ -21,7 +21,7 @@ from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
-from auditor.runner import Scores, Work, run
+from auditor.runner import Scores, Work, failure_of, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
@@ -265,15 +265,18 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    return combine(
-        check,
-        lineup,
-        plan.policy,
-        primary=primary,
-        population=plan.request == "class",
-        goal=plan.goal,
-        prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
-    )
+    try:
+        return combine(
+            check,
+            lineup,
+            plan.policy,
+            primary=primary,
+            population=plan.request == "class",
+            goal=plan.goal,
+            prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+        )
+    except Exception as error:  # noqa: BLE001 - a check has code of its own here, too
+        return failed(check, failure_of(error), primary=primary)
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

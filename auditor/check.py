@@ -32,13 +32,11 @@ class Check(ABC):
         may: ``clear`` (and accuse), ``accuse``, or ``inform``.
         tasks: subject adapters it serves.
         requests: kinds of request it serves.
-        needs: example sets or models without which it cannot run: ``forget``, ``retain``, ``holdout``,
-            ``control``, ``references``.
+        needs: example sets without which it cannot run: ``forget``, ``retain``, ``holdout``, ``control``.
         summary: one sentence for the report: what was done.
         unit: what the score is, in words.
         cost: extra forward or training passes, in words.
         decoys: names of the decoys it has to detect before it may clear.
-        population: whether the forget set is a sample of a population, so that example sampling counts.
         caveats: what the check does not show, in words.
         settings_type: its settings, all with defaults.
         opens: whether it looks behind a guard; False for a check of what the model says.

@@ -176,7 +176,7 @@ def combine(
     if lineup.unlearned.null:
         return _against_internal_null(common, lineup, chosen, policy)
     if lineup.unlearned.chance is not None:
-        return _against_chance(common, lineup, chosen, policy)
+        return _against_chance(common, lineup, chosen)
     return common.model_copy(
         update={"powerless_because": "no references and no null of its own: nothing to compare with"}
     )
@@ -400,7 +400,7 @@ def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, 
     )
 
 
-def _against_chance(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
+def _against_chance(common: Evidence, lineup: Lineup, chosen: tuple[str, ...]) -> Evidence:
     chance = lineup.unlearned.chance
     own = lineup.unlearned.examples(chosen)
     assert chance is not None, "the caller checked"

@@ -68,7 +68,8 @@ def gate(plan: Plan, outputs: Score | Failure) -> None:
     """
     if isinstance(outputs, Failure):
         raise UsageError(f"the original could not be run on its data: {outputs.reason}")
-    accuracy = outputs.retain_accuracy or 0.0
+    accuracy = outputs.retain_accuracy
+    assert accuracy is not None, "outputs always measures it"
     if accuracy >= plan.policy.thresholds.working_accuracy(plan.n_classes):
         return
     if plan.task == "causal-lm":
@@ -126,14 +127,8 @@ class _Bench:
         self._work.begin(Begun(check=check.name, model=self._model.name))
         try:
             return self._in_memory(check, planned)
-        except AuditError as error:
-            return Failure(reason=str(error), model=self._model.name)
-        except Exception as error:  # noqa: BLE001 - the one place where a check's crash becomes data
-            return Failure(
-                reason=f"{type(error).__name__}: {error}",
-                model=self._model.name,
-                traceback=_frames(error),
-            )
+        except Exception as error:  # noqa: BLE001 - a check's crash is data
+            return failure_of(error, self._model.name)
 
     def _in_memory(self, check: Check, planned: PlannedCheck) -> Score:
         """The score as planned or, where memory runs out, from smaller batches, which it then says.
@@ -215,6 +210,13 @@ def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_diges
         execution=plan.execution.model_dump(),
     )
     return digest_of(key.model_dump(mode="json"))
+
+
+def failure_of(error: Exception, model: str | None = None) -> Failure:
+    """What is said of a check that raised; a traceback stands beside what it did not mean to raise."""
+    if isinstance(error, AuditError):
+        return Failure(reason=str(error), model=model)
+    return Failure(reason=f"{type(error).__name__}: {error}", model=model, traceback=_frames(error))
 
 
 def _frames(error: Exception) -> str:

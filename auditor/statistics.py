@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+CONFIDENCE = 0.95
+"""With which every limit holds by itself."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
@@ -93,17 +96,16 @@ class Limits:
     high: float
 
 
-def fieller(d: float, delta: float, spread: Spread, confidence: float = 0.95) -> Limits | None:
+def fieller(d: float, delta: float, spread: Spread) -> Limits | None:
     """Prediction interval for ρ: is the unlearned model exchangeable with one more reference?
 
     The limits are the roots in ρ of (d − ρΔ)² = t² s̃² (1 + (1 − ρ)²/K), with t the one-sided
-    ``confidence`` quantile of Student's t at ν degrees (Fieller 1954).
+    95 % quantile of Student's t at ν degrees (Fieller 1954).
 
     Args:
         d: T(u) − r̄.
         delta: T(o) − r̄.
         spread: s̃ with its degrees and K.
-        confidence: coverage of each limit by itself.
 
     Returns:
         The limits, or None where Δ ≤ 0 or Δ² ≤ t² s̃²/K: then no interval exists and the check is blind.
@@ -114,7 +116,7 @@ def fieller(d: float, delta: float, spread: Spread, confidence: float = 0.95) ->
     True
     """
     k = spread.n_references
-    c = (float(stats.t.ppf(confidence, spread.degrees)) * spread.value) ** 2
+    c = (float(stats.t.ppf(CONFIDENCE, spread.degrees)) * spread.value) ** 2
     a = delta**2 - c / k
     if delta <= 0 or a <= 0:
         return None
@@ -133,7 +135,7 @@ def p_above(d: float, delta: float, spread: Spread, tau: float) -> float:
     return float(stats.t.sf((d - tau * delta) / scale, spread.degrees))
 
 
-def resolution(delta: float, spread: Spread, confidence: float = 0.95) -> float | None:
+def resolution(delta: float, spread: Spread) -> float | None:
     """Resolution w = t s̃ √(1 + 1/K)/Δ: the smallest residue the check can rule out, in units of ρ.
 
     Returns:
@@ -141,18 +143,18 @@ def resolution(delta: float, spread: Spread, confidence: float = 0.95) -> float 
     """
     if delta <= 0:
         return None
-    t = float(stats.t.ppf(confidence, spread.degrees))
+    t = float(stats.t.ppf(CONFIDENCE, spread.degrees))
     return t * spread.value * math.sqrt(1 + 1 / spread.n_references) / delta
 
 
-def exact_rate_limits(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson limits of a rate, each holding by itself with ``confidence``.
+def exact_rate_limits(hits: int, n: int) -> tuple[float, float]:
+    """Clopper-Pearson limits of a rate, each holding by itself with 95 % confidence.
 
     >>> low, high = exact_rate_limits(0, 20)
     >>> low, round(high, 3)
     (0.0, 0.139)
     """
-    interval = stats.binomtest(hits, n).proportion_ci(confidence_level=2 * confidence - 1, method="exact")
+    interval = stats.binomtest(hits, n).proportion_ci(confidence_level=2 * CONFIDENCE - 1, method="exact")
     return float(interval.low), float(interval.high)
 
 
@@ -193,9 +195,7 @@ def p_internal_null(value: float, original: float, null: Sequence[float], tau: f
     return float((1 + np.count_nonzero(draws + shift >= value)) / (1 + draws.shape[0]))
 
 
-def internal_null_limits(
-    value: float, original: float, null: Sequence[float], confidence: float = 0.95
-) -> Limits | None:
+def internal_null_limits(value: float, original: float, null: Sequence[float]) -> Limits | None:
     """ρ against a check's own null, its limits from the null's quantiles around T(u).
 
     Returns:
@@ -206,7 +206,7 @@ def internal_null_limits(
     delta = original - centre
     if delta <= 0:
         return None
-    below, above = np.quantile(draws, [1 - confidence, confidence])
+    below, above = np.quantile(draws, [1 - CONFIDENCE, CONFIDENCE])
     rho = (value - centre) / delta
     return Limits(value=rho, low=rho - float(above - centre) / delta, high=rho + float(centre - below) / delta)
 

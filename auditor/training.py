@@ -57,7 +57,6 @@ def train(
     *,
     loss: Loss = cross_entropy,
     device: str = "cpu",
-    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> nn.Module:
     """Train a fresh network.
 
@@ -68,7 +67,6 @@ def train(
         seed: of initial weights, order and anything random in the network.
         loss: what is descended.
         device: torch device name.
-        after_epoch: told of each finished epoch, counted from 1.
 
     Returns:
         The network in eval mode, on the CPU.
@@ -78,14 +76,13 @@ def train(
         steps = math.ceil(len(examples) / recipe.batch_size)
         optimizer = _optimizer(module, recipe)
         schedule = _schedule(optimizer, recipe, recipe.epochs * steps)
-        for epoch in range(recipe.epochs):
+        for _ in range(recipe.epochs):
             for index in torch.randperm(len(examples)).split(recipe.batch_size):
                 optimizer.zero_grad()
                 loss(module, examples.take(index), device).backward()
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
-            after_epoch(epoch + 1)
     return module.eval().cpu()
 
 

@@ -61,7 +61,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
         flags=tuple(flags),
         assurance=case.assurance,
         reasons=tuple([*reasons, *damaged, *over, *mismatch]),
-        to_settle=_to_settle(case, reasons) if outcome == "INCONCLUSIVE" else (),
+        to_settle=_to_settle(case) if outcome == "INCONCLUSIVE" else (),
     )
 
 
@@ -265,7 +265,7 @@ def _bound(case: _Case) -> float:
     return max(max(e.rho.high for e in case.primaries if e.rho is not None), 0.0)
 
 
-def _to_settle(case: _Case, reasons: list[str]) -> tuple[str, ...]:
+def _to_settle(case: _Case) -> tuple[str, ...]:
     wishes = list(case.plan.prospect.obstacles)
     for e in case.primaries:
         if e.resolution is not None and e.resolution > case.policy.thresholds.max_resolution:

@@ -1,12 +1,14 @@
 """What many audits in a row in one process leave behind: memory, processes, temporary files.
 
 Every audit is of other models of one size, from its first score, in a folder of its own that is removed after it.
-Resident memory is read after a few audits, when every library is loaded and every pool has its size, and at the end.
+Resident memory is read after a few audits, when every library is loaded and every pool has its size, and at the end,
+each time when the C library has given back the pages it only keeps for later.
 
     python benchmarks/soak.py
 """
 
 import argparse
+import ctypes
 import gc
 import shutil
 import tempfile
@@ -92,6 +94,9 @@ def temporary_files() -> Iterator[Path]:
 def left_behind(temporary: Path) -> Left:
     """Count after the garbage is out."""
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     process = psutil.Process()
     return Left(
         resident=process.memory_info().rss,

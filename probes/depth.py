@@ -14,6 +14,7 @@ from auditor.alignment import rows as as_rows
 from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import AuditError, UsageError
+from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator
 from auditor.recording import Recording
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
@@ -21,8 +22,6 @@ from auditor.subjects.base import Subject
 from auditor.subjects.layout import MOST_LAYERS
 
 SMALLEST_RETAIN = 8
-KNOWLEDGE_NATS = 0.05
-"""A layer carries knowledge where patching a reference into it costs more log-probability (UDS, KE set)."""
 
 
 class DepthSettings(Frozen):
@@ -143,21 +142,17 @@ class Depth(Check):
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """Each model's Unlearning Depth Score against the mean reference, and its least erased layer."""
         losses = {name: _losses(score) for name, score in scores.items()}
-        if not references:
-            return [], {}
-        lost = {layer: float(np.mean([losses[name][layer] for name in references])) for layer in losses["original"]}
-        knowing = {layer: value for layer, value in lost.items() if value > KNOWLEDGE_NATS}
-        if not knowing:
+        yard = yardstick([losses[name] for name in references]) if references else {}
+        if not yard:
             return [], {}
         rows: list[Row] = []
         controls = {}
         for name, own in losses.items():
-            erased = {layer: float(np.clip(own[layer] / value, 0, 1)) for layer, value in knowing.items()}
-            rows += [{"model": name, "layer": layer, "erased": share} for layer, share in erased.items()]
-            depth = sum(erased[layer] * value for layer, value in knowing.items()) / sum(knowing.values())
+            shares = erased(own, yard)
+            rows += [{"model": name, "layer": layer, "erased": share} for layer, share in shares.items()]
             controls[name] = {
-                "unlearning depth score": depth,
-                "share erased at the least erased layer": min(erased.values()),
+                DEPTH_SCORE: depth_score(own, yard),
+                "share erased at the least erased layer": min(shares.values()),
             }
         return rows, controls
 

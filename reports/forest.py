@@ -79,14 +79,14 @@ def forest(evidence: Sequence[Evidence], bars: Thresholds, accusing: Collection[
         axes = sheet.axes(left=margin, top=head, width=WIDTH - 2 * margin, height=body)
         axes.set_ylim(body, 0)
         axes.set_xlim(min(-1.0, -bars.over - 0.25), 1.5)
-        _forest_scale(axes, sheet, bars, head)
+        _forest_scale(axes, bars)
         for row in rows:
             _forest_row(axes, row, bars)
         svg = sheet.svg("forest", "Residual knowledge index of every check", _forest_words(rows))
     return Drawing(svg=svg, caption="")
 
 
-def _forest_scale(axes: Axes, sheet: Sheet, bars: Thresholds, head: float) -> None:
+def _forest_scale(axes: Axes, bars: Thresholds) -> None:
     low, high = axes.get_xlim()
     axes.spines["left"].set_visible(False)
     axes.yaxis.set_visible(False)

@@ -20,7 +20,7 @@ from tests.worlds import World
 ROOT = Path(__file__).parent.parent
 NAMES = registry.names()
 MODELS = ("original", "head_row_zeroed")
-NEEDS = {"forget", "retain", "holdout", "control", "references"}
+NEEDS = {"forget", "retain", "holdout", "control"}
 TASKS = {"classification", "weights", "causal-lm"}
 SEED = 5
 

@@ -189,3 +189,30 @@ def test_an_alteration_is_measured_on_the_scale_of_the_world() -> None:
     assert found.loc["relearnt", "moved, deleted"] == pytest.approx(0.1)
     assert found.loc["relearnt", "AUC after"] == 1.0
     assert found.loc["4 bits", "moved, suppressed"] == pytest.approx(-0.3)
+
+
+def test_value_vectors_are_averaged_by_mechanism() -> None:
+    import vectors
+
+    def subject(mechanism: str, cosine: float, rho: float | None) -> dict:
+        moved = {"cosine": cosine, "relative_l2": 1.0, "jaccard": 0.5}
+        checks = {"concept_vectors": {"rho": rho}}
+        return row("unknown", "INCONCLUSIVE", mechanism=mechanism, vectors=moved, checks=checks)
+
+    table = vectors.table([subject("npo", 1.0, 0.2), subject("npo", 0.5, None), subject("rmu", 0.0, None)])
+    found = table.set_index("mechanism")
+    assert list(found.n) == [2, 1]
+    assert list(found.cosine) == [0.75, 0.0]
+    assert found["ρ"]["npo"] == 0.2
+    assert np.isnan(found["ρ"]["rmu"])
+
+
+def test_only_language_models_have_their_value_vectors_looked_at() -> None:
+    import vectors
+    from worlds import people_worlds
+
+    (first, *_) = people_worlds(Path("nowhere"))
+    names = {maker.mechanism for maker in vectors.edited(first)}
+    assert {"retrain", "original", "npo", "rmu", "guard"} <= names
+    assert not {"heavy_noise", "random_initialisation"} & names
+    assert not list(vectors.edited(object()))

@@ -1,7 +1,7 @@
 """The common signature of the zoo: (original, forget, retain, settings, seed) → subject."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,6 @@ from auditor.subjects.base import movable_copy
 from auditor.subjects.layout import find_layout, logits_of
 
 LAYOUT_EXAMPLES = 8
-
-
-class Method(Protocol):
-    """An unlearning method or a construction of known truth. The original is never changed."""
-
-    def __call__(self, original: nn.Module, forget: Examples, retain: Examples, settings: Any, seed: int) -> nn.Module:
-        """Make the subject, in eval mode."""
 
 
 def head_of(module: nn.Module, examples: Examples) -> nn.Linear:

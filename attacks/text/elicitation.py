@@ -83,7 +83,8 @@ class Elicitation(Check):
         }
         best = max(read, key=lambda form: _above(read[form], _ATTACK))
         groups = {name: [fact.subject for fact, _ in pairs] for name, pairs in sets.items()}
-        examples = read[best][_EVAL] - _control(read[best])
+        control = _control(read[best])
+        examples = read[best][_EVAL] - (control or 0.0)
         return Score(
             check=self.name,
             readings={
@@ -94,7 +95,7 @@ class Elicitation(Check):
             n_examples=len(examples),
             null=permuted(read[best], groups, settings.permutations, seed),
             cells=[_row(form, found) for form, found in read.items()],
-            controls={"never-taught facts, best form": _control(read[best])} if _NEVER_TAUGHT in sets else {},
+            controls={} if control is None else {"never-taught facts, best form": control},
             notes=tuple(_notes(lacking, sets)),
         )
 
@@ -188,21 +189,20 @@ def reads(kind: str, logs: NDArray[np.float64]) -> float:
     return float(expit(logs[0] - logs[1]) - expit(logs[2] - logs[3]))
 
 
-def _control(found: Read) -> float:
-    return float(found[_NEVER_TAUGHT].mean()) if _NEVER_TAUGHT in found else 0.0
+def _control(found: Read) -> float | None:
+    return float(found[_NEVER_TAUGHT].mean()) if _NEVER_TAUGHT in found else None
 
 
 def _above(found: Read, name: str) -> float:
-    return float(found[name].mean()) - _control(found)
+    return float(found[name].mean()) - (_control(found) or 0.0)
 
 
 def _row(form: str, found: Read) -> Row:
-    control = float(found[_NEVER_TAUGHT].mean()) if _NEVER_TAUGHT in found else None
     return {
         "form": form,
         "attack": float(found[_ATTACK].mean()),
         "value": float(found[_EVAL].mean()),
-        "never taught": control,
+        "never taught": _control(found),
     }
 
 

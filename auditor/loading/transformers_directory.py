@@ -169,17 +169,11 @@ def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory:
         network = _networks(task)[type(config)]
         _check_size(network, config, tensors, directory)
         module, report = _from_pretrained(network, config, tensors)
-    except (
-        StrictDataclassError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        AttributeError,
-    ) as error:
+    except (StrictDataclassError, *_MISFITS) as error:
         first = plain(str(error).split("\n")[0], 200)
-        raise ModelError(f"{shown(directory)} holds a config.json that fits no model ({first})") from error
+        raise ModelError(
+            f"{shown(directory)} holds a config.json that fits no model ({first}); save the model anew"
+        ) from error
     _check_fit(report, directory, task)
     _check_types(module, tensors, directory)
     check_still_finite(module, str(directory))

@@ -2,9 +2,10 @@
 
 Every pair is written to the work folder as it is finished, so that an interrupted run goes on; `--part` runs one kind
 of world, so that several processes may share a folder. `--tables` prints the tables of what is there and writes all
-rows to one file. `--quick` makes the deletions and some suppressions of one world. After the pairs come two further
-kinds of row: `--kind altered` rounds and retrains some subjects of a few worlds (how robust is a measure?), and
-`--kind three` audits the evaluation half again with three references and the policy that `--policy` names.
+rows to one file. `--quick` makes the deletions and some suppressions of one world. After the pairs come three further
+kinds of row: `--kind altered` rounds and retrains some subjects of a few worlds (how robust is a measure?), `--kind
+vectors` looks how far value vectors have moved in language models, and `--kind three` audits the evaluation half again
+with three references and the policy that `--policy` names.
 
     python benchmarks/validity --work bench-validity
 """
@@ -21,10 +22,11 @@ import published
 import robustness
 import study
 import tables
+import vectors
 from image_worlds import ImageWorld
 from pairs import Row, read_rows, row_of, write_rows
 from subjects import Maker, World, subjects
-from worlds import CLASS_WORLDS, LLAMA_SEEDS, digits_worlds, mnist_worlds, people_worlds
+from worlds import CLASS_WORLDS, GPT2_SEEDS, LLAMA_SEEDS, digits_worlds, mnist_worlds, people_worlds
 
 from auditor.audit import execution_settings
 
@@ -35,7 +37,8 @@ WITH_UNKNOWN = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
 # Worlds whose models are altered.
 WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
-FILES = {"pairs": "pairs.json", "altered": "altered.json", "three": "three.json"}
+WITH_VECTORS = (LLAMA_SEEDS[0], LLAMA_SEEDS[1], GPT2_SEEDS[0])
+FILES = {"pairs": "pairs.json", "altered": "altered.json", "vectors": "vectors.json", "three": "three.json"}
 THREE = 3
 STANDS_FOR = ("original", "request", "target")
 
@@ -51,15 +54,17 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, help="of --kind three")
     options = parser.parse_args()
     if not options.tables:
-        makers = {"pairs": _pairs, "altered": _altered, "three": _evaluated}[options.kind]
-        audit = {"references": THREE, "policy": str(options.policy.resolve())} if options.kind == "three" else {}
+        makers = {"pairs": _pairs, "altered": _altered, "vectors": _edited, "three": _evaluated}[options.kind]
+        audit: dict[str, Any] = {"checks": vectors.CHECKS} if options.kind == "vectors" else {}
+        if options.kind == "three":
+            audit = {"references": THREE, "policy": str(options.policy.resolve())}
         for world in _worlds(options):
             run(world, makers(world, options), options.work / options.kind, audit)
     rows = {kind: _gathered(options.work, kind) for kind in FILES}
     study.mark_halves(rows["pairs"])
     for kind, found in rows.items():
         write_rows(found, options.work / FILES[kind])
-    study.report(rows["pairs"], rows["altered"], rows["three"])
+    study.report(rows["pairs"], rows["altered"], rows["vectors"], rows["three"])
 
 
 def _gathered(work: Path, kind: str) -> list[Row]:
@@ -76,6 +81,11 @@ def _pairs(world: World, options: argparse.Namespace) -> Iterator[Maker]:
 def _altered(world: World, options: argparse.Namespace) -> Iterator[Maker]:
     if world.seed in WITH_ALTERED and world.construction == "plain":
         yield from robustness.altered(world)
+
+
+def _edited(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+    if world.seed in WITH_VECTORS:
+        yield from vectors.edited(world)
 
 
 def _evaluated(world: World, options: argparse.Namespace) -> Iterator[Maker]:
@@ -143,7 +153,8 @@ def audited(world: World, maker: Maker, bench: published.FromFeatures | None, au
         "label": maker.label,
         "seconds": [round(made - started, 1), round(time.monotonic() - made, 1)],
     }
-    return json.loads(json.dumps(row_of(about, result, metrics)))
+    row = {**row_of(about, result, metrics), "vectors": vectors.moved(result)}
+    return json.loads(json.dumps(row))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import auditor
 from auditor.data import Examples
 from auditor.probes.cka import debiased_cka
 from auditor.probes.sparse_autoencoder import SparseAutoencoder, TrainingSettings, expert_latents, train
+from auditor.probes.unlearning_depth import DEPTH_SCORE
 from auditor.recording import pool
 from auditor.subjects.layout import Layout, hook, logits_of
 
@@ -108,7 +109,7 @@ def _cka(result: auditor.AuditResult) -> dict[str, float | None]:
 
 def _depth(result: auditor.AuditResult) -> dict[str, float | None]:
     controls = _controls(result, "depth", "unlearned")
-    score = controls.get("UDS", controls.get("unlearning depth score"))
+    score = controls.get(DEPTH_SCORE)
     return {"UDS": None if score is None else 1 - score}
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 import robustness
 import tables
+import vectors
 from calibration import prior_spread
 from pairs import Row
 
 
-def report(rows: Sequence[Row], altered: Sequence[Row], three: Sequence[Row]) -> None:
-    """All tables of the rows, of altered subjects, and of audits with three references."""
+def report(rows: Sequence[Row], altered: Sequence[Row], moved: Sequence[Row], three: Sequence[Row]) -> None:
+    """All tables of the rows, of altered subjects, of value vectors, and of audits with three references."""
     if not rows:
         print("no pairs yet")
         return
@@ -35,6 +36,8 @@ def report(rows: Sequence[Row], altered: Sequence[Row], three: Sequence[Row]) ->
         _print_rates(three)
     if altered:
         print(f"\nrobustness: {len(altered)} altered subjects\n{_wide(robustness.table(rows, altered))}")
+    if moved:
+        print(f"\nvalue vectors of the forget facts: {len(moved)} subjects\n{_wide(vectors.table(moved))}")
     print(f"\nspread of references, (s0, d0)\n{_wide(spreads(calibration))}")
 
 

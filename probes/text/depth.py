@@ -9,6 +9,7 @@ from torch import Tensor
 from auditor.alignment import Affine, fit_affine
 from auditor.check import Check, Workload
 from auditor.facts import Facts, FactsData
+from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.answers import answer_losses
 from auditor.subjects.causal_lm import CausalLM
@@ -84,33 +85,12 @@ class Depth(Check):
         )
 
     def summarise(self, scores: Any, references: Any) -> tuple[list[Row], dict[str, dict[str, float]]]:
-        """The published score of every model, where there are references."""
-        if not references:
-            return [], {}
+        """The published score of every model, where there are references that lose something."""
         lost = {name: {str(c["layer"]): float(c["lost"]) for c in s.cells} for name, s in scores.items()}
-        return [], {name: {"UDS": uds(own, [lost[r] for r in references])} for name, own in lost.items()}
-
-
-def uds(lost: dict[str, float], references: list[dict[str, float]], threshold: float = 0.05) -> float:
-    """Unlearning Depth Score: 0 like the original, 1 as erased as the references.
-
-    Args:
-        lost: Δ_l by layer.
-        references: the same of each reference; their mean is the yardstick.
-        threshold: of Δ_l(r̄), nats, above which a layer counts.
-
-    Raises:
-        ValueError: no layer counts.
-
-    >>> uds({"a": 1.0, "b": 4.0}, [{"a": 2.0, "b": 2.0}])
-    0.75
-    """
-    yard = {layer: sum(r[layer] for r in references) / len(references) for layer in lost}
-    counted = [layer for layer, value in yard.items() if value > threshold]
-    if not counted:
-        raise ValueError("patching from the references loses nothing at any layer, so there is no yardstick")
-    share = sum(yard[layer] * min(max(lost[layer] / yard[layer], 0.0), 1.0) for layer in counted)
-    return share / sum(yard[layer] for layer in counted)
+        yard = yardstick([lost[name] for name in references]) if references else {}
+        if not yard:
+            return [], {}
+        return [], {name: {DEPTH_SCORE: depth_score(own, yard)} for name, own in lost.items()}
 
 
 def _reading(values: Tensor) -> Reading:

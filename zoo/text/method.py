@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +26,6 @@ class LanguageModel:
 
     module: nn.Module
     encoder: Encoder
-
-
-class TextMethod(Protocol):
-    """An unlearning method or a construction of known truth. The original is never changed."""
-
-    def __call__(self, original: LanguageModel, forget: Facts, retain: Facts, settings: Any, seed: int) -> nn.Module:
-        """Make the subject, in eval mode."""
 
 
 def copy_of(original: LanguageModel) -> nn.Module:
