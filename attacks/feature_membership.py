@@ -91,8 +91,9 @@ def _margins_at(subject: Subject, data: AuditData, layer: str) -> tuple[Tensor, 
     """Margins of forget eval and holdout at one layer."""
     retain = subject.recording("retain")
     mean, std = retain.features[layer].mean(0), retain.features[layer].std(0)
-    # A unit that is constant on retain has no scale of its own there; it is left out.
-    alive = std > 1e-6 * std.max()
+    # A unit that is constant on retain has no scale of its own there; it is left out. Held against itself, not against
+    # the others: a unit may be scaled at will without changing the function.
+    alive = std > 1e-6 * mean.abs()
 
     def scaled(features: Tensor) -> Tensor:
         return ((features - mean) / std)[:, alive]

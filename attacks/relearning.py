@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from auditor.attacks.reach import odd_scale, scales
 from auditor.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.randomness import generator
@@ -110,6 +111,10 @@ class Relearning(Check):
             forward=len(settings.measured) * measured,
         )
 
+    def prepare(self, original: Subject, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
+        """The scales of the original's gains, which are not brought to one scale as units are."""
+        return scales(original.module, matrices=False)
+
     def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Settings, seed: int) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
@@ -137,6 +142,7 @@ class Relearning(Check):
             readings=_readings(curves, settings),
             n_examples=len(data.forget_eval),
             cells=cells,
+            blind=odd_scale(scales(subject.module, matrices=False), artefact),
         )
 
     def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:

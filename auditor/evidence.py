@@ -279,7 +279,7 @@ def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: B
     typical = bench.spread(bench.typical_sampling_variance())
     w = statistics.resolution(bench.delta, typical) if typical is not None else None
     decoys = {name: _decoy(score, bench, policy) for name, score in lineup.decoys.items()}
-    powerless = _powerless(check, limits, w, decoys, policy)
+    powerless = lineup.unlearned.blind or _powerless(check, limits, w, decoys, policy)
     return common.model_copy(
         update={
             "null_kind": "references",
@@ -349,6 +349,8 @@ def _powerless(
             f"the smallest residue it can rule out is {w:.2f}, "
             f"more than the {policy.thresholds.max_resolution:.2f} that clearing needs"
         )
+    if check.decoys and not set(check.decoys) & set(decoys):
+        return f"none of the decoys that it has to see through could be made ({', '.join(check.decoys)})"
     missed = [name for name in check.decoys if name in decoys and not decoys[name].detected]
     if missed:
         return f"it did not see through the decoy {', '.join(missed)}"
@@ -361,7 +363,9 @@ def _against_controls(
     found = against_controls(
         lineup.unlearned, lineup.original, lineup.decoys, common.chosen, policy, _alpha_each(policy)
     )
-    powerless = _powerless(check, found.limits, found.resolution, found.decoys, policy, null="its control concepts")
+    powerless = lineup.unlearned.blind or _powerless(
+        check, found.limits, found.resolution, found.decoys, policy, null="its control concepts"
+    )
     return common.model_copy(
         update={
             "null_kind": "controls",

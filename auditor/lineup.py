@@ -4,7 +4,7 @@ import copy
 import glob
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> L
         cache: folder of converted checkpoints.
 
     Raises:
-        SpecError: original or unlearned is missing.
+        SpecError: original or unlearned is missing, or a reference is one of the other models again.
         ModelError: a file is missing or does not fit the architecture.
         UnsafeInputError: a file was refused.
     """
@@ -117,11 +117,25 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> L
         entries[name] = loader.entry(name, role, source, entries.get("original"))
     if spec.models.guard is not None:
         entries["unlearned"] = _guarded(entries["unlearned"], spec.models.guard, base)
+    _check_distinct(entries)
     return Lineup(
         entries=entries,
         architecture=architecture,
         architecture_digest=_architecture_digest(architecture, entries["original"]),
     )
+
+
+def _check_distinct(entries: Mapping[str, Entry]) -> None:
+    """Refuse a reference that is another model of the audit: a spread of copies is no spread."""
+    seen: dict[str, str] = {}
+    for name, entry in entries.items():
+        twin = seen.setdefault(entry.planned.digest, name)
+        if twin != name and entry.planned.role in ("reference", "perturbed"):
+            source = entry.planned.source or name
+            raise SpecError(
+                f"{source} holds the same weights as {entries[twin].planned.source or f'the {twin} model'}; "
+                "references have to be trained apart from all other models: leave it out of models.references"
+            )
 
 
 def _sources(spec: AuditSpec, given: dict[str, Any], base: Path) -> list[tuple[str, Role, Any]]:
@@ -185,7 +199,7 @@ class _Loader:
             return self._file(name, role, str(source))
         if is_adapter(path):
             return self._adapter(name, role, str(source), original)
-        return self._directory(name, role, str(source))
+        return self._directory(name, role, str(source), original)
 
     def _in_memory(self, name: str, role: Role, module: nn.Module, original: Entry | None) -> Entry:
         tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
@@ -200,13 +214,17 @@ class _Loader:
         task = "causal-lm" if getattr(module, "get_output_embeddings", None) is not None else None
         return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task, hooked=bool(hooks))
 
-    def _directory(self, name: str, role: Role, source: str) -> Entry:
+    def _directory(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
         loaded = load_directory(self.base / source)
-        return _built(name, role, source, loaded.module, loaded.file_digest, loaded.source_digest, loaded.task)
+        made = _built(name, role, source, loaded.module, loaded.file_digest, loaded.source_digest, loaded.task)
+        if original is None or original.source_digest in (None, loaded.source_digest):
+            return made
+        # The plan names the original's structure; where another has its own, equal tensors are not an equal network.
+        return _known_as(made, [made.planned.digest, loaded.source_digest])
 
     def _adapter(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
         if self.ground is not None:
-            ground = self._directory(name, role, self.ground)
+            ground = self._directory(name, role, self.ground, original)
         elif original is not None:
             ground = original
         else:
@@ -215,7 +233,9 @@ class _Loader:
             raise ModelError(f"{source} is an adapter, and what it is put on cannot be run; name models.base")
         module, file_digest = with_adapter(ground.build(), self.base / source)
         made = _built(name, role, source, module, file_digest, ground.source_digest, "causal-lm")
-        return replace(made, beneath=ground.planned.digest)
+        beneath = ground.planned.digest
+        # What lies beneath is part of what is scored: the merged weights alone say nothing of it.
+        return replace(_known_as(made, [made.planned.digest, "on", beneath]), beneath=beneath)
 
     def _file(self, name: str, role: Role, source: str) -> Entry:
         weights = load_weights(self.base / source, self.cache)
@@ -288,12 +308,17 @@ def _built(
     )
 
 
+def _known_as(entry: Entry, parts: list[Any]) -> Entry:
+    """The entry under the digest of more than its tensors."""
+    return replace(entry, planned=entry.planned.model_copy(update={"digest": digest_of(parts)}))
+
+
 def _guarded(entry: Entry, source: str, base: Path) -> Entry:
     """The entry with a guard around its weights; its scores are its own, so its digest differs from the weights'."""
     guard = load_function(source, base, "guard", ModelError)
     digest = digest_of([entry.planned.digest, guard.source_digest, source])
     planned = entry.planned.model_copy(update={"digest": digest, "guard": source})
-    return replace(entry, planned=planned, guard=guard, beneath=entry.planned.digest)
+    return replace(entry, planned=planned, guard=guard, beneath=entry.beneath or entry.planned.digest)
 
 
 def _architecture_digest(architecture: Architecture | None, original: Entry) -> str | None:

@@ -55,6 +55,9 @@ class Score(Frozen):
     deviation: str | None = Field(
         default=None, description="how it was computed otherwise than planned, and why, in one clause"
     )
+    blind: str | None = Field(
+        default=None, description="why its silence says nothing, in one clause; it may accuse, but not clear"
+    )
     void: str | None = Field(
         default=None, description="why nothing follows from this score, in one clause; then the check has no say"
     )

@@ -194,14 +194,27 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found += [
         f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
         for e in case.evidence
-        if e.failure is not None and not e.primary and e.may != "inform"
+        if e.failure is not None and not e.primary
     ]
+    found += _sham_decoys(case)
     found += [
         f"the decoy {decoy} was seen through by no primary check"
         for decoy in sorted({d for e in case.primaries for d in e.decoys})
         if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
     ]
     return found
+
+
+def _sham_decoys(case: _Case) -> list[str]:
+    """Decoys whose own outputs are not forgotten by the bar of the audited model: seeing through them shows nothing."""
+    bars, outputs = case.policy.thresholds, case.outputs
+    assert outputs is not None, "asked before"
+    wanted = {name for e in case.primaries for name in e.decoys}
+    return [
+        f"the decoy {name} still answers (outputs: ρ = {_show(result.rho)}), so that seeing through it shows nothing"
+        for name, result in outputs.decoys.items()
+        if name in wanted and (result.rho is None or result.rho.high + bars.tolerance >= bars.output)
+    ]
 
 
 def _traces(case: _Case, but: set[str]) -> list[str]:

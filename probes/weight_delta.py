@@ -73,12 +73,14 @@ def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> st
 def _row(name: str, before: Tensor, after: Tensor) -> Row:
     if before.shape != after.shape:
         return {"tensor": name, "relative_change": None, "rank_share": None, "changed": 1.0}
-    delta = after.double() - before.double()
+    # An infinite entry that stayed, as in a mask, has not moved; one that came or went has no size.
+    delta = torch.where(before == after, 0.0, after.double() - before.double())
     norm = float(before.double().norm())
+    sized = bool(delta.isfinite().all())
     return {
         "tensor": name,
-        "relative_change": float(delta.norm()) / norm if norm > 0 else None,
-        "rank_share": _rank_share(delta),
+        "relative_change": float(delta.norm()) / norm if norm > 0 and sized else None,
+        "rank_share": _rank_share(delta) if sized else None,
         "changed": float((delta != 0).double().mean()) if delta.numel() else 0.0,
     }
 
@@ -95,6 +97,7 @@ def _rank_share(delta: Tensor) -> float | None:
 
 def _cosine(original: dict[str, Tensor], weights: dict[str, Tensor]) -> float:
     shared = [n for n in weights if n in original and original[n].shape == weights[n].shape]
+    shared = [n for n in shared if bool(original[n].isfinite().all() and weights[n].isfinite().all())]
     dot = sum(float((original[n].double() * weights[n].double()).sum()) for n in shared)
     a = sum(float(original[n].double().square().sum()) for n in shared)
     b = sum(float(weights[n].double().square().sum()) for n in shared)

@@ -23,7 +23,7 @@ POLICY = load_policy("default")
 
 
 def measure(world: World, name: str, module: nn.Module | None = None, settings: Settings = SETTINGS) -> Score:
-    return Relearning().score(world.subject(name, module), None, world.data, settings, SEED)
+    return Relearning().score(world.subject(name, module), {}, world.data, settings, SEED)
 
 
 REFERENCES = tuple(f"reference {i}" for i in range(3))
@@ -96,14 +96,14 @@ def test_without_the_canonical_form_rescaling_would_evade(world: World, scores: 
     units = [module.get_submodule(p.producer).weight.shape[0] for p in pairs]
     evaded = world.subject("x", rescaled(module, pairs, [2.0 ** (3 * torch.linspace(-1, 1, n)) for n in units]))
     evaded.canonical = evaded.clone  # type: ignore[method-assign]
-    bare = Relearning().score(evaded, None, world.data, SETTINGS, SEED)
+    bare = Relearning().score(evaded, {}, world.data, SETTINGS, SEED)
     assert max(abs(a - b) for a, b in zip(values(bare), values(scores["retrain"]), strict=True)) > 0.05
 
 
 def test_the_subject_itself_stays_as_it_was(world: World) -> None:
     subject = world.subject("original")
     before = {name: value.clone() for name, value in subject.weights().items()}
-    Relearning().score(subject, None, world.data, SETTINGS, SEED)
+    Relearning().score(subject, {}, world.data, SETTINGS, SEED)
     assert all(torch.equal(before[name], value) for name, value in subject.weights().items())
 
 
@@ -257,7 +257,7 @@ def test_the_stated_workload_is_what_it_costs(world: World) -> None:
     settings = Settings(steps=4, measured=(2, 4), control_classes=1)
     subject = world.subject("original")
     canonical = min(512, len(world.data.retain))
-    Relearning().score(subject, None, world.data, settings, SEED)
+    Relearning().score(subject, {}, world.data, settings, SEED)
     stated = Relearning().workload(world.data, settings)
     assert isinstance(stated, Workload)
     assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)

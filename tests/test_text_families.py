@@ -69,7 +69,7 @@ def test_freezing_its_layers_protects_no_model() -> None:
     settings = check.settings_type.model_validate(QUICK["relearning"])
     frozen = family.module(1).requires_grad_(False)
     scores = [
-        check.score(family.subject("original", 1, module), None, family.data, settings, SEED)
+        check.score(family.subject("original", 1, module), {}, family.data, settings, SEED)
         for module in (frozen, family.module(1))
     ]
     assert scores[0] == scores[1]

@@ -212,5 +212,24 @@ def test_every_family_gives_a_score(name: str) -> None:
 def test_a_fact_without_a_wrong_answer_is_counted(text_world: TextWorld) -> None:
     same = tuple(Fact(prompt=f"q {i}", answer="banox") for i in range(12))
     data = dataclasses.replace(text_world.data, forget_eval=Facts(same), retain=Facts(same))
-    with pytest.raises(UsageError, match="needs a wrong answer for every fact, and 12 facts of forget_eval have none"):
+    with pytest.raises(UsageError, match=r"needs wrong answers .* and 12 of 12 facts of forget_eval have none"):
         CHECK.prepare(text_world.subject("original"), data, SETTINGS, 0)
+
+
+def test_a_few_facts_whose_wrong_answers_never_part_are_left_out_and_said(text_world: TextWorld) -> None:
+    items = list(text_world.data.forget_eval.items)
+    longer = tuple(f"{items[0].answer} {other.answer}" for other in items[1 : 1 + SETTINGS.wrong_answers])
+    items[0] = items[0].model_copy(update={"perturbed_answers": longer})
+    data = dataclasses.replace(text_world.data, forget_eval=Facts(tuple(items)))
+    subject = text_world.subject("original")
+    artefact = CHECK.prepare(subject, data, SETTINGS, 0)
+    found = CHECK.score(subject, artefact, data, SETTINGS, 0)
+    n = len(items)
+    assert found.n_examples == n - 1
+    assert found.notes == (
+        f"1 of {n} facts of forget_eval were left out: none of their wrong answers parts from the right one within the "
+        "answer's tokens.",
+    )
+    whole = CHECK.score(subject, CHECK.prepare(subject, text_world.data, SETTINGS, 0), text_world.data, SETTINGS, 0)
+    assert whole.notes == ()
+    assert found.readings["best block"].examples == whole.readings["best block"].examples[1:]

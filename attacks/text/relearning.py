@@ -1,6 +1,6 @@
 """Fine-tuning on other facts: do the forgotten ones come back with them?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from auditor.attacks.reach import deaf, odd_scale, scales
 from auditor.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.low_rank import open_low_rank
@@ -16,6 +17,7 @@ from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.causal_lm import CausalLM
 
 _WIDTH = 64
+_LESSON = "taught facts after the attack"
 _SAME, _OTHER, _BENIGN, _CONTROL = "same subjects", "other subjects", "benign text", "never-taught facts"
 
 
@@ -74,26 +76,38 @@ class Relearning(Check):
         counted, arms = len(settings.rates), 3 + (data.holdout is not None)
         steps = counted * settings.measured[-1] + arms * settings.arm_measured[-1]
         readings = counted * len(settings.measured) + arms * len(settings.arm_measured)
-        return Workload(training=2 * settings.batch * steps, forward=readings * len(data.forget_eval))
+        forward = readings * len(data.forget_eval) + counted * len(data.forget_attack)
+        return Workload(training=2 * settings.batch * steps, forward=forward)
+
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> dict[str, float]:
+        """The scales of the original's weights."""
+        return scales(original.canonical().module, matrices=True)
 
     def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
         attack = _Attack(start, data.retain, settings, seed)
         halves, at = (data.forget_attack, data.forget_eval), settings.measured
-        curves = {f"rate {rate:g}": attack.run(*halves, at, rate) for rate in settings.rates}
+        runs = {f"rate {rate:g}": attack.run(*halves, at, rate) for rate in settings.rates}
+        curves = {name: curve for name, (curve, _) in runs.items()}
         together = torch.stack(list(curves.values())).mean(0)
         cells = [row for name, curve in curves.items() for row in _rows(_SAME, name, at, curve)]
-        low_rank = attack.run(*halves, settings.arm_measured, settings.low_rank_rate, settings.rank)
+        low_rank, _ = attack.run(*halves, settings.arm_measured, settings.low_rank_rate, settings.rank)
         cells += _rows(_SAME, "low rank", settings.arm_measured, low_rank)
         cells += _other_arms(attack, data, settings)
+        lesson = np.mean([float(m.log_probabilities(data.forget_attack).exp().mean()) for _, m in runs.values()])
         return Score(
             check=self.name,
             readings={"all attacks": Reading(value=float(together.mean()), examples=tuple(together.mean(0).tolist()))},
             n_examples=len(data.forget_eval),
             cells=cells,
-            controls={f"T, {name}": float(curve.mean()) for name, curve in curves.items()},
+            controls={f"T, {name}": float(curve.mean()) for name, curve in curves.items()} | {_LESSON: float(lesson)},
+            blind=odd_scale(scales(start.module, matrices=True), artefact),
         )
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Say of a model that the attack did not take."""
+        return lambda score: score.model_copy(update={"blind": score.blind or deaf(score, references, _LESSON)})
 
 
 class _Attack:
@@ -105,8 +119,10 @@ class _Attack:
         self._settings = settings
         self._seed = seed
 
-    def run(self, taught: Facts, measured: Facts, at: Sequence[int], rate: float, rank: int | None = None) -> Tensor:
-        """Probability of the answers to ``measured`` after the steps ``at``, float64 [steps, n]."""
+    def run(
+        self, taught: Facts, measured: Facts, at: Sequence[int], rate: float, rank: int | None = None
+    ) -> tuple[Tensor, CausalLM]:
+        """Probability of the ``measured`` answers after the steps ``at``, float64 [steps, n], and the model then."""
         model = self._start.clone()
         if rank is not None:
             open_low_rank(model.module, rank, self._seed)
@@ -121,7 +137,7 @@ class _Attack:
             optimizer.step()
             if step in at:
                 curve.append(model.log_probabilities(measured).exp())
-        return torch.stack(curve)
+        return torch.stack(curve), model
 
     def _batches(self, taught: Facts, steps: int) -> Iterator[tuple[Facts, Facts]]:
         """Attack and retain facts, drawn anew at each step; the same for every model."""
@@ -146,7 +162,7 @@ def _other_arms(attack: _Attack, data: FactsData, settings: Settings) -> list[Ro
     rows: list[Row] = []
     for name, (taught, measured) in arms.items():
         if len(taught) and len(measured):
-            curve = attack.run(taught, measured, settings.arm_measured, settings.arm_rate)
+            curve, _ = attack.run(taught, measured, settings.arm_measured, settings.arm_rate)
             rows += _rows(name, f"rate {settings.arm_rate:g}", settings.arm_measured, curve)
     return rows
 

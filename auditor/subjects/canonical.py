@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auditor.errors import ModelError
+
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d
@@ -76,9 +78,12 @@ def canonical(
         pairs: of its units.
         inputs: examples or token ids.
         counted: bool, as ``inputs``, of the tokens that are no padding; None where everything counts.
+
+    Raises:
+        ModelError: the pairs, which were found on the original, do not hold in this network.
     """
     clone = copy.deepcopy(module)
-    squares = _mean_squares(module, pairs, inputs, counted)
+    squares, before = _mean_squares(module, pairs, inputs, counted)
     with torch.no_grad():
         for pair in pairs:
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
@@ -86,7 +91,24 @@ def canonical(
             # rescaled from the front, set the scale.
             scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
+        if pairs and _differ(_logits(clone(inputs, **_masking(counted))), before, counted):
+            raise ModelError(
+                "rescaling units that may be rescaled in the original changes what this network computes, so the two "
+                "cannot meet the same attack; check that both have the same architecture and activations"
+            )
     return clone
+
+
+def _masking(counted: Tensor | None) -> dict[str, Tensor]:
+    return {} if counted is None else {"attention_mask": counted.long()}
+
+
+def _differ(after: Tensor, before: Tensor, counted: Tensor | None) -> bool:
+    """Whether logits moved by more than the rounding of some dozen layers."""
+    if counted is not None:
+        after, before = after[counted], before[counted]
+    bar = max(1e-3, 30 * torch.finfo(before.dtype).eps)
+    return not bool((after - before).abs().max() <= bar * before.abs().max().clamp_min(1e-6))
 
 
 def _logits(output: Any) -> Tensor:
@@ -124,8 +146,8 @@ def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, lo
 
 def _mean_squares(
     module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor, counted: Tensor | None
-) -> dict[str, Tensor]:
-    """Mean square of every input channel of each pair's consumer, by the consumer's name."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Mean square of every input channel of each pair's consumer, by the consumer's name; and the logits."""
     squares: dict[str, Tensor] = {}
     with torch.no_grad(), ExitStack() as stack:
         for pair in pairs:
@@ -138,8 +160,8 @@ def _mean_squares(
 
             handle = module.get_submodule(pair.consumer).register_forward_pre_hook(note)
             stack.callback(handle.remove)
-        module(inputs, **({} if counted is None else {"attention_mask": counted.long()}))
-    return squares
+        logits = _logits(module(inputs, **_masking(counted)))
+    return squares, logits
 
 
 def _incoming_norm(producer: _Weighted) -> Tensor:

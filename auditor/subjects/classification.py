@@ -144,6 +144,9 @@ class Classifier:
         if not bool(torch.isfinite(tables["logits"]).all()):
             raise ModelError(f"the {self.role} model returns NaN or infinite logits; check the checkpoint")
         features = {name.removeprefix("layer "): t for name, t in tables.items() if name != "logits"}
+        odd = next((layer for layer, t in features.items() if not bool(torch.isfinite(t).all())), None)
+        if odd is not None:
+            raise ModelError(f"the {self.role} model has NaN or infinite activations at {odd}; check the checkpoint")
         return Recording(labels=examples.labels, logits=tables["logits"], features=features)
 
     def _listening(self, layers: tuple[str, ...], pooled: bool = False) -> AbstractContextManager[dict[str, Tensor]]:

@@ -76,7 +76,7 @@ class FewShot(Check):
         """Codes of the tokens, and where true and false statements part.
 
         Raises:
-            UsageError: a fact has no wrong answer that parts from its own, and no other fact lends one.
+            UsageError: most facts of a set have no wrong answer that parts from their own, and no other fact lends one.
         """
         retain = data.retain.take(range(min(settings.retain_facts, len(data.retain))))
         splits = [split for split in _SPLITS if split in data.splits()]
@@ -105,8 +105,9 @@ class FewShot(Check):
             check=self.name,
             readings={"best block": reading},
             n_examples=len(values),
-            null=null_of_holdout(values, found["holdout"][best], data, seed) if artefact.comparable else (),
+            null=_null(artefact, found, best, seed) if artefact.comparable else (),
             cells=_rows(found, probes),
+            notes=tuple(_left_out(artefact.splits)),
         )
 
 
@@ -116,12 +117,14 @@ class _Asked:
 
     Attributes:
         facts: the true statements.
+        lonely: facts that were left out, since no wrong answer parts from theirs within it.
         rows: of every pair, the answer token at which it parts, counted over all facts, int64 [pairs].
         false: the false statement's token there, int64 [pairs].
         sizes: pairs of each fact.
     """
 
     facts: Facts
+    lonely: int
     rows: Tensor
     false: Tensor
     sizes: tuple[int, ...]
@@ -145,25 +148,42 @@ class _Statements:
 
 
 def _asked(split: str, data: FactsData, encoder: Encoder, most: int) -> _Asked:
-    facts = data.splits()[split]
-    groups = [
+    everything = data.splits()[split]
+    found = [
         [pair for wrong in false if (pair := parting(encoder, fact, wrong)) is not None]
-        for fact, false in zip(facts.items, false_statements(facts, data.retain, most), strict=True)
+        for fact, false in zip(everything.items, false_statements(everything, data.retain, most), strict=True)
     ]
-    lonely = sum(not group for group in groups)
-    if lonely:
+    facts, groups = everything.take([i for i, group in enumerate(found) if group]), [group for group in found if group]
+    lonely = len(everything) - len(facts)
+    if lonely > len(everything) // 2:
         raise UsageError(
-            f"few_shot needs a wrong answer for every fact, and {lonely} facts of {split} have none; give "
-            "perturbed_answers, or retain facts with other answers"
+            f"few_shot needs wrong answers that differ from the right one, and {lonely} of {len(everything)} facts of "
+            f"{split} have none; give perturbed_answers, or retain facts with other answers"
         )
     lengths = [sum(encoder.encode(fact)[1]) for fact in facts.items]
     starts = np.cumsum([0, *lengths[:-1]])
     return _Asked(
         facts=facts,
+        lonely=lonely,
         rows=torch.tensor([start + at for start, group in zip(starts, groups, strict=True) for at, _ in group]),
         false=torch.tensor([token for group in groups for _, token in group]),
         sizes=tuple(map(len, groups)),
     )
+
+
+def _left_out(splits: dict[str, _Asked]) -> list[str]:
+    return [
+        f"{asked.lonely} of {asked.lonely + len(asked.facts)} facts of {split} were left out: none of their wrong "
+        "answers parts from the right one within the answer's tokens."
+        for split, asked in splits.items()
+        if asked.lonely
+    ]
+
+
+def _null(artefact: _Statements, found: dict[str, dict[str, Tensor]], block: str, seed: int) -> tuple[float, ...]:
+    sides = ("forget_eval", "holdout")
+    own, others = (found[split][block] for split in sides)
+    return null_of_holdout(own, others, (artefact.splits[sides[0]].facts, artefact.splits[sides[1]].facts), seed)
 
 
 def parting(encoder: Encoder, true: Fact, false: Fact) -> tuple[int, int] | None:

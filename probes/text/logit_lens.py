@@ -98,7 +98,8 @@ def _null(subject: CausalLM, data: FactsData, seed: int) -> tuple[float, ...]:
         torch.stack([_floored(subject.recording(split).lens[block]) for block in subject.layers()[:-1]]).mean(0)
         for split in ("forget_eval", "holdout")
     ]
-    return null_of_holdout(means[0], means[1], data, seed)
+    assert data.holdout is not None, "the caller found it comparable"
+    return null_of_holdout(means[0], means[1], (data.forget_eval, data.holdout), seed)
 
 
 def _rows(subject: CausalLM, data: FactsData, block: str) -> list[Row]:
