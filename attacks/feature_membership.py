@@ -1,6 +1,6 @@
 """Membership in the features: were the forget examples trained on, whatever the head now says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
 from auditor.attacks.membership import Settings, blind_baseline
-from auditor.attacks.membership_readings import MARGIN, margin_score, require_holdout
+from auditor.attacks.membership_readings import MARGIN, held_by_example, margin_score, require_holdout
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
@@ -60,6 +60,10 @@ class FeatureMembership(Check):
             {"layer": layer, "value": float(own.mean() - other.mean())} for layer, (own, other) in margins.items()
         ]
         return score.model_copy(update={"cells": cells})
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Look at single examples too; see :mod:`auditor.attacks.kept_examples`."""
+        return held_by_example(original, references)
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference."""

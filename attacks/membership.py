@@ -1,6 +1,6 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,15 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership_readings import MARGIN, curves, figures, margin_score, margins_of, require_holdout
+from auditor.attacks.membership_readings import (
+    MARGIN,
+    curves,
+    figures,
+    held_by_example,
+    margin_score,
+    margins_of,
+    require_holdout,
+)
 from auditor.attacks.membership_scores import Array
 from auditor.check import Check
 from auditor.data import AuditData, Examples
@@ -80,6 +88,10 @@ class Membership(Check):
         score = margin_score(self.name, members, others, artefact, settings, seed)
         spare = Reading(value=float(attack.mean()), examples=tuple(attack.tolist()))
         return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}})
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Look at single examples too; see :mod:`auditor.attacks.kept_examples`."""
+        return held_by_example(original, references)
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference; the margins of holdout and attack half are carried for the curves."""

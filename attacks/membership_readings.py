@@ -1,11 +1,12 @@
 """From scores of members and non-members to a check's score and its curves, whatever the scores are of."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from auditor.attacks import membership_scores as scorers
+from auditor.attacks.kept_examples import part_is_kept
 from auditor.attacks.membership_scores import Array
 from auditor.errors import UsageError
 from auditor.randomness import generator
@@ -86,6 +87,11 @@ def margin_score(
         controls=_blind_controls(blind),
         notes=_blind_notes(blind),
     )
+
+
+def held_by_example(original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+    """Of a model part of whose examples are as they were, say that the mean over all of them is blind to it."""
+    return lambda score: score.model_copy(update={"blind": part_is_kept(score, original, references, MARGIN)})
 
 
 def is_void(blind: scorers.Rate | None) -> bool | None:
