@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from auditor.scores import Score
+from auditor.subjects.canonical import HomogeneousPair
 
 WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""
@@ -21,20 +22,25 @@ _SMALLEST_LESSON = 0.5
 _NORM = re.compile(r"(Layer|Group|RMS)Norm")
 
 
-def scales(module: nn.Module, *, matrices: bool) -> dict[str, float]:
+def scales(module: nn.Module, *, matrices: bool, paired: Sequence[HomogeneousPair] = ()) -> dict[str, float]:
     """Root mean square of every gain of a normalisation over features, and of every matrix where asked for, by name.
 
     Args:
         module: the network as it is attacked.
-        matrices: whether those count: not where units are brought to unit activation, which leaves maps behind silent
-            units at any scale.
+        matrices: whether those count.
+        paired: units that have a scale of their own by now, given by what they do; their maps do not count.
     """
     gains = {
         f"{place}.weight": part.weight
         for place, part in module.named_modules()
         if _NORM.search(type(part).__name__) and getattr(part, "weight", None) is not None
     }
-    others = {name: p for name, p in module.named_parameters() if matrices and p.ndim > 1}
+    aside = {place for pair in paired for place in (pair.producer, pair.consumer)}
+    others = {
+        name: p
+        for name, p in module.named_parameters()
+        if matrices and p.ndim > 1 and name.rpartition(".")[0] not in aside
+    }
     found = {name: float(p.detach().double().square().mean().sqrt()) for name, p in (others | gains).items()}
     return {name: max(value, _SMALLEST_GAIN) if name in gains else value for name, value in found.items()}
 

@@ -20,7 +20,8 @@ from auditor.received import Finding
 _DISTRIBUTION = "unlearning-auditor"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _EXTRAS = {
-    "adapters": "to make LoRA adapters",
+    "adapters": "to read LoRA adapters",
+    "scan": "for picklescan's opinion in audit scan",
     "sign": "for audit sign and verify --key",
     "model-signing": "for verify --model-key",
 }

@@ -206,15 +206,20 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
 
 
 def _sham_decoys(case: _Case) -> list[str]:
-    """Decoys whose own outputs are not forgotten by the bar of the audited model: seeing through them shows nothing."""
-    bars, outputs = case.policy.thresholds, case.outputs
-    assert outputs is not None, "asked before"
-    wanted = {name for e in case.primaries for name in e.decoys}
-    return [
-        f"the decoy {name} still answers (outputs: ρ = {_show(result.rho)}), so that seeing through it shows nothing"
-        for name, result in outputs.decoys.items()
-        if name in wanted and (result.rho is None or result.rho.high + bars.tolerance >= bars.output)
-    ]
+    """Checks that saw no more of a decoy than its outputs give away: that shows nothing of what lies behind outputs."""
+    assert case.outputs is not None, "asked before"
+    found = []
+    for e in case.primaries:
+        for name in e.assigned_decoys:
+            shown, seen = case.outputs.decoys.get(name), e.decoys.get(name)
+            if shown is None or seen is None or not seen.detected:
+                continue
+            if shown.rho is None or seen.rho is None or seen.rho.low <= shown.rho.high:
+                found.append(
+                    f"{e.check}: it found no more in the decoy {name} (ρ = {_show(seen.rho)}) than its outputs still "
+                    f"show (ρ = {_show(shown.rho)}), so that seeing through it shows nothing"
+                )
+    return found
 
 
 def _traces(case: _Case, but: set[str]) -> list[str]:

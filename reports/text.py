@@ -71,12 +71,12 @@ ASSURANCE: Mapping[Assurance, str] = {
         "few to call anything deleted."
     ),
     "A1": (
-        "No reference models count here; only examples that were never trained on. Nothing can be called "
-        "deleted at this level."
+        "Fewer than two reference models count here; beside the pair there were only examples that were never "
+        "trained on. Nothing can be called deleted at this level."
     ),
     "A0": (
-        "Only the pair of models was there to look at. Nothing can be called deleted at this level; a check "
-        "may accuse only by a null of its own."
+        "Nothing says here what a model that never saw the forget set would score. Nothing can be called deleted "
+        "at this level; a check may accuse only by a null of its own."
     ),
 }
 

@@ -14,7 +14,7 @@ from torch import nn
 import auditor
 from auditor.audit import prepare
 from auditor.data import Examples
-from auditor.errors import DataError, ModelError, UsageError
+from auditor.errors import DataError, ModelError, SpecError, UsageError
 from auditor.events import Begun, Event, Unit
 from auditor.lineup import _structure
 from auditor.runner import run
@@ -307,6 +307,17 @@ class TestBadInput:
         nothing = audits.world.data.retain.take(torch.zeros(0, dtype=torch.int64))
         with pytest.raises(DataError, match="forget"):
             audits(audits.world.modules["retrain"], forget=nothing)
+
+    @pytest.mark.parametrize(
+        ("copied", "twin"), [("reference 0", "reference 1"), ("retrain", "the unlearned"), ("original", "the original")]
+    )
+    def test_a_reference_that_is_another_model_again(self, audits: Audits, copied: str, twin: str) -> None:
+        """Copies agree perfectly, and a spread of copies would let everything through."""
+        references = [*audits.references(4), copy.deepcopy(audits.world.modules[copied])]
+        with pytest.raises(
+            SpecError, match=rf"reference 5 holds the same weights as the {twin.removeprefix('the ')} model"
+        ):
+            audits(audits.world.modules["retrain"], references=references)
 
     def test_label_outside_the_classes(self, audits: Audits) -> None:
         retain = audits.world.data.retain

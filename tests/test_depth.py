@@ -268,3 +268,15 @@ def test_too_few_retain_examples_are_named(world: World) -> None:
     few = dataclasses.replace(world.data, retain=world.data.retain.take(torch.arange(7)))
     with pytest.raises(UsageError, match="the retain set has 7 examples; depth needs 8 or more"):
         Depth().prepare(world.subject("original"), few, SETTINGS, 0)
+
+
+def test_one_unit_at_a_huge_scale_is_carried_over_like_the_others() -> None:
+    random = torch.Generator().manual_seed(0)
+    source = torch.randn(200, 6, generator=random)
+    target = source @ torch.randn(6, 4, generator=random)
+    huge = source.clone()
+    huge[:, 2] *= 2.0**26
+    assert fit_affine(source, target).r2 > 0.99
+    assert fit_affine(huge, target).r2 == pytest.approx(fit_affine(source, target).r2, rel=1e-6)
+    dead = torch.cat([source, torch.full((200, 1), 3.0)], dim=1)
+    assert fit_affine(dead, target).weight[6].abs().max() == 0.0

@@ -214,3 +214,23 @@ def test_cells_and_controls_carry_the_models_names() -> None:
     found = combine(Outputs(), lineup(cells), POLICY, primary=False, population=False)
     assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.cells
     assert found.controls == {"unlearned": {"x": 2.0}}
+
+
+def test_a_check_whose_decoys_could_not_be_made_has_no_power() -> None:
+    class Assigned(Outputs):
+        decoys = ("head_row_zeroed", "head_relabelling")
+
+    found = combine(Assigned(), lineup(score(0.5)), POLICY, primary=True, population=False)
+    assert found.powerless_because == (
+        "none of the decoys that it has to see through could be made (head_row_zeroed, head_relabelling)"
+    )
+    one = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
+    assert combine(Assigned(), one, POLICY, primary=True, population=False).powered
+
+
+def test_a_score_that_is_blind_may_accuse_and_not_clear() -> None:
+    for value in (0.5, 0.9):
+        found = combine(Outputs(), lineup(score(value, blind="it is deaf")), POLICY, primary=True, population=False)
+        assert (found.powered, found.powerless_because) == (False, "it is deaf")
+        assert found.p_value is not None
+        assert (found.p_value < 0.01) == (value == 0.9)

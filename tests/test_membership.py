@@ -618,3 +618,18 @@ def test_a_label_without_any_centre_is_named(world: World) -> None:
     bare = dataclasses.replace(world, data=data)
     with pytest.raises(UsageError, match="none of class 3; add some to retain"):
         FeatureMembership().score(bare.subject("original"), None, data, SETTINGS, 0)
+
+
+@pytest.mark.parametrize("unit", [0, 5])
+def test_one_unit_at_a_huge_scale_hides_nothing(memorised: World, unit: int) -> None:
+    """The head's column is divided by what the unit is multiplied by: the same function."""
+    net, factor = copy.deepcopy(memorised.modules["original"]), 2.0**26
+    with torch.no_grad():
+        net.hidden[4].weight[unit] *= factor
+        net.hidden[4].bias[unit] *= factor
+        net.head.weight[:, unit] /= factor
+    plain, evading = (
+        FeatureMembership().score(subject, None, memorised.data, SETTINGS, 0).total(("margin",))
+        for subject in (memorised.subject("original"), memorised.subject("evading", net))
+    )
+    assert evading == pytest.approx(plain, rel=1e-3)

@@ -101,3 +101,22 @@ def test_relative_change_by_hand(world: World) -> None:
         net.head.weight *= 1.5
     row = next(r for r in delta(world, net).cells if r["tensor"] == "head.weight")
     assert row["relative_change"] == pytest.approx(0.5)
+
+
+def test_a_mask_of_infinities_is_no_change(world: World) -> None:
+    """Language models often hold one; the difference of two infinities is no number."""
+
+    def masked(name: str, top: float) -> torch.nn.Module:
+        net = copy.deepcopy(world.modules[name])
+        net.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1) + top)
+        return net
+
+    check = WeightDelta()
+    artefact = check.prepare(world.subject("original", masked("original", 0.0)), world.data, None, 0)
+    rows = {}
+    for name, top in (("retrain", 0.0), ("head_row_zeroed", -torch.inf)):
+        found = check.score(world.subject("it", masked(name, top)), artefact, world.data, None, 0)
+        rows[name] = next(row for row in found.cells if row["tensor"] == "mask")
+    assert (rows["retrain"]["changed"], rows["retrain"]["rank_share"]) == (0.0, None)
+    assert rows["head_row_zeroed"]["changed"] == pytest.approx(6 / 9)
+    assert rows["head_row_zeroed"]["relative_change"] is None

@@ -1,9 +1,14 @@
 """Layout, interventions and rescaling on a trained network."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
-from auditor.subjects.canonical import rescaled
+from auditor.errors import ModelError
+from auditor.randomness import torch_seed
+from auditor.subjects.canonical import canonical, find_homogeneous_pairs, rescaled
 from tests.worlds import World
 
 
@@ -75,3 +80,36 @@ def test_batch_norm_statistics_are_rescaled_exactly() -> None:
     assert [(p.producer, p.consumer) for p in layout.pairs] == [("0", "1"), ("1", "3"), ("3", "6")]
     factors = [torch.full((4,), 10.0)] * 3
     assert torch.allclose(rescaled(net, layout.pairs, factors)(inputs), net(inputs), atol=1e-4)
+
+
+class Clamped(nn.Module):
+    """Units that are cut off at a ceiling, which only a network whose units reach it feels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).clamp(0, 6))
+
+
+def test_units_that_may_be_rescaled_in_the_original_alone_are_an_error_and_not_another_function() -> None:
+    with torch_seed(0):
+        small, x = Clamped().eval(), torch.rand(8, 4)
+    large = copy.deepcopy(small)
+    with torch.no_grad():
+        large.first.weight.mul_(20)
+        large.first.bias.mul_(20)
+    pairs = find_homogeneous_pairs(small, x, ["first", "last"])
+    assert pairs, "no unit of the original is cut off"
+    assert torch.allclose(canonical(small, pairs, x)(x), small(x), atol=1e-5)
+    with pytest.raises(ModelError, match="changes what this network computes"):
+        canonical(large, pairs, x)
+
+
+def test_activations_that_are_no_numbers_are_an_error(world: World) -> None:
+    net = copy.deepcopy(world.modules["original"])
+    net.hidden[1].register_forward_hook(lambda module, inputs, output: output.fill_(torch.inf))
+    net.hidden[2].register_forward_pre_hook(lambda module, inputs: (torch.nan_to_num(inputs[0], posinf=0.0),))
+    with pytest.raises(ModelError, match=r"has NaN or infinite activations at hidden\.1"):
+        world.subject("squashed", net).recording("retain")

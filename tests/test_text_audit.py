@@ -15,8 +15,11 @@ from auditor.audit import AuditResult
 from auditor.errors import DataError, ModelError, SpecError, UsageError
 from auditor.events import Event
 from auditor.facts import Fact, Facts
+from auditor.lineup import gather
+from auditor.loading.checkpoints import weights_digest
 from auditor.low_rank import open_low_rank
 from auditor.references import save_directory
+from auditor.spec import make_spec
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from tests.people_worlds import N_REFERENCES, TextWorld
@@ -148,6 +151,17 @@ class TestGuardsAndAdapters:
         result = audits(str(folder / "adapter"), original=str(folder / "original"))
         conclusive = next(e for e in result.results.evidence if e.check == "weight_delta").conclusive
         assert "beneath a guard or an adapter" in (conclusive or "")
+
+    def test_an_adapter_is_not_known_by_its_merged_weights_alone(self, folder: Path, tmp_path: Path) -> None:
+        """The very same weights as one checkpoint hold nothing beneath, and their scores say so."""
+        pair = {"original": str(folder / "original"), "unlearned": str(folder / "adapter")}
+        lineup = gather(make_spec({}, {"models": pair}), {}, tmp_path, tmp_path / "cache")
+        merged = lineup.module("unlearned")
+        given = {"original": lineup.module("original"), "unlearned": merged}
+        alone = gather(make_spec({}, {}), given, tmp_path, tmp_path / "cache")
+        assert weights_digest(dict(merged.state_dict())) == alone.entries["unlearned"].planned.digest
+        assert lineup.entries["unlearned"].planned.digest != alone.entries["unlearned"].planned.digest
+        assert lineup.entries["unlearned"].beneath == lineup.entries["original"].planned.digest
 
     def test_two_adapters_on_one_base_are_two_models(self, folder: Path, audits: TextAudits) -> None:
         options = {"models": {"base": str(folder / "original")}}

@@ -9,6 +9,7 @@ from torch import nn
 from auditor import registry
 from auditor.attacks.reach import WIDEST, deaf, odd_scale, scales
 from auditor.scores import Reading, Score
+from auditor.subjects.canonical import HomogeneousPair
 from tests.people_worlds import TextWorld
 
 SOME = {"rates": (1e-3,), "measured": (1,), "arm_measured": (1,), "batch": 4}
@@ -58,6 +59,7 @@ def test_the_scale_is_held_against_the_originals() -> None:
     before = scales(norm, matrices=True)
     assert set(before) == {"0.weight", "1.weight"}
     assert set(scales(norm, matrices=False)) == {"1.weight"}
+    assert set(scales(norm, matrices=True, paired=[HomogeneousPair("0", "2", 1)])) == {"1.weight"}
     assert odd_scale({**before, "1.weight": WIDEST * before["1.weight"]}, before) is None
     wide = odd_scale({**before, "1.weight": 3 * before["1.weight"]}, before)
     assert wide is not None

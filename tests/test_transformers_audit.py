@@ -1,6 +1,7 @@
 """A whole audit of two transformers directories."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
-from auditor.spec import RecipeSpec
+from auditor.lineup import gather
+from auditor.spec import RecipeSpec, make_spec
 from auditor.training import train
 from tests.worlds import FORGET, World
 
@@ -71,3 +73,16 @@ def test_directories_are_audited_like_checkpoints(world: World, original: Any, t
     assert result.evidence("outputs").rho.high < 0.1
     few_shot = result.evidence("few_shot").scores
     assert few_shot.unlearned == pytest.approx(few_shot.original)
+
+
+def test_equal_weights_under_another_configuration_are_another_model(original: Any, tmp_path: Path) -> None:
+    folders = [save(original, tmp_path / name) for name in ("original", "same", "other")]
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    spec = make_spec({}, {"models": {"original": folders[0], "unlearned": folders[1]}})
+    same = gather(spec, {}, tmp_path, tmp_path / "cache").entries
+    spec = make_spec({}, {"models": {"original": folders[0], "unlearned": folders[2]}})
+    other = gather(spec, {}, tmp_path, tmp_path / "cache").entries
+    assert same["unlearned"].planned.digest == same["original"].planned.digest
+    assert other["original"].planned.digest == same["original"].planned.digest
+    assert other["unlearned"].planned.digest != same["unlearned"].planned.digest

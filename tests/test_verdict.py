@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.policy import load_policy
-from auditor.scores import Evidence
+from auditor.scores import DecoyResult, Evidence, Interval
 from auditor.verdict import assurance_level, decide, recipe_mismatch
 from tests import records
 from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
@@ -255,3 +255,40 @@ def test_the_calibrated_domain_is_what_was_measured_and_no_more(
 ) -> None:
     policy = load_policy("default").model_copy(update={"domains": (DOMAIN,)})
     assert (policy.domain_of(*asked) == DOMAIN) == inside
+
+
+def test_rule_4_an_informing_check_that_could_not_run_forbids_it_too() -> None:
+    """It may have had something conclusive to say."""
+    broken = records.failure("weight_delta").model_copy(update={"may": "inform"})
+    verdict = decide(plan(), [*clean(), broken])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any("weight_delta: could not run (it broke)" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen", "deleted"),
+    [
+        ((0.0, -0.02, 0.03), (0.9, 0.8, 1.0), True),
+        # It still answers a little, and the check finds much more.
+        ((0.3, 0.25, 0.35), (0.9, 0.8, 1.0), True),
+        # It was never suppressed, and then everything sees through it.
+        ((1.0, 0.9, 1.1), (1.0, 0.9, 1.1), False),
+    ],
+)
+def test_rule_4_a_decoy_shows_something_only_behind_its_outputs(
+    shown: tuple[float, float, float], seen: tuple[float, float, float], deleted: bool
+) -> None:
+    def decoy(rho: tuple[float, float, float]) -> dict[str, DecoyResult]:
+        value, low, high = rho
+        return {
+            "head_relabelling": DecoyResult(rho=Interval(value=value, low=low, high=high), p_value=0, detected=True)
+        }
+
+    outputs, few_shot, relearning = clean()
+    few_shot = few_shot.model_copy(update={"decoys": decoy(seen), "assigned_decoys": ("head_relabelling",)})
+    verdict = decide(plan(), [outputs.model_copy(update={"decoys": decoy(shown)}), few_shot, relearning])
+    assert (verdict.outcome == "DELETED") == deleted
+    words = (
+        "few_shot: it found no more in the decoy head_relabelling (ρ = 1.00 [0.90, 1.10]) than its outputs still show"
+    )
+    assert any(words in reason for reason in verdict.reasons) != deleted

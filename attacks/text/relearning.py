@@ -81,7 +81,7 @@ class Relearning(Check):
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> dict[str, float]:
         """The scales of the original's weights."""
-        return scales(original.canonical().module, matrices=True)
+        return _scales(original.canonical())
 
     def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
@@ -102,7 +102,7 @@ class Relearning(Check):
             n_examples=len(data.forget_eval),
             cells=cells,
             controls={f"T, {name}": float(curve.mean()) for name, curve in curves.items()} | {_LESSON: float(lesson)},
-            blind=odd_scale(scales(start.module, matrices=True), artefact),
+            blind=odd_scale(_scales(start), artefact),
         )
 
     def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
@@ -144,6 +144,10 @@ class _Attack:
         random = generator(self._seed, "attack")
         for _ in range(steps):
             yield _draw(taught, self._settings.batch, random), _draw(self._retain, self._settings.batch, random)
+
+
+def _scales(start: CausalLM) -> dict[str, float]:
+    return scales(start.module, matrices=True, paired=start.layout.pairs)
 
 
 def _draw(facts: Facts, size: int, random: np.random.Generator) -> Facts:

@@ -30,9 +30,10 @@ EXIT_CODES = """
 \b
 Exit codes:
   0    the expected outcome, no flag; verify: everything holds; diff: the same outcome
-  1    another decided outcome, or a flag; verify: something does not hold; doctor: something is lacking
+  1    another decided outcome, or a flag, whatever else could not run; verify: something does not hold;
+       doctor: something is lacking
   2    the request cannot be carried out as asked
-  3    inconclusive, or a planned check could not run; verify: something could not be checked
+  3    no flag, and inconclusive or a planned check could not run; verify: something could not be checked
   4    an input file was refused as unsafe
   5    an error inside the auditor
   130  interrupted; finished scores are kept

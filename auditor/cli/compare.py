@@ -180,8 +180,8 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
 
 
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
-    """0: as expected and no flag; 1: another decided outcome, or a flag; 3: inconclusive or incomplete."""
+    """1: another decided outcome, or a flag, whatever could not run; else 3: inconclusive or incomplete; else 0."""
     expected = outcome == EXPECTED[expect]
-    if not complete or (outcome == "INCONCLUSIVE" and not expected):
-        return 3
-    return 0 if expected and not flagged else 1
+    if flagged or (outcome != "INCONCLUSIVE" and not expected):
+        return 1
+    return 0 if expected and complete else 3
