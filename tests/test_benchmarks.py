@@ -13,7 +13,7 @@ from auditor.zoo.method import accuracy
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 DATA = ROOT.parent / "shared" / "data"
-SCRIPTS = ("digits", "mnist_lenet", "cifar_resnet20", "recording_speed", "soak", "goals", "stories")
+SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if '"__main__"' in path.read_text(encoding="utf-8"))
 NEED_DATA = ("mnist_lenet", "cifar_resnet20", "stories")
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is absent")
@@ -88,8 +88,9 @@ def test_the_published_lenet_has_forgotten_zero(load):
     test = module.read_examples("mnist.npz:test", DATA / "mnist", module.PREPROCESSING)
     forget, retain = module.parts(test)
     net = module.published_model(DATA / "mnist" / module.PUBLISHED)
-    assert accuracy(net, forget) == pytest.approx(0.023, abs=0.002)
-    assert 0.975 <= accuracy(net, retain) <= 0.998
+    # Below a guess among ten classes, while what is kept is read as a working LeNet-5 reads it.
+    assert accuracy(net, forget) < 0.1
+    assert accuracy(net, retain) > 0.97
 
 
 @needs_data

@@ -73,6 +73,7 @@ def test_at_every_few_scores(fresh: Path, plain: Path) -> None:
     assert kept == [0, 1, 3, 6, 10, 15, 21], "all but the one that was being written"
     reused: list[Event] = []
     run(fresh, report=reused.append)
+    assert reused
     assert all(event.reused for event in reused)
     assert scores(fresh) == scores(plain)
     assert same_numbers(plain, fresh)

@@ -227,6 +227,7 @@ class TestReuse:
         for name in ("first", "second"):
             audits(audits.world.modules["retrain"], out=tmp_path / name, options=options, report=events.append)
         half = len(events) // 2
+        assert half
         assert not any(event.reused for event in events[:half])
         assert all(event.reused for event in events[half:])
         for name in ("results.json", "report.html"):
