@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Family, Frozen, May, Row, Score
 
 
@@ -56,10 +57,11 @@ class Check(ABC):
     settings_type: ClassVar[type[Frozen]] = NoSettings
     opens: ClassVar[bool] = True
 
-    def planned_settings(self, references: int) -> Frozen:
-        """The settings of an audit with so many references; default the defaults, whatever their number.
+    def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Frozen:
+        """The settings of an audit with so many references, and this saved autoencoder; default the defaults.
 
-        For a check that draws a costly null of its own, which nothing asks for where references are the null.
+        For a check that draws a costly null of its own, which nothing asks for where references are the null, or that
+        would train an autoencoder.
         """
         return self.settings_type()
 

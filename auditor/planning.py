@@ -6,11 +6,13 @@ from pathlib import Path
 from auditor import __version__, registry, statistics
 from auditor.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
+from auditor.errors import SpecError
 from auditor.facts import FactsData
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Domain, Policy, load_policy
 from auditor.randomness import derive_seed
+from auditor.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.spec import AuditSpec
 from auditor.statistics import Spread
 from auditor.tasks.material import Material
@@ -31,12 +33,18 @@ def make_plan(
         checks: what will be run, in order.
         base: folder of audit.toml.
         command: what to type to repeat the audit.
+
+    Raises:
+        SpecError: an autoencoder is named that cannot be used.
     """
     policy = load_policy(spec.audit.policy, base)
     models = _models(lineup, material)
     data = material.data
     k = sum(model.role == "reference" for model in models)
     request = data.request if material.runnable else spec.request.kind or "class"
+    autoencoder = saved_autoencoder(spec.models, base)
+    if autoencoder is not None and material.task != "causal-lm":
+        raise SpecError("models.autoencoder is for language models; leave it out")
     return Plan(
         auditor_version=__version__,
         task=material.task,
@@ -53,7 +61,7 @@ def make_plan(
         architecture=lineup.architecture.name if lineup.architecture is not None else None,
         preprocessing=material.preprocessing,
         layers=material.layers,
-        checks=tuple(_planned(check, material.task, request, spec, policy, k) for check in checks),
+        checks=tuple(_planned(check, material.task, request, spec, policy, k, autoencoder) for check in checks),
         execution=Execution(
             device=spec.audit.device,
             dtype=spec.audit.dtype,
@@ -82,14 +90,22 @@ def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:
     return [given[0], *given[2:], *material.decoys, given[1]]
 
 
-def _planned(check: Check, task: str, request: str, spec: AuditSpec, policy: Policy, k: int) -> PlannedCheck:
+def _planned(
+    check: Check,
+    task: str,
+    request: str,
+    spec: AuditSpec,
+    policy: Policy,
+    k: int,
+    autoencoder: SavedAutoencoder | None,
+) -> PlannedCheck:
     return PlannedCheck(
         name=check.name,
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
         primary=check.name in policy.primaries.get(request, ()),
-        settings=check.planned_settings(k).model_dump(mode="json"),
+        settings=check.planned_settings(k, autoencoder).model_dump(mode="json"),
         seed=derive_seed(spec.audit.seed, check.name),
     )
 

@@ -51,6 +51,15 @@ class ModelsSpec(Frozen):
         "module.py:function(model, tokenizer); it is run",
         examples=["guard.py:filtered"],
     )
+    autoencoder: str | None = Field(
+        default=None,
+        description="language models: folder of a TopK autoencoder of the original that sae-lens saved; "
+        "sae_restoration then trains none",
+        examples=["sae"],
+    )
+    autoencoder_block: str | None = Field(
+        default=None, description="the block whose output it reads", examples=["model.layers.2"]
+    )
 
 
 class DataSpec(Frozen):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from auditor.errors import UsageError
 from auditor.randomness import torch_seed
+from auditor.saved_autoencoder import CONFIG, WEIGHTS
 from auditor.scores import Frozen
 
 
@@ -113,12 +114,12 @@ def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
     Raises:
         UsageError: another file, another kind, or one that does not fit.
     """
-    weights = Path(folder) / "sae_weights.safetensors"
-    if not weights.is_file() or not (Path(folder) / "cfg.json").is_file():
-        raise UsageError(f"{folder}: no autoencoder; cfg.json and sae_weights.safetensors are needed")
+    weights = Path(folder) / WEIGHTS
+    if not weights.is_file() or not (Path(folder) / CONFIG).is_file():
+        raise UsageError(f"{folder}: no autoencoder; {CONFIG} and {WEIGHTS} are needed")
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != digest:
-        raise UsageError(f"{weights}: its SHA-256 is {found}, and saved.digest says {digest}; give the right one")
+        raise UsageError(f"{weights}: its SHA-256 is {found}, and the plan says {digest}; give the right one")
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         from sae_lens import SAE

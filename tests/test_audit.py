@@ -306,6 +306,13 @@ def test_a_check_that_crashes_is_missing_coverage(audits: Audits, monkeypatch: p
 class TestBadInput:
     """Each mistake gets a sentence that names it."""
 
+    def test_an_autoencoder_of_a_language_model(self, audits: Audits, tmp_path: Path) -> None:
+        for name in ("cfg.json", "sae_weights.safetensors"):
+            (tmp_path / name).touch()
+        options = {"models": {"autoencoder": str(tmp_path), "autoencoder_block": "hidden.1"}}
+        with pytest.raises(SpecError, match=r"models\.autoencoder is for language models; leave it out"):
+            audits(audits.world.modules["retrain"], options=options)
+
     def test_empty_forget_set(self, audits: Audits) -> None:
         nothing = audits.world.data.retain.take(torch.zeros(0, dtype=torch.int64))
         with pytest.raises(DataError, match="forget"):

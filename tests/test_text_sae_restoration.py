@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from auditor import registry
-from auditor.errors import UsageError
+from auditor.audit import prepare
+from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
 from auditor.probes import sparse_autoencoder
 from auditor.probes.sparse_autoencoder import TrainingSettings
 from auditor.probes.text.latent_steering import BlockArtefact, LatentSteering, token_owners, token_states
-from auditor.probes.text.sae_restoration import SaeRestoration, SavedAutoencoder, Settings, _labels
+from auditor.probes.text.sae_restoration import SaeRestoration, Settings, _labels
+from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Score
+from auditor.spec import make_spec
 from auditor.statistics import Spread, p_above, p_internal_null, pooled_spread
 from auditor.subjects.canonical import rescaled
 from tests.people_worlds import TextWorld
@@ -267,15 +270,39 @@ def test_a_saved_autoencoder_is_used_in_place_of_training(text_world: TextWorld,
     assert [len(d.sae.encoder_bias) for d in found.dictionaries] == [96]
     assert found.block == block
     wrong = QUICK.model_copy(update={"saved": given.model_copy(update={"block": "nowhere"})})
-    with pytest.raises(UsageError, match=r"saved.block = 'nowhere' is none of"):
+    with pytest.raises(UsageError, match=r"models\.autoencoder_block = 'nowhere' is none of"):
         CHECK.prepare(text_world.subject("original"), text_world.data, wrong, 0)
+
+
+def test_audit_toml_names_a_saved_autoencoder(text_world: TextWorld, saved: tuple[Path, Any], tmp_path: Path) -> None:
+    folder, _ = saved
+    people = text_world.people
+    given = {"original": text_world.modules["original"], "unlearned": text_world.modules["refusal"]}
+    given |= {"tokenizer": text_world.encoder.tokenizer, "forget": people.forget, "retain": people.retain}
+
+    def planned(**models: str) -> Any:
+        tables = {"models": models, "audit": {"checks": ["sae_restoration", "weight_delta"], "store": str(tmp_path)}}
+        checks = prepare(make_spec({}, tables), folder.parent, dict(given)).work.plan.checks
+        return next(check for check in checks if check.name == "sae_restoration").settings["saved"]
+
+    assert planned() is None
+    assert planned(autoencoder=folder.name, autoencoder_block="model.layers.0") == {
+        "folder": str(folder),
+        "digest": digest_of(folder),
+        "block": "model.layers.0",
+    }
+    with pytest.raises(SpecError, match=r"models\.autoencoder needs models\.autoencoder_block"):
+        planned(autoencoder=folder.name)
+    (tmp_path / "cfg.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"models\.autoencoder: .* lacks sae_weights\.safetensors; give a folder"):
+        planned(autoencoder=str(tmp_path), autoencoder_block="model.layers.0")
 
 
 def test_a_saved_autoencoder_that_does_not_fit_is_refused(saved: tuple[Path, Any], tmp_path: Path) -> None:
     folder, _ = saved
     with pytest.raises(UsageError, match=r"no autoencoder; cfg\.json and sae_weights\.safetensors are needed"):
         sparse_autoencoder.load(str(tmp_path), "", 48)
-    with pytest.raises(UsageError, match=r"its SHA-256 is .* and saved.digest says 00; give the right one"):
+    with pytest.raises(UsageError, match=r"its SHA-256 is .* and the plan says 00; give the right one"):
         sparse_autoencoder.load(str(folder), "00", 48)
     with pytest.raises(UsageError, match="needed is a topk one of 32 inputs"):
         sparse_autoencoder.load(str(folder), digest_of(folder), 32)

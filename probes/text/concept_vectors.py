@@ -16,6 +16,7 @@ from auditor.probes.text.value_location import Located, locate
 from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.text.value_writing import ValueWriting
 from auditor.randomness import derive_seed, generator
+from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.causal_lm import CausalLM
 
@@ -105,7 +106,7 @@ class ConceptVectors(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def planned_settings(self, references: int) -> Settings:
+    def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
         """Without a null of its own where references are the null."""
         return Settings() if references < 2 else Settings(null_draws=0)
 

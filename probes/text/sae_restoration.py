@@ -35,16 +35,9 @@ from auditor.probes.sparse_autoencoder import (
 from auditor.probes.text.latent_steering import BlockArtefact, LatentSteering, token_owners, token_states
 from auditor.probes.text.null_draws import draws_until_decided
 from auditor.randomness import derive_seed, generator
+from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.causal_lm import CausalLM
-
-
-class SavedAutoencoder(Frozen):
-    """An autoencoder of the original, saved by sae-lens."""
-
-    folder: str = Field(description="with cfg.json and sae_weights.safetensors")
-    digest: str = Field(description="SHA-256 of sae_weights.safetensors")
-    block: str = Field(description="name of the block whose output it reads")
 
 
 class Settings(Frozen):
@@ -107,9 +100,10 @@ class SaeRestoration(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def planned_settings(self, references: int) -> Settings:
+    def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
         """Without a null of its own where references are the null."""
-        return Settings() if references < 2 else Settings(null_draws=0)
+        settings = Settings(saved=autoencoder)
+        return settings if references < 2 else settings.model_copy(update={"null_draws": 0})
 
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Passes of a model that does not stand out."""
@@ -180,7 +174,9 @@ def _block(original: CausalLM, settings: Settings) -> str:
     if settings.saved is None:
         return blocks[max(int(np.ceil(settings.depth * len(blocks))) - 1, 0)]
     if settings.saved.block not in blocks:
-        raise UsageError(f"sae_restoration: saved.block = {settings.saved.block!r} is none of {', '.join(blocks)}")
+        raise UsageError(
+            f"sae_restoration: models.autoencoder_block = {settings.saved.block!r} is none of {', '.join(blocks)}"
+        )
     return settings.saved.block
 
 
