@@ -11,6 +11,7 @@ from auditor.errors import DataError
 from auditor.policy import Domain, Policy
 from auditor.scores import Frozen
 from auditor.spec import AuditSpec
+from auditor.validation import first_fault
 
 Role = Literal["original", "unlearned", "reference", "perturbed", "decoy"]
 
@@ -124,19 +125,14 @@ def read_plan(path: Path) -> Plan:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; `audit plan` writes one") from error
     except ValidationError as error:
-        raise DataError(f"{path} is not a plan of this version of the auditor: {first_fault(error)}") from error
+        raise DataError(
+            f"{path} is not a plan of this version of the auditor: {first_fault(error)}; make it anew"
+        ) from error
 
 
 def json_text(record: Frozen) -> str:
     """A record as the audit writes it: sorted keys, two spaces, a final newline."""
     return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def first_fault(error: ValidationError) -> str:
-    """The first thing wrong with a file, in words."""
-    fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"])
-    return f"{field}: {fault['msg']}" if field else fault["msg"]
 
 
 def digest_of(value: Any) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from auditor.errors import SpecError
 from auditor.scores import Frozen
+from auditor.validation import first_fault
 
 
 class Thresholds(Frozen):
@@ -118,7 +119,7 @@ def load_policy(name: str, base: Path = Path()) -> Policy:
     if name.endswith(".toml"):
         path = base / name
         if not path.is_file():
-            raise SpecError(f"policy file {name} does not exist")
+            raise SpecError(f"policy file {name} does not exist; shipped are {', '.join(shipped())}, without .toml")
         text = path.read_text(encoding="utf-8")
     elif name in shipped():
         text = (files("auditor") / "policies" / f"{name}.toml").read_text(encoding="utf-8")
@@ -127,4 +128,5 @@ def load_policy(name: str, base: Path = Path()) -> Policy:
     try:
         return Policy.model_validate(tomllib.loads(text))
     except (ValidationError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"policy {name}: {error}") from error
+        fault = first_fault(error) if isinstance(error, ValidationError) else f"is not valid TOML: {error}"
+        raise SpecError(f"policy {name}: {fault}; compare with auditor/policies/default.toml") from error

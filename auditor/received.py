@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from auditor import bundle
 from auditor.errors import DataError, UnsafeInputError
-from auditor.plan import first_fault
 from auditor.results import SCHEMA_VERSION, Results
+from auditor.validation import first_fault
 
 State = Literal["holds", "fails", "unchecked", "note"]
 MOST_BYTES = 512 * 2**20

@@ -98,7 +98,9 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
 
 def _images(spec: AuditSpec, base: Path) -> Workshop:
     if spec.models.architecture is None or spec.data.forget is None or spec.data.retain is None:
-        raise SpecError("audit reference needs models.architecture, data.forget and data.retain")
+        raise SpecError(
+            "audit reference needs models.architecture, data.forget and data.retain; set them in audit.toml"
+        )
     architecture = load_architecture(spec.models.architecture, base)
     shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
     found = inputs.gather(spec, {}, base, shape)
@@ -116,7 +118,7 @@ def _images(spec: AuditSpec, base: Path) -> Workshop:
 def _texts(spec: AuditSpec, base: Path, ground: str) -> Workshop:
     """From models.base where it is given; else from initial weights of the original's architecture."""
     if spec.data.forget is None or spec.data.retain is None:
-        raise SpecError("audit reference needs data.forget and data.retain")
+        raise SpecError("audit reference needs data.forget and data.retain; set them in audit.toml")
     sets = {"forget": read_facts(spec.data.forget, base), "retain": read_facts(spec.data.retain, base)}
     notes = drop_leaks(sets)
     start: Any = load_directory(base / ground).module

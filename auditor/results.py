@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from auditor.errors import DataError
-from auditor.plan import Plan, first_fault, json_text
+from auditor.plan import Plan, json_text
 from auditor.scores import Evidence, Failure, Frozen, Score, Verdict
+from auditor.validation import first_fault
 
 SCHEMA_VERSION = "2"
 
@@ -88,10 +89,12 @@ def read_results(path: Path) -> Results:
     try:
         return Results.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        raise DataError(f"{path} does not exist; `audit compare` writes one") from error
     except (ValidationError, UnicodeDecodeError) as error:
         fault = first_fault(error) if isinstance(error, ValidationError) else str(error)
-        raise DataError(f"{path} is not a results file of schema {SCHEMA_VERSION}: {fault}") from error
+        raise DataError(
+            f"{path} is not a results file of schema {SCHEMA_VERSION}: {fault}; give one as it was written"
+        ) from error
 
 
 def schema() -> dict[str, Any]:

@@ -200,7 +200,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} cannot be read: {error.strerror}; --config takes a TOML file") from error
     except (ValueError, RecursionError) as error:
         # Not only TOMLDecodeError: tomllib lets numbers without end and tables without bottom through to Python.
-        raise SpecError(f"{path} is not valid TOML: {error}") from error
+        raise SpecError(f"{path} is not valid TOML: {error}; correct that place") from error
 
 
 def make_spec(tables: dict[str, Any], overrides: dict[str, dict[str, Any]], source: str = FILE_NAME) -> AuditSpec:

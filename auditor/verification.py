@@ -16,11 +16,12 @@ from auditor.audit import conclude
 from auditor.changes import plan_changes
 from auditor.environment import describe
 from auditor.errors import DataError, SpecError
-from auditor.plan import Plan, first_fault, read_plan
+from auditor.plan import Plan, read_plan
 from auditor.policy import load_policy, shipped
 from auditor.received import Finding, Received, read_received
 from auditor.reports.html import BROKEN_ASSUMPTIONS, render
 from auditor.results import SCHEMA_VERSION, RecordedScores, Results
+from auditor.validation import first_fault
 
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3

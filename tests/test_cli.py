@@ -274,6 +274,21 @@ class TestUsageErrors:
         assert named in self.one_line("compare", "original.safetensors", "unlearned.safetensors", option, value)
 
     @pytest.mark.parametrize(
+        ("text", "named"),
+        [
+            (None, "policy file mine.toml does not exist; shipped are default, strict, without .toml"),
+            ("alpha", "policy mine.toml: is not valid TOML: "),
+            ('name = "mine"\nversion = "1"', "policy mine.toml: thresholds: Field required; compare with"),
+        ],
+    )
+    def test_a_policy_file_that_is_none(self, pair: Path, text: str | None, named: str) -> None:
+        if text is not None:
+            Path("mine.toml").write_text(text)
+        assert named in self.one_line(
+            "compare", "original.safetensors", "unlearned.safetensors", "--policy", "mine.toml"
+        )
+
+    @pytest.mark.parametrize(
         "arguments", [["--seed", "one"], ["--goal", "everything"], ["--expect", "DELETED"], ["--sead", "1"]]
     )
     def test_option_that_click_refuses(self, pair: Path, arguments: list[str]) -> None:

@@ -58,7 +58,7 @@ def ingredients(spec: AuditSpec, base: Path) -> Ingredients:
     """
     source = spec.models.original
     if source is None or spec.data.forget is None or spec.data.retain is None:
-        raise SpecError("audit zoo make needs an original, data.forget and data.retain")
+        raise SpecError("audit zoo make needs an original, data.forget and data.retain; set them in audit.toml")
     if (base / source).is_dir() and task_of(base / source) == "causal-lm":
         return _texts(spec, base, source, spec.data.forget, spec.data.retain)
     return _images(spec, base, source)
