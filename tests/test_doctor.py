@@ -44,7 +44,7 @@ def test_a_package_that_is_too_old_or_absent(monkeypatch: pytest.MonkeyPatch) ->
     assert found["torch"].words == "2.5.1, needed is >=2.10"
     assert found["numpy"].words == "not installed, needed is >=2.0"
     assert found["extra adapters"].state == "note", "an extra is nobody's duty"
-    assert found["extra adapters"].words == "not installed: peft; only needed to make LoRA adapters"
+    assert found["extra adapters"].words == "not installed: peft; only needed to read LoRA adapters"
 
 
 @pytest.mark.parametrize("name", ["RLIMIT_CPU", "RLIMIT_NOFILE"])

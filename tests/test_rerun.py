@@ -85,7 +85,7 @@ def test_other_architecture_code_is_named_and_nothing_is_run_with_it(sent: Sent,
 
 def test_another_model_is_named(sent: Sent, tmp_path: Path) -> None:
     copied = sent.copy(tmp_path)
-    (copied.files / "unlearned.safetensors").write_bytes((copied.files / "reference-0.safetensors").read_bytes())
+    (copied.files / "unlearned.safetensors").write_bytes((copied.files / "original.safetensors").read_bytes())
     assert [f.subject for f in rerun(copied) if f.state == "fails"] == ["models.unlearned.file_digest"]
 
 

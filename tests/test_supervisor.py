@@ -92,7 +92,7 @@ def test_a_unit_that_takes_too_long_is_asked_to_tidy_up_before_it_is_stopped(tmp
             (tmp_path / "tidied").touch()
             raise
 
-    supervise(units(slow), seconds=1, hear=lambda message: None)
+    supervise(units(slow), seconds=3, hear=lambda message: None)
     assert (tmp_path / "tidied").exists()
 
 
