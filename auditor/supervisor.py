@@ -147,6 +147,8 @@ def _kill(child: Any) -> None:
 def _child(job: Job, lost: Lost, pipe: Any, parents_end: Any) -> None:
     """The child's whole life. Its group is its own, so that it can be killed with all that it has started."""
     os.setpgrp()
+    # A background shell starts what it runs deaf to this signal, by which the watching process asks the child to end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parents_end.close()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
