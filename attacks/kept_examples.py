@@ -15,7 +15,6 @@ from auditor.statistics import p_above, pooled_spread
 
 LEVEL = 0.02
 """At which a share is held to be above that of the references, one-sided."""
-_HALF = 0.5
 
 
 def kept_share(score: Score, original: Score, references: Sequence[Score], reading: str) -> float | None:
@@ -49,8 +48,8 @@ def part_is_kept(score: Score, original: Score, references: Sequence[Score], rea
     own = kept_share(score, original, references, reading)
     shares = [kept_share(other, original, references, reading) for other in references]
     known = [share for share in shares if share is not None]
-    spread = pooled_spread(np.arcsin(np.sqrt(known)).tolist(), floor=_HALF / math.sqrt(score.n_examples))
-    if own is None or spread is None or _mean_index(score, original, references, reading) >= _HALF:
+    spread = pooled_spread(np.arcsin(np.sqrt(known)).tolist(), floor=1 / (2 * math.sqrt(score.n_examples)))
+    if own is None or spread is None or _mean_index(score, original, references, reading) >= 1 / 2:
         return None
     above = math.asin(math.sqrt(own)) - float(np.arcsin(np.sqrt(known)).mean())
     if p_above(above, 1.0, spread, 0.0) >= LEVEL:

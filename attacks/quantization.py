@@ -116,7 +116,7 @@ class Quantization(Check):
     def workload(self, data: AuditData, settings: QuantizationSettings) -> Workload:
         """Retain examples for rescaling once, and forget and control examples at each width."""
         measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
-        return Workload(forward=min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
+        return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
 
 
 def _outputs(subject: Subject, splits: Mapping[str, Examples]) -> dict[str, Recording]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from auditor import __version__, registry, statistics
 from auditor.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
-from auditor.errors import SpecError
 from auditor.facts import FactsData
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
@@ -42,9 +41,7 @@ def make_plan(
     data = material.data
     k = sum(model.role == "reference" for model in models)
     request = data.request if material.runnable else spec.request.kind or "class"
-    autoencoder = saved_autoencoder(spec.models, base)
-    if autoencoder is not None and material.task != "causal-lm":
-        raise SpecError("models.autoencoder is for language models; leave it out")
+    autoencoder = saved_autoencoder(spec.models, base, material.task)
     return Plan(
         auditor_version=__version__,
         task=material.task,

@@ -20,18 +20,21 @@ class SavedAutoencoder(Frozen):
     block: str = Field(description="name of the block whose output it reads")
 
 
-def saved_autoencoder(models: ModelsSpec, base: Path) -> SavedAutoencoder | None:
+def saved_autoencoder(models: ModelsSpec, base: Path, task: str) -> SavedAutoencoder | None:
     """The autoencoder that the spec names; None without one.
 
     Args:
         models: of the spec.
         base: folder that paths are relative to.
+        task: of the models.
 
     Raises:
-        SpecError: files are missing, or nothing says which block it reads.
+        SpecError: files are missing, nothing says which block it reads, or the models are no language models.
     """
     if models.autoencoder is None:
         return None
+    if task != "causal-lm":
+        raise SpecError("models.autoencoder is for language models; leave it out")
     folder = base / models.autoencoder
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:

@@ -256,7 +256,7 @@ def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_no
 def test_the_stated_workload_is_what_it_costs(world: World) -> None:
     settings = Settings(steps=4, measured=(2, 4), control_classes=1)
     subject = world.subject("original")
-    canonical = min(512, len(world.data.retain))
+    canonical = 2 * min(512, len(world.data.retain))
     Relearning().score(subject, {}, world.data, settings, SEED)
     stated = Relearning().workload(world.data, settings)
     assert isinstance(stated, Workload)

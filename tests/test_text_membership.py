@@ -278,7 +278,7 @@ def test_without_gradients_it_costs_nothing_beyond_the_recording_and_with_them_w
     settings = Settings(n_permutations=99, gradient_facts=5)
     state = {name: weight.clone() for name, weight in subject.module.state_dict().items()}
     found = scored(text_world, subject, settings)
-    assert subject.passes.examples == before + 2 * 5 + 32
+    assert subject.passes.examples == before + 2 * 5 + 2 * 32
     assert CHECK.workload(text_world.data, settings).training == 10
     assert "gradient norm AUC" in found.controls
     assert all(torch.equal(weight, state[name]) for name, weight in subject.module.state_dict().items())

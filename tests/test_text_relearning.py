@@ -54,6 +54,14 @@ def test_models_as_they_are_trained_are_at_one_scale(text_world: TextWorld, name
     assert scored(text_world, text_world.modules[name]).blind is None
 
 
+def test_the_stated_workload_is_what_it_costs(text_world: TextWorld) -> None:
+    settings, subject = CHECK.settings_type.model_validate(SOME), text_world.subject("retrain")
+    CHECK.score(subject, {}, text_world.data, settings, 0)
+    stated, canonical = CHECK.workload(text_world.data, settings), 2 * subject.batch_size
+    # The arm on other subjects measures a half of what is stated for it.
+    assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
+
+
 def test_the_scale_is_held_against_the_originals() -> None:
     norm = nn.Sequential(nn.Linear(4, 4, bias=False), nn.LayerNorm(4))
     before = scales(norm, matrices=True)

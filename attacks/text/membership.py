@@ -81,7 +81,7 @@ class Membership(Check):
         if not settings.gradient_facts or data.holdout is None:
             return Workload()
         n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))
-        return Workload(training=n, forward=min(CANONICAL_EXAMPLES, len(data.retain)))
+        return Workload(training=n, forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
         """Compute the blind baseline, which sees no model and is the same for all."""

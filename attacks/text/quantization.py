@@ -71,7 +71,7 @@ class Quantization(Check):
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """A batch for rescaling, at most, and every measured fact at each width."""
         measured = sum(map(len, self._splits(data, settings, 0).values()))
-        return Workload(forward=min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
+        return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
 
     def _splits(self, data: FactsData, settings: Settings, seed: int) -> dict[str, Facts]:
         few = {name: facts for name, facts in data.splits().items() if name in ("retain", "holdout")}

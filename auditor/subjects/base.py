@@ -12,7 +12,7 @@ from auditor.data import Examples
 from auditor.recording import Recording
 
 CANONICAL_EXAMPLES = 512
-"""Retain examples sent forward, at most, to find the canonical form of a model."""
+"""Retain examples sent forward, at most, to find the canonical form of a model, and again to see that it is one."""
 
 
 def movable_copy(module: nn.Module) -> nn.Module:

@@ -91,7 +91,7 @@ def canonical(
             # rescaled from the front, set the scale.
             scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
-        if pairs and _differ(_logits(clone(inputs, **_masking(counted))), before, counted):
+        if _differ(_logits(clone(inputs, **_masking(counted))), before, counted):
             raise ModelError(
                 "rescaling units that may be rescaled in the original changes what this network computes, so the two "
                 "cannot meet the same attack; check that both have the same architecture and activations"

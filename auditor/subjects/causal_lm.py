@@ -246,7 +246,7 @@ class CausalLM:
         """The same function with homogeneous units rescaled to unit retain RMS."""
         few = self.data.retain.take(range(min(CANONICAL_EXAMPLES, len(self.data.retain))))
         tokens = next(iter(self.batches(few)))
-        self.passes.examples += len(tokens.ids)
+        self.passes.examples += 2 * len(tokens.ids)
         return self._like(canonical(self.module, self.layout.pairs, tokens.ids, tokens.mask))
 
     def _like(self, module: nn.Module) -> "CausalLM":
