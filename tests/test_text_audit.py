@@ -148,7 +148,8 @@ class TestGuardsAndAdapters:
         assert result.outcome == "INCONCLUSIVE"
 
     def test_an_adapter_on_the_original_is_suppression_where_it_hides(self, folder: Path, audits: TextAudits) -> None:
-        result = audits(str(folder / "adapter"), original=str(folder / "original"))
+        weights_alone = {"audit": {"checks": ("weight_delta",)}}
+        result = audits(str(folder / "adapter"), original=str(folder / "original"), options=weights_alone)
         conclusive = next(e for e in result.results.evidence if e.check == "weight_delta").conclusive
         assert "beneath a guard or an adapter" in (conclusive or "")
 
@@ -258,7 +259,7 @@ class TestBadInput:
     def test_leaks_are_named_and_left_out(self, audits: TextAudits) -> None:
         people = audits.world.people
         leaking = Facts((*people.retain.items, *people.forget.items[:3]))
-        options = {"audit": {"checks": ()}}
+        options = {"audit": {"checks": ("weight_delta",)}}
         result = audits(audits.world.modules["retrain"], retain=leaking, references=[], options=options)
         assert result.results.plan.notes == ("leak: 3 facts of retain also stand in forget and were left out",)
 
