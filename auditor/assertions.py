@@ -4,17 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from auditor.errors import SpecError
+from auditor.reports.text import upper_percent
+from auditor.scores import EXPECTATIONS
 
 if TYPE_CHECKING:
     from auditor.audit import AuditResult
     from auditor.scores import Evidence
-
-_OUTCOMES = {
-    "deleted": "DELETED",
-    "suppressed": "SUPPRESSED",
-    "not-forgotten": "NOT_FORGOTTEN",
-    "inconclusive": "INCONCLUSIVE",
-}
 
 
 class Inconclusive(AssertionError):
@@ -26,7 +21,7 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
 
     Args:
         result: of an audit.
-        expect: ``deleted``, ``suppressed``, ``not-forgotten`` or ``inconclusive``.
+        expect: ``deleted``, ``suppressed``, ``not-deleted``, ``not-forgotten`` or ``inconclusive``.
 
     Raises:
         AssertionError: another outcome was decided, or a flag was raised.
@@ -34,9 +29,9 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
         SpecError: there is no such outcome.
     """
     __tracebackhide__ = True
-    if expect not in _OUTCOMES:
-        raise SpecError(f"expect = {expect!r} is no outcome; there are: {', '.join(_OUTCOMES)}")
-    verdict, wanted = result.results.verdict, _OUTCOMES[expect]
+    if expect not in EXPECTATIONS:
+        raise SpecError(f"expect = {expect!r} is no outcome; there are: {', '.join(EXPECTATIONS)}")
+    verdict, wanted = result.results.verdict, EXPECTATIONS[expect]
     headline = f"{_subject(result)} is {_ending(result)}, expected {wanted}"
     if verdict.flags or verdict.outcome not in (wanted, "INCONCLUSIVE"):
         raise AssertionError(_message(result, headline, verdict.reasons))
@@ -65,7 +60,7 @@ def assert_not_suppressed(result: "AuditResult") -> None:
     __tracebackhide__ = True
     verdict = result.results.verdict
     headline = f"{_subject(result)} is {_ending(result)}, expected no suppressed knowledge"
-    if verdict.outcome in ("SUPPRESSED", "NOT_FORGOTTEN"):
+    if verdict.outcome in ("SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN"):
         raise AssertionError(_message(result, headline, verdict.reasons))
     if verdict.outcome == "INCONCLUSIVE":
         raise Inconclusive(_message(result, headline, _open_questions(result)))
@@ -136,16 +131,17 @@ def summary(result: "AuditResult") -> str:
 
 
 def _primaries(result: "AuditResult") -> tuple[str, ...]:
-    """What the policy asks for, planned or not.
+    """What has to clear: the primaries, and of a family that none was planned for every candidate.
 
     Raises:
-        SpecError: it asks for none of this request.
+        SpecError: the policy asks for none of this request.
     """
     plan = result.results.plan
-    names = plan.policy.primaries.get(plan.request, ())
-    if not names:
+    families = plan.policy.primaries.get(plan.request, {})
+    if not families:
         raise SpecError(f"policy {plan.policy.name} has no primary check for requests of kind {plan.request}; name one")
-    return tuple(names)
+    chosen = {choice.family: (choice.check,) for choice in result.results.primaries}
+    return tuple(name for family, names in families.items() for name in chosen.get(family, names))
 
 
 def _bounding(result: "AuditResult", check: str) -> "Evidence":
@@ -183,7 +179,7 @@ def _subject(result: "AuditResult") -> str:
 def _ending(result: "AuditResult") -> str:
     verdict = result.results.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
-    bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
+    bound = f", at most {upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
     return f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})"
 
 

@@ -11,6 +11,7 @@ import torch
 
 from auditor import bundle, registry
 from auditor import lineup as models
+from auditor.assurance import recipe_mismatch
 from auditor.check import Check
 from auditor.environment import describe
 from auditor.errors import UsageError
@@ -20,13 +21,14 @@ from auditor.evidence import combine, failed
 from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
+from auditor.primaries import choose, marked
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Scores, Work, failure_of, run
 from auditor.scores import Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
 from auditor.tasks.gathering import gather
-from auditor.verdict import decide, recipe_mismatch
+from auditor.verdict import decide
 
 ALWAYS = ("outputs", "weight_delta")
 
@@ -66,7 +68,7 @@ class AuditResult:
 
     @property
     def outcome(self) -> str:
-        """``DELETED``, ``SUPPRESSED``, ``NOT_FORGOTTEN`` or ``INCONCLUSIVE``."""
+        """``DELETED``, ``SUPPRESSED``, ``NOT_DELETED``, ``NOT_FORGOTTEN`` or ``INCONCLUSIVE``."""
         return self.results.verdict.outcome
 
     def evidence(self, check: str) -> Evidence | None:
@@ -222,10 +224,13 @@ def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:
     mismatch = None
     if outputs is not None:
         mismatch = recipe_mismatch(plan, _evidence(plan, outputs, scores["outputs"], counts=True))
-    evidence = tuple(_evidence(plan, check, scores[check.name], counts=mismatch is None) for check in checks)
+    found = [_evidence(plan, check, scores[check.name], counts=mismatch is None) for check in checks]
+    primaries = choose(plan, found)
+    evidence = marked(found, primaries)
     return Results(
         plan=plan,
         plan_digest=plan.digest,
+        primaries=primaries,
         evidence=evidence,
         verdict=decide(plan, evidence, mismatch),
         coverage=_coverage(plan, evidence),
@@ -249,10 +254,9 @@ def execution_settings(threads: int) -> Iterator[None]:
 
 
 def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *, counts: bool) -> Evidence:
-    primary = next(item.primary for item in plan.checks if item.name == check.name)
     for score in scores.values():
         if isinstance(score, Failure):
-            return failed(check, score, primary=primary)
+            return failed(check, score)
     by_role = {
         role: {m.name: s for m in plan.models_of(role) if isinstance(s := scores[m.name], Score)}
         for role in ("original", "unlearned", "reference", "perturbed", "decoy")
@@ -270,13 +274,12 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
             check,
             lineup,
             plan.policy,
-            primary=primary,
             population=plan.request == "class",
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
         )
     except Exception as error:  # noqa: BLE001 - a check has code of its own here, too
-        return failed(check, failure_of(error), primary=primary)
+        return failed(check, failure_of(error))
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

@@ -21,6 +21,7 @@ class ConceptResult:
         resolution: w, from the original and its controls alone.
         p_value: against ρ ≤ τ_suppressed.
         p_trace: against ρ ≤ 0.
+        p_deficit: against ρ ≥ 0.
         spread: what the interval was computed from.
         decoys: by name.
     """
@@ -30,6 +31,7 @@ class ConceptResult:
     resolution: float | None
     p_value: float | None
     p_trace: float | None
+    p_deficit: float | None
     spread: SpreadRecord
     decoys: dict[str, DecoyResult]
 
@@ -66,6 +68,7 @@ def against_controls(
         resolution=statistics.resolution(bar.above, bar.spread),
         p_value=p,
         p_trace=None if limits is None else statistics.p_above(own.above, bar.above, own.spread, tolerance),
+        p_deficit=None if limits is None else statistics.p_below(own.above, bar.above, own.spread, -tolerance),
         spread=SpreadRecord(
             value=own.spread.value,
             degrees=own.spread.degrees,

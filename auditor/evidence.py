@@ -140,18 +140,16 @@ def combine(
     lineup: Lineup,
     policy: Policy,
     *,
-    primary: bool,
     population: bool,
     goal: str = "data",
     prior: PriorSpread | None = None,
 ) -> Evidence:
-    """Combine one check's scores.
+    """Combine one check's scores. Whether it is a primary is decided over all checks (:mod:`auditor.primaries`).
 
     Args:
         check: the check that made them.
         lineup: its scores.
         policy: thresholds at which the p-value is taken.
-        primary: whether the policy makes it a primary of this request.
         population: whether the request is about a population of which the examples are a sample.
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
@@ -159,7 +157,7 @@ def combine(
     lineup = lineup.settled(check)
     references = list(lineup.references.values())
     chosen = check.choose(lineup.original, references)
-    common = _common(check, lineup, chosen, primary)
+    common = _common(check, lineup, chosen)
     if check.may == "inform":
         return common
     void = next((score.void for score in lineup.all().values() if score.void), None)
@@ -182,13 +180,13 @@ def combine(
     )
 
 
-def failed(check: Check, failure: Failure, *, primary: bool) -> Evidence:
+def failed(check: Check, failure: Failure) -> Evidence:
     """The evidence of a check that could not run."""
     return Evidence(
         check=check.name,
         family=check.family,
         may=check.may,
-        primary=primary,
+        primary=False,
         summary=check.summary,
         unit=check.unit,
         powerless_because="it could not run",
@@ -196,7 +194,7 @@ def failed(check: Check, failure: Failure, *, primary: bool) -> Evidence:
     )
 
 
-def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool) -> Evidence:
+def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...]) -> Evidence:
     everyone = lineup.all()
     cells: list[Row] = [row for name, score in everyone.items() for row in rows_of(name, score)]
     controls = {name: score.controls for name, score in everyone.items() if score.controls}
@@ -208,7 +206,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...], primary: bool
         check=check.name,
         family=check.family,
         may=check.may,
-        primary=primary,
+        primary=False,
         summary=check.summary,
         unit=check.unit,
         scores=ModelScores(
@@ -279,14 +277,13 @@ def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: B
     typical = bench.spread(bench.typical_sampling_variance())
     w = statistics.resolution(bench.delta, typical) if typical is not None else None
     decoys = {name: _decoy(score, bench, policy) for name, score in lineup.decoys.items()}
-    powerless = lineup.unlearned.blind or _powerless(check, limits, w, decoys, policy)
+    obstacle = _obstacle(check, w, decoys, policy)
     return common.model_copy(
         update={
             "null_kind": "references",
             "rho": _interval(limits),
             "resolution": w,
-            "p_value": _p_value(lineup.unlearned, bench, spread, policy) if limits is not None else None,
-            "p_trace": _p_value(lineup.unlearned, bench, spread, policy, 0.0) if limits is not None else None,
+            **(_p_values(lineup.unlearned, bench, spread, policy) if limits is not None else {}),
             "spread": SpreadRecord(
                 value=spread.value,
                 degrees=spread.degrees,
@@ -296,17 +293,19 @@ def _against_references(common: Evidence, check: Check, lineup: Lineup, bench: B
                 floor=bench.floor,
             ),
             "decoys": decoys,
-            "powered": powerless is None,
-            "powerless_because": powerless,
+            **_power(lineup.unlearned, limits, obstacle),
         }
     )
 
 
-def _p_value(score: Score, bench: Bench, spread: Spread, policy: Policy, residue: float | None = None) -> float:
-    """Against ρ ≤ residue, τ_suppressed if not given, and the tolerance."""
-    d = score.total(bench.chosen) - bench.null
-    tau = policy.thresholds.suppressed if residue is None else residue
-    return statistics.p_above(d, bench.delta, spread, tau + policy.thresholds.tolerance)
+def _p_values(score: Score, bench: Bench, spread: Spread, policy: Policy) -> dict[str, float]:
+    """Of an accusation, of a trace and of a deficit. Each has to exceed its bar by more than machines differ."""
+    d, bars = score.total(bench.chosen) - bench.null, policy.thresholds
+    return {
+        "p_value": statistics.p_above(d, bench.delta, spread, bars.suppressed + bars.tolerance),
+        "p_trace": statistics.p_above(d, bench.delta, spread, bars.tolerance),
+        "p_deficit": statistics.p_below(d, bench.delta, spread, -bars.tolerance),
+    }
 
 
 def _limits(score: Score, bench: Bench, spread: Spread) -> Limits | None:
@@ -323,31 +322,20 @@ def _decoy(score: Score, bench: Bench, policy: Policy) -> DecoyResult:
     if spread is None or bench.delta <= 0:
         return DecoyResult(rho=None, p_value=None, detected=False)
     limits = _limits(score, bench, spread)
-    p = _p_value(score, bench, spread, policy)
-    return DecoyResult(rho=_interval(limits), p_value=p, detected=limits is not None and p < _alpha_each(policy))
+    p = _p_values(score, bench, spread, policy)["p_value"]
+    return DecoyResult(rho=_interval(limits), p_value=p, detected=limits is not None and p < policy.alpha_each)
 
 
-def _alpha_each(policy: Policy) -> float:
-    """The level of one primary when none of the others rejects: the hardest step of Holm's ladder."""
-    return policy.alpha.primaries / max(len(names) for names in policy.primaries.values())
-
-
-def _powerless(
-    check: Check,
-    limits: Limits | None,
-    w: float | None,
-    decoys: Mapping[str, DecoyResult],
-    policy: Policy,
-    null: str = "the references",
+def _obstacle(
+    check: Check, w: float | None, decoys: Mapping[str, DecoyResult], policy: Policy, null: str = "the references"
 ) -> str | None:
+    """Why the check could not clear any model, whatever it scored; from original, null and decoys alone."""
     if w is None:
         return f"the original does not score above {null}: there is no gap to resolve a residue in"
-    if limits is None:
-        return f"it does not tell the original from {null}: the smallest residue it can rule out is ρ = {w:.1f}"
-    if w > policy.thresholds.max_resolution:
+    if w > policy.thresholds.deleted:
         return (
             f"the smallest residue it can rule out is {w:.2f}, "
-            f"more than the {policy.thresholds.max_resolution:.2f} that clearing needs"
+            f"more than the {policy.thresholds.deleted:.2f} that clearing needs"
         )
     if check.decoys and not set(check.decoys) & set(decoys):
         return f"none of the decoys that it has to see through could be made ({', '.join(check.decoys)})"
@@ -357,15 +345,18 @@ def _powerless(
     return None
 
 
+def _power(unlearned: Score, limits: Limits | None, obstacle: str | None) -> dict[str, bool | str | None]:
+    """Whether the check can see, and whether the silence of this very score counts."""
+    without = "its spread on this model is too wide for an interval" if limits is None else None
+    because = obstacle or unlearned.blind or without
+    return {"sighted": obstacle is None, "powered": because is None, "powerless_because": because}
+
+
 def _against_controls(
     common: Evidence, check: Check, lineup: Lineup, policy: Policy, by_references: Evidence | None
 ) -> Evidence:
-    found = against_controls(
-        lineup.unlearned, lineup.original, lineup.decoys, common.chosen, policy, _alpha_each(policy)
-    )
-    powerless = lineup.unlearned.blind or _powerless(
-        check, found.limits, found.resolution, found.decoys, policy, null="its control concepts"
-    )
+    found = against_controls(lineup.unlearned, lineup.original, lineup.decoys, common.chosen, policy, policy.alpha_each)
+    obstacle = _obstacle(check, found.resolution, found.decoys, policy, null="its control concepts")
     return common.model_copy(
         update={
             "null_kind": "controls",
@@ -375,10 +366,10 @@ def _against_controls(
             "resolution": found.resolution,
             "p_value": found.p_value,
             "p_trace": found.p_trace,
+            "p_deficit": found.p_deficit,
             "spread": found.spread,
             "decoys": found.decoys,
-            "powered": powerless is None,
-            "powerless_because": powerless,
+            **_power(lineup.unlearned, found.limits, obstacle),
         }
     )
 

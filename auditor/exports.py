@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _OUTCOMES = {
     "DELETED": "consistent with deletion",
     "SUPPRESSED": "suppressed, not deleted",
+    "NOT_DELETED": "not deleted",
     "NOT_FORGOTTEN": "not forgotten",
     "INCONCLUSIVE": "inconclusive",
 }

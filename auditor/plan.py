@@ -44,7 +44,9 @@ class PlannedCheck(Frozen):
     provider: str = Field(description="distribution that registers it, with its version")
     family: str
     may: str
-    primary: bool
+    primary_for: str | None = Field(
+        description="the family that it may be the primary of; original and references decide which candidate is"
+    )
     settings: dict[str, Any]
     seed: int
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor import __version__, registry, statistics
+from auditor.assurance import REFERENCES_FOR_A3
 from auditor.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
 from auditor.facts import FactsData
@@ -13,9 +14,8 @@ from auditor.policy import Domain, Policy, load_policy
 from auditor.randomness import derive_seed
 from auditor.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.spec import AuditSpec
-from auditor.statistics import Spread
+from auditor.statistics import Clearing, Spread
 from auditor.tasks.material import Material
-from auditor.verdict import REFERENCES_FOR_A3
 
 GAPS = (8.6, 10.0, 15.0)
 
@@ -101,10 +101,15 @@ def _planned(
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
-        primary=check.name in policy.primaries.get(request, ()),
+        primary_for=_primary_for(check.name, policy, request),
         settings=check.planned_settings(k, autoencoder).model_dump(mode="json"),
         seed=derive_seed(spec.audit.seed, check.name),
     )
+
+
+def _primary_for(check: str, policy: Policy, request: str) -> str | None:
+    families = policy.primaries.get(request, {})
+    return next((family for family, names in families.items() if check in names), None)
 
 
 def prospect(
@@ -117,21 +122,22 @@ def prospect(
 ) -> Prospect:
     """What can be said before anything is scored."""
     k = sum(model.role == "reference" for model in models)
-    primaries = policy.primaries.get(request, ())
+    families = policy.primaries.get(request, {})
+    missing = [" or ".join(names) for names in families.values() if not set(names) & set(checks)]
     smallest = _smallest_residue(k, len(material.data.forget_eval)) if material.runnable else None
-    obstacles = _obstacles(spec, policy, k, material, [name for name in primaries if name not in checks], smallest)
+    obstacles = _obstacles(spec, policy, k, material, missing, smallest)
     chances = {}
     if k >= 2:
-        bars = policy.thresholds
+        bars, alpha = policy.thresholds, policy.alpha
+        clearing = Clearing(
+            deleted=bars.deleted,
+            over=bars.over,
+            trace=alpha.primaries,
+            deficit=alpha.deficit,
+            tolerance=bars.tolerance,
+        )
         chances = {
-            f"{gap:g}": statistics.pass_probability(
-                k,
-                gap,
-                n_primaries=len(primaries) or 1,
-                max_resolution=bars.max_resolution,
-                tau_deleted=bars.deleted,
-                tau_over=bars.over,
-            )
+            f"{gap:g}": statistics.pass_probability(k, gap, n_primaries=len(families) or 1, clearing=clearing)
             for gap in GAPS
         }
     return Prospect(
@@ -170,10 +176,10 @@ def _obstacles(
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if spec.request.goal == "concept":
         found += _concept_obstacles(material.data)
-    if smallest is not None and smallest > policy.thresholds.max_resolution:
+    if smallest is not None and smallest > policy.thresholds.deleted:
         found.append(
             f"{len(material.data.forget_eval)} forget examples to measure on resolve at best ρ = {smallest:.2f}, "
-            f"clearing needs {policy.thresholds.max_resolution:.2f}: more forget examples or more references"
+            f"clearing needs {policy.thresholds.deleted:.2f}: more forget examples or more references"
         )
     return found
 

@@ -18,9 +18,11 @@ class Thresholds(Frozen):
     suppressed: float = Field(gt=0, lt=1, description="τ_suppressed: ρ above it is residue")
     deleted: float = Field(gt=0, lt=1, description="τ_deleted: the upper limit must lie below it")
     over: float = Field(gt=0, description="τ_over: the lower limit must lie above −τ_over")
-    output: float = Field(gt=0, lt=1, description="τ_output: outputs are forgotten below it")
+    output: float = Field(gt=0, lt=1, description="τ_output: outputs whose ρ lies below it are forgotten")
     retain: float = Field(ge=0, lt=1, description="τ_retain: tolerated loss of retain accuracy, absolute")
-    power_share: float = Field(gt=0, le=1, description="a check has power if w ≤ this share of τ_deleted")
+    sharp_share: float = Field(
+        gt=0, le=1, description="every check with w at most this share of τ_deleted has to lie below τ_deleted"
+    )
     gate: float = Field(ge=0, lt=1, description="share of the way from chance to 1 the original must reach")
 
     tolerance: float = Field(ge=0, lt=0.1, description="ρ may differ by this between machines")
@@ -35,16 +37,20 @@ class Thresholds(Frozen):
         return chance + self.gate * (1 - chance)
 
     @property
-    def max_resolution(self) -> float:
-        """Largest w with which a check can clear."""
-        return self.power_share * self.deleted
+    def sharp_resolution(self) -> float:
+        """Largest w of a check whose upper limit counts though it is no primary."""
+        return self.sharp_share * self.deleted
 
 
 class Alpha(Frozen):
-    """Family-wise error rates of the accusation."""
+    """Family-wise error rates."""
 
-    primaries: float = Field(gt=0, lt=0.5)
-    others: float = Field(gt=0, lt=0.5)
+    primaries: float = Field(gt=0, lt=0.5, description="over the primaries, of an accusation and of a trace")
+    others: float = Field(gt=0, lt=0.5, description="over all other checks together, of the same")
+    deficit: float = Field(gt=0, lt=0.5, description="over the primaries, of less than nothing")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="of single checks in the family of the others; 1 where none is given"
+    )
 
 
 class PriorSpread(Frozen):
@@ -83,8 +89,19 @@ class Policy(Frozen):
     version: str
     thresholds: Thresholds
     alpha: Alpha
-    primaries: dict[str, tuple[str, ...]]
+    primaries: dict[str, dict[str, tuple[str, ...]]] = Field(
+        description="by kind of request and required family: the checks of which one is the primary"
+    )
     domains: tuple[Domain, ...] = Field(default=(), description="where its error rates were measured")
+
+    @property
+    def alpha_each(self) -> float:
+        """The level of one primary when no other rejects: the hardest step of Holm's ladder."""
+        return self.alpha.primaries / max(len(families) for families in self.primaries.values())
+
+    def candidates(self, request: str) -> tuple[str, ...]:
+        """Every check that may be a primary of this kind of request."""
+        return tuple(name for names in self.primaries.get(request, {}).values() for name in names)
 
     def domain_of(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> Domain | None:
         """The domain an audit lies in, or None.

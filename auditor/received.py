@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from auditor import bundle
 from auditor.errors import DataError, UnsafeInputError
-from auditor.results import SCHEMA_VERSION, Results
-from auditor.validation import first_fault
+from auditor.results import Results, parse_results
 
 State = Literal["holds", "fails", "unchecked", "note"]
 MOST_BYTES = 512 * 2**20
@@ -76,7 +73,6 @@ def read_received(received: Received) -> Results | Finding:
     if bundle.RESULTS not in received.data:
         return Finding(subject=bundle.RESULTS, state="fails", words="is missing")
     try:
-        return Results.model_validate_json(received.data[bundle.RESULTS])
-    except ValidationError as error:
-        words = f"does not fit schema {SCHEMA_VERSION}: {first_fault(error)}"
-        return Finding(subject=bundle.RESULTS, state="fails", words=words)
+        return parse_results(received.data[bundle.RESULTS], "it")
+    except DataError as error:
+        return Finding(subject=bundle.RESULTS, state="fails", words=str(error).removeprefix("it "))

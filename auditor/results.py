@@ -5,14 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from auditor.errors import DataError
 from auditor.plan import Plan, json_text
+from auditor.primaries import PrimaryChoice
 from auditor.scores import Evidence, Failure, Frozen, Score, Verdict
 from auditor.validation import first_fault
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 
 class MissingCheck(Frozen):
@@ -65,6 +66,9 @@ class Results(Frozen):
     schema_version: str = SCHEMA_VERSION
     plan: Plan
     plan_digest: str
+    primaries: tuple[PrimaryChoice, ...] = Field(
+        description="by required family, the check that has to clear, chosen on original, references and decoys"
+    )
     evidence: tuple[Evidence, ...]
     verdict: Verdict
     coverage: Coverage
@@ -87,14 +91,35 @@ def read_results(path: Path) -> Results:
         DataError: missing, not JSON, or not of this schema.
     """
     try:
-        return Results.model_validate_json(path.read_text(encoding="utf-8"))
+        return parse_results(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; `audit compare` writes one") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        fault = first_fault(error) if isinstance(error, ValidationError) else str(error)
+
+
+def parse_results(data: bytes, name: str) -> Results:
+    """Validate the bytes of a results.json.
+
+    Raises:
+        DataError: not JSON, or of another schema, which is said before its fields are looked at.
+    """
+    try:
+        stated = _StatedSchema.model_validate_json(data).schema_version
+        if stated == SCHEMA_VERSION:
+            return Results.model_validate_json(data)
+    except ValidationError as error:
         raise DataError(
-            f"{path} is not a results file of schema {SCHEMA_VERSION}: {fault}; give one as it was written"
+            f"{name} is not a results file of schema {SCHEMA_VERSION}: {first_fault(error)}; give one as it was written"
         ) from error
+    raise DataError(
+        f"{name} is of results schema {stated:.20}, and this version of the auditor reads schema {SCHEMA_VERSION}; "
+        "read it with the version that wrote it, which it names as plan.auditor_version, or run the audit again"
+    )
+
+
+class _StatedSchema(BaseModel):
+    """The one field that every version of the file has."""
+
+    schema_version: str
 
 
 def schema() -> dict[str, Any]:

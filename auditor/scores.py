@@ -1,6 +1,7 @@
 """The types that flow from a check to the verdict and into results.json."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +14,14 @@ class Frozen(BaseModel):
     """Base of every record: immutable, no unknown fields, no NaN or infinity in its JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with changed fields, validated: pydantic's own takes misspelt fields and NaN.
+
+        Raises:
+            ValidationError: an unknown field, or a value that does not fit its field.
+        """
+        return type(self).model_validate({**dict(self), **(update or {})})
 
 
 class Reading(Frozen):
@@ -160,10 +169,16 @@ class Evidence(Frozen):
         default=None, description="where control concepts are the null: ρ with the references as the null, too"
     )
     resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
-    powered: bool = Field(default=False, description="w small enough and assigned decoys detected")
+    sighted: bool = Field(
+        default=False, description="w small enough and assigned decoys detected, whatever the unlearned model scored"
+    )
+    powered: bool = Field(default=False, description="sighted, and nothing makes the silence of this score worthless")
     powerless_because: str | None = None
     p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
     p_trace: float | None = Field(default=None, description="one-sided, against ρ ≤ 0: no more than the null's models")
+    p_deficit: float | None = Field(
+        default=None, description="one-sided, against ρ ≥ 0: no less than the null's models"
+    )
     spread: SpreadRecord | None = None
     hits: int | None = None
     n_examples: int | None = None
@@ -180,7 +195,15 @@ class Evidence(Frozen):
     failure: Failure | None = None
 
 
-Outcome = Literal["NOT_FORGOTTEN", "SUPPRESSED", "DELETED", "INCONCLUSIVE"]
+Outcome = Literal["NOT_FORGOTTEN", "SUPPRESSED", "NOT_DELETED", "DELETED", "INCONCLUSIVE"]
+EXPECTATIONS: dict[str, Outcome] = {
+    "deleted": "DELETED",
+    "suppressed": "SUPPRESSED",
+    "not-deleted": "NOT_DELETED",
+    "not-forgotten": "NOT_FORGOTTEN",
+    "inconclusive": "INCONCLUSIVE",
+}
+"""Outcomes by the words in which a person says what to expect."""
 Flag = Literal["DAMAGED", "OVER_UNLEARNED"]
 Assurance = Literal["A0", "A1", "A2", "A3"]
 
@@ -189,10 +212,14 @@ class Verdict(Frozen):
     """What the evidence supports."""
 
     outcome: Outcome
-    bound: float | None = Field(default=None, description="largest upper limit of a primary's ρ, when DELETED")
+    bound: float | None = Field(
+        default=None,
+        description="when DELETED: largest upper limit of ρ of the primaries and of others that resolve well",
+    )
     flags: tuple[Flag, ...] = ()
     assurance: Assurance
     reasons: tuple[str, ...]
+    accusers: tuple[str, ...] = Field(default=(), description="checks on which it rests that something is left")
     to_settle: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
 
 

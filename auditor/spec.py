@@ -130,7 +130,7 @@ class RunSpec(Frozen):
         le=10**6,
         description="seconds that one check may take on one model before it is given up; no score depends on it",
     )
-    expect: Literal["deleted", "suppressed", "not-forgotten", "inconclusive"] = Field(
+    expect: Literal["deleted", "suppressed", "not-deleted", "not-forgotten", "inconclusive"] = Field(
         default="deleted", description="the outcome that exits with 0"
     )
     out: str = Field(default="audit-out", description="folder for results.json and report.html")

@@ -135,6 +135,15 @@ def p_above(d: float, delta: float, spread: Spread, tau: float) -> float:
     return float(stats.t.sf((d - tau * delta) / scale, spread.degrees))
 
 
+def p_below(d: float, delta: float, spread: Spread, tau: float) -> float:
+    """One-sided p-value against ρ ≥ τ, by the same model as :func:`fieller`.
+
+    >>> p_below(-1.0, 1.0, Spread(value=0.01, degrees=4, n_references=5), 0.0) < 1e-4
+    True
+    """
+    return 1.0 - p_above(d, delta, spread, tau)
+
+
 def resolution(delta: float, spread: Spread) -> float | None:
     """Resolution w = t s̃ √(1 + 1/K)/Δ: the smallest residue the check can rule out, in units of ρ.
 
@@ -211,52 +220,116 @@ def internal_null_limits(value: float, original: float, null: Sequence[float]) -
     return Limits(value=rho, low=rho - float(above - centre) / delta, high=rho + float(centre - below) / delta)
 
 
-def holm(p_values: Mapping[str, float], alpha: float) -> set[str]:
-    """Names rejected at family-wise level ``alpha`` (Holm 1979).
+def holm(p_values: Mapping[str, float], alpha: float, weights: Mapping[str, float] | None = None) -> set[str]:
+    """Names rejected at family-wise level ``alpha``, each with its share of it (Holm 1979, weighted form).
+
+    The next name is the one with the smallest p/w; it is rejected while p ≤ α·w/Σw over the names that are left.
+
+    Args:
+        p_values: by name, one family.
+        alpha: level of the family, in (0, 1).
+        weights: w > 0 by name, fixed before any p-value was seen; 1 for names that have none.
 
     >>> sorted(holm({"a": 0.001, "b": 0.03, "c": 0.9}, 0.05))
     ['a']
+    >>> sorted(holm({"a": 0.008, "b": 0.03}, 0.01)), sorted(holm({"a": 0.008, "b": 0.03}, 0.01, {"a": 9}))
+    ([], ['a'])
     """
+    share = {name: (weights or {}).get(name, 1.0) for name in p_values}
+    left = sorted(p_values, key=lambda name: (p_values[name] / share[name], name))
     rejected: set[str] = set()
-    ordered = sorted(p_values.items(), key=lambda item: (item[1], item[0]))
-    for rank, (name, p) in enumerate(ordered):
-        if p > alpha / (len(ordered) - rank):
+    while left:
+        name, total = left[0], sum(share[other] for other in left)
+        if p_values[name] > alpha * share[name] / total:
             break
-        rejected.add(name)
+        rejected.add(left.pop(0))
     return rejected
+
+
+def references_needed(delta: float, spread: Spread, wanted: float, most: int = 40) -> int | None:
+    """How many references of this spread would resolve ``wanted``.
+
+    Args:
+        delta: Δ, in units of the score.
+        spread: s̃ with its degrees and K, as measured now; it is taken to stay while K grows.
+        wanted: w to reach, in units of ρ.
+        most: no more than these are advised.
+
+    Returns:
+        The smallest number from K on, or None where even ``most`` do not suffice.
+
+    >>> references_needed(1.0, Spread(value=0.15, degrees=3, n_references=4), 0.35)
+    6
+    """
+    extra = spread.degrees - (spread.n_references - 1)
+    for k in range(spread.n_references, most + 1):
+        w = resolution(delta, Spread(value=spread.value, degrees=k - 1 + extra, n_references=k))
+        if w is not None and w <= wanted:
+            return k
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clearing:
+    """What a primary has to meet for ``DELETED``; see the policy.
+
+    Attributes:
+        deleted: τ_deleted, above the upper limit and the resolution.
+        over: τ_over; the lower limit lies above −τ_over.
+        trace: family-wise level at which ρ ≤ 0 is rejected.
+        deficit: family-wise level at which ρ ≥ 0 is rejected.
+        tolerance: ρ may differ by this between machines.
+    """
+
+    deleted: float = 0.5
+    over: float = 0.75
+    trace: float = 0.04
+    deficit: float = 0.02
+    tolerance: float = 0.005
 
 
 def pass_probability(
     n_references: int,
     gap: float,
     *,
+    rho: float = 0.0,
     n_primaries: int = 2,
-    max_resolution: float = 0.35,
-    tau_deleted: float = 0.5,
-    tau_over: float = 0.75,
+    clearing: Clearing | None = None,
     n_draws: int = 4000,
     seed: int = 0,
 ) -> float:
-    """How likely a true retrain is to be called deleted, by simulation with d₀ = 0.
+    """How likely the primaries are to call a model deleted, by simulation with d₀ = 0.
 
     Args:
         n_references: K ≥ 2.
         gap: Δ in units of s.
+        rho: residue of the model; 0 for a true retrain.
         n_primaries: independent primary checks that must all clear.
-        max_resolution: largest w that still has power.
-        tau_deleted: upper limit of ρ must lie below it.
-        tau_over: lower limit of ρ must lie above −τ_over.
+        clearing: what each has to meet; default the default policy's.
         n_draws: simulated audits.
         seed: of the simulation.
     """
+    bars = clearing or Clearing()
     random = np.random.default_rng(seed)
     passed = np.ones(n_draws, dtype=bool)
     for _ in range(n_primaries):
         references = random.standard_normal((n_draws, n_references))
         centre, s = references.mean(axis=1), references.std(axis=1, ddof=1)
-        low, high, w = _simulated_limits(random.standard_normal(n_draws) - centre, gap - centre, s, n_references)
-        passed &= (w <= max_resolution) & (high < tau_deleted) & (low > -tau_over)
+        d, delta = rho * gap + random.standard_normal(n_draws) - centre, gap - centre
+        passed &= _clears(d, delta, s, n_references, bars, n_primaries)
     return float(passed.mean())
+
+
+def _clears(
+    d: NDArray[np.float64], delta: NDArray[np.float64], s: NDArray[np.float64], k: int, bars: Clearing, family: int
+) -> NDArray[np.bool_]:
+    """Whether one primary of many audits clears. Holm rejects something just where it rejects the smallest p."""
+    low, high, w = _simulated_limits(d, delta, s, k)
+    scale = s * math.sqrt(1 + 1 / k)
+    trace = stats.t.sf((d - bars.tolerance * delta) / scale, k - 1)
+    deficit = stats.t.cdf((d + bars.tolerance * delta) / scale, k - 1)
+    bounded = (w <= bars.deleted) & (high < bars.deleted) & (low > -bars.over)
+    return np.asarray(bounded & (trace > bars.trace / family) & (deficit > bars.deficit / family))
 
 
 def _simulated_limits(

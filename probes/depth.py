@@ -67,7 +67,7 @@ class Depth(Check):
 
     name: ClassVar[str] = "depth"
     family: ClassVar[Family] = "representation"
-    may: ClassVar[May] = "accuse"
+    may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
         "Put the model's activations, aligned on retain data, into the original, which ran on from there."
@@ -77,6 +77,7 @@ class Depth(Check):
         "the original: fit examples once; each model: fit, forget and control examples through itself, and "
         "forget and control examples through the original once per layer"
     )
+    decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")
     caveats: ClassVar[tuple[str, ...]] = (
         "The original does the reading: features by which it tells the class may serve other classes too, so "
         "only what exceeds the references counts.",

@@ -101,7 +101,7 @@ def build(results: Results) -> Document:
     return Document(
         top=_top(results, ordered),
         ordered=ordered,
-        accusing=accusing(results),
+        accusing=frozenset(results.verdict.accusers),
         without_rho=tuple((e.check, why_no_rho(e)) for e in ordered if e.rho is None),
         decoys=tables.decoys(ordered),
         decoys_made=tuple((m.name, text.DECOYS.get(m.name, "")) for m in results.plan.models_of("decoy")),
@@ -117,16 +117,8 @@ def build(results: Results) -> Document:
         environment=tables.environment(results.environment),
         notes=results.plan.notes,
         command=results.plan.command,
-        review=review.build(results, accusing(results)),
+        review=review.build(results, frozenset(results.verdict.accusers)),
     )
-
-
-def accusing(results: Results) -> frozenset[str]:
-    """The checks on which the verdict rests that something is left, by its own reasons."""
-    if results.verdict.outcome not in ("SUPPRESSED", "NOT_FORGOTTEN"):
-        return frozenset()
-    named = (words.partition(":")[0] for words in results.verdict.reasons)
-    return frozenset(named) & {e.check for e in results.evidence}
 
 
 def why_no_rho(evidence: Evidence) -> str:
@@ -249,7 +241,7 @@ def _state(e: Evidence, results: Results) -> str:
 def _part_in_verdict(e: Evidence, results: Results) -> str:
     """What the verdict made of it, read off the verdict's own reasons."""
     bars, outcome = results.plan.policy.thresholds, results.verdict.outcome
-    if e.check in accusing(results):
+    if e.check in results.verdict.accusers:
         if outcome == "NOT_FORGOTTEN":
             return "It accuses: the outputs still show the knowledge."
         if e.conclusive:
@@ -258,7 +250,7 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
     if outcome == "DELETED" and e.primary:
         return f"It clears: its whole interval lies between −{bars.over:g} and {bars.deleted:g}."
     above = e.rho is not None and e.rho.low > bars.suppressed
-    if outcome == "SUPPRESSED" and above and e.may != "inform" and e.check != "outputs":
+    if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.check != "outputs":
         return (
             f"Its interval lies above {bars.suppressed:g}, yet it does not accuse: that takes a p-value that stays "
             "small when corrected for the number of checks, and a model that is not damaged."

@@ -64,6 +64,10 @@ CHANGES: dict[Outcome, str] = {
         "it no longer rejects ρ\u00a0≤\u00a0{suppressed:g} after correction for the number of checks, or when its "
         "finding, such as unchanged weights, turns out wrong."
     ),
+    "NOT_DELETED": (
+        "Every accusing check ({accusing}) withdrawn, as for SUPPRESSED; or outputs that are clearly forgotten or "
+        "clearly not, which changes the name of the verdict and nothing else."
+    ),
     "DELETED": (
         "An upper limit of a primary check at {deleted:g} or above (the highest is {bound:.2f}); a primary check "
         "that loses its power or misses a decoy; or any check, also one not made here, that rejects "

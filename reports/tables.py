@@ -215,9 +215,10 @@ def thresholds(plan: Plan) -> Table:
         (
             "alpha, primaries",
             policy.alpha.primaries,
-            "family-wise error of accusing, primaries",
+            "family-wise error of accusing, and of a trace, primaries",
         ),
-        ("alpha, others", policy.alpha.others, "family-wise error of accusing, all others"),
+        ("alpha, others", policy.alpha.others, "the same, over all other checks"),
+        ("alpha, deficit", policy.alpha.deficit, "family-wise error of less than nothing, primaries"),
     ]
     state = (
         "error rates measured on audits like this" if plan.domain else "error rates not measured on audits like this"
@@ -234,9 +235,9 @@ def settings(plan: Plan) -> Table:
     """Every check as planned."""
     return Table(
         caption="Checks as planned",
-        columns=("check", "may", "seed", "settings"),
+        columns=("check", "may", "primary for", "seed", "settings"),
         rows=tuple(
-            Row(cells=(c.name, "primary" if c.primary else c.may, str(c.seed), pairs(c.settings))) for c in plan.checks
+            Row(cells=(c.name, c.may, c.primary_for or "–", str(c.seed), pairs(c.settings))) for c in plan.checks
         ),
         words=True,
     )

@@ -14,6 +14,10 @@ HEADLINES: Mapping[Outcome, str] = {
         "Suppressed, not deleted: the outputs hide the knowledge, but the checks named below still find it "
         "in the unlearned model."
     ),
+    "NOT_DELETED": (
+        "Not deleted: the checks named below find the knowledge in the unlearned model. Whether its outputs hide it is "
+        "not settled."
+    ),
     "DELETED": (
         "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
         "by these checks."
@@ -24,6 +28,7 @@ HEADLINES: Mapping[Outcome, str] = {
 OUTCOME_NAMES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "not forgotten",
     "SUPPRESSED": "suppressed",
+    "NOT_DELETED": "not deleted",
     "DELETED": "consistent with deletion",
     "INCONCLUSIVE": "inconclusive",
 }
@@ -36,6 +41,11 @@ NOT_PROVEN: Mapping[Outcome, tuple[str, ...]] = {
     "SUPPRESSED": (
         "That all of it is still there: a check’s ρ says how much of the original’s knowledge it recovered.",
         "That anyone hid it on purpose: most unlearning methods end this way without meaning to.",
+        "Anything about other models, other copies of this one, or examples outside this forget set.",
+    ),
+    "NOT_DELETED": (
+        "That the outputs hide the knowledge, or that they show it: they lie between the thresholds.",
+        "That all of it is still there: a check’s ρ says how much of the original’s knowledge it recovered.",
         "Anything about other models, other copies of this one, or examples outside this forget set.",
     ),
     "DELETED": (
@@ -137,14 +147,14 @@ ABOUT_DECOYS = (
 ABOUT_RHO = (
     "ρ (rho) is how much of what the original knows of the forget set (the examples to be forgotten) a check "
     "recovered: 0 is like a reference, a model trained without the forget set; 1 is like the original. Brackets hold "
-    "its interval; each limit holds with 95\u00a0% confidence."
+    "its interval; each limit by itself holds with 95\u00a0% confidence, both together with 90\u00a0%."
 )
 
 BARS = (
-    "To accuse, a check has to exceed {suppressed:g} by more than chance; any check but those that only inform may. To "
-    "clear, the whole interval of every primary check has to lie below {deleted:g}, and no check may exceed 0 by more "
-    "than chance; primary are the checks that the policy fixed beforehand for this kind of request, and only they can "
-    "clear."
+    "Any check except the informational ones can accuse: its ρ must be significantly above {suppressed:g}. Only the "
+    "primary checks can clear, which the policy and the original and references fix before the unlearned model is "
+    "scored: the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}. No "
+    "check may be significantly above 0, and no primary significantly below it."
 )
 
 HOW_TO_READ: Mapping[Outcome, str] = {
@@ -153,9 +163,13 @@ HOW_TO_READ: Mapping[Outcome, str] = {
         "One such finding is enough. A check with ρ near 0 does not outweigh it: it found nothing where it looked, and "
         "a suppressed model is one whose outputs show nothing."
     ),
+    "NOT_DELETED": (
+        "One such finding is enough. The outputs lie between the thresholds: more references or more forget examples "
+        "would say whether this model hides the knowledge or still shows it. Neither would be a deletion."
+    ),
     "DELETED": (
-        "{bound} is the highest upper limit among the primary checks: what they could not exclude, not an estimate of "
-        "what is left."
+        "{bound} is the highest upper limit among the primary checks and the others that resolve well: what they could "
+        "not exclude, not an estimate of what is left."
     ),
     "INCONCLUSIVE": "",
 }
@@ -207,7 +221,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "bound",
-        "the largest upper limit of ρ among the primary checks: what may remain at most, by these checks.",
+        "the largest upper limit of ρ of the primary checks and of others that resolve well: what may remain at most.",
     ),
     ("check", "either a probe, which reads a model, or an attack, which spends an adversary’s effort on it."),
     (
@@ -216,7 +230,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "through its decoys cannot clear anyone.",
     ),
     ("forget, retain, holdout", "what should be gone; what should stay; like forget, but never trained on."),
-    ("interval", "each limit holds by itself with 95 % confidence, for one more model like the references."),
+    ("interval", "for one more model like the references; each limit holds with 95 % confidence, both with 90 %."),
     (
         "null",
         "what ρ = 0 stands for: the references where there are any, otherwise what the check brings along.",
@@ -226,7 +240,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "how often a model with a residue of just τ suppressed would score at least as high as this one.",
     ),
     ("power", "a check can clear only if it resolves a small enough residue and sees through its decoys."),
-    ("primary check", "one of the checks that the policy fixed beforehand; only these can clear."),
+    (
+        "primary check",
+        "one for each family of checks that the policy requires, fixed beforehand; only these can clear.",
+    ),
     (
         "reference",
         "a model trained without the forget set, by one common recipe: what a deletion should look like.",

@@ -46,10 +46,8 @@ def plan(
         preprocessing={},
         layers=("conv1", "head:input"),
         checks=tuple(
-            PlannedCheck(
-                name=n, provider="x 1", family="representation", may="clear", primary=True, settings={}, seed=0
-            )
-            for n in ("few_shot", "relearning")
+            PlannedCheck(name=n, provider="x 1", family=f, may="clear", primary_for=f, settings={}, seed=0)
+            for n, f in (("few_shot", "representation"), ("relearning", "tampering"))
         ),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         policy=load_policy("default"),

@@ -17,6 +17,7 @@ from auditor.plan import (
     digest_of,
 )
 from auditor.policy import load_policy
+from auditor.primaries import PrimaryChoice
 from auditor.results import Coverage, Environment, MissingCheck, Results
 from auditor.scores import (
     DecoyResult,
@@ -50,6 +51,7 @@ NOBODYS_CHOICE = {
 KNOWN: dict[Outcome, float] = {
     "NOT_FORGOTTEN": 0.97,
     "SUPPRESSED": 0.88,
+    "NOT_DELETED": 0.88,
     "DELETED": 0.05,
     "INCONCLUSIVE": 0.36,
 }
@@ -115,7 +117,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
                 provider="unlearning-auditor 0.1.0",
                 family="representation",
                 may="accuse",
-                primary=name in ("few_shot", "relearning"),
+                primary_for={"few_shot": "representation", "relearning": "tampering"}.get(name),
                 settings={"draws": 16, "learning_rate": 0.001} if name == "relearning" else {"draws": 16},
                 seed=1234567 + i,
             )
@@ -393,6 +395,10 @@ REASONS: dict[Outcome, tuple[str, ...]] = {
         "few_shot: ρ = 0.88 [0.80, 0.96], above 0.25",
         "relearning: ρ = 0.88 [0.73, 1.03], above 0.25",
     ),
+    "NOT_DELETED": (
+        "relearning: ρ = 0.88 [0.73, 1.03], above 0.25",
+        "outputs: ρ = 0.06 [-0.20, 0.30], between the thresholds: the upper limit does not lie below 0.25",
+    ),
     "DELETED": (
         "outputs: ρ = 0.00 [0.00, 0.04], below 0.1: the outputs are forgotten",
         "few_shot: ρ = 0.05 [-0.03, 0.13], below 0.5, with resolution 0.09",
@@ -402,6 +408,13 @@ REASONS: dict[Outcome, tuple[str, ...]] = {
         "few_shot: no power to clear: it did not see through the decoy gradient_ascent",
         "relearning: ρ = 0.36 [0.21, 0.51], its upper limit does not lie below 0.5",
     ),
+}
+
+
+ACCUSERS: dict[Outcome, tuple[str, ...]] = {
+    "NOT_FORGOTTEN": ("outputs",),
+    "SUPPRESSED": ("few_shot", "relearning"),
+    "NOT_DELETED": ("relearning",),
 }
 
 
@@ -432,6 +445,7 @@ def sample(outcome: Outcome) -> Results:
         flags=("DAMAGED",) if outcome == "INCONCLUSIVE" else (),
         assurance="A3",
         reasons=REASONS[outcome],
+        accusers=ACCUSERS.get(outcome, ()),
         to_settle=("more forget examples, so that few_shot sees through the decoy gradient_ascent",)
         if outcome == "INCONCLUSIVE"
         else (),
@@ -445,6 +459,11 @@ def assemble(made: Plan, found: list[Evidence], verdict: Verdict) -> Results:
     return Results(
         plan=made,
         plan_digest=made.digest,
+        primaries=tuple(
+            PrimaryChoice(family=c.primary_for, check=c.name, resolutions={c.name: 0.1})
+            for c in made.checks
+            if c.primary_for is not None
+        ),
         evidence=tuple(found),
         verdict=verdict,
         coverage=Coverage(

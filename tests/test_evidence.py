@@ -33,7 +33,7 @@ def lineup(unlearned: Score, references: tuple[float, ...] = (0.48, 0.5, 0.51, 0
 
 
 def test_rho_and_its_limits_follow_the_formula() -> None:
-    found = combine(Outputs(), lineup(score(0.6)), POLICY, primary=True, population=False)
+    found = combine(Outputs(), lineup(score(0.6)), POLICY, population=False)
     spread = pooled_spread([0.48, 0.5, 0.51, 0.49, 0.52], floor=0.01)
     assert spread is not None
     wanted = fieller(0.1, 0.4, spread)
@@ -46,20 +46,18 @@ def test_rho_and_its_limits_follow_the_formula() -> None:
 
 
 def test_a_check_that_sees_no_gap_has_no_power_and_no_interval() -> None:
-    found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, primary=True, population=False)
+    found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, population=False)
     assert found.rho is None
     assert not found.powered
     assert "no gap" in (found.powerless_because or "")
 
 
 def test_a_coarse_check_has_no_power_though_it_has_an_interval() -> None:
-    found = combine(
-        Outputs(), lineup(score(0.6), references=(0.4, 0.6, 0.5, 0.45, 0.55)), POLICY, primary=True, population=False
-    )
+    found = combine(Outputs(), lineup(score(0.6), references=(0.3, 0.7, 0.5, 0.4, 0.6)), POLICY, population=False)
     assert found.rho is not None
     assert not found.powered
     assert found.resolution is not None
-    assert found.resolution > POLICY.thresholds.max_resolution
+    assert found.resolution > POLICY.thresholds.deleted
 
 
 def test_a_missed_decoy_costs_the_power_of_the_check_it_is_assigned_to() -> None:
@@ -68,11 +66,11 @@ def test_a_missed_decoy_costs_the_power_of_the_check_it_is_assigned_to() -> None
 
     seen = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
     missed = lineup(score(0.5), decoys={"head_row_zeroed": score(0.5)})
-    assert combine(Assigned(), seen, POLICY, primary=True, population=False).powered
-    blind = combine(Assigned(), missed, POLICY, primary=True, population=False)
+    assert combine(Assigned(), seen, POLICY, population=False).powered
+    blind = combine(Assigned(), missed, POLICY, population=False)
     assert not blind.powered
     assert "head_row_zeroed" in (blind.powerless_because or "")
-    assert combine(Outputs(), missed, POLICY, primary=True, population=False).powered
+    assert combine(Outputs(), missed, POLICY, population=False).powered
 
 
 def test_example_sampling_counts_for_a_population_only() -> None:
@@ -86,8 +84,8 @@ def test_example_sampling_counts_for_a_population_only() -> None:
 
     references = {f"r{i}": noisy(v) for i, v in enumerate((0.48, 0.5, 0.51))}
     many = dataclasses.replace(lineup(noisy(0.5)), references=references)
-    listed = combine(Outputs(), many, POLICY, primary=True, population=False)
-    drawn = combine(Outputs(), many, POLICY, primary=True, population=True)
+    listed = combine(Outputs(), many, POLICY, population=False)
+    drawn = combine(Outputs(), many, POLICY, population=True)
     assert listed.spread is not None
     assert drawn.spread is not None
     assert listed.spread.sampling_variance == 0
@@ -108,7 +106,7 @@ def test_where_the_checks_own_draws_disagree_the_interval_is_wide() -> None:
     agreed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.5, 0.48))
     disputed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.3, -0.04))
     found = {
-        name: combine(Outputs(), case, POLICY, primary=False, population=False)
+        name: combine(Outputs(), case, POLICY, population=False)
         for name, case in (("agreed", agreed), ("disputed", disputed))
     }
     assert all(e.rho is not None and e.spread is not None and e.p_value is not None for e in found.values())
@@ -133,7 +131,7 @@ def test_draws_that_restore_one_time_in_six_accuse_no_more_often_than_stated() -
     for _ in range(n):
         parts = lineup(model(), original=original)
         parts = dataclasses.replace(parts, references={f"r{i}": model() for i in range(5)})
-        found = combine(Outputs(), parts, POLICY, primary=False, population=False)
+        found = combine(Outputs(), parts, POLICY, population=False)
         accused += found.p_value is not None and found.p_value < 0.01
     assert accused / n < 0.01 + 4 * (0.01 * 0.99 / n) ** 0.5
 
@@ -141,8 +139,8 @@ def test_draws_that_restore_one_time_in_six_accuse_no_more_often_than_stated() -
 def test_perturbed_recipes_widen_the_interval_by_their_excess() -> None:
     near = lineup(score(0.5), perturbed={"perturbed 1": score(0.5)})
     far = lineup(score(0.5), perturbed={"perturbed 1": score(0.6), "perturbed 2": score(0.4)})
-    plain = combine(Outputs(), near, POLICY, primary=True, population=False).spread
-    wide = combine(Outputs(), far, POLICY, primary=True, population=False).spread
+    plain = combine(Outputs(), near, POLICY, population=False).spread
+    wide = combine(Outputs(), far, POLICY, population=False).spread
     assert plain is not None
     assert wide is not None
     assert plain.recipe_variance == 0
@@ -156,7 +154,7 @@ def test_one_more_reference_leaves_a_trace_as_rarely_as_its_p_value_says() -> No
         own, *references = (0.5 + 0.1 * random.standard_normal(6)).tolist()
         found = combine(
             Outputs(), lineup(score(own, n=10**6), references=tuple(references), original=score(3.0)), POLICY,
-            primary=True, population=False,
+            population=False,
         )  # fmt: skip
         assert found.p_trace is not None
         below += found.p_trace < 0.05
@@ -165,7 +163,7 @@ def test_one_more_reference_leaves_a_trace_as_rarely_as_its_p_value_says() -> No
 
 
 def test_a_small_certain_residue_leaves_a_trace_and_no_accusation() -> None:
-    found = combine(Outputs(), lineup(score(0.58)), POLICY, primary=True, population=False)
+    found = combine(Outputs(), lineup(score(0.58)), POLICY, population=False)
     assert found.p_value is not None
     assert found.p_trace is not None
     assert found.p_value > 0.5
@@ -174,9 +172,9 @@ def test_a_small_certain_residue_leaves_a_trace_and_no_accusation() -> None:
 
 def test_one_reference_needs_a_calibrated_spread() -> None:
     alone = lineup(score(0.9), references=(0.5,))
-    assert combine(Outputs(), alone, POLICY, primary=True, population=False).rho is None
+    assert combine(Outputs(), alone, POLICY, population=False).rho is None
     prior = PriorSpread(s0=0.01, d0=20)
-    found = combine(Outputs(), alone, POLICY, primary=True, population=False, prior=prior)
+    found = combine(Outputs(), alone, POLICY, population=False, prior=prior)
     assert found.rho is not None
     assert found.spread is not None
     assert found.spread.degrees == 20
@@ -184,19 +182,17 @@ def test_one_reference_needs_a_calibrated_spread() -> None:
 
 def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
     null = tuple(np.random.default_rng(0).normal(0.5, 0.01, 999))
-    found = combine(Outputs(), lineup(score(0.9, null=null), references=()), POLICY, primary=False, population=False)
+    found = combine(Outputs(), lineup(score(0.9, null=null), references=()), POLICY, population=False)
     assert found.null_kind == "internal"
     assert found.p_value == pytest.approx(0.001)
     assert not found.powered
-    clean = combine(Outputs(), lineup(score(0.5, null=null), references=()), POLICY, primary=False, population=False)
+    clean = combine(Outputs(), lineup(score(0.5, null=null), references=()), POLICY, population=False)
     assert clean.p_value is not None
     assert clean.p_value > 0.5
 
 
 def test_chance_stands_in_for_outputs_alone() -> None:
-    found = combine(
-        Outputs(), lineup(score(0.0, chance=0.0, hits=0), references=()), POLICY, primary=False, population=False
-    )
+    found = combine(Outputs(), lineup(score(0.0, chance=0.0, hits=0), references=()), POLICY, population=False)
     assert found.null_kind == "chance"
     assert found.rho is not None
     assert found.rho.high < 0.1
@@ -204,14 +200,14 @@ def test_chance_stands_in_for_outputs_alone() -> None:
 
 
 def test_nothing_to_compare_with_is_said() -> None:
-    found = combine(Outputs(), lineup(score(0.9), references=()), POLICY, primary=False, population=False)
+    found = combine(Outputs(), lineup(score(0.9), references=()), POLICY, population=False)
     assert found.rho is None
     assert "no references" in (found.powerless_because or "")
 
 
 def test_cells_and_controls_carry_the_models_names() -> None:
     cells = score(0.9, cells=[{"layer": "a", "value": 1.0}], controls={"x": 2.0})
-    found = combine(Outputs(), lineup(cells), POLICY, primary=False, population=False)
+    found = combine(Outputs(), lineup(cells), POLICY, population=False)
     assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.cells
     assert found.controls == {"unlearned": {"x": 2.0}}
 
@@ -220,17 +216,17 @@ def test_a_check_whose_decoys_could_not_be_made_has_no_power() -> None:
     class Assigned(Outputs):
         decoys = ("head_row_zeroed", "head_relabelling")
 
-    found = combine(Assigned(), lineup(score(0.5)), POLICY, primary=True, population=False)
+    found = combine(Assigned(), lineup(score(0.5)), POLICY, population=False)
     assert found.powerless_because == (
         "none of the decoys that it has to see through could be made (head_row_zeroed, head_relabelling)"
     )
     one = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
-    assert combine(Assigned(), one, POLICY, primary=True, population=False).powered
+    assert combine(Assigned(), one, POLICY, population=False).powered
 
 
 def test_a_score_that_is_blind_may_accuse_and_not_clear() -> None:
     for value in (0.5, 0.9):
-        found = combine(Outputs(), lineup(score(value, blind="it is deaf")), POLICY, primary=True, population=False)
+        found = combine(Outputs(), lineup(score(value, blind="it is deaf")), POLICY, population=False)
         assert (found.powered, found.powerless_because) == (False, "it is deaf")
         assert found.p_value is not None
         assert (found.p_value < 0.01) == (value == 0.9)

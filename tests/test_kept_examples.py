@@ -72,7 +72,7 @@ def test_it_may_not_clear_such_a_model(check: Membership | FeatureMembership) ->
     found = {}
     for name, subject in (("like", like), ("half", half)):
         lineup = Lineup(original=original, unlearned=subject, references=named, drawn={}, perturbed={}, decoys=decoys)
-        found[name] = combine(check, lineup, policy, primary=True, population=False)
+        found[name] = combine(check, lineup, policy, population=False)
     assert found["like"].powered
     assert not found["half"].powered
     assert "a part is kept, and the mean hides it" in str(found["half"].powerless_because)

@@ -220,7 +220,7 @@ def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
         models = [curve(tuple(as_is), tuple(reset)) for as_is, reset in null.tolist()]
         found = {f"r{i}": model for i, model in enumerate(models[1:])}
         lineup = Lineup(original=ORIGINAL, unlearned=models[0], references=found, drawn={}, perturbed={}, decoys={})
-        evidence = combine(Relearning(), lineup, POLICY, primary=True, population=False)
+        evidence = combine(Relearning(), lineup, POLICY, population=False)
         assert evidence.rho is not None
         above += evidence.rho.low > 0
         below += evidence.rho.high < 0
@@ -247,7 +247,7 @@ def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_no
             perturbed={},
             decoys={},
         )
-        p = combine(Relearning(), lineup, POLICY, primary=True, population=False).p_value
+        p = combine(Relearning(), lineup, POLICY, population=False).p_value
         accused += p is not None and p < 0.02
     # Read after the last step that the references withstand, 5 % were; four standard errors of .02 are .028.
     assert accused / n <= 0.02 + 0.028

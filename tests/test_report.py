@@ -415,7 +415,7 @@ def test_the_words_of_the_first_screen_are_explained_there(pages):
         top = page[: page.index("Contents")]
         assert "a reference, a model trained without the forget set" in top
         assert "ρ (rho) is how much" in top
-        assert "primary are the checks that the policy fixed beforehand" in top
+        assert "Only the primary checks can clear, which the policy" in top
         assert "Decoys are copies of the original in which the auditor itself hid the knowledge" in top
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from auditor.errors import DataError
+from auditor.primaries import PrimaryChoice
 from auditor.results import Coverage, Environment, Results, read_results, schema
 from auditor.verdict import decide
 from tests.records import clean, plan
@@ -19,6 +21,7 @@ def sample() -> Results:
     return Results(
         plan=planned,
         plan_digest=planned.digest,
+        primaries=(PrimaryChoice(family="tampering", check="relearning", resolutions={"relearning": 0.1}),),
         evidence=tuple(clean()),
         verdict=decide(planned, clean()),
         coverage=Coverage(planned=("outputs",), completed=("outputs",), failed=(), not_planned=(), complete=True),
@@ -62,3 +65,16 @@ def test_the_plans_digest_changes_with_anything_in_it() -> None:
     assert plan().digest == plan().digest
     assert plan(seed=1).digest != plan().digest
     assert plan(command="audit compare a b").digest != plan().digest
+
+
+def test_a_file_of_another_schema_is_named_as_such_and_not_misread(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(sample().model_copy(update={"schema_version": "2"}).to_json())
+    with pytest.raises(DataError, match="is of results schema 2, and this version of the auditor reads schema 3"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("update", [{"resolutoin": 0.1}, {"resolution": float("nan")}, {"may": "shout"}])
+def test_a_copy_of_a_record_is_validated(update: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        clean()[0].model_copy(update=update)

@@ -152,12 +152,6 @@ def test_a_retrain_is_falsely_accused_at_most_at_alpha(k: int) -> None:
     assert accused <= 0.02
 
 
-def test_the_designs_table_of_pass_probabilities() -> None:
-    assert statistics.pass_probability(3, 10.0) == pytest.approx(0.43, abs=0.03)
-    assert statistics.pass_probability(5, 8.6) == pytest.approx(0.68, abs=0.03)
-    assert statistics.pass_probability(5, 15.0) > 0.99
-
-
 def test_the_simulation_uses_the_same_interval_as_an_audit() -> None:
     random = np.random.default_rng(3)
     d, s = random.normal(0, 1, 50), random.uniform(0.1, 2, 50)

@@ -189,7 +189,7 @@ def evidence(scores: dict[str, Score], unlearned: str, references: tuple[str, ..
         perturbed={},
         decoys={},
     )
-    return combine(CHECK, lineup, load_policy("default"), primary=False, population=False)
+    return combine(CHECK, lineup, load_policy("default"), population=False)
 
 
 class TestKnownTruth:

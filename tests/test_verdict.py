@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.assurance import assurance_level, recipe_mismatch
 from auditor.policy import load_policy
 from auditor.scores import DecoyResult, Evidence, Interval
-from auditor.verdict import assurance_level, decide, recipe_mismatch
+from auditor.verdict import decide
 from tests import records
 from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
 
@@ -28,9 +29,35 @@ def test_rule_1_outputs_that_show_the_knowledge() -> None:
     assert "ρ = 1.00 [0.95, 1.05]" in verdict.reasons[0]
 
 
-def test_rule_1_outputs_in_between_decide_nothing_even_if_a_check_accuses() -> None:
-    mixed = [evidence("outputs", (0.1, 0.05, 0.15)), evidence("few_shot", (0.9, 0.8, 1.0)), *clean()[2:]]
-    assert decide(plan(), mixed).outcome == "INCONCLUSIVE"
+BETWEEN = [
+    pytest.param((0.1, 0.05, 0.15), "the estimate does not lie below 0.1", id="the estimate"),
+    pytest.param((0.05, -0.2, 0.3), "the upper limit does not lie below 0.25", id="the upper limit"),
+]
+
+
+@pytest.mark.parametrize(("rho", "words"), BETWEEN)
+def test_rule_1_outputs_in_between_are_no_deletion(rho: tuple[float, float, float], words: str) -> None:
+    verdict = decide(plan(), replaced(evidence("outputs", rho, utility=utility(0.98))))
+    assert (verdict.outcome, verdict.accusers) == ("INCONCLUSIVE", ())
+    assert words in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("rho", "words"), BETWEEN)
+def test_rule_3_with_outputs_in_between_an_accused_model_is_not_deleted(
+    rho: tuple[float, float, float], words: str
+) -> None:
+    """Relearning .79 [.67, .90] was called inconclusive, exit code 3, since the outputs straddled a bar."""
+    outputs = evidence("outputs", rho, utility=utility(0.98))
+    verdict = decide(plan(), [outputs, clean()[1], evidence("relearning", (0.79, 0.67, 0.90))])
+    assert (verdict.outcome, verdict.accusers) == ("NOT_DELETED", ("relearning",))
+    assert verdict.reasons[0] == "relearning: ρ = 0.79 [0.67, 0.90], above 0.25"
+    assert words in verdict.reasons[1]
+
+
+def test_rule_1_outputs_whose_upper_limit_lies_between_the_bars_are_forgotten() -> None:
+    """A retrain whose outputs resolve .1 passed only half of the time while the upper limit was held against .1."""
+    outputs = evidence("outputs", (0.04, -0.1, 0.18), utility=utility(0.98))
+    assert decide(plan(), replaced(outputs)).outcome == "DELETED"
 
 
 def test_rule_2_damage_silences_tampering_checks() -> None:
@@ -80,10 +107,18 @@ def test_rule_3_one_primary_is_enough_and_is_named() -> None:
 
 
 def test_rule_3_other_checks_share_a_stricter_level() -> None:
-    many = [evidence(f"other_{i}", (0.9, 0.5, 1.3), p_value=0.005) for i in range(5)]
+    many = [evidence(f"other_{i}", (0.9, 0.5, 1.3), p_value=0.005, resolution=0.4) for i in range(5)]
     assert decide(plan(), [*clean(), *many]).outcome == "DELETED"
     sharp = evidence("other_0", (0.9, 0.8, 1.0), p_value=0.001)
     assert decide(plan(), [*clean(), sharp, *many[1:]]).outcome == "SUPPRESSED"
+
+
+@pytest.mark.parametrize(("check", "outcome"), [("depth", "SUPPRESSED"), ("other_0", "DELETED")])
+def test_rule_3_the_level_of_the_others_is_shared_out_unequally(check: str, outcome: str) -> None:
+    """depth has eight shares of twelve, a check that the policy does not name one."""
+    names = ["depth", *(f"other_{i}" for i in range(4))]
+    found = [evidence(n, (0.6, 0.2, 1.0), p_value=0.005 if n == check else 0.9, resolution=0.4) for n in names]
+    assert decide(plan(), [*clean(), *found]).outcome == outcome
 
 
 def test_rule_3_a_failed_check_stays_in_the_family() -> None:
@@ -96,7 +131,7 @@ def test_rule_4_a_check_that_could_not_run_never_counts_as_passed() -> None:
     verdict = decide(plan(), [*clean(), records.failure("other")])
     assert verdict.outcome == "INCONCLUSIVE"
     assert any("other: could not run (it broke)" in reason for reason in verdict.reasons)
-    assert "mend other: it broke" in verdict.to_settle
+    assert "fix other: it broke" in verdict.to_settle
 
 
 def test_rule_3_identical_weights_accuse_by_themselves() -> None:
@@ -106,9 +141,14 @@ def test_rule_3_identical_weights_accuse_by_themselves() -> None:
 
 def test_identical_weights_are_named_where_the_outputs_leave_it_open() -> None:
     same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
-    verdict = decide(plan(), [*replaced(evidence("outputs", (0.05, -0.01, 0.11))), same])
-    assert verdict.outcome == "INCONCLUSIVE"
+    verdict = decide(plan(), [*replaced(evidence("outputs", (0.15, -0.01, 0.2))), same])
+    assert (verdict.outcome, verdict.accusers) == ("NOT_DELETED", ("weight_delta",))
     assert verdict.reasons[0] == "weight_delta: the weights are identical"
+
+
+def test_identical_weights_are_not_deleted_where_the_outputs_are_unknown() -> None:
+    same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
+    assert decide(plan(), [same]).outcome == "NOT_DELETED"
 
 
 def test_an_informing_check_never_accuses() -> None:
@@ -132,12 +172,36 @@ def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
     assert verdict.to_settle
 
 
+def test_rule_4_a_check_that_resolves_well_has_to_lie_below_the_bound_primary_or_not() -> None:
+    """Two adaptive subjects were cleared while depth read up to .71."""
+    loud = evidence("depth", (0.4, 0.1, 0.71), resolution=0.35)
+    verdict = decide(plan(), [*clean(), loud])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any(words.startswith("depth:") and "it resolves 0.35" in words for words in verdict.reasons)
+    coarse = loud.model_copy(update={"resolution": 0.36})
+    assert decide(plan(), [*clean(), coarse]).outcome == "DELETED"
+
+
+def test_the_bound_is_the_largest_upper_limit_of_all_that_resolve_well() -> None:
+    assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.2)]).bound == 0.31
+    assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.4)]).bound == 0.2
+
+
+@pytest.mark.parametrize(("p", "outcome"), [(0.0099, "INCONCLUSIVE"), (0.0101, "DELETED")])
+def test_rule_4_a_primary_below_what_references_show_is_no_deletion(p: float, outcome: str) -> None:
+    overshot = evidence("few_shot", (-0.25, -0.46, -0.06), p_deficit=p)
+    assert decide(plan(), replaced(overshot)).outcome == outcome
+    beside = evidence("depth", (-0.25, -0.46, -0.06), p_deficit=1e-9)
+    assert decide(plan(), [*clean(), beside]).outcome == "DELETED"
+
+
 @pytest.mark.parametrize(
     ("e", "outcome"),
     [
         (evidence("few_shot", (0.2, 0.1, 0.3), p_trace=0.019), "INCONCLUSIVE"),
         (evidence("few_shot", (0.2, 0.0, 0.4), p_trace=0.021), "DELETED"),
-        (evidence("other", (0.2, 0.1, 0.3), p_trace=0.009), "INCONCLUSIVE"),
+        (evidence("other", (0.2, 0.1, 0.3), p_trace=0.004), "INCONCLUSIVE"),
+        (evidence("outputs", (0.04, 0.01, 0.07), p_trace=0.004, utility=utility(0.98)), "INCONCLUSIVE"),
         (evidence("other", (0.2, 0.0, 0.4), p_trace=0.011), "DELETED"),
         (evidence("other", (0.2, 0.1, 0.3), p_trace=1e-9, may="inform"), "DELETED"),
     ],
@@ -232,7 +296,8 @@ def test_deleted_needs_all_of_its_conditions(
     verdict = decide(plan(n_references=k), found)
     if verdict.outcome == "DELETED":
         assert k >= 4
-        assert outputs[2] < 0.1
+        assert outputs[0] < 0.1
+        assert outputs[2] < 0.25
         assert max(few_shot[2], relearning[2]) < 0.5
         assert min(few_shot[1], relearning[1]) > -0.75
         assert not verdict.flags

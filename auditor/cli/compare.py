@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli.frozen import frozen_request, refuse_changes
+from auditor.scores import EXPECTATIONS
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
 if TYPE_CHECKING:
     from auditor.audit import Prepared
     from auditor.supervisor import Tell
 
-EXPECTED = {
-    "deleted": "DELETED",
-    "suppressed": "SUPPRESSED",
-    "not-forgotten": "NOT_FORGOTTEN",
-    "inconclusive": "INCONCLUSIVE",
-}
 _RUN_OPTIONS = ("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text")
 
 
@@ -135,7 +130,7 @@ def command_line(arguments: list[str]) -> str:
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options
-@click.option("--expect", type=click.Choice(list(EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option("--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted.")
 @click.option("--out", help="Folder for results.json and report.html; default audit-out.")
 @click.option(
     "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
@@ -181,7 +176,7 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
 
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
     """1: another decided outcome, or a flag, whatever could not run; else 3: inconclusive or incomplete; else 0."""
-    expected = outcome == EXPECTED[expect]
+    expected = outcome == EXPECTATIONS[expect]
     if flagged or (outcome != "INCONCLUSIVE" and not expected):
         return 1
     return 0 if expected and complete else 3

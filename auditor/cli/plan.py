@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from auditor.cli.compare import EXPECTED, spec_from_options, spec_options
+from auditor.cli.compare import spec_from_options, spec_options
 from auditor.errors import SpecError
+from auditor.scores import EXPECTATIONS
 
 
 @click.command()
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options
-@click.option("--expect", type=click.Choice(list(EXPECTED)), help="Outcome that exits with 0; default deleted.")
+@click.option("--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted.")
 @click.option(
     "--out", "target", type=click.Path(path_type=Path), default=Path("plan.json"), show_default=True, help="File."
 )

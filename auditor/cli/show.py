@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
 from auditor.plan import Plan
+from auditor.reports.text import upper_percent
 from auditor.results import Results
 from auditor.scores import Evidence
 
@@ -17,7 +18,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     console = Terminal()
     verdict = found.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
-    bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
+    bound = f", at most {upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
     console.say(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", style="bold")
     if quiet:
         return
@@ -25,7 +26,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"  {reason}")
     for wish in verdict.to_settle:
         console.say(f"  to settle it: {wish}")
-    console.table(("check", "may", "ρ", "95 % limits", "resolution", "note"), map(_row, found.evidence))
+    console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
     if found.plan.domain is None:
         console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
     for item in found.coverage.failed:
@@ -54,8 +55,8 @@ def plan(planned: Plan, cost: "Estimate") -> None:
         console.say(f"{item.name}: {item.n_examples} examples")
     for note in planned.notes:
         console.say(f"note: {note}")
-    names = [f"{item.name}{'*' if item.primary else ''}" for item in planned.checks]
-    console.say(f"checks (* primary): {', '.join(names)}")
+    names = [f"{item.name}{'*' if item.primary_for else ''}" for item in planned.checks]
+    console.say(f"checks (* may be primary): {', '.join(names)}")
     console.say(
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"

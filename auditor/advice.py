@@ -1,0 +1,48 @@
+"""What to supply so that an audit could decide."""
+
+from auditor.case import Case
+from auditor.scores import Evidence
+from auditor.statistics import Spread, references_needed
+
+_MOST_ADVISED = 40
+
+
+def to_settle(case: Case) -> tuple[str, ...]:
+    """What would let the next audit decide, most useful first; for outcomes that leave something open."""
+    wishes = list(case.plan.prospect.obstacles)
+    wishes += [words for e in _unresolved(case) if (words := _finer(case, e))]
+    wishes += [f"fix {e.check}: {e.failure.reason}" for e in case.evidence if e.failure is not None]
+    if case.recipe_mismatch:
+        wishes.append("references trained by the original's recipe")
+    if not wishes and case.outputs is not None and case.outputs.resolution is not None:
+        wishes.append(
+            "more references (`audit reference --until-resolved`) or more forget examples: this model lies between the "
+            f"thresholds, and its outputs are resolved to {case.outputs.resolution:.2f}"
+        )
+    return tuple(dict.fromkeys(wishes)) or ("more references or more forget examples: nothing here decides",)
+
+
+def _unresolved(case: Case) -> list[Evidence]:
+    """Primaries, and the outputs, that cannot see a residue of the size they would have to rule out."""
+    bars = case.policy.thresholds
+    outputs = [case.outputs] if case.outputs is not None else []
+    wanted = [(e, bars.suppressed) for e in outputs] + [(e, bars.sharp_resolution) for e in case.primaries]
+    return [e for e, most in wanted if e.resolution is not None and e.resolution > most]
+
+
+def _finer(case: Case, e: Evidence) -> str | None:
+    """How many references would do. To stop adding them by their resolution looks at no unlearned model."""
+    if e.spread is None or e.scores is None or e.scores.null is None:
+        return None
+    spread = Spread(value=e.spread.value, degrees=e.spread.degrees, n_references=e.spread.n_references)
+    wanted = case.policy.thresholds.suppressed if e.check == "outputs" else case.policy.thresholds.sharp_resolution
+    n = references_needed(e.scores.original - e.scores.null, spread, wanted, most=_MOST_ADVISED)
+    if n is None:
+        return (
+            f"more forget examples: {e.check} resolves {e.resolution:.2f}, and {_MOST_ADVISED} references would still "
+            f"not resolve {wanted:.2f}"
+        )
+    return (
+        f"{n} references, so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}: "
+        f"`audit reference --count {n}`"
+    )

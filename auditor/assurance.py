@@ -1,0 +1,44 @@
+"""Assurance: what the null was made of, and whether the references count."""
+
+from auditor.case import percent
+from auditor.plan import Plan
+from auditor.scores import Assurance, Evidence
+
+REFERENCES_FOR_A3 = 4
+REFERENCES_FOR_A3_CALIBRATED = 3
+
+
+def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
+    """A3 to A0, from what the null is made of."""
+    k = 0 if recipe_mismatch else len(plan.models_of("reference"))
+    inside = spread_is_known(plan)
+    if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
+        return "A3"
+    if k >= (1 if inside else 2):
+        return "A2"
+    if any(item.name in ("holdout", "control") for item in plan.data):
+        return "A1"
+    return "A0"
+
+
+def spread_is_known(plan: Plan) -> bool:
+    """Whether calibration lends this audit a spread, so that fewer references will do."""
+    return plan.domain is not None and bool(plan.domain.spread)
+
+
+def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
+    """Why the references cannot stand for a retrained model, or None.
+
+    They count only if their retain accuracy brackets the subject's within τ_retain. A subject *below* them is
+    damaged, which is the verdict's business; one *above* them was trained better than they were.
+    """
+    if outputs is None or outputs.utility is None or not outputs.utility.references:
+        return None
+    best = max(outputs.utility.references.values())
+    subject = outputs.utility.unlearned
+    if subject <= best + plan.policy.thresholds.retain:
+        return None
+    return (
+        f"the references' recipe does not match: the unlearned model keeps {percent(subject)} on retain, "
+        f"the best reference only {percent(best)}; train references as long as the original"
+    )

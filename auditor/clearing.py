@@ -1,0 +1,121 @@
+"""Rule 4: everything that stands in the way of ``DELETED``."""
+
+from auditor.assurance import spread_is_known
+from auditor.case import Case, sentence, show
+from auditor.scores import Evidence
+from auditor.statistics import holm
+
+
+def obstacles(case: Case) -> list[str]:
+    """Why ``DELETED`` is not given, in sentences; empty when it is."""
+    found = []
+    if case.damaged:
+        found.append("the model is damaged: forgetting by breaking is no deletion")
+    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not spread_is_known(case.plan)):
+        found.append(f"assurance {case.assurance}: too few references for DELETED")
+    if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
+        found.append(
+            "goal concept: no primary check was held against never-trained control concepts; ten or more are needed "
+            "as the null (data.control)"
+        )
+    return [*found, *primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
+
+
+def primary_obstacles(case: Case) -> list[str]:
+    """What keeps the primaries from clearing."""
+    planned = {e.check for e in case.primaries}
+    families = case.policy.primaries.get(case.plan.request, {})
+    missing = [
+        f"{' or '.join(names)}: a primary check of this request is not in the plan"
+        for names in families.values()
+        if not set(names) & planned
+    ]
+    return missing + [words for e in case.primaries for words in _primary_obstacle(case, e)]
+
+
+def _primary_obstacle(case: Case, e: Evidence) -> list[str]:
+    bars = case.policy.thresholds
+    deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
+    if e.failure is not None:
+        return [f"{e.check}: could not run ({e.failure.reason})"]
+    if not e.powered or e.rho is None:
+        return [f"{e.check}: no power to clear: {e.powerless_because}"]
+    if e.rho.high >= deleted:
+        return [sentence(e, f"its upper limit does not lie below {deleted:g}")]
+    if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
+        return [
+            f"{e.check}: ρ = {show(e.rho_by_references)} against the references, "
+            f"its upper limit does not lie below {deleted:g}"
+        ]
+    if e.rho.low <= over:
+        return [sentence(e, f"its lower limit does not lie above {over:g}")]
+    return []
+
+
+def _beside_the_primaries(case: Case) -> list[str]:
+    """What other checks found, or could have found, and what all of them found too little of to accuse."""
+    deleted = case.policy.thresholds.deleted - case.policy.thresholds.tolerance
+    found = [
+        sentence(e, f"its upper limit does not lie below {deleted:g}, and it resolves {e.resolution:.2f}")
+        for e in case.bounding
+        if not e.primary and e.rho is not None and e.rho.high >= deleted
+    ]
+    found += [
+        f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
+        for e in case.evidence
+        if e.failure is not None and not e.primary
+    ]
+    return found + _traces(case) + _deficits(case)
+
+
+def _traces(case: Case) -> list[str]:
+    """Checks that found something, too little to accuse: DELETED says that none recovered any."""
+    # A primary with an obstacle of its own has been named already.
+    unclear = {e.check for e in case.primaries if _primary_obstacle(case, e)}
+    found = case.rejecting({e.check: e.p_trace for e in case.evidence}, outputs=True) - unclear
+    return [
+        sentence(e, "above 0 by more than chance: some of it was recovered, too little to accuse")
+        for e in case.evidence
+        if e.check in found
+    ]
+
+
+def _deficits(case: Case) -> list[str]:
+    """Primaries that found less than in models that never saw the forget set: no retrain looks like that."""
+    p_values = {e.check: 1.0 if e.p_deficit is None else e.p_deficit for e in case.primaries}
+    found = holm(p_values, case.policy.alpha.deficit)
+    return [
+        sentence(
+            e,
+            "below 0 by more than chance: less than models show that never saw it, which is what training against "
+            "this very check brings about",
+        )
+        for e in case.primaries
+        if e.check in found
+    ]
+
+
+def _decoy_obstacles(case: Case) -> list[str]:
+    unseen = [
+        f"the decoy {decoy} was seen through by no primary check"
+        for decoy in sorted({d for e in case.primaries for d in e.decoys})
+        if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
+    ]
+    return _unsuppressed_decoys(case) + unseen
+
+
+def _unsuppressed_decoys(case: Case) -> list[str]:
+    """Checks that saw no more of a decoy than its outputs give away: that shows nothing of what lies behind outputs."""
+    assert case.outputs is not None, "the rule on outputs comes first"
+    found = []
+    for e in case.primaries:
+        for name in e.assigned_decoys:
+            shown, seen = case.outputs.decoys.get(name), e.decoys.get(name)
+            if shown is None or seen is None or not seen.detected:
+                continue
+            if shown.rho is None or seen.rho is None or seen.rho.low <= shown.rho.high:
+                found.append(
+                    f"{e.check}: it found no more in the decoy {name} (ρ = {show(seen.rho)}) than its outputs still "
+                    f"show (ρ = {show(shown.rho)}), so that seeing through it shows nothing"
+                )
+    return found
