@@ -77,7 +77,7 @@ class Domain(Frozen):
     fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
     worlds: str = Field(description="what the pairs were made of, in words")
     false_deleted: ErrorRate = Field(description="suppressed or not forgotten, called DELETED")
-    false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED or NOT_FORGOTTEN")
+    false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN")
     undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")
     spread: dict[str, PriorSpread] = Field(default_factory=dict, description="(s₀, d₀) by check")
 

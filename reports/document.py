@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.plan import Plan, Role
+from auditor.primaries import PrimaryChoice
 from auditor.reports import review, tables, text
 from auditor.reports.review import Review
 from auditor.reports.tables import Table
@@ -311,6 +312,7 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
         ("plan digest", results.plan_digest),
         ("auditor", f"version {plan.auditor_version}, results schema {results.schema_version}"),
         ("task", f"{plan.task}; {_request(plan)}"),
+        *((f"primary, {choice.family}", _chosen(choice)) for choice in results.primaries),
         ("seed", str(plan.seed)),
         ("architecture", f"{plan.architecture or '–'}, SHA-256 {plan.architecture_digest or '–'}"),
         ("layers", ", ".join(plan.layers) or "–"),
@@ -320,6 +322,12 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
             f"{run.device}, {run.dtype}, {_plural(run.threads, 'thread')}, batch size {run.batch_size}",
         ),
     )
+
+
+def _chosen(choice: PrimaryChoice) -> str:
+    """The primary of a family and what else stood to choice; fixed without a look at the unlearned model."""
+    shown = [f"{name} resolves {text.number(w, 2)}" for name, w in choice.resolutions.items()]
+    return f"{choice.check} ({'; '.join(shown)})"
 
 
 def _prospect(plan: Plan) -> tuple[str, ...]:

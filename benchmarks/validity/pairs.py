@@ -9,9 +9,13 @@ from auditor.scores import Evidence
 
 Row = dict[str, Any]
 
-DECIDED = ("DELETED", "SUPPRESSED", "NOT_FORGOTTEN")
-RIGHT = {"deleted": "DELETED", "suppressed": "SUPPRESSED", "not forgotten": "NOT_FORGOTTEN"}
-"""The outcome that fits each label; a damaged model is scored by its flag."""
+DECIDED = ("DELETED", "SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN")
+RIGHT = {
+    "deleted": ("DELETED",),
+    "suppressed": ("SUPPRESSED", "NOT_DELETED"),
+    "not forgotten": ("NOT_FORGOTTEN", "NOT_DELETED"),
+}
+"""The outcomes that fit each label; a damaged model is scored by its flag."""
 
 
 def row_of(about: Row, result: auditor.AuditResult, published: dict[str, float]) -> Row:
@@ -57,7 +61,7 @@ def right(row: Row) -> bool:
     """Whether the audit said what is true."""
     if row["label"] == "damaged":
         return "DAMAGED" in row["flags"]
-    return bool(row["outcome"] == RIGHT[row["label"]])
+    return row["outcome"] in RIGHT[row["label"]]
 
 
 def write_rows(rows: list[Row], path: Path) -> None:

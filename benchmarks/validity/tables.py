@@ -8,7 +8,7 @@ from bounds import auc, balanced, best_threshold, rate
 from pairs import DECIDED, Row, right
 
 LABELS = ("deleted", "suppressed", "not forgotten", "damaged")
-OUTCOMES = ("DELETED", "SUPPRESSED", "NOT_FORGOTTEN", "INCONCLUSIVE")
+OUTCOMES = ("DELETED", "SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN", "INCONCLUSIVE")
 
 
 def labelled(rows: Sequence[Row]) -> list[Row]:
@@ -47,9 +47,9 @@ def rates(rows: Sequence[Row]) -> dict[str, str]:
     damaged = [row for row in rows if row["label"] == "damaged"]
     asked = {
         "suppressed or not forgotten, called DELETED": (kept, lambda row: row["outcome"] == "DELETED"),
-        "deleted, called SUPPRESSED or NOT_FORGOTTEN": (
+        "deleted, called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN": (
             deleted,
-            lambda row: row["outcome"] in ("SUPPRESSED", "NOT_FORGOTTEN"),
+            lambda row: row["outcome"] in ("SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN"),
         ),
         "deleted, INCONCLUSIVE": (deleted, lambda row: row["outcome"] == "INCONCLUSIVE"),
         "suppressed, INCONCLUSIVE": (suppressed, lambda row: row["outcome"] == "INCONCLUSIVE"),
