@@ -198,8 +198,8 @@ def measured(domain: Domain) -> tuple[str, ...]:
     return (
         f"On pairs of known truth of this kind ({domain.worlds}), suppressed or untouched models were called DELETED "
         f"in {_rate(domain.false_deleted)}.",
-        f"Deleted ones were called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in {_rate(domain.false_suppressed)}, and left "
-        f"INCONCLUSIVE in {_rate(domain.undecided)}.",
+        f"Deleted ones were called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in {_rate(domain.false_suppressed)}, and "
+        f"left INCONCLUSIVE in {_rate(domain.undecided)}.",
         "Those pairs are small worlds, and their makers did not know how they would be audited: an evader who reads "
         "this program’s source was not among them.",
     )
