@@ -1,10 +1,10 @@
 """What would the present rules have made of rows that were measured under older ones?
 
 Takes the rows of the study as they were written, makes evidence of what they hold, and lets the verdict decide again.
-It says what a change of the *rules* does, on the checks as they were; it does not replace running the study again, since
-checks change too. Rows that were flagged are left out: they do not hold the retain accuracies that rule 2 asks for.
-Where a row does not say whether a check with a resolution between .35 and .5 saw through its decoys, it is taken to
-have.
+It says what a change of the *rules* does, on the checks as they were; it does not replace running the study again,
+since checks change too. Rows that were flagged are left out: they do not hold the retain accuracies that rule 2 asks
+for. Where a row does not say whether a check with a resolution between .35 and .5 saw through its decoys, it is taken
+to have.
 
     python benchmarks/validity/redecided.py
 """
