@@ -11,10 +11,11 @@ from torch import nn
 
 from auditor import decoys
 from auditor import inputs as example_sets
+from auditor.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.data import AuditData, Examples, Preprocessing
 from auditor.errors import ModelError, SpecError
 from auditor.lineup import Lineup
-from auditor.loading.transformers_directory import preprocessing_of
+from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.memory import batch_sizes
 from auditor.plan import PlannedModel
 from auditor.scores import CanonicalForm
@@ -56,7 +57,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -
         task="classification",
         data=data,
         subject=factory,
-        network=factory.network,
+        canonical=_canonical_file(factory, lineup, base),
         planned=loaded.planned,
         notes=loaded.notes,
         preprocessing=data.retain.preprocessing.model_dump(mode="json"),
@@ -85,6 +86,15 @@ def _layout(lineup: Lineup, examples: Examples) -> Layout:
     if not layout.layers:
         raise ModelError("the network has no layer whose output decides its logits, so it cannot be probed")
     return layout
+
+
+def _canonical_file(factory: "_Factory", lineup: Lineup, base: Path) -> CanonicalFile:
+    """A directory where the unlearned model is one, with how its images are prepared; else a file of weights."""
+    source = lineup.entries["unlearned"].planned.source
+    if source is None or not (base / source).is_dir():
+        return CanonicalFile(network=factory.network, keep=save_weights, name=FILE)
+    keep = partial(save_model, beside=base / source / PREPROCESSOR)
+    return CanonicalFile(network=factory.network, keep=keep, name=FOLDER)
 
 
 def _canonicaliser(layout: Layout, data: AuditData, run: RunSpec) -> Canonicaliser:

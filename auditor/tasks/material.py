@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
+from auditor.canonical_file import CanonicalFile
 from auditor.data import AuditData, Examples
 from auditor.facts import FactsData
 from auditor.plan import PlannedData, PlannedModel
-from auditor.scores import CanonicalForm
 
 NO_EXAMPLES = Examples(raw=torch.zeros(0, 1), labels=torch.zeros(0, dtype=torch.int64))
 NO_DATA = AuditData(
@@ -36,14 +35,13 @@ class Material:
         layers: names of the layers recorded.
         decoys: planned suppressed copies of the original.
         subject: makes the subject of a planned model; called only when a score has to be computed.
-        network: makes the network of a planned model in canonical form, with what the form is; None where nothing can
-            be run.
+        canonical: makes and writes canonical forms; None where nothing can be run.
     """
 
     task: str
     data: AuditData | FactsData
     subject: Callable[[PlannedModel], Any]
-    network: Callable[[PlannedModel], tuple[nn.Module, CanonicalForm]] | None = None
+    canonical: CanonicalFile | None = None
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)

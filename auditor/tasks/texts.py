@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from auditor import text_decoys
+from auditor.canonical_file import FOLDER, CanonicalFile, save_model
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
 from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
+from auditor.loading.transformers_directory import quiet
 from auditor.memory import batch_sizes
 from auditor.plan import PlannedData, PlannedModel
 from auditor.randomness import derive_seed
@@ -68,7 +70,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
         task="causal-lm",
         data=data,
         subject=factory,
-        network=factory.network,
+        canonical=CanonicalFile(network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER),
         planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
         notes=tuple(notes),
         preprocessing={
@@ -141,6 +143,12 @@ def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any],
         digest=facts.digest,
         file_digest=file_digest(source, base),
     )
+
+
+def _keep(module: nn.Module, path: Path, tokenizer: Any) -> None:
+    save_model(module, path)
+    with quiet():
+        tokenizer.save_pretrained(path)
 
 
 def _canonicaliser(layout: DecoderLayout, encoder: Encoder, data: FactsData, run: RunSpec) -> Canonicaliser:
