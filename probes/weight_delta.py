@@ -69,7 +69,7 @@ def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> st
     """A network can hide something around the original: every tensor of it is still there, beside others."""
     if all(name in weights and torch.equal(weights[name].detach().cpu(), t) for name, t in original.items()):
         if len(weights) == len(original):
-            return "in canonical form the weights are identical to the original's: nothing was deleted from them"
+            return "all weights of the original are there, up to their canonical form: nothing was deleted from them"
         return "all weights of the original are there, with something around them: taken off, everything is back"
     return None
 

@@ -215,7 +215,7 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     yield from map(text.prose, results.plan.notes)
     if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
-        yield text.prose(f"{words}.")
+        yield text.prose(f"{words[0].upper()}{words[1:]}.")
     for e in results.evidence:
         yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     if results.plan.domain is None:

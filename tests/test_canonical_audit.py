@@ -1,7 +1,9 @@
 """Whole audits of canonical forms: which file the verdict is about, and what it takes to hold it against that file."""
 
+import json
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,16 @@ import auditor
 from auditor.bundle import RESULTS
 from auditor.cli import main
 from auditor.errors import SpecError
+from auditor.loading.transformers_directory import load_directory
 from auditor.received import Finding, receive
+from auditor.references import save_directory
 from auditor.reports.html import render
 from auditor.results import Results, read_results
 from auditor.scores import CanonicalForm
 from auditor.subjects.canonical_form import rounded
 from auditor.verification import verify
 from tests.test_canonical_form import LOW
+from tests.tiny_families import tiny_family
 
 SMALL = {"audit": {"checks": ("cka",)}}
 
@@ -94,6 +99,61 @@ class TestCommand:
         assert "a canonical form needs an architecture, data.forget and data.retain" in done.stderr
 
 
+class TestLanguageModels:
+    """``audit canonical`` of transformers directories and adapters."""
+
+    @pytest.fixture
+    def llama(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder with a tiny original, another model with a dead unit, facts and an audit.toml; entered."""
+        family = tiny_family("llama")
+        other = family.module(2)
+        with torch.no_grad():
+            other.model.layers[0].mlp.up_proj.weight[5] = 0.0
+        save_directory(family.module(1), family.encoder.tokenizer, tmp_path / "original")
+        save_directory(other, family.encoder.tokenizer, tmp_path / "unlearned")
+        for name in ("forget", "retain"):
+            facts = family.data.forget if name == "forget" else family.data.retain
+            lines = [json.dumps({"prompt": f.prompt, "answer": f.answer, "subject": f.subject}) for f in facts.items]
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        (tmp_path / "audit.toml").write_text(
+            '[models]\noriginal = "original"\n[data]\nforget = "forget.jsonl"\nretain = "retain.jsonl"\n'
+        )
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def test_a_directory_becomes_a_directory(self, llama: Path) -> None:
+        done = run("canonical", "unlearned", "--out", "form")
+        assert done.exit_code == 0, done.output
+        loaded = load_directory(llama / "form")
+        assert f"wrote form, digest {loaded.digest}" in done.stdout
+        state = loaded.module.state_dict()
+        assert all(torch.equal(t, rounded(t)) for t in state.values() if t.is_floating_point())
+        assert not bool(state["model.layers.0.mlp.gate_proj.weight"][5].any())
+        assert (llama / "form" / "tokenizer.json").is_file()
+
+    def test_the_form_of_a_form_is_the_same_bytes(self, llama: Path) -> None:
+        assert run("canonical", "unlearned", "--out", "one").exit_code == 0
+        assert run("canonical", "one", "--out", "two").exit_code == 0
+        for name in ("model.safetensors", "config.json", "tokenizer.json"):
+            assert (llama / "one" / name).read_bytes() == (llama / "two" / name).read_bytes()
+
+    def test_an_adapter_becomes_the_merged_model(self, llama: Path) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped = get_peft_model(tiny_family("llama").module(1), LoraConfig(r=2, target_modules=["q_proj"]))
+        with torch.no_grad():
+            for key, parameter in wrapped.named_parameters():
+                parameter.fill_(0.02) if "lora_B" in key else None
+        wrapped.save_pretrained("adapter")
+        assert run("canonical", "adapter", "--out", "form").exit_code == 0
+        plain, merged = load_directory(llama / "original").module, load_directory(llama / "form").module
+        names = ("model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.k_proj.weight")
+        same = [torch.equal(rounded(plain.state_dict()[n]), merged.state_dict()[n]) for n in names]
+        assert same == [False, True]
+
+
 class TestAudit:
     """The verdict's file."""
 
@@ -158,9 +218,9 @@ class TestAudit:
         evidence = results.of("weight_delta")
         assert evidence is not None
         assert evidence.conclusive == (
-            "in canonical form the weights are identical to the original's: nothing was deleted from them"
+            "all weights of the original are there, up to their canonical form: nothing was deleted from them"
         )
-        assert results.verdict.outcome == "SUPPRESSED" or results.verdict.outcome == "NOT_FORGOTTEN"
+        assert results.verdict.outcome in ("SUPPRESSED", "NOT_FORGOTTEN")
 
     def test_so_it_is_without_an_architecture(self, fresh: Path) -> None:
         original = load_file("original.safetensors")
@@ -168,7 +228,7 @@ class TestAudit:
         results = auditor.compare("original.safetensors", "same.safetensors").results
         evidence = results.of("weight_delta")
         assert evidence is not None
-        assert "identical" in (evidence.conclusive or "")
+        assert "all weights of the original are there" in (evidence.conclusive or "")
         assert results.canonical is None
         with pytest.raises(SpecError, match="a canonical form needs an architecture"):
             auditor.compare("original.safetensors", "same.safetensors", options={"audit": {"write_canonical": True}})
