@@ -320,6 +320,15 @@ class TestLanguageModels:
         form = form_of(net, made).model.decoder.layers[0]
         assert not bool(form.fc1.weight[3].any() or form.fc1.bias[3].any() or form.fc2.weight[:, 3].any())
 
+    def test_maps_that_lie_the_other_way_round(self) -> None:
+        family = tiny_family("gpt2")
+        net = family.module(5)
+        with torch.no_grad():
+            net.transformer.h[1].mlp.c_fc.bias[3] = -1e4
+        form = form_of(net, of_texts(family)).transformer.h[1].mlp
+        assert not bool(form.c_fc.weight[:, 3].any() or form.c_fc.bias[3].any() or form.c_proj.weight[3].any())
+        assert bool(form.c_fc.weight[:, 2].any())
+
     def test_a_table_that_head_and_embeddings_share_is_left_whole(self) -> None:
         family = tiny_family("gpt2")
         net = family.module(5)

@@ -30,7 +30,17 @@ from auditor.errors import ModelError
 from auditor.loading.checkpoints import weights_digest
 from auditor.scores import CanonicalForm
 from auditor.subjects.canonical import HomogeneousPair
-from auditor.subjects.units import Maker, Norm, Reader, UnitPair, channel_axis, is_reader, row_tensors
+from auditor.subjects.units import (
+    Maker,
+    Norm,
+    Reader,
+    UnitPair,
+    channel_axis,
+    is_maker,
+    is_reader,
+    row_tensors,
+    weight_of,
+)
 
 REVISION = 1
 """Part of every score's key: raise it when the form changes."""
@@ -197,17 +207,17 @@ def zero_dead(module: nn.Module, units: Sequence[UnitPair], dead: Dead) -> int:
     zeroed = 0
     with torch.no_grad():
         for name, channels in dead.items():
-            reader = module.get_submodule(name)
-            assert isinstance(reader, Reader)
-            zeroed += int(reader.weight[:, channels].count_nonzero())
-            reader.weight[:, channels] = 0.0
+            weight = weight_of(module.get_submodule(name))
+            zeroed += int(weight[:, channels].count_nonzero())
+            weight[:, channels] = 0.0
         for pair in units:
-            if pair.reader in dead and isinstance(maker := _part(module, pair.maker), Maker):
+            maker = _part(module, pair.maker)
+            if pair.reader in dead and maker is not None and is_maker(maker):
                 zeroed += _silence(maker, dead[pair.reader].view(-1, pair.repeat).all(1))
     return zeroed
 
 
-def _silence(maker: Maker, rows: Tensor) -> int:
+def _silence(maker: nn.Module, rows: Tensor) -> int:
     zeroed = 0
     for tensor in row_tensors(maker):
         zeroed += int(tensor[rows].count_nonzero())

@@ -40,12 +40,29 @@ class UnitPair:
 
 def is_reader(module: nn.Module) -> bool:
     """Whether it is a linear map or a convolution that mixes all of its input channels."""
-    return isinstance(module, Reader) and getattr(module, "groups", 1) == 1
+    return (isinstance(module, Reader) and getattr(module, "groups", 1) == 1) or _is_transposed(module)
+
+
+def is_maker(module: nn.Module | None) -> bool:
+    """Whether it makes units: a reader, a convolution with groups, or a batch normalisation, which scales them."""
+    return isinstance(module, Maker) or _is_transposed(module)
+
+
+def _is_transposed(module: nn.Module | None) -> bool:
+    """Whether it is transformers' ``Conv1D``, a linear map whose weight lies the other way round (GPT-2)."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
 def channel_axis(reader: nn.Module) -> int:
     """The axis of a reader's input that its channels lie on."""
-    return -1 if isinstance(reader, nn.Linear) else 1
+    return -1 if isinstance(reader, nn.Linear) or _is_transposed(reader) else 1
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of a map, [units, input channels, ...], so that what is written to it reaches the network."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.T if _is_transposed(module) else weight
 
 
 def find_unit_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> tuple[UnitPair, ...]:
@@ -56,7 +73,7 @@ def find_unit_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> 
         inputs: a few preprocessed examples, or token ids.
         order: submodule names in order of execution.
     """
-    names = [name for name in order if isinstance(module.get_submodule(name), Maker)]
+    names = [name for name in order if is_maker(module.get_submodule(name))]
     found = []
     with torch.no_grad():
         logits = _logits(module(inputs))
@@ -70,20 +87,17 @@ def find_unit_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> 
 
 def row_tensors(maker: nn.Module) -> list[Tensor]:
     """The tensors that hold one row for each of a map's units: weight and bias, as far as it has them."""
-    return [t for t in (maker.weight, maker.bias) if isinstance(t, Tensor)]
+    if maker.weight is None:
+        return []
+    return [weight_of(maker), *([maker.bias] if isinstance(maker.bias, Tensor) else [])]
 
 
 def _fitting(module: nn.Module, maker: str, reader: str) -> UnitPair | None:
     source, target = module.get_submodule(maker), module.get_submodule(reader)
     if not is_reader(target) or not row_tensors(source):
         return None
-    units, width = row_tensors(source)[0].shape[0], _width(target)
+    units, width = row_tensors(source)[0].shape[0], weight_of(target).shape[1]
     return UnitPair(maker, reader, width // units) if width % units == 0 else None
-
-
-def _width(reader: nn.Module) -> int:
-    assert isinstance(reader, Reader)
-    return int(reader.weight.shape[1])
 
 
 def _holds(module: nn.Module, pair: UnitPair, inputs: Tensor, logits: Tensor) -> bool:
