@@ -37,7 +37,7 @@ class CanonicalFile:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             made = Path(folder) / target.name
-            self.keep(module.cpu(), made)
+            self.keep(module, made)
             _move(made, target)
         return form
 

@@ -14,7 +14,7 @@ from auditor.loading.checkpoints import weights_digest
 from auditor.randomness import torch_seed
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical import rescaled
-from auditor.subjects.canonical_form import Batch, Canonicaliser, predictions, rounded
+from auditor.subjects.canonical_form import Batch, Canonicaliser, predictions, round_to_bfloat16, rounded
 from auditor.subjects.layout import find_layout
 from tests.tiny_families import TinyFamily, tiny_family
 from tests.worlds import World
@@ -343,6 +343,27 @@ class TestLanguageModels:
         found = predictions(family.module(1), of_texts(family).retain)
         answers = sum(int(family.encoder.batch(f.items).answer.sum()) for f in family.data.splits().values())
         assert len(found) == answers
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_other_types_have_a_form(dtype: torch.dtype) -> None:
+    net, x = plain(1).to(dtype), images().to(dtype)
+    with torch.no_grad():
+        net[3].bias[2] = -100.0
+        net[1].weight[0, 0] = torch.finfo(torch.float16).max
+        net[3].weight[:, 0] = 0.0
+    made = canonicaliser(plain(2).to(dtype), x)
+    form = form_of(net, made)
+    assert all(torch.equal(p, p.to(torch.bfloat16).to(dtype)) and bool(p.isfinite().all()) for p in form.parameters())
+    assert not bool(form[5].weight[:, 2].any())
+    assert weights_digest(form_of(form, made).state_dict()) == weights_digest(form.state_dict())
+
+
+def test_both_parts_of_complex_numbers_are_rounded() -> None:
+    net = nn.Module()
+    net.register_buffer("phases", torch.complex(torch.tensor([1.001]), torch.tensor([2.001])))
+    round_to_bfloat16(net)
+    assert net.get_buffer("phases").tolist() == [1 + 2j]
 
 
 def test_numbers_at_the_edge_of_float32_stay_finite_and_infinite_ones_infinite() -> None:

@@ -49,6 +49,8 @@ COUNTER = "num_batches_tracked"
 # Beyond these powers of two a unit is left as it is: what it makes or what reads it could leave the range of numbers.
 _FURTHEST = 60
 _SAME = 1e-3
+_LARGEST_HALF = 65280.0
+"""The largest number that both bfloat16 and float16 hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ class Canonicaliser:
 
         Args:
             name: of the model; it is taken to be the same network each time.
-            module: in eval mode.
+            module: in eval mode, on the processor.
             measured: also compare its predictions on retain with those of the network as given.
 
         Raises:
@@ -110,6 +112,13 @@ class Canonicaliser:
                 the original.
         """
         module.to(self.device)
+        try:
+            return self._applied(name, module, measured=measured)
+        finally:
+            # Where it came from: decoys and guards are made there.
+            module.cpu()
+
+    def _applied(self, name: str, module: nn.Module, *, measured: bool) -> CanonicalForm:
         known = self._known.get(name)
         before = predictions(module, self.retain) if measured and known is None else None
         round_to_bfloat16(module)
@@ -152,8 +161,10 @@ def rounded(tensor: Tensor) -> Tensor:
     >>> rounded(torch.tensor([1.0, 1.001, -3.4e38])).tolist()
     [1.0, 1.0, -3.3895313892515355e+38]
     """
-    limits = torch.finfo(torch.bfloat16)
-    near = tensor.clamp(limits.min, limits.max).to(torch.bfloat16).to(tensor.dtype)
+    if tensor.dtype.itemsize <= 2 and tensor.dtype != torch.float16:
+        return tensor
+    largest = _LARGEST_HALF if tensor.dtype == torch.float16 else torch.finfo(torch.bfloat16).max
+    near = tensor.clamp(-largest, largest).to(torch.bfloat16).to(tensor.dtype)
     return torch.where(tensor.isfinite(), near, tensor)
 
 
@@ -161,8 +172,9 @@ def round_to_bfloat16(module: nn.Module) -> None:
     """Round every floating-point tensor of a network's state in place, and zero its counters."""
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(rounded(tensor))
+            if tensor.is_floating_point() or tensor.is_complex():
+                parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+                parts.copy_(rounded(parts))
             elif name.endswith(COUNTER):
                 tensor.zero_()
 
@@ -262,7 +274,9 @@ def rescale_by_powers_of_two(module: nn.Module, pairs: Sequence[HomogeneousPair]
     with torch.no_grad():
         for pair in pairs:
             source, target = _part(module, pair.producer), _part(module, pair.consumer)
-            if isinstance(source, Maker) and isinstance(target, Reader):
+            # The exponents of float16 leave no room to move in.
+            wide = source is not None and next(source.parameters()).dtype != torch.float16
+            if wide and isinstance(source, Maker) and isinstance(target, Reader):
                 powers = _powers(source, target, pair.repeat)
                 _shift(source, target, pair.repeat, powers)
                 done.append((source, target, pair.repeat, powers))
