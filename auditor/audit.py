@@ -12,9 +12,10 @@ import torch
 from auditor import bundle, registry
 from auditor import lineup as models
 from auditor.assurance import recipe_mismatch
+from auditor.canonical_file import CanonicalFile, sums
 from auditor.check import Check
 from auditor.environment import describe
-from auditor.errors import UsageError
+from auditor.errors import SpecError, UsageError
 from auditor.events import Begun, Event, Unit
 from auditor.evidence import Lineup as ScoreLineup
 from auditor.evidence import combine, failed
@@ -24,10 +25,11 @@ from auditor.planning import make_plan
 from auditor.primaries import choose, marked
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Scores, Work, failure_of, run
-from auditor.scores import Evidence, Failure, Score
+from auditor.scores import CanonicalForm, Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
 from auditor.tasks.gathering import gather
+from auditor.tasks.material import Material
 from auditor.verdict import decide
 
 ALWAYS = ("outputs", "weight_delta")
@@ -42,12 +44,14 @@ class Prepared:
         work: models and data behind the plan.
         base: folder that paths are relative to.
         spec: what was asked.
+        canonical: makes and writes canonical forms; None where nothing can be run.
     """
 
     plan: Plan
     work: Work
     base: Path
     spec: AuditSpec
+    canonical: CanonicalFile | None = None
 
     def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
         """The same for a process that somebody watches over; see :class:`~auditor.runner.Work`."""
@@ -172,6 +176,8 @@ def prepare(
     with execution_settings(spec.audit.threads):
         found = models.gather(spec, given, base, store / "converted")
         material = gather(spec, found, given, base)
+        if spec.audit.write_canonical:
+            _runnable_file(material)
         checks = _checks(spec, material.task, material.data)
         plan = make_plan(spec, found, material, checks, base=base, command=command)
     work = Work(
@@ -183,7 +189,44 @@ def prepare(
         report=report,
         anew=_anew(plan, found.hooked),
     )
-    return Prepared(plan=plan, work=work, base=base, spec=spec)
+    return Prepared(plan=plan, work=work, base=base, spec=spec, canonical=material.canonical)
+
+
+def _runnable_file(material: Material) -> CanonicalFile:
+    if material.canonical is None:
+        raise SpecError(
+            "a canonical form needs an architecture, data.forget and data.retain, since what is dead in a model shows "
+            "only when it is run; set them in audit.toml"
+        )
+    return material.canonical
+
+
+def write_canonical(spec: AuditSpec, base: Path, target: Path) -> CanonicalForm:
+    """Write the canonical form of the unlearned model of a request, without an audit.
+
+    Args:
+        spec: the request; where it names no original, the model's own structure decides.
+        base: folder that its paths are relative to.
+        target: file, or folder for a transformers model.
+
+    Raises:
+        SpecError: architecture or data are missing.
+    """
+    _check_device(spec)
+    models_spec = spec.models.model_copy(
+        # References play no part in the form, and a guard is code around it.
+        update={
+            "original": spec.models.original or spec.models.unlearned,
+            "references": (),
+            "perturbed": (),
+            "guard": None,
+        }
+    )
+    alone = spec.model_copy(update={"models": models_spec})
+    with execution_settings(spec.audit.threads):
+        found = models.gather(alone, {}, base, base / spec.audit.store / "converted")
+        made = _runnable_file(gather(alone, found, {}, base))
+        return made.write(found.entries["unlearned"].planned, target)
 
 
 def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
@@ -196,7 +239,8 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
 
     Args:
         prepared: from :func:`prepare`.
-        folder: where the files of :mod:`auditor.bundle` and timings.json go; None writes nothing.
+        folder: where the files of :mod:`auditor.bundle`, timings.json and, where asked for, the canonical form of the
+            unlearned model go; None writes nothing.
 
     Raises:
         UsageError: the original cannot do its job, or another audit is at work in the folder.
@@ -207,9 +251,18 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
         write_atomically(folder / bundle.PLAN, prepared.plan.to_json())
         started = time.monotonic()
         results, scores = _measured(prepared)
-        bundle.write(folder, results, RecordedScores(scores=scores))
+        bundle.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
         write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
     return results
+
+
+def _deployable(prepared: Prepared, folder: Path) -> dict[str, str]:
+    """Digests of the files of the canonical form, where it was asked for and has been written."""
+    if not prepared.spec.audit.write_canonical or prepared.canonical is None:
+        return {}
+    with execution_settings(prepared.plan.execution.threads):
+        prepared.canonical.write(prepared.plan.models_of("unlearned")[0], folder / prepared.canonical.name)
+    return sums(folder, prepared.canonical.name)
 
 
 def _measured(prepared: Prepared) -> tuple[Results, Scores]:
@@ -236,7 +289,14 @@ def conclude(plan: Plan, checks: Sequence[Check], scores: Scores) -> Results:
         coverage=_coverage(plan, evidence),
         environment=describe(plan.execution.device),
         scores_digest=RecordedScores(scores=scores).digest,
+        canonical=_form(scores),
     )
+
+
+def _form(scores: Scores) -> CanonicalForm | None:
+    """What the check of the weights says that they are."""
+    found = scores.get("weight_delta", {}).get("unlearned")
+    return found.form if isinstance(found, Score) else None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The list is in the format of ``sha256sum``, so that a reviewer can check it with
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from auditor.errors import DataError
 from auditor.results import RecordedScores, Results
@@ -18,15 +19,17 @@ REPORT = "report.html"
 FILES = (PLAN, RESULTS, SCORES, REPORT)
 SUMS = "SHA256SUMS"
 ATTESTATION = "attestation.json"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def write(folder: Path, results: Results, scores: RecordedScores) -> None:
+def write(folder: Path, results: Results, scores: RecordedScores, others: Mapping[str, str] = _NONE) -> None:
     """Write everything an audit found. A signature of what lay there before is removed with it.
 
     Args:
         folder: made if absent.
         results: what was found.
         scores: what it was found from.
+        others: SHA-256 of further files that were written beside these, by name: the canonical form.
     """
     from auditor.reports.html import render
 
@@ -36,7 +39,7 @@ def write(folder: Path, results: Results, scores: RecordedScores) -> None:
         SCORES: scores.to_json(),
         REPORT: render(results),
     }
-    texts[SUMS] = _listed({name: sha256(text.encode()) for name, text in texts.items()})
+    texts[SUMS] = _listed({name: sha256(text.encode()) for name, text in texts.items()} | dict(others))
     write_together({folder / name: text for name, text in texts.items()})
     (folder / ATTESTATION).unlink(missing_ok=True)
 

@@ -40,7 +40,8 @@ def estimate(prepared: Prepared) -> Estimate:
         return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
     per_example, feature_bytes = _time_one_batch(work)
     recorded = sum(len(examples) for examples in work.data.splits().values())
-    units = float(recorded)
+    # One pass finds what is dead, one records.
+    units = 2.0 * recorded
     for check, planned in zip(work.checks, work.plan.checks, strict=True):
         load = check.workload(work.data, check.settings_type.model_validate(planned.settings))
         units += load.forward + _TRAINING_COST * load.training

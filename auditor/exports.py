@@ -41,6 +41,7 @@ def model_card(results: Results) -> str:
         + ("" if plan.domain else ", error rates not measured on audits like this"),
         "Responsible": ", ".join(filter(None, _responsible(results))) or "not stated",
         "Audited weights": f"SHA-256 `{audited.file_digest or audited.digest}`",
+        **({} if results.canonical is None else {"Canonical form": f"digest `{results.canonical.digest}`"}),
         "Plan": f"SHA-256 `{results.plan_digest}`",
         "Full results": f"SHA-256 `{bundle.sha256(results.to_json().encode())}`",
         "Auditor": f"unlearning-auditor {plan.auditor_version}",

@@ -19,6 +19,7 @@ from auditor.loading.checkpoints import build_module, load_weights, weights_dige
 from auditor.loading.transformers_directory import load_directory
 from auditor.plan import PlannedModel, Role, digest_of
 from auditor.spec import AuditSpec
+from auditor.subjects.canonical_form import COUNTER, rounded
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Attributes of a network that do not decide what it computes here.
@@ -126,16 +127,27 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> L
 
 
 def _check_distinct(entries: Mapping[str, Entry]) -> None:
-    """Refuse a reference that is another model of the audit: a spread of copies is no spread."""
+    """Refuse a reference that is another model of the audit up to rounding: a spread of copies is no spread."""
     seen: dict[str, str] = {}
     for name, entry in entries.items():
-        twin = seen.setdefault(entry.planned.digest, name)
+        twin = seen.setdefault(_rounded_digest(entry.tensors), name)
         if twin != name and entry.planned.role in ("reference", "perturbed"):
             source = entry.planned.source or name
             raise SpecError(
                 f"{source} holds the same weights as {entries[twin].planned.source or f'the {twin} model'}; "
                 "references have to be trained apart from all other models: leave it out of models.references"
             )
+
+
+def _rounded_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of what all low bits are gone from; one tensor at a time, since a rounded model would be a copy of a model."""
+    return digest_of(
+        [
+            weights_digest({name: rounded(t) if t.is_floating_point() else t})
+            for name, t in sorted(tensors.items())
+            if not name.endswith(COUNTER)
+        ]
+    )
 
 
 def _sources(spec: AuditSpec, given: dict[str, Any], base: Path) -> list[tuple[str, Role, Any]]:

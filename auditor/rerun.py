@@ -125,9 +125,19 @@ def compare_numbers(before: Results, after: Results) -> Iterator[Finding]:
     tolerance = before.plan.policy.thresholds.tolerance
     for evidence in before.evidence:
         yield _compared(evidence, after.of(evidence.check), tolerance)
+    yield from _form(before, after)
     same = before.verdict.outcome == after.verdict.outcome and before.verdict.flags == after.verdict.flags
     words = f"is {after.verdict.outcome}{_flags(after)} {'again' if same else 'here'}"
     yield Finding(subject="verdict", state="holds" if same else "fails", words=words)
+
+
+def _form(before: Results, after: Results) -> Iterator[Finding]:
+    if before.canonical is None:
+        return
+    here = None if after.canonical is None else after.canonical.digest
+    same = here == before.canonical.digest
+    words = "has the digest that the verdict is about" if same else f"was {before.canonical.digest}, is {here} here"
+    yield Finding(subject="canonical form", state="holds" if same else "fails", words=words)
 
 
 def _flags(results: Results) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from auditor.errors import DataError
 from auditor.plan import Plan, json_text
 from auditor.primaries import PrimaryChoice
-from auditor.scores import Evidence, Failure, Frozen, Score, Verdict
+from auditor.scores import CanonicalForm, Evidence, Failure, Frozen, Score, Verdict
 from auditor.validation import first_fault
 
 SCHEMA_VERSION = "3"
@@ -74,6 +74,10 @@ class Results(Frozen):
     coverage: Coverage
     environment: Environment
     scores_digest: str = Field(description="SHA-256 of scores.json, from which evidence and verdict follow")
+    canonical: CanonicalForm | None = Field(
+        default=None,
+        description="the form of the unlearned model that the verdict is about; None where none could be made",
+    )
 
     def to_json(self) -> str:
         """The file's bytes as text."""

@@ -16,6 +16,7 @@ from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
 from auditor.scores import Failure, Frozen, Score
 from auditor.store import ScoreStore
 from auditor.subjects.base import Subject
+from auditor.subjects.canonical_form import REVISION
 
 Scores = dict[str, dict[str, Score | Failure]]
 
@@ -188,6 +189,7 @@ class _Key(Frozen):
     seed: int
     model: str
     original: str
+    form: int
     data: str
     architecture: str | None
     layers: tuple[str, ...]
@@ -204,6 +206,7 @@ def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_diges
         seed=planned.seed,
         model=model.digest,
         original=plan.models_of("original")[0].digest,
+        form=REVISION,
         data=data_digest,
         architecture=plan.architecture_digest,
         layers=plan.layers,

@@ -43,6 +43,17 @@ class Reading(Frozen):
     )
 
 
+class CanonicalForm(Frozen):
+    """The form of a model that an audit looks at; see :mod:`auditor.subjects.canonical_form`."""
+
+    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights")
+    zeroed: int = Field(description="numbers set to zero because they make or read what is never active")
+    disagreement: float | None = Field(
+        default=None,
+        description="share of predictions on retain that differ from those of the model as given; None if not measured",
+    )
+
+
 class Score(Frozen):
     """What one check measured on one model: a pure function of model, data, settings and seed."""
 
@@ -69,6 +80,9 @@ class Score(Frozen):
     )
     void: str | None = Field(
         default=None, description="why nothing follows from this score, in one clause; then the check has no say"
+    )
+    form: CanonicalForm | None = Field(
+        default=None, description="the canonical form it was measured on, where the check is about the weights"
     )
 
     def total(self, chosen: tuple[str, ...]) -> float:

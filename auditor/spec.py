@@ -135,6 +135,10 @@ class RunSpec(Frozen):
     )
     out: str = Field(default="audit-out", description="folder for results.json and report.html")
     store: str = Field(default=".audit", description="folder of finished scores, shared between audits")
+    write_canonical: bool = Field(
+        default=False,
+        description="write the canonical form of the unlearned model, which the verdict is about, into the folder out",
+    )
     show_text: bool = Field(
         default=False, description="language models: let prompts, answers and generations stand in the results"
     )
@@ -180,8 +184,8 @@ class AuditSpec(Frozen):
     responsible: ResponsibleSpec = Field(default_factory=ResponsibleSpec)
 
     def without_folders(self) -> "AuditSpec":
-        """The request as a plan records it: where results and scores are kept changes nothing in them."""
-        places = {name: RunSpec.model_fields[name].get_default() for name in ("out", "store")}
+        """The request as a plan records it: where results are kept, and what beside, changes nothing in them."""
+        places = {name: RunSpec.model_fields[name].get_default() for name in ("out", "store", "write_canonical")}
         return self.model_copy(update={"audit": self.audit.model_copy(update=places)})
 
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from auditor import attest, bundle, registry
 from auditor.audit import conclude
+from auditor.canonical_file import FILE, FOLDER, digest_of_written
 from auditor.changes import plan_changes
 from auditor.environment import describe
-from auditor.errors import DataError, SpecError
+from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
 from auditor.plan import Plan, read_plan
 from auditor.policy import load_policy, shipped
 from auditor.received import Finding, Received, read_received
@@ -52,6 +53,7 @@ def verify(received: Received, key: Path | None = None, frozen: Path | None = No
     yield _policy(results.plan)
     yield from _recomputed(received, results)
     yield _report(received, results)
+    yield from _deployable(received, results)
     yield _signature(received, results, key)
 
 
@@ -132,7 +134,7 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     except SpecError as error:
         yield Finding(subject="evidence", state="unchecked", words=f"cannot be recomputed here: {error}")
         return
-    for part in ("evidence", "verdict", "coverage"):
+    for part in ("evidence", "verdict", "coverage", "canonical"):
         wrong = list(differences(_decided(results, part), _decided(again, part), part))
         named = "; ".join(wrong[:_NAMED_DIFFERENCES])
         yield _against(
@@ -214,6 +216,26 @@ def _report(received: Received, results: Results) -> Finding:
     holds = "is, byte for byte, what results.json renders to"
     fails = "is not what results.json renders to: believe results.json, or draw it anew with `audit render`"
     return _against(received, bundle.REPORT, bundle.RESULTS, same, holds, fails)
+
+
+def _deployable(received: Received, results: Results) -> Iterator[Finding]:
+    """Whether the canonical form that was written with the audit is the one that the verdict is about."""
+    for name in (FILE, FOLDER):
+        if results.canonical is None or not any(n == name or n.startswith(f"{name}/") for n in received.sums):
+            continue
+        path = received.folder / name
+        if not path.exists():
+            yield Finding(subject=name, state="note", words="was written with the audit and is not here")
+            continue
+        try:
+            found = digest_of_written(path)
+        except (ModelError, UnsafeInputError) as error:
+            yield Finding(subject=name, state="fails", words=str(error))
+            continue
+        same = found == results.canonical.digest
+        wrong = f"has digest {found}, the verdict is about {results.canonical.digest}"
+        words = "is the model that the verdict is about" if same else wrong
+        yield Finding(subject=name, state="holds" if same else "fails", words=words)
 
 
 def _other_versions(results: Results) -> list[str]:

@@ -17,11 +17,12 @@ _LARGEST_SVD = 4096
 
 
 class WeightDelta(Check):
-    """Relative size and effective rank of the change of every tensor.
+    """Relative size and effective rank of the change of every tensor, canonical form against canonical form.
 
     It informs: how far weights moved says little about what they still encode, since units can be renamed and
     rescaled. One finding accuses by itself: weights identical to the original's, bare or with
-    something around them, which nothing was deleted from.
+    something around them, which nothing was deleted from. What the low bits or dead units hide makes no difference to
+    that, nor does a power of two between units.
     """
 
     name: ClassVar[str] = "weight_delta"
@@ -52,6 +53,7 @@ class WeightDelta(Check):
             cells=rows,
             notes=_findings(rows, original, weights),
             conclusive=_conclusive(subject, digest) or _all_there(original, subject.weights()),
+            form=subject.form,
         )
 
 
@@ -66,6 +68,8 @@ def _conclusive(subject: Any, original: str) -> str | None:
 def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
     """A network can hide something around the original: every tensor of it is still there, beside others."""
     if all(name in weights and torch.equal(weights[name].detach().cpu(), t) for name, t in original.items()):
+        if len(weights) == len(original):
+            return "all weights of the original are there, up to their canonical form: nothing was deleted from them"
         return "all weights of the original are there, with something around them: taken off, everything is back"
     return None
 

@@ -142,6 +142,7 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         pair=(
             ("original", _identified(plan, "original")),
             ("unlearned", _identified(plan, "unlearned")),
+            *(("canonical form", words) for words in text.deploy(results.canonical)),
             ("request", _request(plan)),
             *(("forget set", f"{d.n_examples} examples") for d in plan.data if d.name == "forget"),
         ),
@@ -206,6 +207,8 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     yield from map(text.prose, results.plan.notes)
+    if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
+        yield text.prose(f"{words[0].upper()}{words[1:]}.")
     for e in results.evidence:
         yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     if results.plan.domain is None:
@@ -310,6 +313,7 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
     plan, run = results.plan, results.plan.execution
     return (
         ("plan digest", results.plan_digest),
+        *(("canonical form", f"{words} {text.ABOUT_FORM}") for words in text.deploy(results.canonical)),
         ("auditor", f"version {plan.auditor_version}, results schema {results.schema_version}"),
         ("task", f"{plan.task}; {_request(plan)}"),
         *((f"primary, {choice.family}", _chosen(choice)) for choice in results.primaries),

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from auditor.policy import Domain, ErrorRate, Policy
-from auditor.scores import Assurance, Family, Flag, Interval, May, Outcome
+from auditor.scores import Assurance, CanonicalForm, Family, Flag, Interval, May, Outcome
 
 HEADLINES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",
@@ -173,6 +173,32 @@ HOW_TO_READ: Mapping[Outcome, str] = {
     ),
     "INCONCLUSIVE": "",
 }
+
+
+ABOUT_FORM = (
+    "Every model was audited in this form: weights rounded to bfloat16, units that are silent on all of the audit's "
+    "data zeroed, units rescaled by powers of two. `audit canonical` writes it."
+)
+# More than this share of predictions turned by the form is more than rounding does to a sound network.
+MOST_DISAGREEMENT = 0.01
+
+
+def deploy(form: CanonicalForm | None) -> tuple[str, ...]:
+    """Which file the verdict is about; empty where the audit has none, as of bare weights."""
+    return () if form is None else (f"This verdict is about the file with digest {form.digest}; deploy that file.",)
+
+
+def disagreement(form: CanonicalForm) -> str | None:
+    """What is said where the canonical form predicts otherwise than the file as given; None where rounding explains it.
+
+    >>> disagreement(CanonicalForm(digest="0", zeroed=0, disagreement=0.005))
+    """
+    if form.disagreement is None or form.disagreement <= MOST_DISAGREEMENT:
+        return None
+    return (
+        f"the file as given and its canonical form disagree on {share(form.disagreement)} of retain predictions; "
+        "only the canonical form was audited"
+    )
 
 
 def uncalibrated(policy: Policy) -> str:

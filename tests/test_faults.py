@@ -57,12 +57,12 @@ class TestMisbehaviour:
         done = audit("--time-limit", "5" if how == "hang" else PATIENT)
         assert done.exit_code == 3, done.output
         results = found(fresh)
-        assert {item.check: item.reason for item in results.coverage.failed} == {
-            "outputs": self.REASONS[how],
-            "cka": self.REASONS[how],
-        }
+        # A network that cannot be run has no canonical form, so that its weights are not compared either.
+        lost = ("outputs", "cka", *(("weight_delta",) if how != "nan" else ()))
+        assert {item.check: item.reason for item in results.coverage.failed} == dict.fromkeys(lost, self.REASONS[how])
         assert f"could not run: cka: {self.REASONS[how]}" in done.stdout
-        assert results.of("weight_delta") == found(plain).of("weight_delta")
+        if how == "nan":
+            assert results.of("weight_delta") == found(plain).of("weight_delta")
         assert not results.coverage.complete
 
     def test_a_later_run_tries_again_and_ends_in_the_same_bytes(
@@ -126,7 +126,7 @@ class TestMemory:
         monkeypatch.setenv("TINY", "memory")
         assert audit().exit_code == 3
         assert {item.check: item.reason for item in found(fresh).coverage.failed} == dict.fromkeys(
-            ("outputs", "cka"),
+            ("outputs", "cka", "weight_delta"),
             "memory ran out, also in batches of 64 instead of 256; "
             "give the machine more, or audit.batch_size a smaller value",
         )

@@ -17,9 +17,13 @@ from auditor.events import Event
 from auditor.facts import Fact, Facts
 from auditor.lineup import gather
 from auditor.loading.checkpoints import weights_digest
+from auditor.loading.transformers_directory import load_directory
 from auditor.low_rank import open_low_rank
+from auditor.received import receive
 from auditor.references import save_directory
+from auditor.results import read_results
 from auditor.spec import make_spec
+from auditor.verification import verify
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from tests.people_worlds import N_REFERENCES, TextWorld
@@ -138,6 +142,23 @@ class TestGuardsAndAdapters:
         assert depth is not None
         assert depth.rho is not None
         assert depth.rho.value == pytest.approx(1.0), "what opens the model looks behind the guard"
+
+    def test_the_verdict_names_the_weights_under_the_guard(
+        self, audits: TextAudits, folder: Path, tmp_path: Path
+    ) -> None:
+        guarded = {
+            "models": {"guard": str(folder / "guard.py:filtered")},
+            "audit": {"checks": (), "write_canonical": True},
+        }
+        audits(audits.world.modules["retrain"], options=guarded, out=tmp_path / "guarded")
+        bare = audits(audits.world.modules["retrain"], options={"audit": {"checks": ()}}).results.canonical
+        results = read_results(tmp_path / "guarded" / "results.json")
+        assert bare is not None
+        assert results.canonical is not None
+        assert results.canonical.digest == bare.digest
+        assert load_directory(tmp_path / "guarded" / "canonical").digest == bare.digest
+        [finding] = [f for f in verify(receive(tmp_path / "guarded")) if f.subject == "canonical"]
+        assert finding.state == "holds"
 
     def test_a_guard_that_returns_no_model(self, audits: TextAudits, folder: Path) -> None:
         options = {"models": {"guard": str(folder / "guard.py:broken")}}

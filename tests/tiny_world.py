@@ -15,7 +15,8 @@ import auditor
 from auditor.bundle import FILES, PLAN, RESULTS, SCORES
 
 # What the unlearned model does where $TINY says so; $TINY_ROLE makes the original do it instead. The original is
-# recognised by a weight, and small batches pass: the network's structure is found with one, before any check.
+# recognised by a weight that the canonical form leaves as it is, and small batches pass: the network's structure is
+# found with one, before any check.
 NETWORK = """
 import faulthandler, os, signal, sys, time
 
@@ -41,7 +42,7 @@ def misbehave(how):
 
 class Net(nn.Sequential):
     def forward(self, inputs):
-        marked = float(self[1].bias[0].detach()) == 0.125
+        marked = float(self[3].bias[0].detach()) == 0.125
         how = os.environ.get("TINY", "") if marked == (os.environ.get("TINY_ROLE") != "original") else ""
         if len(inputs) > 16:
             misbehave(how)
@@ -86,7 +87,7 @@ def write_tiny_world(folder: Path) -> Path:
         net = _trained(torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]), seed)
         if name == "unlearned":
             with torch.no_grad():
-                net[1].bias[0] = 0.125
+                net[3].bias[0] = 0.125
         save_file(net.state_dict(), folder / f"{name}.safetensors")
     return folder / "audit.toml"
 

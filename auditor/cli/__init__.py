@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from auditor import __version__
+from auditor.cli.canonical import canonical
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
@@ -90,6 +91,7 @@ def main() -> None:
 
 
 for command in (
+    canonical,
     compare,
     demo,
     diff,

@@ -14,9 +14,13 @@ from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
 if TYPE_CHECKING:
     from auditor.audit import Prepared
+    from auditor.plan import Plan
     from auditor.supervisor import Tell
 
-_RUN_OPTIONS = ("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text")
+_RUN_OPTIONS = (
+    *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
+    "write_canonical",
+)
 
 
 def spec_options(command: Any) -> Any:
@@ -121,7 +125,7 @@ def command_line(arguments: list[str]) -> str:
             skip = False
         elif argument == "--out":
             skip = True
-        elif argument not in ("--quiet", "-q", "--dry-run"):
+        elif argument not in ("--quiet", "-q", "--dry-run", "--write-canonical"):
             kept.append(argument)
     return shlex.join(["audit", *kept])
 
@@ -135,13 +139,24 @@ def command_line(arguments: list[str]) -> str:
 @click.option(
     "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
 )
+@click.option(
+    "--write-canonical",
+    is_flag=True,
+    default=None,
+    help="Also write the canonical form of UNLEARNED, which the verdict is about, into the folder.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
 def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Any) -> int:
-    """Audit UNLEARNED against ORIGINAL and write results.json and report.html."""
+    """Audit UNLEARNED against ORIGINAL and write results.json and report.html.
+
+    What is audited is the canonical form of each model; the verdict names its digest.
+    """
     planned = frozen_request(frozen, options) if frozen is not None else None
-    spec, base = spec_from_options(options) if planned is None else (planned.asked, base_folder(options))
+    spec, base = (
+        spec_from_options(options) if planned is None else (_as_planned(planned, options), base_folder(options))
+    )
     command = command_line(arguments) if planned is None else planned.command
 
     def prepared(tell: "Tell") -> "Prepared":
@@ -161,6 +176,13 @@ def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: 
     results = audited(prepared, spec.audit.time_limit, folder, quiet)
     show.results(results, folder, quiet)
     return exit_code(results.verdict.outcome, bool(results.verdict.flags), results.coverage.complete, spec.audit.expect)
+
+
+def _as_planned(planned: "Plan", options: dict[str, Any]) -> AuditSpec:
+    """The plan's request; what is written beside the results is no part of a plan."""
+    asked = planned.asked
+    run = asked.audit.model_copy(update={"write_canonical": bool(options.get("write_canonical"))})
+    return asked.model_copy(update={"audit": run})
 
 
 def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:

@@ -10,7 +10,7 @@ from auditor.errors import SpecError, UsageError
 if TYPE_CHECKING:
     from auditor.plan import Plan
 
-_BESIDE_A_PLAN = ("config", "out")
+_BESIDE_A_PLAN = ("config", "out", "write_canonical")
 
 
 def frozen_request(path: Path, options: dict[str, Any]) -> "Plan":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
 from auditor.plan import Plan
-from auditor.reports.text import upper_percent
+from auditor.reports.text import deploy, disagreement, upper_percent
 from auditor.results import Results
 from auditor.scores import Evidence
 
@@ -29,11 +29,15 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
     if found.plan.domain is None:
         console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
+    if found.canonical is not None and (words := disagreement(found.canonical)) is not None:
+        console.say(f"note: {words}")
     for item in found.coverage.failed:
         console.say(f"could not run: {item.check}: {item.reason}")
     for e in found.evidence:
         for model, words in e.deviations.items():
             console.say(f"not as planned: {e.check} on {model} {words}")
+    for line in deploy(found.canonical):
+        console.say(line)
     console.say(f"report   {folder / 'report.html'}")
     console.say(f"results  {folder / 'results.json'}")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.recording import Recording
+from auditor.scores import CanonicalForm
 
 CANONICAL_EXAMPLES = 512
 """Retain examples sent forward, at most, to find the canonical form of a model, and again to see that it is one."""
@@ -39,6 +40,7 @@ class Subject(Protocol):
         module: the network, in eval mode; attacks train a clone's.
         passes: examples sent forward so far.
         beneath: digest of the weights that are left when a guard or an adapter is taken off; None without one.
+        form: the canonical form that ``module`` has been brought into; None where it stands as it was given.
         batch_size: examples per forward pass.
     """
 
@@ -47,6 +49,7 @@ class Subject(Protocol):
     module: nn.Module
     passes: PassCounter
     beneath: str | None
+    form: CanonicalForm | None
     batch_size: int
 
     def layers(self) -> tuple[str, ...]:
@@ -83,7 +86,11 @@ class Subject(Protocol):
         """An independent copy whose weights may be changed, frozen ones too."""
 
     def canonical(self) -> "Subject":
-        """A clone that computes the same function with homogeneous units rescaled to unit retain RMS."""
+        """A clone that computes the same function with homogeneous units rescaled to unit retain RMS.
+
+        Where an attack starts: by any factor, and only for the attack. The form that is audited and deployed is
+        another (:mod:`auditor.subjects.canonical_form`).
+        """
 
     def batches(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         """(inputs, labels) in the plan's batch size, on the model's device."""

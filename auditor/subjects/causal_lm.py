@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.facts import Facts, FactsData
 from auditor.recording import FeatureStore
+from auditor.scores import CanonicalForm
 from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
 from auditor.subjects.canonical import HomogeneousPair, canonical
 from auditor.subjects.encoding import Encoder, Tokens
 from auditor.subjects.layout import hook
+from auditor.subjects.units import UnitPair
 from auditor.token_statistics import COLUMNS, TokenRecording, fact_means, token_statistics
 
 
@@ -28,12 +30,14 @@ class DecoderLayout:
         final_norm: name of the module between the last block and the head; None where there is none.
         head: name of the linear map to the vocabulary.
         pairs: homogeneous unit pairs, for rescaling.
+        units: which maps make units and which read them, for taking out those that are dead.
     """
 
     blocks: tuple[str, ...]
     final_norm: str | None
     head: str
     pairs: tuple[HomogeneousPair, ...]
+    units: tuple[UnitPair, ...] = ()
 
 
 class CausalLM:
@@ -50,6 +54,7 @@ class CausalLM:
         device: torch device name.
         unguarded: the same weights without the guard around them; None where there is no guard.
         beneath: digest of the weights that are left when guard or adapter are taken off; None where neither is.
+        form: the canonical form that the network has been brought into.
     """
 
     def __init__(
@@ -66,8 +71,10 @@ class CausalLM:
         passes: PassCounter | None = None,
         unguarded: nn.Module | None = None,
         beneath: str | None = None,
+        form: CanonicalForm | None = None,
     ) -> None:
         self.role = role
+        self.form = form
         self.digest = digest
         self.module = module.to(device).eval()
         self.encoder = encoder
@@ -79,7 +86,7 @@ class CausalLM:
         self.beneath = beneath
         self._bare = self._like(unguarded) if unguarded is not None else None
         if self._bare is not None:
-            self._bare.beneath = beneath
+            self._bare.beneath, self._bare.form = beneath, form
         self._recordings: dict[str, TokenRecording] = {}
 
     def layers(self) -> tuple[str, ...]:

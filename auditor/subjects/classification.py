@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
+from auditor.scores import CanonicalForm
 from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of
@@ -25,6 +26,7 @@ class Classifier:
         data: the audit's example sets.
         batch_size: from the plan.
         device: torch device name.
+        form: the canonical form that the network has been brought into.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Classifier:
         batch_size: int = 256,
         device: str = "cpu",
         passes: PassCounter | None = None,
+        form: CanonicalForm | None = None,
     ) -> None:
         self.role = role
         self.beneath: str | None = None
+        self.form = form
         self.digest = digest
         self.module = module.to(device).eval()
         self.passes = passes if passes is not None else PassCounter()

@@ -9,6 +9,7 @@ from auditor.errors import ModelError
 from auditor.subjects.canonical import find_homogeneous_pairs
 from auditor.subjects.causal_lm import DecoderLayout
 from auditor.subjects.layout import trace
+from auditor.subjects.units import find_unit_pairs
 
 
 def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
@@ -34,6 +35,7 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
         final_norm=norms[-1] if norms else None,
         head=head,
         pairs=find_homogeneous_pairs(module, ids, [name for name, _ in seen]),
+        units=find_unit_pairs(module, ids[:1], [name for name, _ in seen]),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.subjects.canonical import HomogeneousPair, find_homogeneous_pairs
+from auditor.subjects.units import UnitPair, find_unit_pairs
 
 INPUT_SUFFIX = ":input"
 MOST_LAYERS = 6
@@ -30,6 +31,7 @@ class Layout:
         vector_layers: those of them whose activation is one vector per example, without positions or tokens.
         head: name of the last linear map, or None.
         pairs: homogeneous unit pairs, for rescaling.
+        units: which maps make units and which read them, for taking out those that are dead.
     """
 
     n_classes: int
@@ -37,6 +39,7 @@ class Layout:
     vector_layers: tuple[str, ...]
     head: str | None
     pairs: tuple[HomogeneousPair, ...]
+    units: tuple[UnitPair, ...] = ()
 
 
 def logits_of(output: Any) -> Tensor:
@@ -109,6 +112,7 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) 
         vector_layers=tuple(name for name in layers if name in flat or name.endswith(INPUT_SUFFIX)),
         head=head,
         pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in ran]),
+        units=find_unit_pairs(module, inputs, [name for name, _ in ran]),
     )
 
 

@@ -1,21 +1,28 @@
 """Image classifiers: example sets, the layout of the network, subjects and decoys."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from auditor import decoys
 from auditor import inputs as example_sets
+from auditor.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.data import AuditData, Examples, Preprocessing
 from auditor.errors import ModelError, SpecError
 from auditor.lineup import Lineup
-from auditor.loading.transformers_directory import preprocessing_of
+from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
+from auditor.memory import batch_sizes
 from auditor.plan import PlannedModel
-from auditor.spec import AuditSpec
+from auditor.scores import CanonicalForm
+from auditor.spec import AuditSpec, RunSpec
+from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import Layout, find_layout
+from auditor.subjects.layout import Layout, find_layout, logits_of
 from auditor.tasks.material import Material
 
 _LAYOUT_EXAMPLES = 16
@@ -38,10 +45,19 @@ def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -
     request = spec.request.kind or "class"
     data = example_sets.split(loaded, request, layout.n_classes, spec.audit.seed)
     made = decoys.planned(request, lineup.planned[0].digest, data.digest, spec.audit.seed)
+    factory = _Factory(
+        lineup=lineup,
+        layout=layout,
+        data=data,
+        forget=loaded.sets["forget"],
+        spec=spec,
+        forms=_canonicaliser(layout, data, spec.audit),
+    )
     return Material(
         task="classification",
         data=data,
-        subject=_Factory(lineup=lineup, layout=layout, data=data, forget=loaded.sets["forget"], spec=spec),
+        subject=factory,
+        canonical=_canonical_file(factory, lineup, base),
         planned=loaded.planned,
         notes=loaded.notes,
         preprocessing=data.retain.preprocessing.model_dump(mode="json"),
@@ -72,6 +88,37 @@ def _layout(lineup: Lineup, examples: Examples) -> Layout:
     return layout
 
 
+def _canonical_file(factory: "_Factory", lineup: Lineup, base: Path) -> CanonicalFile:
+    """A directory where the unlearned model is one, with how its images are prepared; else a file of weights."""
+    source = lineup.entries["unlearned"].planned.source
+    if source is None or not (base / source).is_dir():
+        return CanonicalFile(network=factory.network, keep=save_weights, name=FILE)
+    keep = partial(save_model, beside=base / source / PREPROCESSOR)
+    return CanonicalFile(network=factory.network, keep=keep, name=FOLDER)
+
+
+def _canonicaliser(layout: Layout, data: AuditData, run: RunSpec) -> Canonicaliser:
+    # The smallest batches that a check may be given: where these do not fit, no check runs.
+    size = batch_sizes(run.batch_size)[-1]
+
+    def batches(sets: Iterable[Examples]) -> Iterator[Batch]:
+        for examples in sets:
+            for inputs, _ in examples.batches(size):
+                yield Batch(run=partial(_logits, inputs=inputs.to(run.device)))
+
+    return Canonicaliser(
+        pairs=layout.pairs,
+        units=layout.units,
+        batches=lambda: batches(data.splits().values()),
+        retain=lambda: batches([data.retain]),
+        device=run.device,
+    )
+
+
+def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    return logits_of(module(inputs.to(next((p.dtype for p in module.parameters()), torch.float32))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Factory:
     """Makes the subject of a planned model when a score has to be computed."""
@@ -81,13 +128,20 @@ class _Factory:
     data: AuditData
     forget: Examples
     spec: AuditSpec
+    forms: Canonicaliser
+
+    def network(self, model: PlannedModel) -> tuple[nn.Module, CanonicalForm]:
+        """The network in canonical form; a decoy is made from the canonical original."""
+        if model.role == "decoy":
+            original, _ = self.network(self.lineup.planned[0])
+            module = decoys.make(model, original, self.forget, self.data, self.spec.audit.seed)
+        else:
+            module = self.lineup.module(model.name)
+        return module, self.forms.apply(model.name, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> Classifier:
         run = self.spec.audit
-        if model.role == "decoy":
-            module = decoys.make(model, self.lineup.module("original"), self.forget, self.data, run.seed)
-        else:
-            module = self.lineup.module(model.name)
+        module, form = self.network(model)
         return Classifier(
             module.to(getattr(torch, run.dtype)),
             role=model.role,
@@ -96,4 +150,5 @@ class _Factory:
             data=self.data,
             batch_size=run.batch_size,
             device=run.device,
+            form=form,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from auditor.canonical_file import CanonicalFile
 from auditor.data import AuditData, Examples
 from auditor.facts import FactsData
 from auditor.plan import PlannedData, PlannedModel
@@ -34,11 +35,13 @@ class Material:
         layers: names of the layers recorded.
         decoys: planned suppressed copies of the original.
         subject: makes the subject of a planned model; called only when a score has to be computed.
+        canonical: makes and writes canonical forms; None where nothing can be run.
     """
 
     task: str
     data: AuditData | FactsData
     subject: Callable[[PlannedModel], Any]
+    canonical: CanonicalFile | None = None
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Language models: sets of facts, tokenizer, the layout of the decoder, subjects and decoys."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,21 @@ import torch
 from torch import nn
 
 from auditor import text_decoys
+from auditor.canonical_file import FOLDER, CanonicalFile, save_model
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
 from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
+from auditor.loading.transformers_directory import quiet
+from auditor.memory import batch_sizes
 from auditor.plan import PlannedData, PlannedModel
 from auditor.randomness import derive_seed
-from auditor.spec import AuditSpec
+from auditor.scores import CanonicalForm
+from auditor.spec import AuditSpec, RunSpec
+from auditor.subjects.answers import logits_of_tokens
+from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.causal_lm import CausalLM, DecoderLayout
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
@@ -57,10 +64,13 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
     )
     few = encoder.batch(sets["retain"].items[:_LAYOUT_FACTS])
     layout = find_decoder_layout(lineup.module("original"), few.ids)
+    forms = _canonicaliser(layout, encoder, data, spec.audit)
+    factory = _Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec, forms=forms)
     return Material(
         task="causal-lm",
         data=data,
-        subject=_Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec),
+        subject=factory,
+        canonical=CanonicalFile(network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER),
         planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
         notes=tuple(notes),
         preprocessing={
@@ -135,6 +145,31 @@ def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any],
     )
 
 
+def _keep(module: nn.Module, path: Path, tokenizer: Any) -> None:
+    save_model(module, path)
+    with quiet():
+        tokenizer.save_pretrained(path)
+
+
+def _canonicaliser(layout: DecoderLayout, encoder: Encoder, data: FactsData, run: RunSpec) -> Canonicaliser:
+    # The smallest batches that a check may be given: where these do not fit, no check runs.
+    size = batch_sizes(run.batch_size)[-1]
+
+    def batches(sets: Iterable[Facts]) -> Iterator[Batch]:
+        for facts in sets:
+            for start in range(0, len(facts), size):
+                tokens = encoder.batch(facts.items[start : start + size]).to(run.device)
+                yield Batch(run=partial(logits_of_tokens, tokens=tokens), counted=tokens.mask, asked=tokens.predicting)
+
+    return Canonicaliser(
+        pairs=layout.pairs,
+        units=layout.units,
+        batches=lambda: batches(data.splits().values()),
+        retain=lambda: batches([data.retain]),
+        device=run.device,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Factory:
     """Makes the subject of a planned model when a score has to be computed."""
@@ -144,12 +179,24 @@ class _Factory:
     encoder: Encoder
     data: FactsData
     spec: AuditSpec
+    forms: Canonicaliser
+
+    def network(self, model: PlannedModel) -> tuple[nn.Module, CanonicalForm]:
+        """The network in canonical form, without the guard around it; a decoy is made from the canonical original."""
+        if model.role == "decoy":
+            original, _ = self.network(self.lineup.planned[0])
+            module = text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
+        else:
+            module = self.lineup.module(model.name)
+        return module, self.forms.apply(model.name, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> CausalLM:
         run = self.spec.audit
-        module, guarded, beneath = self._modules(model)
+        module, form = self.network(model)
+        guarded, beneath = self._around(model, module)
         return CausalLM(
             (guarded or module).to(getattr(torch, run.dtype)),
+            form=form,
             role=model.role,
             digest=model.digest,
             layout=self.layout,
@@ -161,18 +208,16 @@ class _Factory:
             beneath=beneath,
         )
 
-    def _modules(self, model: PlannedModel) -> tuple[nn.Module, nn.Module | None, str | None]:
-        """The network, the guard around it if there is one, and the digest of the weights beneath what comes off."""
+    def _around(self, model: PlannedModel, module: nn.Module) -> tuple[nn.Module | None, str | None]:
+        """The guard around a network if there is one, and the digest of the weights beneath what comes off."""
         if model.role == "decoy":
-            original = self.lineup.module("original")
-            return text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed), None, None
+            return None, None
         entry = self.lineup.entries[model.name]
-        module = self.lineup.module(model.name)
         if entry.guard is None:
-            return module, None, entry.beneath
+            return None, entry.beneath
         guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
         if not isinstance(guarded, nn.Module):
             raise ModelError(
                 f"guard {entry.guard.name} returned no torch.nn.Module; it should return the guarded model"
             )
-        return module, guarded.eval(), entry.beneath
+        return guarded.eval(), entry.beneath

@@ -1,0 +1,37 @@
+"""``audit canonical``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.cli.compare import spec_from_options, spec_options
+from auditor.errors import SpecError
+
+
+@click.command()
+@click.argument("model")
+@spec_options
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File of safetensors to write; for a transformers directory or an adapter, a folder.",
+)
+def canonical(target: Path, model: str, **options: Any) -> None:
+    """Write the canonical form of MODEL: the file that an audit of it is about.
+
+    Weights are rounded to bfloat16, and units that are silent on all of the audit's data are zeroed. Architecture, data
+    and the original, whose structure decides, come from audit.toml.
+    """
+    if target.exists():
+        raise SpecError(f"{target} exists already and is not replaced; give another --out")
+    spec, base = spec_from_options({**options, "unlearned": model})
+    from auditor.audit import write_canonical
+    from auditor.reports.text import disagreement
+
+    form = write_canonical(spec, base, target)
+    click.echo(f"wrote {target}, digest {form.digest}; {form.zeroed} numbers of dead units were zeroed")
+    if (words := disagreement(form)) is not None:
+        click.echo(f"note: {words}")
