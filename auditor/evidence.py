@@ -23,6 +23,7 @@ from auditor.scores import (
     rows_of,
 )
 from auditor.statistics import Limits, Spread
+from auditor.top_items import item_test
 
 _EXACT_NULL_SIZE = 10**6
 # Of a mean of as many normal draws, in the limit of many; for three draws it is 1.35, so this errs on the wide side.
@@ -165,6 +166,7 @@ def combine(
     void = next((score.void for score in lineup.all().values() if score.void), None)
     if void is not None:
         return common.model_copy(update={"powerless_because": void})
+    common = common.model_copy(update={"items": item_test(lineup.unlearned, lineup.references, policy.alpha.items)})
     by_references = None
     if len(references) >= 2 or (references and prior is not None):
         bench = _bench(lineup, chosen, prior, population)
@@ -173,7 +175,7 @@ def combine(
         return _against_controls(common, check, lineup, policy, by_references)
     if by_references is not None:
         return by_references
-    if lineup.unlearned.null:
+    if lineup.unlearned.null and lineup.original.null:
         return _against_internal_null(common, lineup, chosen, policy)
     if lineup.unlearned.chance is not None:
         return _against_chance(common, lineup, chosen)
@@ -384,12 +386,13 @@ def _against_controls(
 
 
 def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
-    value, original = lineup.unlearned.total(chosen), lineup.original.total(chosen)
-    null = lineup.unlearned.null
-    limits = statistics.internal_null_limits(value, original, null)
+    # Each model stands above its own baseline: what random draws find in the original says nothing of the subject.
+    value, null = lineup.unlearned.total(chosen), lineup.unlearned.null
+    delta = lineup.original.total(chosen) - float(np.mean(lineup.original.null))
+    limits = statistics.internal_null_limits(value, delta, null)
     bars = policy.thresholds
     p, trace = (
-        statistics.p_internal_null(value, original, null, tau + bars.tolerance) if limits is not None else None
+        statistics.p_internal_null(value, delta, null, tau + bars.tolerance) if limits is not None else None
         for tau in (bars.suppressed, 0.0)
     )
     return common.model_copy(

@@ -41,10 +41,11 @@ class Thresholds(Frozen):
 
 
 class Alpha(Frozen):
-    """Family-wise error rates of the accusation."""
+    """Error rates: family-wise of the accusation, and of the test of single items of each check."""
 
     primaries: float = Field(gt=0, lt=0.5)
     others: float = Field(gt=0, lt=0.5)
+    items: float = Field(gt=0, lt=0.5, description="below it, single items count as kept and DELETED is not given")
 
 
 class PriorSpread(Frozen):

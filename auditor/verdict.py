@@ -7,6 +7,7 @@ from auditor.plan import Plan
 from auditor.policy import Policy
 from auditor.scores import Assurance, Evidence, Flag, Interval, Outcome, Verdict
 from auditor.statistics import holm
+from auditor.top_items import holdout_lack, standing_out
 
 REFERENCES_FOR_A3 = 4
 REFERENCES_FOR_A3_CALIBRATED = 3
@@ -190,6 +191,7 @@ def _obstacles(case: _Case, damaged: bool) -> list[str]:
     found += [f"{name}: a primary check of this request is not in the plan" for name in wanted if name not in present]
     unclear = [(e.check, _primary_obstacle(case, e)) for e in case.primaries]
     found += [sentence for _, sentences in unclear for sentence in sentences]
+    found += _kept_items(case)
     found += _traces(case, but={name for name, sentences in unclear if sentences})
     found += [
         f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
@@ -219,6 +221,19 @@ def _sham_decoys(case: _Case) -> list[str]:
                     f"{e.check}: it found no more in the decoy {name} (ρ = {_show(seen.rho)}) than its outputs still "
                     f"show (ρ = {_show(shown.rho)}), so that seeing through it shows nothing"
                 )
+    return found
+
+
+def _kept_items(case: _Case) -> list[str]:
+    """Single items that stand out as kept ones do, or, for listed samples, too small a holdout to see any."""
+    found = []
+    for e in case.evidence:
+        if e.items is None:
+            continue
+        if case.plan.request == "sample" and (lack := holdout_lack(e.items.n_forget, e.items.n_holdout)):
+            found.append(f"{e.check}: {lack}")
+        if e.items.p_value < case.policy.alpha.items:
+            found.append(f"{e.check}: single items were kept: {standing_out(e.items, case.policy.alpha.items)}")
     return found
 
 
