@@ -175,8 +175,9 @@ def combine(
         return _against_controls(common, check, lineup, policy, by_references)
     if by_references is not None:
         return by_references
-    if lineup.unlearned.null and lineup.original.null:
-        return _against_internal_null(common, lineup, chosen, policy)
+    baseline = lineup.original.null if check.null_lacks_knowledge else lineup.unlearned.null
+    if lineup.unlearned.null and baseline:
+        return _against_internal_null(common, lineup, float(np.mean(baseline)), policy)
     if lineup.unlearned.chance is not None:
         return _against_chance(common, lineup, chosen)
     return common.model_copy(
@@ -385,10 +386,10 @@ def _against_controls(
     )
 
 
-def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
-    # Each model stands above its own baseline: what random draws find in the original says nothing of the subject.
-    value, null = lineup.unlearned.total(chosen), lineup.unlearned.null
-    delta = lineup.original.total(chosen) - float(np.mean(lineup.original.null))
+def _against_internal_null(common: Evidence, lineup: Lineup, baseline: float, policy: Policy) -> Evidence:
+    """Hold the subject against its own draws, and the original against a baseline of its own where it has one."""
+    value, null = lineup.unlearned.total(common.chosen), lineup.unlearned.null
+    delta = lineup.original.total(common.chosen) - baseline
     limits = statistics.internal_null_limits(value, delta, null)
     bars = policy.thresholds
     p, trace = (

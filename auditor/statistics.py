@@ -186,7 +186,7 @@ def p_internal_null(value: float, delta: float, null: Sequence[float], tau: floa
 
     Args:
         value: T(u).
-        delta: Δ = T(o) − n̄_o: the original above the mean of its *own* null draws.
+        delta: Δ = T(o) − n̄_o: the original above its own baseline, the mean of the null's draws on it.
         null: B draws of the null on the model u, in units of the score.
         tau: residue to reject, in units of ρ.
     """

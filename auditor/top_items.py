@@ -6,6 +6,7 @@ values are, and too many of them at the top say that some were kept.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ HOLDOUT_PER_FORGET = 4
 _EQUAL = 1 + 1e-9  # two sums of the same probabilities may differ in their last bits
 
 
-def forget_among_top(forget: Array, holdout: Array, tops: Sequence[int]) -> tuple[int, ...]:
+def forget_among_top(forget: Array, holdout: Array, tops: tuple[int, ...]) -> tuple[int, ...]:
     """How many of the j highest values are of forget items, for each j.
 
     Among equal values holdout items count as higher, so ties never speak for kept items.
@@ -43,6 +44,7 @@ def forget_among_top(forget: Array, holdout: Array, tops: Sequence[int]) -> tupl
     return tuple(int(counts[j - 1]) for j in tops)
 
 
+@cache
 def top_p_value(found: int, n: int, m: int, j: int) -> float:
     """P(at least ``found`` of the j highest are among n forget items of n + m) under exchangeability.
 
@@ -52,7 +54,8 @@ def top_p_value(found: int, n: int, m: int, j: int) -> float:
     return float(stats.hypergeom.sf(found - 1, n + m, n, j))
 
 
-def corrected(p: float, n: int, m: int, tops: Sequence[int]) -> float:
+@cache
+def corrected(p: float, n: int, m: int, tops: tuple[int, ...]) -> float:
     """P(the smallest of the p-values over all j is at most ``p``) under exchangeability: exact, without ties.
 
     The counts among growing tops are a Markov chain: of the next j' − j values, those of forget items are
@@ -77,16 +80,16 @@ def corrected(p: float, n: int, m: int, tops: Sequence[int]) -> float:
 
 def _grown(alive: Array, n: int, m: int, seen: int, j: int) -> Array:
     """Probability of each count of forget items among the j highest, from that among the ``seen`` highest."""
-    grown = np.zeros(min(j, n) + 1)
-    for count, probability in enumerate(alive):
-        if probability == 0 or seen - count > m:
-            continue
-        more = np.arange(min(j - seen, n - count) + 1)
-        grown[count : count + len(more)] += probability * stats.hypergeom.pmf(more, n + m - seen, n - count, j - seen)
-    return grown
+    counts, more = np.arange(len(alive))[:, None], np.arange(j - seen + 1)[None]
+    # Where the holdout has not so many items the count cannot occur, and its probability is 0 already.
+    left = np.where(seen - counts > m, 0, n - counts)
+    weights = alive[:, None] * stats.hypergeom.pmf(more, n + m - seen, left, j - seen)
+    grown = np.bincount((counts + more).ravel(), weights.ravel(), minlength=min(j, n) + 1)
+    return np.asarray(grown[: min(j, n) + 1], dtype=np.float64)
 
 
-def smallest_visible(n: int, m: int, tops: Sequence[int], alpha: float) -> int | None:
+@cache
+def smallest_visible(n: int, m: int, tops: tuple[int, ...], alpha: float) -> int | None:
     """Fewest kept items that the test is sure to see where they stand above all others.
 
     Args:
@@ -109,7 +112,7 @@ def smallest_visible(n: int, m: int, tops: Sequence[int], alpha: float) -> int |
     return None
 
 
-def top_test(forget: Array, holdout: Array, tops: Sequence[int]) -> tuple[tuple[TopRow, ...], float]:
+def top_test(forget: Array, holdout: Array, tops: tuple[int, ...]) -> tuple[tuple[TopRow, ...], float]:
     """Rows by j, and the p-value corrected over them.
 
     Args:
@@ -126,7 +129,7 @@ def top_test(forget: Array, holdout: Array, tops: Sequence[int]) -> tuple[tuple[
     return rows, corrected(min(row.p_value for row in rows), n, m, tops)
 
 
-def _possible(tops: Sequence[int], n_items: int) -> tuple[int, ...]:
+def _possible(tops: tuple[int, ...], n_items: int) -> tuple[int, ...]:
     return tuple(j for j in tops if j <= n_items)
 
 
@@ -204,14 +207,14 @@ def standing_out(test: ItemTest, alpha: float) -> str:
 
     Args:
         test: of the unlearned model.
-        alpha: level at which a reference, too, counts as one with kept items.
+        alpha: family-wise level at which references, too, count as models with kept items.
     """
     row = min(test.rows, key=lambda row: row.p_value)
     words = (
         f"of the {row.top} highest of {test.n_forget} forget and {test.n_holdout} holdout {test.noun} {row.forget} "
         f"are forget ones (p = {test.p_value:.2g})"
     )
-    odd = sum(p < alpha for p in test.references.values())
+    odd = sum(p < alpha / len(test.references) for p in test.references.values())
     if odd == 0:
         return words
     return (

@@ -127,6 +127,7 @@ def _outcome(case: _Case, damaged: bool) -> tuple[Outcome, list[str]]:
     return "DELETED", [
         _sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
         *[_sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}") for e in case.primaries],
+        *_unseen_items(case),
     ]
 
 
@@ -235,6 +236,17 @@ def _kept_items(case: _Case) -> list[str]:
         if e.items.p_value < case.policy.alpha.items:
             found.append(f"{e.check}: single items were kept: {standing_out(e.items, case.policy.alpha.items)}")
     return found
+
+
+def _unseen_items(case: _Case) -> list[str]:
+    """How many kept samples a deletion of listed samples would not have been told from."""
+    if case.plan.request != "sample":
+        return []
+    return [
+        f"{e.check}: fewer than {e.items.smallest_visible} kept examples of {e.items.n_forget} could not have been seen"
+        for e in case.evidence
+        if e.items is not None and e.items.smallest_visible is not None and e.items.smallest_visible > 1
+    ]
 
 
 def _traces(case: _Case, but: set[str]) -> list[str]:
