@@ -466,7 +466,7 @@ def test_units_silent_on_retain_are_left_out(memorised: World) -> None:
     ("check", "splits"),
     [
         (Membership(), ("forget_eval", "holdout", "forget_attack")),
-        (FeatureMembership(), ("forget_eval", "holdout", "retain")),
+        (FeatureMembership(), ("forget_eval", "holdout", "retain", "forget_attack")),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -1,5 +1,6 @@
 """Requests for listed samples: nothing to be seen where they are not memorised, decided by privacy where they are."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,17 @@ def test_a_retrain_that_kept_few_samples_is_not_deleted(memorised: SampleWorld, 
     assert all(e.powered and e.rho.high < 0.25 for e in result.results.evidence if e.primary)
     assert result.outcome == "INCONCLUSIVE"
     assert any("single items were kept" in reason for reason in result.results.verdict.reasons)
+
+
+def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
+    memorised: SampleWorld, tmp_path: Path
+) -> None:
+    small = dataclasses.replace(memorised, holdout=memorised.holdout.take(torch.arange(2 * N)))
+    result = small.audit(memorised.modules["retrain"], tmp_path)
+    lack = "data.holdout holds 160 examples and the test of single items needs 320, 4 for each of 80 forget examples"
+    assert result.outcome == "INCONCLUSIVE"
+    assert any(lack in reason for reason in result.results.verdict.reasons)
+    assert any(lack in obstacle for obstacle in result.results.plan.prospect.obstacles)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from auditor.attacks.membership import ATTACK, Membership
 from auditor.attacks.membership_readings import HOLDOUT, MARGIN, MembershipSettings
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
+from auditor.reports import text
 from auditor.scores import Items, Reading, Score
 from auditor.top_items import (
     TOPS,
@@ -320,3 +321,18 @@ def test_numbers_of_highest_that_make_no_sense_are_refused(tops: tuple[int, ...]
 def test_fewer_permutations_than_the_plan_allows_are_refused() -> None:
     with pytest.raises(ValidationError, match="9999"):
         MembershipSettings(n_permutations=499)
+
+
+# --- report --------------------------------------------------------------------------------------------------
+
+
+def test_the_report_says_what_was_found_and_what_could_have_been_seen() -> None:
+    found = kept(4, 80, 320).items
+    assert found is not None
+    assert text.single_items(found) == (
+        "of the 4 highest of 80 forget and 320 holdout examples, 4 are forget ones (p = 0.0042); "
+        "3 kept ones or more would be seen where they stand above all others, fewer not"
+    )
+    small = item_test(score(np.array([3.0, 1.0, 0.5, 0.2]), np.zeros(1)), {}, ALPHA)
+    assert small is not None
+    assert text.single_items(small).endswith("with so small a holdout no number of kept ones can be seen")
