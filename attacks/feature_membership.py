@@ -1,19 +1,21 @@
 """Membership in the features: were the forget examples trained on, whatever the head now says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership import Settings, blind_baseline
-from auditor.attacks.membership_readings import MARGIN, held_by_example, margin_score, require_holdout
+from auditor.attacks.membership import blind_baseline
+from auditor.attacks.membership_readings import MARGIN, MembershipSettings, margin_score, require_holdout
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
-from auditor.scores import Family, May, Row, Score
+from auditor.scores import Family, Items, May, Row, Score
 from auditor.subjects.base import Subject
+
+_ONLY_EVAL = "Of the forget set only the eval half was looked at: the attack half made the centre of a class."
 
 
 class FeatureMembership(Check):
@@ -44,26 +46,29 @@ class FeatureMembership(Check):
         "Unlearning was given the examples measured here too; features it moved for them may still bear "
         "traces that class centres do not show.",
     )
-    settings_type: ClassVar[type[Settings]] = Settings
+    settings_type: ClassVar[type[MembershipSettings]] = MembershipSettings
 
     def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
         """Compute the blind baseline of ``membership``."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: MembershipSettings, seed: int) -> Score:
         """Measure one model from its recordings; every layer is shown, the last decides."""
         require_holdout(self.name, data)
         margins = {layer: _margins_at(subject, data, layer) for layer in subject.layers()}
-        members, others = margins[subject.layers()[-1]]
-        score = margin_score(self.name, members.numpy(), others.numpy(), artefact, settings, seed)
+        last = {split: values.numpy() for split, values in margins[subject.layers()[-1]].items()}
+        score = margin_score(self.name, last["forget_eval"], last["holdout"], artefact, settings, seed)
         cells: list[Row] = [
-            {"layer": layer, "value": float(own.mean() - other.mean())} for layer, (own, other) in margins.items()
+            {"layer": layer, "value": float(found["forget_eval"].mean() - found["holdout"].mean())}
+            for layer, found in margins.items()
         ]
-        return score.model_copy(update={"cells": cells})
-
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
-        """Look at single examples too; see :mod:`auditor.attacks.kept_examples`."""
-        return held_by_example(original, references)
+        items = Items(
+            forget=tuple(value for split in ("forget_eval", "forget_attack") for value in last.get(split, ())),
+            holdout=tuple(last["holdout"]),
+            tops=settings.tops,
+            note=None if "forget_attack" in last else _ONLY_EVAL,
+        )
+        return score.model_copy(update={"cells": cells, "items": items})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference."""
@@ -91,8 +96,8 @@ def centre_margins(features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     return distances.scatter(1, labels[:, None], torch.inf).amin(1) - own
 
 
-def _margins_at(subject: Subject, data: AuditData, layer: str) -> tuple[Tensor, Tensor]:
-    """Margins of forget eval and holdout at one layer."""
+def _margins_at(subject: Subject, data: AuditData, layer: str) -> dict[str, Tensor]:
+    """Margins of forget eval and holdout at one layer; of the attack half too, unless it made a centre."""
     retain = subject.recording("retain")
     mean, std = retain.features[layer].mean(0), retain.features[layer].std(0)
     # A unit that is constant on retain has no scale of its own there; it is left out. Held against itself, not against
@@ -104,16 +109,19 @@ def _margins_at(subject: Subject, data: AuditData, layer: str) -> tuple[Tensor, 
 
     n_classes = retain.logits.shape[1]
     centres = class_centres(scaled(retain.features[layer]), retain.labels, n_classes)
-    if len(data.forget_attack) and not torch.isfinite(centres).all():
+    measured = ["forget_eval", "holdout"]
+    if len(data.forget_attack) and torch.isfinite(centres).all():
+        measured.append("forget_attack")
+    elif len(data.forget_attack):
         attack = subject.recording("forget_attack")
         spare = class_centres(scaled(attack.features[layer]), attack.labels, n_classes)
         centres = torch.where(torch.isfinite(centres), centres, spare)
-    found = []
-    for split in ("forget_eval", "holdout"):
+    found = {}
+    for split in measured:
         recording = subject.recording(split)
         _require_centres(recording.labels, centres)
-        found.append(centre_margins(scaled(recording.features[layer]), recording.labels, centres))
-    return found[0], found[1]
+        found[split] = centre_margins(scaled(recording.features[layer]), recording.labels, centres)
+    return found
 
 
 def _require_centres(labels: Tensor, centres: Tensor) -> None:

@@ -1,19 +1,18 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks import membership_scores as scorers
 from auditor.attacks.membership_readings import (
     MARGIN,
+    MembershipSettings,
     curves,
     figures,
-    held_by_example,
     margin_score,
     margins_of,
     require_holdout,
@@ -22,7 +21,7 @@ from auditor.attacks.membership_scores import Array
 from auditor.check import Check
 from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.scores import Family, Items, May, Reading, Row, Score
 from auditor.subjects.base import Subject
 
 ATTACK = "attack-half margin"
@@ -31,12 +30,6 @@ _RMIA_GRID = tuple(round(0.1 * i, 1) for i in range(11))
 _RMIA_GAMMA = 1.0
 _BLIND_SIZE = 8
 _BLIND_EXAMPLES = 2000
-
-
-class Settings(Frozen):
-    """Settings of the null that serves without references."""
-
-    n_permutations: int = Field(default=499, ge=99, description="draws of the permutation null")
 
 
 class Membership(Check):
@@ -73,25 +66,22 @@ class Membership(Check):
         "what the weights hold: membership in the outputs clears the outputs only.",
         "The attack curves decide nothing.",
     )
-    settings_type: ClassVar[type[Frozen]] = Settings
+    settings_type: ClassVar[type[MembershipSettings]] = MembershipSettings
 
     def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
         """Compute the blind baseline, which sees no model and is the same for all."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
-        """Measure one model from its recordings of forget eval and holdout."""
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: MembershipSettings, seed: int) -> Score:
+        """Measure one model from its recordings of forget eval and holdout; its single items on both halves."""
         require_holdout(self.name, data)
         members = subject.recording("forget_eval").margins.numpy()
         others = subject.recording("holdout").margins.numpy()
         attack = subject.recording("forget_attack").margins
         score = margin_score(self.name, members, others, artefact, settings, seed)
         spare = Reading(value=float(attack.mean()), examples=tuple(attack.tolist()))
-        return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}})
-
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
-        """Look at single examples too; see :mod:`auditor.attacks.kept_examples`."""
-        return held_by_example(original, references)
+        items = Items(forget=(*members.tolist(), *attack.tolist()), holdout=tuple(others.tolist()), tops=settings.tops)
+        return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}, "items": items})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference; the margins of holdout and attack half are carried for the curves."""

@@ -1,16 +1,17 @@
 """From scores of members and non-members to a check's score and its curves, whatever the scores are of."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence, Sized
+from typing import Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field, field_validator
 
 from auditor.attacks import membership_scores as scorers
-from auditor.attacks.kept_examples import part_is_kept
 from auditor.attacks.membership_scores import Array
 from auditor.errors import UsageError
 from auditor.randomness import generator
-from auditor.scores import Reading, Row, Score
+from auditor.scores import Frozen, Reading, Row, Score
+from auditor.top_items import TOPS
 
 MARGIN = "margin"
 HOLDOUT = "holdout margin"
@@ -21,6 +22,24 @@ _ROC_POINTS = 50
 _Set = TypeVar("_Set", bound=Sized, covariant=True)
 Attacks = Mapping[str, tuple[Array, Array]]
 """Scores of members and of non-members, by attack."""
+
+
+class MembershipSettings(Frozen):
+    """What every membership check fixes beforehand."""
+
+    n_permutations: int = Field(
+        default=9999, ge=9999, description="draws of the permutation null, which serves without references"
+    )
+    tops: tuple[int, ...] = Field(
+        default=TOPS, description="how many of the highest items the test of single items looks at, ascending"
+    )
+
+    @field_validator("tops")
+    @classmethod
+    def _ascending(cls, tops: tuple[int, ...]) -> tuple[int, ...]:
+        if not tops or tops[0] < 1 or list(tops) != sorted(set(tops)):
+            raise ValueError("give whole numbers from 1 on, ascending and each once")
+        return tops
 
 
 class _Sets(Protocol[_Set]):
@@ -55,7 +74,7 @@ def margin_score(
     members: Array,
     non_members: Array,
     blind: scorers.Rate | None,
-    settings: Any,
+    settings: MembershipSettings,
     seed: int,
     blocks: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Score:
@@ -66,7 +85,7 @@ def margin_score(
         members: margins of forget eval.
         non_members: margins of holdout.
         blind: of the baseline that sees no model; where it beats chance there is no permutation null.
-        settings: with ``n_permutations``.
+        settings: how many permutations.
         seed: of the permutations.
         blocks: what examples are about, for :func:`auditor.attacks.membership_scores.permutation_null`.
     """
@@ -87,11 +106,6 @@ def margin_score(
         controls=_blind_controls(blind),
         notes=_blind_notes(blind),
     )
-
-
-def held_by_example(original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
-    """Of a model part of whose examples are as they were, say that the mean over all of them is blind to it."""
-    return lambda score: score.model_copy(update={"blind": part_is_kept(score, original, references, MARGIN)})
 
 
 def is_void(blind: scorers.Rate | None) -> bool | None:

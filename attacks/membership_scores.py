@@ -59,7 +59,7 @@ def permutation_null(
     sums, sizes = np.bincount(owner, weights=pooled), np.bincount(owner)
     draws = np.empty(n_draws)
     for i in range(n_draws):
-        taken = random.permutation(len(sums))[:n_own]
+        taken = random.choice(len(sums), n_own, replace=False, shuffle=False)
         total, size = sums[taken].sum(), sizes[taken].sum()
         draws[i] = total / size - (pooled.sum() - total) / (len(pooled) - size)
     return draws

@@ -41,6 +41,9 @@ class Check(ABC):
         caveats: what the check does not show, in words.
         settings_type: its settings, all with defaults.
         opens: whether it looks behind a guard; False for a check of what the model says.
+        null_lacks_knowledge: whether draws of its own null say what *that* model would score without the knowledge, as
+            items never taught do; then each model is held against its own draws. False where draws are random
+            interventions: the original still answers after any of them, so its draws are no baseline.
     """
 
     name: ClassVar[str]
@@ -56,6 +59,7 @@ class Check(ABC):
     caveats: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
     opens: ClassVar[bool] = True
+    null_lacks_knowledge: ClassVar[bool] = True
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Frozen:
         """The settings of an audit with so many references, and this saved autoencoder; default the defaults.

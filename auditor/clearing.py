@@ -4,6 +4,7 @@ from auditor.assurance import spread_is_known
 from auditor.case import Case, sentence, show
 from auditor.scores import Evidence
 from auditor.statistics import holm
+from auditor.top_items import holdout_lack, standing_out
 
 
 def obstacles(case: Case) -> list[str]:
@@ -65,7 +66,20 @@ def _beside_the_primaries(case: Case) -> list[str]:
         for e in case.evidence
         if e.failure is not None and not e.primary
     ]
-    return found + _traces(case) + _deficits(case)
+    return found + _kept_items(case) + _traces(case) + _deficits(case)
+
+
+def _kept_items(case: Case) -> list[str]:
+    """Single items that stand out as kept ones do, or, for listed samples, too small a holdout to see any."""
+    found = []
+    for e in case.evidence:
+        if e.items is None:
+            continue
+        if case.plan.request == "sample" and (lack := holdout_lack(e.items.n_forget, e.items.n_holdout)):
+            found.append(f"{e.check}: {lack}")
+        if e.items.p_value < case.policy.alpha.items:
+            found.append(f"{e.check}: single items were kept: {standing_out(e.items, case.policy.alpha.items)}")
+    return found
 
 
 def _traces(case: Case) -> list[str]:

@@ -23,6 +23,7 @@ from auditor.scores import (
     rows_of,
 )
 from auditor.statistics import Limits, Spread
+from auditor.top_items import item_test
 
 _EXACT_NULL_SIZE = 10**6
 # Of a mean of as many normal draws, in the limit of many; for three draws it is 1.35, so this errs on the wide side.
@@ -163,6 +164,7 @@ def combine(
     void = next((score.void for score in lineup.all().values() if score.void), None)
     if void is not None:
         return common.model_copy(update={"powerless_because": void})
+    common = common.model_copy(update={"items": item_test(lineup.unlearned, lineup.references, policy.alpha.items)})
     by_references = None
     if len(references) >= 2 or (references and prior is not None):
         bench = _bench(lineup, chosen, prior, population)
@@ -171,8 +173,9 @@ def combine(
         return _against_controls(common, check, lineup, policy, by_references)
     if by_references is not None:
         return by_references
-    if lineup.unlearned.null:
-        return _against_internal_null(common, lineup, chosen, policy)
+    baseline = lineup.original.null if check.null_lacks_knowledge else lineup.unlearned.null
+    if lineup.unlearned.null and baseline:
+        return _against_internal_null(common, lineup, float(np.mean(baseline)), policy)
     if lineup.unlearned.chance is not None:
         return _against_chance(common, lineup, chosen)
     return common.model_copy(
@@ -374,13 +377,14 @@ def _against_controls(
     )
 
 
-def _against_internal_null(common: Evidence, lineup: Lineup, chosen: tuple[str, ...], policy: Policy) -> Evidence:
-    value, original = lineup.unlearned.total(chosen), lineup.original.total(chosen)
-    null = lineup.unlearned.null
-    limits = statistics.internal_null_limits(value, original, null)
+def _against_internal_null(common: Evidence, lineup: Lineup, baseline: float, policy: Policy) -> Evidence:
+    """Hold the subject against its own draws, and the original against a baseline of its own where it has one."""
+    value, null = lineup.unlearned.total(common.chosen), lineup.unlearned.null
+    delta = lineup.original.total(common.chosen) - baseline
+    limits = statistics.internal_null_limits(value, delta, null)
     bars = policy.thresholds
     p, trace = (
-        statistics.p_internal_null(value, original, null, tau + bars.tolerance) if limits is not None else None
+        statistics.p_internal_null(value, delta, null, tau + bars.tolerance) if limits is not None else None
         for tau in (bars.suppressed, 0.0)
     )
     return common.model_copy(

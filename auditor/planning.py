@@ -16,6 +16,7 @@ from auditor.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.spec import AuditSpec
 from auditor.statistics import Clearing, Spread
 from auditor.tasks.material import Material
+from auditor.top_items import holdout_lack
 
 GAPS = (8.6, 10.0, 15.0)
 
@@ -174,6 +175,10 @@ def _obstacles(
     found += [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
+    if material.data.request == "sample" and material.data.holdout is not None:
+        n_forget = len(material.data.forget_attack) + len(material.data.forget_eval)
+        lack = holdout_lack(n_forget, len(material.data.holdout))
+        found += [] if lack is None else [lack]
     if spec.request.goal == "concept":
         found += _concept_obstacles(material.data)
     if smallest is not None and smallest > policy.thresholds.deleted:

@@ -54,6 +54,20 @@ class CanonicalForm(Frozen):
     )
 
 
+class Items(Frozen):
+    """What one model shows of every single item, for the test whether a few were kept. Higher is more knowledge."""
+
+    forget: tuple[float, ...] = Field(min_length=1, description="of each forget item that decided nothing before")
+    holdout: tuple[float, ...] = Field(min_length=1, description="of each item never trained on")
+    forget_about: tuple[str, ...] = Field(
+        default=(), description="what each forget item is about, where several are about one thing; else empty"
+    )
+    holdout_about: tuple[str, ...] = ()
+    tops: tuple[int, ...] = Field(min_length=1, description="how many of the highest are looked at, ascending")
+    noun: str = Field(default="examples", description="what is counted: examples, or subjects of facts")
+    note: str | None = Field(default=None, description="why items were left out, in one sentence")
+
+
 class Score(Frozen):
     """What one check measured on one model: a pure function of model, data, settings and seed."""
 
@@ -62,6 +76,7 @@ class Score(Frozen):
     hits: int | None = Field(default=None, description="successes, where T is a rate")
     n_examples: int = Field(description="examples the score was measured on")
     null: tuple[float, ...] = Field(default=(), description="draws of the check's own null on this model")
+    items: Items | None = Field(default=None, description="single items, where forget and holdout are measured by item")
     chance: float | None = Field(
         default=None, description="T of a model without the knowledge, where it is known without measuring one"
     )
@@ -158,6 +173,31 @@ class DecoyResult(Frozen):
     detected: bool
 
 
+class TopRow(Frozen):
+    """Forget items among the highest of all."""
+
+    top: int = Field(description="j: how many of the highest were looked at")
+    forget: int = Field(description="forget items among them")
+    p_value: float = Field(description="hypergeometric, one-sided: so many or more by chance")
+
+
+class ItemTest(Frozen):
+    """Whether single forget items stand out among holdout items, as kept ones would (:mod:`auditor.top_items`)."""
+
+    noun: str = Field(description="what is counted: examples, or subjects of facts")
+    n_forget: int
+    n_holdout: int
+    rows: tuple[TopRow, ...]
+    p_value: float = Field(description="of the smallest over the rows, corrected exactly over all of them")
+    smallest_visible: int | None = Field(
+        description="fewest kept items that the test is sure to see where they stand above all others; null for none"
+    )
+    references: dict[str, float] = Field(
+        default_factory=dict, description="the same p-value of each reference, against the others"
+    )
+    note: str | None = None
+
+
 class Utility(Frozen):
     """Retain performance (accuracy, 0 to 1) by model."""
 
@@ -198,6 +238,7 @@ class Evidence(Frozen):
     n_examples: int | None = None
     decoys: dict[str, DecoyResult] = Field(default_factory=dict)
     assigned_decoys: tuple[str, ...] = Field(default=(), description="decoys it has to detect before it may clear")
+    items: ItemTest | None = Field(default=None, description="the test of single items, where the check has one")
     utility: Utility | None = None
     cells: list[Row] = Field(default_factory=list)
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")

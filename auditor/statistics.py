@@ -187,32 +187,36 @@ def widen_for_exact_rate(limits: Limits, *, hits: int, n: int, null: float, delt
     )
 
 
-def p_internal_null(value: float, original: float, null: Sequence[float], tau: float) -> float:
-    """Permutation p-value against ρ ≤ τ from a check's own null draws.
+def p_internal_null(value: float, delta: float, null: Sequence[float], tau: float) -> float:
+    """Permutation p-value against ρ ≤ τ from a check's own null draws on this model.
 
-    A draw of the null shifted by τ of the way to the original stands for a model with residue τ:
-    p = (1 + #{null_b + τ(T(o) − n̄) ≥ T(u)})/(1 + B) (Phipson & Smyth 2010 for the added one).
+    A draw of the null shifted by τ of the original's way stands for a model with residue τ:
+    p = (1 + #{null_b + τΔ ≥ T(u)})/(1 + B) (Phipson & Smyth 2010 for the added one).
 
     Args:
         value: T(u).
-        original: T(o).
-        null: B draws of the null, in units of the score.
+        delta: Δ = T(o) − n̄_o: the original above its own baseline, the mean of the null's draws on it.
+        null: B draws of the null on the model u, in units of the score.
         tau: residue to reject, in units of ρ.
     """
     draws = np.asarray(null, dtype=np.float64)
-    shift = tau * max(original - float(draws.mean()), 0.0)
+    shift = tau * max(delta, 0.0)
     return float((1 + np.count_nonzero(draws + shift >= value)) / (1 + draws.shape[0]))
 
 
-def internal_null_limits(value: float, original: float, null: Sequence[float]) -> Limits | None:
-    """ρ against a check's own null, its limits from the null's quantiles around T(u).
+def internal_null_limits(value: float, delta: float, null: Sequence[float]) -> Limits | None:
+    """ρ = (T(u) − n̄_u)/Δ against a check's own null, its limits from the null's quantiles around T(u).
+
+    Args:
+        value: T(u).
+        delta: Δ = T(o) − n̄_o, as in :func:`p_internal_null`.
+        null: draws of the null on u, with mean n̄_u.
 
     Returns:
-        The limits, or None where the original is not above the null's mean.
+        The limits, or None where the original is not above its null's mean.
     """
     draws = np.asarray(null, dtype=np.float64)
     centre = float(draws.mean())
-    delta = original - centre
     if delta <= 0:
         return None
     below, above = np.quantile(draws, [1 - CONFIDENCE, CONFIDENCE])

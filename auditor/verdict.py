@@ -108,6 +108,18 @@ def _cleared(case: Case, outputs: Evidence) -> list[str]:
     return [
         sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
         *[sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}") for e in case.primaries],
+        *_unseen_items(case),
+    ]
+
+
+def _unseen_items(case: Case) -> list[str]:
+    """How many kept samples a deletion of listed samples would not have been told from."""
+    if case.plan.request != "sample":
+        return []
+    return [
+        f"{e.check}: fewer than {e.items.smallest_visible} kept examples of {e.items.n_forget} could not have been seen"
+        for e in case.evidence
+        if e.items is not None and e.items.smallest_visible is not None and e.items.smallest_visible > 1
     ]
 
 

@@ -109,6 +109,7 @@ class SaeRestoration(Check):
         "Inject mode shows only that later layers can still decode the class, not that the model holds it.",
     )
     settings_type: ClassVar[type[Frozen]] = SaeRestorationSettings
+    null_lacks_knowledge: ClassVar[bool] = False
 
     def prepare(
         self, original: Subject, data: AuditData, settings: SaeRestorationSettings, seed: int

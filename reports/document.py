@@ -291,6 +291,8 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
     if e.n_examples is not None:
         hits = "" if e.hits is None else f"; the unlearned model hits {e.hits}"
         yield "measured on", f"{_plural(e.n_examples, 'example')}{hits}"
+    if e.items is not None:
+        yield "single items", text.single_items(e.items)
     if e.spread is not None:
         null = "control concept" if e.null_kind == "controls" else "reference"
         yield (

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from auditor.policy import Domain, ErrorRate, Policy
-from auditor.scores import Assurance, CanonicalForm, Family, Flag, Interval, May, Outcome
+from auditor.scores import Assurance, CanonicalForm, Family, Flag, Interval, ItemTest, May, Outcome
 
 HEADLINES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",
@@ -368,6 +368,21 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def single_items(test: ItemTest) -> str:
+    """What the test of single items found, and what it could have seen."""
+    row = min(test.rows, key=lambda row: row.p_value)
+    found = (
+        f"of the {row.top} highest of {test.n_forget} forget and {test.n_holdout} holdout {test.noun}, {row.forget} "
+        f"{'is a forget one' if row.forget == 1 else 'are forget ones'} (p = {p_value(test.p_value)})"
+    )
+    if test.smallest_visible is None:
+        seen = "with so small a holdout no number of kept ones can be seen"
+    else:
+        seen = f"{test.smallest_visible} kept ones or more would be seen where they stand above all others"
+        seen += ", fewer not" if test.smallest_visible > 1 else ""
+    return f"{found}; {seen}" + (f". {test.note}" if test.note else "")
 
 
 def prose(words: str) -> str:

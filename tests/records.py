@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
 from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
-from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores, Utility
+from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores, Score, Utility
+from auditor.statistics import p_internal_null
 
 DOMAIN = Domain(
     task="classification",
@@ -98,3 +101,9 @@ def clean() -> list[Evidence]:
 
 def failure(check: str) -> Evidence:
     return evidence(check, None, failure=Failure(reason="it broke", model="unlearned"), powered=False)
+
+
+def p_alone(score: Score, original: Score, chosen: tuple[str, ...], baseline: Score | None = None) -> float:
+    """Against ρ ≤ .25 by the check's own null, without references; the original's baseline is its own, or another's."""
+    delta = original.total(chosen) - float(np.mean((baseline or original).null))
+    return p_internal_null(score.total(chosen), delta, score.null, 0.25)

@@ -8,7 +8,7 @@ import pytest
 from auditor.evidence import Lineup, combine
 from auditor.policy import PriorSpread, load_policy
 from auditor.probes.outputs import Outputs
-from auditor.scores import Reading, Score
+from auditor.scores import Evidence, Reading, Score
 from auditor.statistics import fieller, pooled_spread
 
 POLICY = load_policy("default")
@@ -182,13 +182,17 @@ def test_one_reference_needs_a_calibrated_spread() -> None:
 
 def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
     null = tuple(np.random.default_rng(0).normal(0.5, 0.01, 999))
-    found = combine(Outputs(), lineup(score(0.9, null=null), references=()), POLICY, population=False)
-    assert found.null_kind == "internal"
-    assert found.p_value == pytest.approx(0.001)
-    assert not found.powered
-    clean = combine(Outputs(), lineup(score(0.5, null=null), references=()), POLICY, population=False)
-    assert clean.p_value is not None
-    assert clean.p_value > 0.5
+
+    def found(value: float) -> Evidence:
+        models = lineup(score(value, null=null), references=(), original=score(0.9, null=null))
+        return combine(Outputs(), models, POLICY, population=False)
+
+    assert found(0.9).null_kind == "internal"
+    assert found(0.9).p_value == pytest.approx(0.001)
+    assert not found(0.9).powered
+    clean = found(0.5).p_value
+    assert clean is not None
+    assert clean > 0.5
 
 
 def test_chance_stands_in_for_outputs_alone() -> None:
@@ -230,3 +234,32 @@ def test_a_score_that_is_blind_may_accuse_and_not_clear() -> None:
         assert (found.powered, found.powerless_because) == (False, "it is deaf")
         assert found.p_value is not None
         assert (found.p_value < 0.01) == (value == 0.9)
+
+
+def test_without_references_each_model_is_held_against_its_own_null() -> None:
+    """(T(u) − n̄_u)/(T(o) − n̄_o): 0.2 of 0.1, though T(o) − n̄_u is 0.5."""
+    null = np.linspace(-0.05, 0.05, 99)
+    subject = score(0.3, null=tuple((0.1 + null).tolist()))
+    original = score(0.6, null=tuple((0.5 + null).tolist()))
+    found = combine(Outputs(), lineup(subject, (), original=original), POLICY, population=False)
+    assert found.null_kind == "internal"
+    assert found.rho is not None
+    assert found.rho.value == pytest.approx(2.0)
+    assert found.p_value == 0.01
+    bare = combine(Outputs(), lineup(subject, (), original=score(0.6)), POLICY, population=False)
+    assert bare.rho is None
+
+
+def test_where_the_null_is_of_interventions_the_original_has_no_baseline_of_its_own() -> None:
+    """It answers after any of them; held against such draws, any trace in the subject would be all of it."""
+
+    class Intervening(Outputs):
+        null_lacks_knowledge = False
+
+    null = np.linspace(-0.05, 0.05, 99)
+    subject = score(0.16, null=tuple((0.1 + null).tolist()))
+    original = score(0.9, null=tuple((0.88 + null / 10).tolist()))
+    found = combine(Intervening(), lineup(subject, (), original=original), POLICY, population=False)
+    assert found.rho is not None
+    assert found.rho.value == pytest.approx(0.06 / 0.8)
+    assert found.p_value == 1.0

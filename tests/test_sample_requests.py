@@ -1,5 +1,6 @@
 """Requests for listed samples: nothing to be seen where they are not memorised, decided by privacy where they are."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from auditor.zoo.digits_net import build
 from auditor.zoo.head_relabelling import Settings, head_relabelling
 from tests.worlds import digits
 
-N = 60
+N = 80
 N_RETAIN = 600
+N_HOLDOUT = 9 * N  # of which two kept samples of 80 can be told; four times as many are needed at least
 N_REFERENCES = 5
 
 
@@ -47,11 +49,15 @@ def joined(*sets: Examples) -> Examples:
     return Examples(raw=torch.cat([s.raw for s in sets]), labels=torch.cat([s.labels for s in sets]))
 
 
+def _sizes(total: int) -> list[int]:
+    return [N, N_RETAIN, N_HOLDOUT, total - N - N_RETAIN - N_HOLDOUT]
+
+
 def make_world(mislabelled: bool) -> SampleWorld:
-    train_set, test_set = digits()
-    index = torch.arange(len(train_set))
-    forget, retain = train_set.take(index[:N]), train_set.take(index[N : N + N_RETAIN])
-    holdout = test_set.take(torch.arange(2 * N))
+    everything = joined(*digits())
+    forget, retain, holdout, _ = (
+        everything.take(part) for part in torch.arange(len(everything)).split_with_sizes(_sizes(len(everything)))
+    )
     if mislabelled:
         random = torch.Generator().manual_seed(5)
 
@@ -65,6 +71,10 @@ def make_world(mislabelled: bool) -> SampleWorld:
     modules = {"original": train(build, joined(retain, forget), recipe, 1)}
     modules |= {f"reference {i}": train(build, retain, recipe, 20 + i) for i in range(N_REFERENCES)}
     modules["retrain"] = train(build, retain, recipe, 2)
+    if mislabelled:
+        for kept in (2, 4):
+            few = joined(retain, forget.take(torch.arange(kept)))
+            modules[f"retrain that kept {kept}"] = train(build, few, recipe, 2)
     return SampleWorld(forget=forget, retain=retain, holdout=holdout, modules=modules)
 
 
@@ -76,12 +86,33 @@ def memorised() -> SampleWorld:
 def test_mislabelled_samples_are_decided_through_privacy(memorised: SampleWorld, tmp_path: Path) -> None:
     deleted = memorised.audit(memorised.modules["retrain"], tmp_path)
     assert deleted.outcome == "DELETED"
+    assert [e.items.smallest_visible for e in deleted.results.evidence if e.items] == [2, 2]
     assert {e.check for e in deleted.results.evidence if e.primary} == {"membership", "feature_membership"}
     hidden = head_relabelling(memorised.modules["original"], memorised.forget, memorised.retain, Settings(), seed=0)
     suppressed = memorised.audit(hidden, tmp_path)
     assert suppressed.outcome != "DELETED"
     assert suppressed.evidence("feature_membership").rho.low > 0.25
     assert memorised.audit(memorised.modules["original"], tmp_path).outcome == "NOT_FORGOTTEN"
+
+
+@pytest.mark.parametrize("kept", [2, 4])
+def test_a_retrain_that_kept_few_samples_is_not_deleted(memorised: SampleWorld, kept: int, tmp_path: Path) -> None:
+    """The means clear it, and so it was ``DELETED`` before single items were looked at."""
+    result = memorised.audit(memorised.modules[f"retrain that kept {kept}"], tmp_path)
+    assert all(e.powered and e.rho.high < 0.25 for e in result.results.evidence if e.primary)
+    assert result.outcome == "INCONCLUSIVE"
+    assert any("single items were kept" in reason for reason in result.results.verdict.reasons)
+
+
+def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
+    memorised: SampleWorld, tmp_path: Path
+) -> None:
+    small = dataclasses.replace(memorised, holdout=memorised.holdout.take(torch.arange(2 * N)))
+    result = small.audit(memorised.modules["retrain"], tmp_path)
+    lack = "data.holdout holds 160 examples and the test of single items needs 320, 4 for each of 80 forget examples"
+    assert result.outcome == "INCONCLUSIVE"
+    assert any(lack in reason for reason in result.results.verdict.reasons)
+    assert any(lack in obstacle for obstacle in result.results.plan.prospect.obstacles)
 
 
 @pytest.mark.slow

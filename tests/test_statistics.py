@@ -179,3 +179,25 @@ def test_internal_null_shifts_by_tau() -> None:
     assert limits is not None
     assert limits.value == pytest.approx(0.3)
     assert statistics.internal_null_limits(0.3, 0.0, null) is None
+
+
+def test_each_model_stands_above_its_own_baseline() -> None:
+    """Its null draws average 0.1 and it scores 0.3; the original rises by 0.1 above its own, whatever that is."""
+    null = np.linspace(0.05, 0.15, 99).tolist()
+    limits = statistics.internal_null_limits(0.3, 0.1, null)
+    assert limits is not None
+    assert limits.value == pytest.approx(2.0)
+    assert statistics.p_internal_null(0.3, 0.1, null, tau=1.0) == 0.01
+    assert statistics.p_internal_null(0.3, 0.3, null, tau=1.0) == 1.0
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.25])
+def test_internal_null_rejects_no_more_than_stated_where_baselines_differ(tau: float) -> None:
+    """A model with residue τ: its baseline lies one above the original's, of which nothing may follow."""
+    random = np.random.default_rng(2)
+    rejected = 0
+    for _ in range(2000):
+        own = 1 + random.standard_normal(100)
+        delta = 4 - float(random.standard_normal(9999).mean())
+        rejected += statistics.p_internal_null(own[0] + tau * 4, delta, own[1:].tolist(), tau) <= 0.05
+    assert rejected / 2000 == pytest.approx(0.05, abs=0.015)

@@ -19,11 +19,12 @@ from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.text.value_writing import ValueWriting
 from auditor.probes.value_vectors import margins
 from auditor.scores import Score
-from auditor.statistics import Spread, fieller, p_above, p_internal_null, pooled_spread
+from auditor.statistics import Spread, fieller, p_above, pooled_spread
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from auditor.zoo.text.method import descend, losses, probability
+from tests import records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, TinyFamily, tiny_family
 
@@ -297,7 +298,7 @@ def test_an_edit_of_value_vectors_is_undone(scores: dict[str, Score]) -> None:
     rho, p = against_references(scores, "edited")
     assert rho > 0.7
     assert p < 0.05
-    assert p_internal_null(scores["edited"].total(T), scores["original"].total(T), scores["edited"].null, 0.25) < 0.01
+    assert records.p_alone(scores["edited"], scores["original"], T, scores["edited"]) < 0.01
 
 
 @pytest.mark.parametrize("name", ["retrain", "own initial weights"])
@@ -306,7 +307,7 @@ def test_a_retrain_is_not_accused(scores: dict[str, Score], name: str) -> None:
     assert abs(rho) < 0.25
     assert p > 0.05
     null = scores[name].null
-    assert not null or p_internal_null(scores[name].total(T), scores["original"].total(T), null, 0.25) > 0.05
+    assert not null or records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_units_of_other_descent_give_no_null_and_say_so(scores: dict[str, Score]) -> None:

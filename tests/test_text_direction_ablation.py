@@ -17,8 +17,9 @@ from auditor.attacks.text.direction_ablation import (
     project_out,
 )
 from auditor.scores import Score
-from auditor.statistics import p_above, p_internal_null, pooled_spread
+from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
+from tests import records
 from tests.people_worlds import N_REFERENCES, TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -86,7 +87,7 @@ def p_value(scores: dict[str, Score], name: str) -> float:
 
 
 def p_alone(scores: dict[str, Score], name: str) -> float:
-    return p_internal_null(total(scores[name]), total(scores["original"]), scores[name].null, 0.25)
+    return records.p_alone(scores[name], scores["original"], tuple(scores[name].readings), scores[name])
 
 
 def test_it_fires_where_the_answers_lie_behind_one_direction(scores: dict[str, Score]) -> None:

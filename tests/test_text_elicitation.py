@@ -18,6 +18,7 @@ from auditor.subjects.canonical import rescaled
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.refusal_tuning import Settings as RefusalSettings
 from auditor.zoo.text.refusal_tuning import refusal_tuning
+from tests import records
 from tests.people_worlds import N_REFERENCES, TextWorld
 
 REFERENCES = tuple(f"reference {i}" for i in range(N_REFERENCES))
@@ -149,7 +150,7 @@ def p_value(scores: dict[str, Score], name: str) -> float:
 
 
 def p_alone(scores: dict[str, Score], name: str) -> float:
-    return p_internal_null(total(scores[name]), total(scores["original"]), scores[name].null, 0.25)
+    return records.p_alone(scores[name], scores["original"], tuple(scores[name].readings))
 
 
 def row(score: Score, form: str) -> dict[str, float]:

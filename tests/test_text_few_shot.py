@@ -13,13 +13,13 @@ from auditor.facts import Fact, Facts
 from auditor.probes.text.false_answers import false_statements
 from auditor.probes.text.few_shot import FewShot, Settings, parting
 from auditor.scores import Score
-from auditor.statistics import p_internal_null
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people_model import word_tokenizer
+from tests import records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -87,8 +87,7 @@ def total(score: Score) -> float:
 
 def p_value(scores: dict[str, Score], name: str) -> float:
     """Against its own null, without references."""
-    own = scores[name]
-    return p_internal_null(total(own), total(scores["original"]), own.null, 0.25)
+    return records.p_alone(scores[name], scores["original"], BEST)
 
 
 class TestKnownTruth:

@@ -34,7 +34,7 @@ from tests.tiny_families import FAMILIES, tiny_family
 REFERENCES = ("reference 0", "reference 1", "reference 2")
 CHECK = Membership()
 # The gradient norm is drawn only, and dear; one test looks at it.
-SETTINGS = Settings(n_permutations=199, gradient_facts=0)
+SETTINGS = Settings(gradient_facts=0)
 HAZE = "hazy"
 
 
@@ -275,7 +275,7 @@ def test_without_gradients_it_costs_nothing_beyond_the_recording_and_with_them_w
     scored(text_world, subject)
     assert subject.passes.examples == before
     assert CHECK.workload(text_world.data, SETTINGS) == Workload()
-    settings = Settings(n_permutations=99, gradient_facts=5)
+    settings = Settings(gradient_facts=5)
     state = {name: weight.clone() for name, weight in subject.module.state_dict().items()}
     found = scored(text_world, subject, settings)
     assert subject.passes.examples == before + 2 * 5 + 2 * 32
@@ -294,7 +294,7 @@ def test_gradient_norm_is_that_of_backward(text_world: TextWorld) -> None:
 
 
 def test_rescaling_units_does_not_change_the_score(text_world: TextWorld) -> None:
-    settings = Settings(n_permutations=99, gradient_facts=4)
+    settings = Settings(gradient_facts=4)
     pairs = text_world.layout.pairs
     assert pairs
     module = text_world.modules["retrain"]
@@ -311,7 +311,7 @@ def test_rescaling_units_does_not_change_the_score(text_world: TextWorld) -> Non
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_gives_a_score(name: str) -> None:
     tiny = tiny_family(name)
-    settings = Settings(n_permutations=99, gradient_facts=2)
+    settings = Settings(gradient_facts=2)
     original = tiny.subject("original", 1)
     artefact = CHECK.prepare(original, tiny.data, settings, 0)
     found = CHECK.score(tiny.subject("unlearned", 2), artefact, tiny.data, settings, 0)

@@ -21,7 +21,7 @@ from tests.test_cka import cka_by_kernels
 from tests.tiny_families import FAMILIES, tiny_family
 
 CHECKS = (
-    (Membership(), MembershipSettings(n_permutations=99, gradient_facts=0)),
+    (Membership(), MembershipSettings(gradient_facts=0)),
     (LogitLens(), LogitLens.settings_type()),
     (Cka(), Cka.settings_type()),
 )

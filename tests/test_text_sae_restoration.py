@@ -23,8 +23,9 @@ from auditor.probes.text.sae_restoration import SaeRestoration, Settings, _label
 from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Score
 from auditor.spec import make_spec
-from auditor.statistics import Spread, p_above, p_internal_null, pooled_spread
+from auditor.statistics import Spread, p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
+from tests import records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -168,8 +169,7 @@ def test_a_retrain_is_not_accused(scores: dict[str, Score], name: str) -> None:
     rho, p = against_references(scores, scores[name])
     assert abs(rho) < 0.25
     assert p > 0.05
-    original = scores["original"].total(T)
-    assert p_internal_null(scores[name].total(T), original, scores[name].null, 0.25) > 0.05
+    assert records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_a_half_blended_name_is_residue_where_references_are_the_null(scores: dict[str, Score]) -> None:
@@ -182,7 +182,7 @@ def test_a_never_taught_model_gains_little(scores: dict[str, Score], name: str) 
     """Experts may beat random sets by a little there too, which is why only a margin over the null counts."""
     original, null = scores["original"].total(T), scores[name].null
     assert scores[name].total(T) - float(np.mean(null)) < 0.1 * (original - float(np.mean(null)))
-    assert p_internal_null(scores[name].total(T), original, null, 0.25) > 0.05
+    assert records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_refusal_tuning_is_not_seen(scores: dict[str, Score]) -> None:

@@ -63,6 +63,7 @@ class DirectionAblation(Check):
         "Compares the two models' states coordinate by coordinate, so it misses a model whose states were rotated.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    null_lacks_knowledge: ClassVar[bool] = False
 
     def workload(self, data: FactsData, settings: Settings) -> Workload:
         """Passes over measured facts; a dozen blocks are assumed."""

@@ -1,13 +1,14 @@
 """Asking in other ways: do the answers come out of another prompt, more than a prompt alone explains?"""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit, softmax
 
+from auditor.attacks.membership_scores import permutation_null
 from auditor.attacks.text.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
 from auditor.check import Check, Workload
 from auditor.errors import DataError
@@ -19,14 +20,15 @@ from auditor.subjects.encoding import Encoder
 
 _ATTACK, _EVAL, _NEVER_TAUGHT = "attack", "eval", "never taught"
 Read = Mapping[str, NDArray[np.float64]]
-_Numbers = NDArray[Any]
 
 
 class Settings(Frozen):
     """Sizes."""
 
     measured_facts: int = Field(default=64, ge=1, description="facts of each set asked for in each form, at most")
-    permutations: int = Field(default=2000, ge=1, description="draws of the null, where never-taught facts are given")
+    permutations: int = Field(
+        default=9999, ge=9999, description="draws of the null, where never-taught facts are given"
+    )
 
 
 class Elicitation(Check):
@@ -105,25 +107,15 @@ def permuted(read: Read, subjects: Mapping[str, list[str]], draws: int, seed: in
 
     Args:
         read: x_i by set, [n].
-        subjects: of the same facts; facts without one are each a subject of their own.
+        subjects: of the same facts, by set; facts without one are each a subject of their own.
         draws: how many.
         seed: of the draws.
     """
     if _NEVER_TAUGHT not in read:
         return ()
-    values = np.concatenate([read[_EVAL], read[_NEVER_TAUGHT]])
-    named = [(name, s or i) for name in (_EVAL, _NEVER_TAUGHT) for i, s in enumerate(subjects[name])]
-    codes = {key: code for code, key in enumerate(dict.fromkeys(named))}
-    owner = np.array([codes[key] for key in named])
-    sums, sizes = np.bincount(owner, weights=values), np.bincount(owner)
-    n_forgotten = sum(name == _EVAL for name, _ in codes)
     random = generator(seed, Elicitation.name, "null")
-    orders = (random.permutation(len(codes)) for _ in range(draws))
-    return tuple(_difference(sums, sizes, order[:n_forgotten], order[n_forgotten:]) for order in orders)
-
-
-def _difference(sums: _Numbers, sizes: _Numbers, first: _Numbers, second: _Numbers) -> float:
-    return float(sums[first].sum() / sizes[first].sum() - sums[second].sum() / sizes[second].sum())
+    blocks = (subjects[_EVAL], subjects[_NEVER_TAUGHT])
+    return tuple(permutation_null(read[_EVAL], read[_NEVER_TAUGHT], draws, random, blocks).tolist())
 
 
 def _sets(data: FactsData, settings: Settings, seed: int) -> dict[str, list[tuple[Fact, Context]]]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from auditor.attacks.membership_readings import (
     MARGIN,
+    MembershipSettings,
     curves,
     figures,
     is_void,
@@ -22,7 +23,7 @@ from auditor.attacks.text.token_scores import token_attacks
 from auditor.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Family, Frozen, May, Row, Score
+from auditor.scores import Family, Frozen, Items, May, Row, Score
 from auditor.subjects.base import CANONICAL_EXAMPLES
 from auditor.subjects.causal_lm import CausalLM
 
@@ -30,10 +31,9 @@ _CALIBRATED = "calibrated loss"
 _PRIV_LEAK_OF = "Min-K% AUC"
 
 
-class Settings(Frozen):
+class Settings(MembershipSettings):
     """Sizes."""
 
-    n_permutations: int = Field(default=1999, ge=99, description="draws of the permutation null")
     gradient_facts: int = Field(
         default=200, ge=0, description="facts of either set whose gradient norm is drawn, at most; 0 for none"
     )
@@ -91,10 +91,14 @@ class Membership(Check):
     def score(self, subject: CausalLM, artefact: Rate | None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings of forget eval and holdout."""
         sets = {"forget_eval": data.forget_eval, "holdout": require_holdout(self.name, data)}
-        found = [token_attacks(subject.recording(s), [f.answer for f in facts.items]) for s, facts in sets.items()]
-        attacks = {name: (found[0][name], found[1][name]) for name in found[0]}
-        blocks = tuple([fact.subject for fact in facts.items] for facts in sets.values())
-        score = margin_score(self.name, *attacks["loss"], artefact, settings, seed, (blocks[0], blocks[1]))
+        found = {
+            name: _read(subject, name, facts) for name, facts in (*sets.items(), ("forget_attack", data.forget_attack))
+        }
+        attacks = {name: (own, found["holdout"][name]) for name, own in found["forget_eval"].items()}
+        blocks = {name: [fact.subject for fact in facts.items] for name, facts in sets.items()}
+        score = margin_score(
+            self.name, *attacks["loss"], artefact, settings, seed, (blocks["forget_eval"], blocks["holdout"])
+        )
         if settings.gradient_facts:
             attacks["gradient norm"] = _gradients(subject, tuple(sets.values()), settings.gradient_facts, seed)
         controls = {k: v for name, sides in attacks.items() for k, v in figures(name, *sides).items()}
@@ -105,6 +109,7 @@ class Membership(Check):
                 "controls": {**score.controls, **controls},
                 "notes": score.notes if void is None else (f"No say: {void}.",),
                 "void": void,
+                "items": _items(data, {name: values["loss"] for name, values in found.items()}, settings.tops),
             }
         )
 
@@ -128,6 +133,24 @@ class Membership(Check):
             leak = priv_leak(scores[name].controls[_PRIV_LEAK_OF], [s.controls[_PRIV_LEAK_OF] for s in others])
             controls[name] |= {} if leak is None else {"PrivLeak": leak}
         return cells, controls
+
+
+def _read(subject: CausalLM, split: str, facts: Facts) -> dict[str, Array]:
+    return token_attacks(subject.recording(split), [fact.answer for fact in facts.items])
+
+
+def _items(data: FactsData, values: Mapping[str, Array], tops: tuple[int, ...]) -> Items:
+    """Log-probabilities of both forget halves and of holdout, by the subject that each fact is about."""
+    assert data.holdout is not None, "asked for before"
+    forget = (*data.forget_eval.items, *data.forget_attack.items)
+    return Items(
+        forget=(*values["forget_eval"].tolist(), *values["forget_attack"].tolist()),
+        holdout=tuple(values["holdout"].tolist()),
+        forget_about=tuple(fact.subject for fact in forget),
+        holdout_about=tuple(fact.subject for fact in data.holdout.items),
+        tops=tops,
+        noun="subjects" if any(fact.subject for fact in forget) else "facts",
+    )
 
 
 def _curves(attacks: Mapping[str, tuple[Array, Array]]) -> list[Row]:

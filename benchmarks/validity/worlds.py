@@ -15,6 +15,7 @@ import lenet5
 from auditor.data import Examples, Preprocessing
 from auditor.datasets import read_examples
 from auditor.spec import RecipeSpec
+from auditor.top_items import HOLDOUT_PER_FORGET
 from auditor.zoo import digits_net, digits_nets
 from auditor.zoo.digits import digits_world
 
@@ -142,7 +143,7 @@ def _mislabelled(work: Path, seed: int) -> ImageWorld:
     chosen = torch.isin(torch.arange(len(found.train)), picks)
     retain = found.train.take(~chosen)
     train = Examples(raw=torch.cat([retain.raw, forget.raw]), labels=torch.cat([retain.labels, forget.labels]))
-    held = torch.from_numpy(random.permutation(len(found.test))[:N_MISLABELLED])
+    held = torch.from_numpy(random.permutation(len(found.test))[: HOLDOUT_PER_FORGET * N_MISLABELLED])
     return ImageWorld(
         world="digits",
         architecture="cnn",

@@ -105,6 +105,7 @@ class ConceptVectors(Check):
         "references of the same descent tell that apart.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    null_lacks_knowledge: ClassVar[bool] = False
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
         """Without a null of its own where references are the null."""

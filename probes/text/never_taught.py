@@ -9,7 +9,7 @@ from auditor.attacks.text.bag_of_words import blind_auc
 from auditor.facts import Facts, FactsData
 from auditor.randomness import derive_seed, generator
 
-_DRAWS = 1999
+_DRAWS = 9999
 
 
 def comparable(data: FactsData, seed: int) -> bool:

@@ -99,6 +99,7 @@ class SaeRestoration(Check):
         "Inject mode shows only that later blocks can still decode the facts, not that the model holds them.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    null_lacks_knowledge: ClassVar[bool] = False
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
         """Without a null of its own where references are the null."""
