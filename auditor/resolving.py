@@ -5,9 +5,12 @@ decision that looked at the model to be judged would bias the verdict. The score
 audit of the same data finds them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from scipy import stats
 
 from auditor.audit import execution_settings, prepare
 from auditor.check import Check
@@ -19,12 +22,15 @@ from auditor.policy import Policy
 from auditor.runner import Scores, Work, run
 from auditor.scores import Failure, Score
 from auditor.spec import AuditSpec
+from auditor.statistics import CONFIDENCE
 
+_MOST_FORECAST = 100
 TARGET_SHARE = 0.7
 """Of τ_deleted. An upper limit lies about w above ρ, so at w = τ_deleted a true retrain stays below τ_deleted in half
 of all audits, at .7 of it in .77 to .79 (Student's t, 12 to 5 references)."""
-FEWEST = 4
-"""References before w is believed: of fewer, the spread is itself too uncertain to stop on."""
+FEWEST = 5
+"""References before the first look. To stop on w is to stop where the spread happens to be small, which costs an upper
+limit part of its level; the more, the fewer references there are at the first look (docs/references.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,28 @@ def unresolved(found: Sequence[Resolved], bar: float) -> list[str]:
     """
     enough = {one.family for one in found if one.w is not None and one.w <= bar}
     return [family for family in dict.fromkeys(one.family for one in found) if family not in enough]
+
+
+def references_needed(w: float, references: int, bar: float) -> int | None:
+    """How many references would bring w to the target if gap and spread stayed what they are.
+
+    Args:
+        w: with the references there are.
+        references: how many these are, 2 or more.
+        bar: the target.
+
+    Returns:
+        The number; None where a hundred would not do.
+
+    >>> references_needed(0.4, 5, 0.35), references_needed(0.8, 5, 0.35)
+    (8, None)
+    """
+
+    def factor(k: int) -> float:
+        return float(stats.t.ppf(CONFIDENCE, k - 1)) * math.sqrt(1 + 1 / k)
+
+    wanted = factor(references) * bar / w
+    return next((k for k in range(references, _MOST_FORECAST + 1) if factor(k) <= wanted), None)
 
 
 def resolutions(

@@ -14,6 +14,7 @@ from auditor.errors import UsageError
 if TYPE_CHECKING:
     from auditor.reference_quality import Quality
     from auditor.references import Job, Workshop
+    from auditor.resolving import Resolved
     from auditor.spec import AuditSpec
 
 _UNRESOLVED = 3
@@ -71,6 +72,18 @@ def _check_can_resolve(spec: "AuditSpec", count: int, max_count: int) -> None:
         raise UsageError(f"--max-count {max_count} lies below --count {count}; raise it")
 
 
+def _wish(one: "Resolved", references: int, bar: float) -> str:
+    """What would let a check resolve the target, in words."""
+    from auditor.resolving import references_needed
+
+    if one.w is None:
+        return f"{one.check} finds no more in the original than in them; see whether the original knows the forget set"
+    needed = references_needed(one.w, references, bar)
+    if needed is None:
+        return f"{one.check} would not with any number of this recipe; give more forget examples"
+    return f"{one.check} would with about {needed}, at this gap and spread; raise --max-count"
+
+
 class _Bench:
     """Makes references one after the other, and remembers how each did."""
 
@@ -108,10 +121,8 @@ class _Bench:
             self._console.say(f"{number} references resolve: {named} (wanted: {bar:.2f})")
             if not unresolved(found, bar):
                 return True
-        self._console.say(
-            f"not resolved with {most} references: raise --max-count, give more forget examples, or where there is no "
-            "gap see whether the original knows more of the forget set than they do"
-        )
+        short = [one for one in found if one.family in unresolved(found, bar)]
+        self._console.say(f"not resolved with {most} references: {'; '.join(_wish(one, most, bar) for one in short)}")
         return False
 
     def _with_references(self, number: int) -> "AuditSpec":
