@@ -1,5 +1,6 @@
 """Trains references: models that never saw the forget set, by the original's recipe."""
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -84,7 +85,8 @@ class Workshop:
         retain: the training set.
         loss: what is descended.
         keep: writes a trained network to a path.
-        load: reads a network that was kept, and the SHA-256 of its file.
+        load: reads a network that was kept.
+        file_digest: SHA-256 of the file of a network's weights, as a plan states it.
         quality: measures a network on retain and forget.
         suffix: of the path.
         notes: findings about the input.
@@ -95,7 +97,8 @@ class Workshop:
     retain: Trainable
     loss: Loss
     keep: Callable[[nn.Module, Path], None]
-    load: Callable[[Path], tuple[nn.Module, str]]
+    load: Callable[[Path], nn.Module]
+    file_digest: Callable[[Path], str]
     quality: Callable[[nn.Module], Quality]
     suffix: str
     notes: tuple[str, ...]
@@ -105,14 +108,14 @@ class Workshop:
         """The network of a job: read where its file is there already, else trained and kept with its fingerprint."""
         path = folder / f"{job.name}{self.suffix}"
         if path.exists():
-            return self.load(path)[0]
+            return self.load(path)
         module = train_job(job, self.build, self.retain, device, self.loss, told)
         self.keep(module, path)
         fingerprints.write(path, self._made(job, path))
         return module
 
     def _made(self, job: Job, path: Path) -> Made:
-        shared, file = self.fingerprint, self.load(path)[1]
+        shared, file = self.fingerprint, self.file_digest(path)
         return Made(fingerprint=shared, digest=shared.digest, trained_by=job.recipe, seed=job.seed, file=file)
 
     def check_folder(self, folder: Path, planned: list[Job]) -> None:
@@ -138,7 +141,7 @@ class Workshop:
         )
         if changed or own:
             raise SpecError(f"{path} was made differently from what is asked here: {'; '.join(changed or own)}; {fix}")
-        if self.load(path)[1] != made.file:
+        if self.file_digest(path) != made.file:
             raise ModelError(f"{path} is not the file that its fingerprint was written for; {fix}")
 
 
@@ -175,17 +178,13 @@ def _images(spec: AuditSpec, base: Path) -> Workshop:
     shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
     found = inputs.gather(spec, {}, base, shape)
     assert found is not None, "forget and retain are given"
-
-    def load(path: Path) -> tuple[nn.Module, str]:
-        weights = load_weights(path, _converted(spec, base))
-        return build_module(architecture.function, weights, str(path)), weights.file_digest
-
     return Workshop(
         build=architecture.function,
         retain=found.sets["retain"],
         loss=cross_entropy,
         keep=save,
-        load=load,
+        load=lambda path: build_module(architecture.function, load_weights(path, _converted(spec, base)), str(path)),
+        file_digest=_sha256,
         quality=of_classifier(found.sets["retain"], found.sets["forget"], spec.audit.batch_size, spec.audit.device),
         suffix=".pt",
         notes=found.notes,
@@ -214,7 +213,8 @@ def _texts(spec: AuditSpec, base: Path, ground: str) -> Workshop:
         retain=sets["retain"],
         loss=answers_of(encoder),
         keep=lambda module, path: save_directory(module, tokenizer, path),
-        load=_load_directory,
+        load=lambda path: load_directory(path).module,
+        file_digest=lambda path: load_directory(path).file_digest,
         quality=of_language_model(sets["retain"], sets["forget"], encoder, spec.audit.batch_size, spec.audit.device),
         suffix="",
         notes=tuple(notes),
@@ -229,9 +229,9 @@ def _texts(spec: AuditSpec, base: Path, ground: str) -> Workshop:
     )
 
 
-def _load_directory(path: Path) -> tuple[nn.Module, str]:
-    found = load_directory(path)
-    return found.module, found.file_digest
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
