@@ -2,9 +2,7 @@
 
 from auditor.case import Case
 from auditor.scores import Evidence
-from auditor.statistics import Spread, references_needed
-
-_MOST_ADVISED = 40
+from auditor.statistics import references_needed
 
 
 def to_settle(case: Case) -> tuple[str, ...]:
@@ -32,15 +30,14 @@ def _unresolved(case: Case) -> list[Evidence]:
 
 def _finer(case: Case, e: Evidence) -> str | None:
     """How many references would do. To stop adding them by their resolution looks at no unlearned model."""
-    if e.spread is None or e.scores is None or e.scores.null is None:
+    if e.resolution is None or e.spread is None or e.null_kind != "references":
         return None
-    spread = Spread(value=e.spread.value, degrees=e.spread.degrees, n_references=e.spread.n_references)
     wanted = case.policy.thresholds.suppressed if e.check == "outputs" else case.policy.thresholds.sharp_resolution
-    n = references_needed(e.scores.original - e.scores.null, spread, wanted, most=_MOST_ADVISED)
+    n = references_needed(e.resolution, e.spread.n_references, wanted)
     if n is None:
         return (
-            f"more forget examples: {e.check} resolves {e.resolution:.2f}, and {_MOST_ADVISED} references would still "
-            f"not resolve {wanted:.2f}"
+            f"more forget examples: {e.check} resolves {e.resolution:.2f}, and a hundred references would not make it "
+            f"{wanted:.2f}"
         )
     return (
         f"{n} references, so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}: "

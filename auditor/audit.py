@@ -161,6 +161,7 @@ def prepare(
     *,
     report: Callable[[Event], None] = lambda event: None,
     command: str = "",
+    judged: bool = True,
 ) -> Prepared:
     """Load everything and make the plan; nothing is scored.
 
@@ -170,11 +171,12 @@ def prepare(
         given: models and sets in memory, by name.
         report: told of every finished unit of work, later.
         command: what to type to repeat the audit.
+        judged: whether there is an unlearned model; see :func:`auditor.lineup.gather`.
     """
     _check_device(spec)
     store = base / spec.audit.store
     with execution_settings(spec.audit.threads):
-        found = models.gather(spec, given, base, store / "converted")
+        found = models.gather(spec, given, base, store / "converted", judged=judged)
         material = gather(spec, found, given, base)
         if spec.audit.write_canonical:
             _runnable_file(material)

@@ -47,8 +47,16 @@ def plan_changes(before: Plan, after: Plan) -> list[Change]:
 
 
 def content_changes(before: Plan, after: Plan) -> list[Change]:
-    """The same without the names of files and how the request was worded: only what numbers depend on."""
-    return [change for change in plan_changes(before, after) if not _NAMES.search(change.field)]
+    """The same without the names of files and how the request was worded: only what numbers depend on.
+
+    Nor does a number depend on whether a reference's fingerprint is at hand; two that differ are two references.
+    """
+    found = plan_changes(before, after)
+    return [change for change in found if not (_NAMES.search(change.field) or _lacks_a_fingerprint(change))]
+
+
+def _lacks_a_fingerprint(change: Change) -> bool:
+    return change.field.endswith(".fingerprint") and "None" in (change.before, change.after)
 
 
 def _differing(before: Plan, after: Plan) -> list[Change]:

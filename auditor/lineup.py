@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auditor import fingerprints
 from auditor.errors import ModelError, SpecError
+from auditor.fingerprints import Made
 from auditor.loading.adapters import is_adapter, with_adapter
 from auditor.loading.architecture import Architecture, UserFunction, load_architecture, load_function
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
@@ -59,11 +61,13 @@ class Lineup:
         entries: by name.
         architecture: the user's code, where weights need one.
         architecture_digest: SHA-256 of what the network's structure comes from; None for bare weights.
+        made: what made a reference, by its name, where a fingerprint says so.
     """
 
     entries: dict[str, Entry]
     architecture: Architecture | None
     architecture_digest: str | None
+    made: Mapping[str, Made]
 
     @property
     def task(self) -> str:
@@ -73,7 +77,8 @@ class Lineup:
     @property
     def planned(self) -> list[PlannedModel]:
         """For the plan, in order."""
-        return [entry.planned for entry in self.entries.values()]
+        known = {name: {"fingerprint": made.digest} for name, made in self.made.items()}
+        return [entry.planned.model_copy(update=known.get(name, {})) for name, entry in self.entries.items()]
 
     @property
     def hooked(self) -> frozenset[str]:
@@ -97,7 +102,7 @@ class Lineup:
         return build().eval()
 
 
-def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> Lineup:
+def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path, *, judged: bool = True) -> Lineup:
     """Load every model named in the spec or given in memory.
 
     Args:
@@ -105,25 +110,34 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path) -> L
         given: ``original``, ``unlearned``, ``references``, ``perturbed`` and ``architecture`` in memory.
         base: folder that paths are relative to.
         cache: folder of converted checkpoints.
+        judged: whether there is an unlearned model; without one, only what the check resolves can be asked.
 
     Raises:
-        SpecError: original or unlearned is missing, or a reference is one of the other models again.
-        ModelError: a file is missing or does not fit the architecture.
+        SpecError: original or unlearned is missing, a reference is one of the other models again, or references were
+            made differently.
+        ModelError: a file is missing, does not fit the architecture, or is not the one its fingerprint is of.
         UnsafeInputError: a file was refused.
     """
     architecture = _architecture(given.get("architecture") or spec.models.architecture, base)
     entries: dict[str, Entry] = {}
     loader = _Loader(architecture, base, cache, spec.models.base)
-    for name, role, source in _sources(spec, given, base):
+    for name, role, source in _sources(spec, given, base, judged):
         entries[name] = loader.entry(name, role, source, entries.get("original"))
-    if spec.models.guard is not None:
+    if spec.models.guard is not None and judged:
         entries["unlearned"] = _guarded(entries["unlearned"], spec.models.guard, base)
     _check_distinct(entries)
     return Lineup(
         entries=entries,
         architecture=architecture,
         architecture_digest=_architecture_digest(architecture, entries["original"]),
+        made=fingerprints.of_models([entry.planned for entry in entries.values()], base),
     )
+
+
+def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
+    """The original alone, by its path; the arguments are those of :func:`gather`."""
+    loader = _Loader(_architecture(spec.models.architecture, base), base, cache, spec.models.base)
+    return loader.entry("original", "original", spec.models.original, None)
 
 
 def _check_distinct(entries: Mapping[str, Entry]) -> None:
@@ -150,9 +164,10 @@ def _rounded_digest(tensors: Mapping[str, Tensor]) -> str:
     )
 
 
-def _sources(spec: AuditSpec, given: dict[str, Any], base: Path) -> list[tuple[str, Role, Any]]:
+def _sources(spec: AuditSpec, given: dict[str, Any], base: Path, judged: bool) -> list[tuple[str, Role, Any]]:
     pair: list[tuple[str, Role, Any]] = []
-    for role in ("original", "unlearned"):
+    roles: tuple[Role, ...] = ("original", "unlearned") if judged else ("original",)
+    for role in roles:
         source = given.get(role)
         source = source if source is not None else getattr(spec.models, role)
         if source is None:
@@ -176,7 +191,7 @@ def _expand(patterns: Sequence[str], base: Path) -> list[str]:
         matches = sorted(glob.glob(pattern, root_dir=base))
         if not matches:
             raise ModelError(f"no reference matches {pattern!r}; check models.references, or leave it out")
-        found += [match for match in matches if match not in found]
+        found += [match for match in matches if match not in found and not match.endswith(fingerprints.SUFFIX)]
     return found
 
 

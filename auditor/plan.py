@@ -25,6 +25,9 @@ class PlannedModel(Frozen):
     file_digest: str | None = Field(description="SHA-256 of the file")
     digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
     guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
+    fingerprint: str | None = Field(
+        default=None, description="references: SHA-256 of recipe, data and code by which it was trained, where known"
+    )
 
 
 class PlannedData(Frozen):

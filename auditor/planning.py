@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor import __version__, registry, statistics
+from auditor import __version__, fingerprints, registry, statistics
 from auditor.assurance import REFERENCES_FOR_A3
 from auditor.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
@@ -69,7 +69,7 @@ def make_plan(
         policy=policy,
         domain=_domain(spec, request, policy, lineup, material),
         prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
-        notes=material.notes,
+        notes=(*fingerprints.notes(lineup.planned, lineup.made, _digest_of_retain(material)), *material.notes),
         command=command,
         asked=spec.without_folders(),
     )
@@ -82,10 +82,14 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
     return policy.domain_of(material.task, request, spec.request.goal, lineup.n_parameters, n_forget)
 
 
+def _digest_of_retain(material: Material) -> str | None:
+    return next((item.digest for item in material.planned if item.name == "retain"), None)
+
+
 def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:
     """Original, references, decoys, and the unlearned model last: the bar is set before it is looked at."""
-    given = lineup.planned
-    return [given[0], *given[2:], *material.decoys, given[1]]
+    subject = [model for model in lineup.planned if model.role == "unlearned"]
+    return [*(model for model in lineup.planned if model.role != "unlearned"), *material.decoys, *subject]
 
 
 def _planned(

@@ -250,27 +250,27 @@ def holm(p_values: Mapping[str, float], alpha: float, weights: Mapping[str, floa
     return rejected
 
 
-def references_needed(delta: float, spread: Spread, wanted: float, most: int = 40) -> int | None:
-    """How many references of this spread would resolve ``wanted``.
+def references_needed(w: float, references: int, wanted: float, most: int = 100) -> int | None:
+    """How many references would resolve ``wanted`` if gap and spread stayed what they are.
 
     Args:
-        delta: Δ, in units of the score.
-        spread: s̃ with its degrees and K, as measured now; it is taken to stay while K grows.
-        wanted: w to reach, in units of ρ.
+        w: resolution with the references there are, in units of ρ.
+        references: how many these are, 2 or more.
+        wanted: resolution to reach.
         most: no more than these are advised.
 
     Returns:
-        The smallest number from K on, or None where even ``most`` do not suffice.
+        The smallest number from ``references`` on; None where ``most`` would not do.
 
-    >>> references_needed(1.0, Spread(value=0.15, degrees=3, n_references=4), 0.35)
-    6
+    >>> references_needed(0.4, 5, 0.35), references_needed(0.8, 5, 0.35)
+    (8, None)
     """
-    extra = spread.degrees - (spread.n_references - 1)
-    for k in range(spread.n_references, most + 1):
-        w = resolution(delta, Spread(value=spread.value, degrees=k - 1 + extra, n_references=k))
-        if w is not None and w <= wanted:
-            return k
-    return None
+
+    def factor(k: int) -> float:
+        return float(stats.t.ppf(CONFIDENCE, k - 1)) * math.sqrt(1 + 1 / k)
+
+    enough = factor(references) * wanted / w
+    return next((k for k in range(references, most + 1) if factor(k) <= enough), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

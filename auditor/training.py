@@ -23,6 +23,10 @@ Loss = Callable[[nn.Module, Any, str], Tensor]
 """Mean loss of a network on a batch of examples, on a device."""
 
 
+Told = Callable[[int, int], None]
+"""Told of every step that is done: how many of how many."""
+
+
 class Trainable(Protocol):
     """A set of examples that batches can be taken from."""
 
@@ -57,6 +61,7 @@ def train(
     *,
     loss: Loss = cross_entropy,
     device: str = "cpu",
+    told: Told = lambda done, steps: None,
 ) -> nn.Module:
     """Train a fresh network.
 
@@ -67,15 +72,17 @@ def train(
         seed: of initial weights, order and anything random in the network.
         loss: what is descended.
         device: torch device name.
+        told: for a progress bar.
 
     Returns:
         The network in eval mode, on the CPU.
     """
     with torch_seed(derive_seed(seed, "train")):
         module = build().to(device).train()
-        steps = math.ceil(len(examples) / recipe.batch_size)
+        steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
         optimizer = _optimizer(module, recipe)
-        schedule = _schedule(optimizer, recipe, recipe.epochs * steps)
+        schedule = _schedule(optimizer, recipe, steps)
+        done = 0
         for _ in range(recipe.epochs):
             for index in torch.randperm(len(examples)).split(recipe.batch_size):
                 optimizer.zero_grad()
@@ -83,6 +90,8 @@ def train(
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
+                done += 1
+                told(done, steps)
     return module.eval().cpu()
 
 
@@ -113,5 +122,7 @@ def _schedule(optimizer: Optimizer, recipe: RecipeSpec, steps: int) -> LRSchedul
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps)
     if recipe.schedule == "one-cycle":
-        return OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=_WARM_UP_SHARE)
+        # A warm-up of one step has no length, by which torch would divide.
+        share = 2 / steps if steps * _WARM_UP_SHARE == 1 else _WARM_UP_SHARE
+        return OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=share)
     return None

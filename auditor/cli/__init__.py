@@ -34,7 +34,8 @@ Exit codes:
   1    another decided outcome, or a flag, whatever else could not run; verify: something does not hold;
        doctor: something is lacking
   2    the request cannot be carried out as asked
-  3    no flag, and inconclusive or a planned check could not run; verify: something could not be checked
+  3    no flag, and inconclusive or a planned check could not run; verify: something could not be checked;
+       reference --until-resolved: not resolved
   4    an input file was refused as unsafe
   5    an error inside the auditor
   130  interrupted; finished scores are kept

@@ -1,6 +1,6 @@
-"""Live progress of an audit, on standard error."""
+"""Live progress of an audit, and of training, on standard error."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,3 +53,23 @@ def live_progress(quiet: bool) -> Iterator[LiveProgress]:
     disable = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=disable, **calm) as bar:
         yield LiveProgress(bar)
+
+
+@contextmanager
+def training_progress(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """A progress bar over the steps of one training run; silent where ``quiet`` or not at a terminal.
+
+    Yields:
+        From what is trained to a function that is told how many of how many steps are done.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    disable = quiet or not console.is_terminal
+    streams: dict[str, Any] = {"redirect_stdout": False, "redirect_stderr": False}
+    with Progress(*columns, console=console, transient=True, disable=disable, **streams) as bar:
+
+        def watched(name: str) -> Callable[[int, int], None]:
+            task = bar.add_task(f"steps of training {name}", total=None)
+            return lambda done, steps: bar.update(task, completed=done, total=steps)
+
+        yield watched

@@ -1,38 +1,68 @@
 """``audit reference``."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor.cli.compare import spec_from_options, spec_options
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.spec import AuditSpec
+
+_UNRESOLVED = 3
 
 
 @click.command()
 @spec_options
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="References to train.")
+@click.option(
+    "--until-resolved",
+    is_flag=True,
+    help="Then add references one by one until the primary checks resolve what DELETED needs, or --max-count.",
+)
+@click.option("--max-count", type=click.IntRange(1, 100), default=12, show_default=True, help="References at most.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("references"), show_default=True, help="Folder.")
-def reference(count: int, out: Path, **options: Any) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def reference(count: int, until_resolved: bool, max_count: int, out: Path, quiet: bool, **options: Any) -> int:
     """Train references from the retain set by the recipe in audit.toml, and two by a perturbed recipe.
 
-    What is there already is not trained again.
+    What is there already is not trained again. A folder that holds references made differently is refused.
     """
     spec, base = spec_from_options(options)
+    if until_resolved:
+        _check_can_resolve(spec, count, max_count)
     from auditor import references
     from auditor.audit import execution_settings
+    from auditor.cli.reference_run import ReferenceRun
+    from auditor.cli.terminal import Terminal
 
     shop = references.workshop(spec, base)
+    console = Terminal()
     for note in shop.notes:
-        click.echo(f"note: {note}")
+        console.say(f"note: {note}")
+    jobs = references.jobs(spec.recipe, count, spec.audit.seed)
+    shop.check_folder(out, jobs)
     with execution_settings(spec.audit.threads):
-        for job in references.jobs(spec.recipe, count, spec.audit.seed):
-            path = out / f"{job.name}{shop.suffix}"
-            if path.exists():
-                click.echo(f"{path} is there already")
-                continue
-            shop.keep(references.train_job(job, shop.build, shop.retain, spec.audit.device, shop.loss), path)
-            click.echo(f"wrote {path}")
-    seen = os.path.relpath(out, base)
-    names = [f"{seen}/{kind}-*{shop.suffix}" for kind in ("reference", "perturbed")]
-    click.echo(f'in audit.toml: references = ["{names[0]}"], perturbed = ["{names[1]}"]')
+        run = ReferenceRun(spec, base, shop, out, quiet)
+        for job in jobs:
+            run.make(job)
+        resolved = not until_resolved or run.resolve(count, max_count)
+    run.show()
+    names = run.patterns(("reference-*", "perturbed-*"))
+    console.say(f'in audit.toml: references = ["{names[0]}"], perturbed = ["{names[1]}"]')
+    return 0 if resolved else _UNRESOLVED
+
+
+def _check_can_resolve(spec: "AuditSpec", count: int, max_count: int) -> None:
+    from auditor.resolving import FEWEST
+
+    if spec.models.original is None:
+        raise UsageError(
+            "--until-resolved scores the original beside the references; set models.original in audit.toml"
+        )
+    if count < FEWEST:
+        raise UsageError(f"--until-resolved needs {FEWEST} references to start from; raise --count {count}")
+    if max_count < count:
+        raise UsageError(f"--max-count {max_count} lies below --count {count}; raise it")
