@@ -25,6 +25,14 @@ class PlannedModel(Frozen):
     file_digest: str | None = Field(description="SHA-256 of the file")
     digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
     guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
+    strengths: tuple[str, ...] = Field(
+        default=(),
+        description="of a decoy: ways to make it, weakest first; the first that hides its outputs is taken",
+    )
+
+    def at(self, strength: str) -> "PlannedModel":
+        """A decoy made at one of its strengths, with a digest of its own."""
+        return self.model_copy(update={"strengths": (strength,), "digest": digest_of([self.digest, strength])})
 
 
 class PlannedData(Frozen):
