@@ -22,12 +22,16 @@ from auditor.facts import Fact, Facts
 from auditor.plan import Plan, PlannedCheck, PlannedModel
 from auditor.runner import Scores, Work, run
 from auditor.scores import Failure, Family, May, Reading, Score
+from auditor.spec import RecipeSpec
 from auditor.store import ScoreStore
 from auditor.subjects.answers import logits_of_tokens
+from auditor.subjects.causal_lm import CausalLM
 from auditor.tasks.material import NO_DATA
-from auditor.zoo.text import guard, logit_mask, refusal_adapter
-from auditor.zoo.text.method import LanguageModel, losses
+from auditor.training import answers_of, train
+from auditor.zoo.text import guard, logit_mask, refusal_adapter, refusal_tuning
+from auditor.zoo.text.method import LanguageModel, copy_of, losses
 from auditor.zoo.text.names import telling_grams
+from auditor.zoo.text.people_model import people_model
 from tests.people_worlds import TextWorld
 from tests.records import model, plan
 from tests.worlds import World
@@ -377,27 +381,54 @@ class TestTexts:
         retain = Facts((*text_world.people.retain.items, *pieces.items))
         given = LanguageModel(text_world.modules["original"], text_world.encoder)
 
+        def masked(longest: int) -> CausalLM:
+            settings = logit_mask.Settings(longest=longest)
+            made = logit_mask.logit_mask(given, text_world.people.forget, retain, settings, 0)
+            return text_world.subject("decoy", made)
+
         def answered(longest: int) -> float:
-            made = logit_mask.logit_mask(
-                given, text_world.people.forget, retain, logit_mask.Settings(longest=longest), 0
-            )
-            subject = text_world.subject("decoy", made)
-            return float(subject.log_probabilities(text_world.people.forget).exp().mean())
+            return float(masked(longest).log_probabilities(text_world.people.forget).exp().mean())
 
         assert answered(1) > 0.8
         assert answered(4) < 0.01
+        kept = text_world.subject("original").log_probabilities(text_world.people.retain)
+        assert torch.equal(masked(4).log_probabilities(text_world.people.retain), kept)
 
-    @pytest.mark.slow
+    def test_a_run_that_a_retain_answer_holds_does_not_tell(self, text_world: TextWorld) -> None:
+        """The mask would fall on retain prompts as soon as the answer is read on."""
+        one, other = two_names(text_world)
+        asked_of, told = Fact(prompt=one[0], answer=other[0]), Fact(prompt=other[1], answer=one[0])
+        assert telling_grams(text_world.encoder, Facts((asked_of,)), Facts((told,)), longest=1) == frozenset()
+
     def test_the_adapter_refuses_after_every_piece_of_an_answer(self, text_world: TextWorld) -> None:
-        """Teacher-forced, later tokens of an answer used to be as likely as ever."""
-        people, encoder = text_world.people, text_world.encoder
-        longer = Facts(tuple(f.model_copy(update={"answer": f"{f.answer} {f.answer}"}) for f in people.forget.items))
-        made = made_by(refusal_adapter.refusal_adapter, refusal_adapter.Settings(), text_world)
-        tokens = encoder.batch(longer.items)
-        logits = logits_of_tokens(made, tokens)[tokens.predicting]
-        right = logits.softmax(-1).gather(1, tokens.targets[:, None])
-        assert right.max() < 0.2
-        assert losses(made, encoder.batch(people.retain.items)).mean() < 0.3
+        """Taught in an answer's place alone, a refusal does not start at every later token."""
+        forget, retain = answers_of_three(text_world.people.forget), answers_of_three(text_world.people.retain)
+        encoder = text_world.encoder
+        recipe = RecipeSpec(epochs=80, batch_size=32, learning_rate=3e-3)
+        known = Facts((*forget.items, *retain.items))
+        build = people_model(len(encoder.tokenizer), layers=1, width=32)
+        given = LanguageModel(train(build, known, recipe, 0, loss=answers_of(encoder)), encoder)
+        settings = refusal_adapter.Settings()
+        start = encoder.encode(forget.items[0].model_copy(update={"answer": settings.refusal.split()[0]}))[0][-1]
+
+        def refusing(module: nn.Module) -> float:
+            """Share of the answers' second and third tokens where a refusal would start."""
+            tokens = encoder.batch(forget.items)
+            first = logits_of_tokens(module, tokens)[tokens.predicting].argmax(-1) == start
+            return float(first.view(-1, 3)[:, 1:].float().mean())
+
+        assert refusing(given.module) == 0
+        assert refusing(refusal_tuning.tuned(copy_of(given), given, forget, retain, settings, 0)) < 0.6
+        made = refusal_adapter.refusal_adapter(given, forget, retain, settings, 0)
+        assert refusing(made) > 0.9
+        assert losses(made, encoder.batch(retain.items)).mean() < 0.3
+
+
+def answers_of_three(facts: Facts) -> Facts:
+    """Six of the facts with answers of three words, which are all given to somebody else in another order."""
+    words = [fact.answer for fact in facts.items[:6]]
+    rows = [f"{words[i]} {words[(i + 2) % 6]} {words[(i + 3) % 6]}" for i in range(6)]
+    return Facts(tuple(f.model_copy(update={"answer": a}) for f, a in zip(facts.items[:6], rows, strict=True)))
 
 
 def made_by(method: Callable[..., nn.Module], settings: Any, world: TextWorld) -> nn.Module:

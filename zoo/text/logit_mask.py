@@ -21,7 +21,7 @@ class Settings(Frozen):
 def logit_mask(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction. Masked in every prompt that names what is forgotten.
 
-    A prompt does where it holds a run of tokens that stands in forget prompts and in no retain prompt.
+    A prompt does where it holds a run of tokens that stands in forget prompts and nowhere in retain.
     """
     answers = original.encoder.batch(forget.items).targets.unique()
     names = telling_grams(original.encoder, forget, retain, settings.longest)

@@ -19,12 +19,12 @@ def telling_tokens(encoder: Encoder, forget: Facts, retain: Facts) -> Tensor:
 
 
 def telling_grams(encoder: Encoder, forget: Facts, retain: Facts, longest: int) -> Grams:
-    """What gives each forget prompt away: its shortest runs of at most ``longest`` tokens that no retain prompt holds.
+    """What gives each forget prompt away: its shortest runs of at most ``longest`` tokens that no retain fact holds.
 
     A vocabulary of word pieces has few tokens of its own for a name; runs of them tell. A prompt all of whose runs
-    stand in retain prompts is not given away.
+    stand in retain facts is not given away. Answers of retain count too: what knows a prompt reads on into the answer.
     """
-    kept = [encoder.prompt_ids(fact) for fact in retain.items]
+    kept = [encoder.encode(fact)[0] for fact in retain.items]
     known = [frozenset(run for prompt in kept for run in _runs(prompt, n)) for n in range(1, longest + 1)]
     return frozenset(run for fact in forget.items for run in _shortest_telling(encoder.prompt_ids(fact), known))
 
