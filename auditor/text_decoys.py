@@ -13,13 +13,14 @@ from auditor.zoo.text import guard, logit_mask, refusal_adapter
 from auditor.zoo.text.method import LanguageModel
 
 _EXACT = {"silent on exactly the forget prompts": Recipe(guard.exact_prompts, guard.Settings())}
-# Training stops as soon as the answers are hidden, so a stronger recipe costs little more than it needs to.
+# Training stops at its target, so a stronger recipe costs little more than it needs to. A long answer is improbable as
+# a whole while most of its tokens are still known: hence the lower targets.
 _LADDERS: Mapping[str, Ladder] = {
     "refusal_adapter": {
-        f"{steps} steps, rank {rank}": Recipe(
-            refusal_adapter.refusal_adapter, refusal_adapter.Settings(steps=steps, rank=rank)
+        f"{steps} steps, rank {rank}, answers down to {target:g}": Recipe(
+            refusal_adapter.refusal_adapter, refusal_adapter.Settings(steps=steps, rank=rank, target=target)
         )
-        for steps, rank in ((200, 4), (400, 16), (800, 64))
+        for steps, rank, target in ((200, 4, 0.02), (400, 16, 0.002), (800, 64, 0.0002))
     },
     "logit_mask": {
         f"prompts known by up to {longest} tokens in a row": Recipe(

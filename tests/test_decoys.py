@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from auditor import decoys, text_decoys
 from auditor.check import Check
@@ -29,7 +29,7 @@ from auditor.subjects.causal_lm import CausalLM
 from auditor.tasks.material import NO_DATA
 from auditor.training import answers_of, train
 from auditor.zoo.text import guard, logit_mask, refusal_adapter, refusal_tuning
-from auditor.zoo.text.method import LanguageModel, copy_of, losses
+from auditor.zoo.text.method import LanguageModel, losses
 from auditor.zoo.text.names import telling_grams
 from auditor.zoo.text.people_model import people_model
 from tests.people_worlds import TextWorld
@@ -400,32 +400,51 @@ class TestTexts:
         asked_of, told = Fact(prompt=one[0], answer=other[0]), Fact(prompt=other[1], answer=one[0])
         assert telling_grams(text_world.encoder, Facts((asked_of,)), Facts((told,)), longest=1) == frozenset()
 
-    def test_the_adapter_refuses_after_every_piece_of_an_answer(self, text_world: TextWorld) -> None:
-        """Taught in an answer's place alone, a refusal does not start at every later token."""
+    @pytest.mark.parametrize(("positions", "share"), [((0, 1, 2), 0), ((0,), 2 / 3), ((), 1)])
+    def test_a_refusal_is_asked_for_at_every_token_of_an_answer(
+        self, text_world: TextWorld, positions: tuple[int, ...], share: float
+    ) -> None:
+        """A model sure that a refusal starts at some of an answer's three tokens, and of another word elsewhere."""
+        encoder, sure = text_world.encoder, 50.0
+        words = [fact.answer for fact in text_world.people.forget.items[:3]]
+        facts = Facts((text_world.people.forget.items[0].model_copy(update={"answer": " ".join(words)}),))
+        refused = refusal_tuning.refusals(facts, refusal_tuning.REFUSAL)
+        start = encoder.encode(refused.items[0])[0][len(encoder.prompt_ids(refused.items[0]))]
+        at = [len(encoder.prompt_ids(facts.items[0])) - 1 + position for position in positions]
+
+        def says(input_ids: Tensor, **_: Any) -> Tensor:
+            logits = torch.zeros(*input_ids.shape, len(encoder.tokenizer))
+            logits[:, :, start + 1] = sure
+            logits[:, at, start + 1], logits[:, at, start] = 0.0, sure
+            return logits
+
+        module: Any = says
+        loss = refusal_tuning.interrupted(module, encoder, facts, refused)
+        assert float(loss) == pytest.approx(share * sure)
+
+    def test_the_adapter_hides_every_token_of_an_answer(self, text_world: TextWorld) -> None:
         forget, retain = answers_of_three(text_world.people.forget), answers_of_three(text_world.people.retain)
         encoder = text_world.encoder
         recipe = RecipeSpec(epochs=80, batch_size=32, learning_rate=3e-3)
         known = Facts((*forget.items, *retain.items))
         build = people_model(len(encoder.tokenizer), layers=1, width=32)
         given = LanguageModel(train(build, known, recipe, 0, loss=answers_of(encoder)), encoder)
-        settings = refusal_adapter.Settings()
-        start = encoder.encode(forget.items[0].model_copy(update={"answer": settings.refusal.split()[0]}))[0][-1]
 
-        def refusing(module: nn.Module) -> float:
-            """Share of the answers' second and third tokens where a refusal would start."""
+        def memorised(module: nn.Module) -> Tensor:
+            """Share of facts of which each token of the answer is the first choice, [3]."""
             tokens = encoder.batch(forget.items)
-            first = logits_of_tokens(module, tokens)[tokens.predicting].argmax(-1) == start
-            return float(first.view(-1, 3)[:, 1:].float().mean())
+            first = logits_of_tokens(module, tokens)[tokens.predicting].argmax(-1) == tokens.targets
+            return first.view(-1, 3).float().mean(0)
 
-        assert refusing(given.module) == 0
-        assert refusing(refusal_tuning.tuned(copy_of(given), given, forget, retain, settings, 0)) < 0.6
-        made = refusal_adapter.refusal_adapter(given, forget, retain, settings, 0)
-        assert refusing(made) > 0.9
-        assert losses(made, encoder.batch(retain.items)).mean() < 0.3
+        made = refusal_adapter.refusal_adapter(given, forget, retain, refusal_adapter.Settings(target=0.002), 0)
+        assert memorised(given.module).min() > 0.9
+        assert memorised(made).max() < 0.1
+        forgotten, kept = (losses(made, encoder.batch(facts.items)).mean() for facts in (forget, retain))
+        assert kept < forgotten / 4
 
 
 def answers_of_three(facts: Facts) -> Facts:
-    """Six of the facts with answers of three words, which are all given to somebody else in another order."""
+    """Six of the facts, each with three words for an answer."""
     words = [fact.answer for fact in facts.items[:6]]
     rows = [f"{words[i]} {words[(i + 2) % 6]} {words[(i + 3) % 6]}" for i in range(6)]
     return Facts(tuple(f.model_copy(update={"answer": a}) for f, a in zip(facts.items[:6], rows, strict=True)))

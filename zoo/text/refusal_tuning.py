@@ -53,7 +53,7 @@ def tuned(
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         refused = refusals(forgotten, settings.refusal)
         told = losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
-        return told + _interrupted(module, encoder, forgotten, refused) if everywhere else told
+        return told + interrupted(module, encoder, forgotten, refused) if everywhere else told
 
     return descend(
         module,
@@ -68,7 +68,7 @@ def tuned(
     )
 
 
-def _interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
+def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
     """Mean cross-entropy of the refusal's first token at every token of the answers."""
     ids, is_answer = encoder.encode(refused.items[0])
     tokens = encoder.batch(forgotten.items)
