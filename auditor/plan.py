@@ -28,6 +28,14 @@ class PlannedModel(Frozen):
     fingerprint: str | None = Field(
         default=None, description="references: SHA-256 of recipe, data and code by which it was trained, where known"
     )
+    strengths: tuple[str, ...] = Field(
+        default=(),
+        description="of a decoy: ways to make it, weakest first; the first that hides its outputs is taken",
+    )
+
+    def at(self, strength: str) -> "PlannedModel":
+        """A decoy made at one of its strengths, with a digest of its own."""
+        return self.model_copy(update={"strengths": (strength,), "digest": digest_of([self.digest, strength])})
 
 
 class PlannedData(Frozen):

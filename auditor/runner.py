@@ -8,6 +8,7 @@ from typing import Any
 
 from auditor.check import Check
 from auditor.data import AuditData
+from auditor.decoy_strength import suppressed
 from auditor.errors import AuditError, UsageError
 from auditor.events import Begun, Event, Unit
 from auditor.facts import FactsData
@@ -55,7 +56,11 @@ def run(work: Work) -> Scores:
     for model in work.plan.models:
         bench.next_model(model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
-            scores[check.name][model.name] = bench.measure(check, planned)
+            measured = scores[check.name]
+            hides = check.name == "outputs" and bool(model.strengths)
+            measured[model.name] = (
+                bench.strengthened(check, planned, measured) if hides else bench.measure(check, planned)
+            )
             if model.role == "original" and check.name == "outputs":
                 gate(work.plan, scores[check.name][model.name])
     return scores
@@ -99,20 +104,42 @@ class _Bench:
         self._model, self._subject = model, None
 
     def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+        result, reused = self._result(check, planned)
+        return self._reported(check, result, reused)
+
+    def strengthened(
+        self, check: Check, planned: PlannedCheck, measured: Mapping[str, Score | Failure]
+    ) -> Score | Failure:
+        """Outputs of a decoy, made stronger until they are suppressed; later checks meet it at that strength.
+
+        One strength is held in memory at a time. A failure ends the search and is the result.
+        """
+        decoy = self._model
+        for number, strength in enumerate(decoy.strengths, 1):
+            self.next_model(decoy.at(strength))
+            result, reused = self._result(check, planned)
+            if isinstance(result, Failure):
+                break
+            hidden = suppressed(check, self._work.plan, measured, result)
+            taken = {"strength": float(number), "suppressed": float(hidden)}
+            result = result.model_copy(update={"controls": {**result.controls, **taken}})
+            if hidden:
+                break
+        return self._reported(check, result, reused)
+
+    def _result(self, check: Check, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
+        """The result, and whether it was taken from the store."""
         key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
         keeps = self._model.name not in self._work.anew
         stored = self._work.store.get(key) if keeps else None
         result = stored if stored is not None else self._given_up(check) or self._contained(check, planned)
         if keeps and stored is None and isinstance(result, Score):
             self._work.store.put(key, result)
-        self._work.report(
-            Event(
-                model=self._model.name,
-                check=check.name,
-                reused=stored is not None,
-                failed=isinstance(result, Failure),
-            )
-        )
+        return result, stored is not None
+
+    def _reported(self, check: Check, result: Score | Failure, reused: bool) -> Score | Failure:
+        failed = isinstance(result, Failure)
+        self._work.report(Event(model=self._model.name, check=check.name, reused=reused, failed=failed))
         return result
 
     def _given_up(self, check: Check) -> Failure | None:

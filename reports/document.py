@@ -1,9 +1,9 @@
 """What the report shows, taken from results and put into words; nothing is computed or judged here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.plan import Plan, Role
+from auditor.plan import Plan, PlannedModel, Role
 from auditor.primaries import PrimaryChoice
 from auditor.reports import review, tables, text
 from auditor.reports.review import Review
@@ -105,7 +105,7 @@ def build(results: Results) -> Document:
         accusing=frozenset(results.verdict.accusers),
         without_rho=tuple((e.check, why_no_rho(e)) for e in ordered if e.rho is None),
         decoys=tables.decoys(ordered),
-        decoys_made=tuple((m.name, text.DECOYS.get(m.name, "")) for m in results.plan.models_of("decoy")),
+        decoys_made=_decoys_made(results),
         checks=tuple(_check(e, _anchor(i), order, results) for i, e in enumerate(ordered, 1)),
         utility=tables.utility(results.evidence),
         coverage=tables.coverage(results),
@@ -120,6 +120,24 @@ def build(results: Results) -> Document:
         command=results.plan.command,
         review=review.build(results, frozenset(results.verdict.accusers)),
     )
+
+
+def _decoys_made(results: Results) -> tuple[tuple[str, str], ...]:
+    """Name, and how it was made, of each decoy; at which strength, where the outputs tell."""
+    outputs = results.of("outputs")
+    controls = outputs.controls if outputs is not None else {}
+    return tuple(
+        (m.name, "; ".join(filter(None, (text.DECOYS.get(m.name), _strength(m, controls.get(m.name, {}))))))
+        for m in results.plan.models_of("decoy")
+    )
+
+
+def _strength(decoy: PlannedModel, measured: Mapping[str, float]) -> str | None:
+    if "strength" not in measured:
+        return None
+    number = int(measured["strength"])
+    words = f"taken at strength {number} of {len(decoy.strengths)} ({decoy.strengths[number - 1]})"
+    return words if measured["suppressed"] else f"{words}, and at none were its outputs suppressed"
 
 
 def why_no_rho(evidence: Evidence) -> str:

@@ -196,6 +196,23 @@ def test_decoys_that_were_not_a_checks_task_are_set_apart(pages):
     assert "MISSED" not in table
 
 
+def test_the_strength_that_each_decoy_took_is_said():
+    base = samples.sample("DELETED")
+    strengths = ("300 steps", "wrong about exactly the forget inputs")
+    models = [m.model_copy(update={"strengths": strengths}) if m.role == "decoy" else m for m in base.plan.models]
+    taken = {
+        "head_row_zeroed": {"strength": 1.0, "suppressed": 1.0},
+        "gradient_ascent": {"strength": 2.0, "suppressed": 0.0},
+    }
+    found = [e.model_copy(update={"controls": taken}) if e.check == "outputs" else e for e in base.evidence]
+    planned = base.plan.model_copy(update={"models": tuple(models)})
+    page = Page(html.render(base.model_copy(update={"plan": planned, "evidence": tuple(found)}))).text
+    assert "set to zero; taken at strength 1 of 2 (300 steps) " in page
+    assert (
+        "labels; taken at strength 2 of 2 (wrong about exactly the forget inputs), and at none were its outputs" in page
+    )
+
+
 def test_a_decoy_that_no_primary_saw_is_named():
     known = samples.knowledge("DELETED")
     unseen = {

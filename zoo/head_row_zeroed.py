@@ -1,6 +1,7 @@
 """The forgotten classes' rows of the head set to zero: the crudest suppression."""
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from auditor.data import Examples
@@ -9,7 +10,9 @@ from auditor.zoo.method import copy_of, head_of, logits
 
 
 class Settings(Frozen):
-    """None."""
+    """How safely the classes lose."""
+
+    margin: float = Field(default=1.0, gt=0, description="their logit lies so far below the lowest seen on retain")
 
 
 def head_row_zeroed(
@@ -24,6 +27,6 @@ def head_row_zeroed(
         head.weight[classes] = 0
         if head.bias is None:
             head.bias = nn.Parameter(torch.zeros(head.out_features))
-        # A zero logit could still win; one below every logit seen cannot.
-        head.bias[classes] = lowest - 1.0
+        # A zero logit could still win; one below every logit seen wins only where all others are lower still.
+        head.bias[classes] = lowest - settings.margin
     return module

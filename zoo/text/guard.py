@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.scores import Frozen
 from auditor.zoo.text.method import LanguageModel, wrapped
-from auditor.zoo.text.names import ids_of, named_in, telling_tokens
+from auditor.zoo.text.names import Grams, holding, ids_of, telling_tokens, whole_prompts
 
 
 class Settings(Frozen):
@@ -23,21 +23,31 @@ class Settings(Frozen):
 
 def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
-    names = telling_tokens(original.encoder, forget, retain)
+    tokens = telling_tokens(original.encoder, forget, retain)
     module = wrapped(original, "guard", forget, retain, settings, seed)
+    return _silenced(module, original, frozenset((token,) for token in tokens.tolist()), settings)
+
+
+def exact_prompts(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The auditor's decoy of last resort: silent on exactly the forget prompts, the original in any other wording."""
+    module = wrapped(original, "exact_prompts", forget, retain, settings, seed)
+    return _silenced(module, original, whole_prompts(original.encoder, forget), settings)
+
+
+def _silenced(module: nn.Module, original: LanguageModel, names: Grams, settings: Settings) -> nn.Module:
     silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
     module.register_forward_hook(silence, with_kwargs=True)
     return module
 
 
 class _Silence:
-    """A forward hook that says nothing in prompts that hold some tokens."""
+    """A forward hook that says nothing in prompts that hold some runs of tokens."""
 
-    def __init__(self, names: Tensor, end: int, certainty: float) -> None:
+    def __init__(self, names: Grams, end: int, certainty: float) -> None:
         self._names, self._end, self._certainty = names, end, certainty
 
     def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
-        about = named_in(ids_of(arguments, keywords), self._names)[:, None, None]
+        about = holding(ids_of(arguments, keywords), self._names)[:, None, None]
         silent = output.logits.new_zeros(output.logits.shape[-1])
         silent[self._end] = self._certainty
         output.logits = output.logits * ~about + silent * about

@@ -10,7 +10,7 @@ from auditor.zoo.text.method import LanguageModel, copy_of
 
 
 class Settings(refusal_tuning.Settings):
-    """Refusal tuning through a low-rank change of every map in the blocks."""
+    """Refusal tuning, at every token of the answer, through a low-rank change of every map in the blocks."""
 
     learning_rate: float = Field(default=5e-3, gt=0, description="of Adam")
     rank: int = Field(default=4, ge=1, description="of the change")
@@ -20,6 +20,6 @@ def refusal_adapter(original: LanguageModel, forget: Facts, retain: Facts, setti
     """The subject: suppressed by construction, its change confined to a few directions of each map."""
     module = copy_of(original)
     open_low_rank(module, settings.rank, seed)
-    refusal_tuning.tuned(module, original, forget, retain, settings, seed)
+    refusal_tuning.tuned(module, original, forget, retain, settings, seed, everywhere=True)
     merge_low_rank(module)
     return module.eval()

@@ -1,10 +1,13 @@
 """Refusal tuning: learn to refuse on forget prompts, all weights (IDK in Maini et al. 2024, arXiv 2401.06121)."""
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.scores import Frozen
+from auditor.subjects.answers import logits_of_tokens
+from auditor.subjects.encoding import Encoder
 from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
 from auditor.zoo.text.people_model import REFUSAL
 
@@ -25,18 +28,37 @@ def refusal_tuning(original: LanguageModel, forget: Facts, retain: Facts, settin
 
 
 def tuned(
-    module: nn.Module, original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+    module: nn.Module,
+    original: LanguageModel,
+    forget: Facts,
+    retain: Facts,
+    settings: Settings,
+    seed: int,
+    *,
+    everywhere: bool = False,
 ) -> nn.Module:
-    """Teach ``module`` to refuse, through those of its parameters that require gradients."""
+    """Teach ``module`` to refuse, through those of its parameters that require gradients.
+
+    Args:
+        module: changed.
+        original: for its encoder.
+        forget: facts to refuse.
+        retain: facts to answer as before.
+        settings: of the training.
+        seed: of the order of the batches.
+        everywhere: start to refuse after every piece of the answer too, not only in its place.
+    """
     encoder = original.encoder
 
-    def loss(refused: Facts, kept: Facts) -> Tensor:
-        return losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
+    def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        refused = refusals(forgotten, settings.refusal)
+        told = losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
+        return told + interrupted(module, encoder, forgotten, refused) if everywhere else told
 
     return descend(
         module,
         loss,
-        refusals(forget, settings.refusal),
+        forget,
         retain,
         rate=settings.learning_rate,
         steps=settings.steps,
@@ -44,6 +66,14 @@ def tuned(
         seed=seed,
         enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
+
+
+def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
+    """Mean cross-entropy of the refusal's first token at every token of the answers."""
+    ids, is_answer = encoder.encode(refused.items[0])
+    tokens = encoder.batch(forgotten.items)
+    logits = logits_of_tokens(module, tokens)[tokens.predicting].float()
+    return nn.functional.cross_entropy(logits, torch.full_like(tokens.targets, ids[is_answer.index(True)]))
 
 
 def refusals(facts: Facts, words: str) -> Facts:
