@@ -34,7 +34,7 @@ class Settings(Attack):
 
 
 class PatientRecovery(Frozen):
-    """Mean probability of the true label on unseen examples after the same effort, each in [0, 1].
+    """What is known of unseen examples after the same effort: mean probability of label or answer, each in [0, 1].
 
     Attributes:
         subject: of the adversary's network.
@@ -56,8 +56,8 @@ def patient_recovery(
     subject: nn.Module,
     references: Sequence[nn.Module],
     original: nn.Module,
-    unseen: Examples,
     efforts: Sequence[Effort],
+    asked: Callable[[nn.Module], float],
 ) -> PatientRecovery:
     """The same efforts on every network, measured alike and averaged.
 
@@ -65,12 +65,13 @@ def patient_recovery(
         subject: the adversary's network.
         references: that never saw the forget set; at least one.
         original: the network that was to forget.
-        unseen: forget examples that no effort uses.
         efforts: see :func:`fine_tunings`; ``low_bits.unpack``, ``sleeping.wake``; :func:`as_it_is`.
+        asked: what a network shows of forget examples that no effort uses, in [0, 1]: for images
+            :func:`true_probability` of them.
     """
 
     def recovered(module: nn.Module) -> float:
-        return sum(true_probability(effort(module), unseen) for effort in efforts) / len(efforts)
+        return sum(asked(effort(module)) for effort in efforts) / len(efforts)
 
     return PatientRecovery(
         subject=recovered(subject),
