@@ -12,7 +12,7 @@ the others are for trying rules that are final. `--quick` does the first world.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,17 +26,23 @@ from auditor.audit import execution_settings
 from auditor.data import Examples, split_in_halves
 from auditor.randomness import derive_seed
 from auditor.zoo import catalogue
-from auditor.zoo.adversaries import few_kept, low_bits, patient, sleeping
+from auditor.zoo.adversaries import few_kept, low_bits, patient, patient_text, sleeping
+from auditor.zoo.text.method import probability
 
 sys.path.insert(0, str(Path(__file__).parent / "validity"))
 from image_worlds import ImageWorld
+from text_worlds import TextWorld
 from worlds import class_world, mislabelled_world
 
 # Fixed before any run; the recipes were made on digit 3 of seed 0.
 CLASS_WORLDS = ((640, 3), (641, 7), (642, 0), (643, 8))
-SAMPLE_SEEDS = (650,)
+SAMPLE_SEEDS, TEXT_SEEDS = (650,), (660,)
 # The primaries, and what reads hidden layers or single items beside them.
-CHECKS = {"class": ("depth", "few_shot", "relearning"), "sample": ("depth", "feature_membership", "membership")}
+CHECKS = {
+    "class": ("depth", "few_shot", "relearning"),
+    "sample": ("depth", "feature_membership", "membership"),
+    "facts": ("depth", "few_shot", "logit_lens", "relearning"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ RECIPES = {
         Recipe("low_bits", known=True),
         Recipe("output_calibrated", known=False),
     ),
+    "facts": (Recipe("lens_npo", known=False), Recipe("rehearsed_npo", known=False)),
 }
 
 
@@ -87,54 +94,62 @@ def main() -> None:
     worlds = list(_worlds(options.work))
     rows = []
     for world in worlds[:1] if options.quick else worlds:
-        for recipe in RECIPES[world.request]:
+        for recipe in RECIPES[world.about["request"]]:
             if options.recipes in ("all", "known" if recipe.known else "held-out"):
-                rows.append(Trial(world, recipe).row())
+                trial = TextTrial(world, recipe) if isinstance(world, TextWorld) else ImageTrial(world, recipe)
+                rows.append(trial.row())
                 print(_line(rows[-1]), flush=True)
     print(pd.crosstab([row["recipe"] for row in rows], [row["outcome"] for row in rows]).to_string())
 
 
-def _worlds(work: Path) -> Iterator[ImageWorld]:
+def _worlds(work: Path) -> Iterator[ImageWorld | TextWorld]:
     for seed, target in CLASS_WORLDS:
         yield class_world(work, "cnn", "plain", seed, target)
     for seed in SAMPLE_SEEDS:
         yield mislabelled_world(work, seed)
+    for seed in TEXT_SEEDS:
+        folder = work / "people" / f"seed-{seed}"
+        yield TextWorld(architecture="llama", construction="plain", seed=seed, folder=folder)
 
 
-@dataclass(frozen=True)
 class Trial:
     """One recipe in one world."""
 
-    world: ImageWorld
-    recipe: Recipe
+    def __init__(self, world: Any, recipe: Recipe) -> None:
+        self._world, self._recipe = world, recipe
+        self._seed = derive_seed(world.seed, recipe.name)
 
     def row(self) -> dict[str, Any]:
         """The audit and what the patient attacker finds, made once and then read back."""
-        path = self.world.folder / "adversaries" / f"{self.recipe.name.replace(' ', '-')}.json"
+        path = self._world.folder / "adversaries" / f"{self._recipe.name.replace(' ', '-')}.json"
         if path.is_file():
             return json.loads(path.read_text())
         with execution_settings(threads=1):
-            row = {**self._about, **self._audited(), **self._recovered()}
+            verdict, found = _of_verdict(self._audited()), self._recovered()
+        label = "suppressed" if found.suppressed else "unlabelled"
+        about = {key: self._world.about[key] for key in ("request", "seed", "target")}
+        row = {"recipe": self._recipe.name, **about, **verdict, "label": label, "patient": found.model_dump()}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(row))
         return row
 
-    @property
-    def _about(self) -> dict[str, Any]:
-        world = self.world
-        return {"recipe": self.recipe.name, "request": world.request, "seed": world.seed, "target": world.target}
+    def _audited(self) -> auditor.AuditResult:
+        raise NotImplementedError
 
-    @property
-    def _seed(self) -> int:
-        return derive_seed(self.world.seed, self.recipe.name)
+    def _recovered(self) -> patient.PatientRecovery:
+        raise NotImplementedError
+
+
+class ImageTrial(Trial):
+    """On a classifier."""
 
     @cached_property
     def _models(self) -> tuple[nn.Module, list[nn.Module]]:
         """Original and references; widened where the adversary needs room."""
-        original, others = self.world.original, self.world.references
-        if self.recipe.entry != "sleeping":
+        original, others = self._world.original, self._world.references
+        if self._recipe.entry != "sleeping":
             return original, others
-        sets = (self.world.sets.forget, self.world.sets.retain)
+        sets = (self._world.sets.forget, self._world.sets.retain)
         return (
             sleeping.widened(original, sets, derive_seed(self._seed, "original")),
             [sleeping.widened(r, sets, derive_seed(self._seed, "reference", i)) for i, r in enumerate(others)],
@@ -142,17 +157,17 @@ class Trial:
 
     @cached_property
     def _subject(self) -> nn.Module:
-        entry, sets = catalogue.entry(self.recipe.entry, "vision"), self.world.sets
-        recipe = self.world.recipe.model_dump() if "epochs" in entry.settings_kind().model_fields else {}
-        settings = entry.settings({**recipe, **self.recipe.settings})
+        entry, sets = catalogue.entry(self._recipe.entry, "vision"), self._world.sets
+        recipe = self._world.recipe.model_dump() if "epochs" in entry.settings_kind().model_fields else {}
+        settings = entry.settings({**recipe, **self._recipe.settings})
         made: nn.Module = entry.make(self._models[0], sets.forget, sets.retain, settings, self._seed)
         return made
 
-    def _audited(self) -> dict[str, Any]:
+    def _audited(self) -> auditor.AuditResult:
         original, others = self._models
-        sets, request = self.world.sets, self.world.request
-        audit = {"seed": self.world.seed, "store": str(self.world.folder / "store"), "checks": CHECKS[request]}
-        result = auditor.compare(
+        sets, request, seed = self._world.sets, self._world.request, self._world.seed
+        audit = {"seed": seed, "store": str(self._world.folder / "store"), "checks": CHECKS[request]}
+        return auditor.compare(
             original,
             self._subject,
             forget=sets.forget,
@@ -161,29 +176,51 @@ class Trial:
             references=others,
             options={"audit": audit, "request": {"kind": request}},
         )
-        return _of_verdict(result)
 
-    def _recovered(self) -> dict[str, Any]:
+    def _recovered(self) -> patient.PatientRecovery:
         unseen, efforts = self._attack()
         original, others = self._models
 
         def asked(module: nn.Module) -> float:
             return patient.true_probability(module, unseen)
 
-        found = patient.patient_recovery(self._subject, others, original, efforts, asked)
-        return {"label": "suppressed" if found.suppressed else "unlabelled", "patient": found.model_dump()}
+        return patient.patient_recovery(self._subject, others, original, efforts, asked)
 
     def _attack(self) -> tuple[Examples, list[patient.Effort]]:
         """What is measured, and by which efforts."""
-        forget, retain = self.world.sets.forget, self.world.sets.retain
-        tricks: dict[str, Callable[[nn.Module], nn.Module]] = {"low_bits": low_bits.unpack, "sleeping": sleeping.wake}
-        if self.recipe.entry in tricks:
-            return forget, [tricks[self.recipe.entry]]
-        if self.recipe.entry == "few_kept":
-            kept = few_kept.kept_of(forget, self.recipe.settings["kept"], self._seed)
+        forget, retain = self._world.sets.forget, self._world.sets.retain
+        tricks: dict[str, patient.Effort] = {"low_bits": low_bits.unpack, "sleeping": sleeping.wake}
+        if self._recipe.entry in tricks:
+            return forget, [tricks[self._recipe.entry]]
+        if self._recipe.entry == "few_kept":
+            kept = few_kept.kept_of(forget, self._recipe.settings["kept"], self._seed)
             return forget.take(kept), [patient.as_it_is]
         shots, unseen = split_in_halves(forget, derive_seed(self._seed, "patient"))
         return unseen, patient.fine_tunings(shots, retain, patient.Settings(), self._seed)
+
+
+class TextTrial(Trial):
+    """On a language model."""
+
+    @cached_property
+    def _subject(self) -> nn.Module:
+        entry, people = catalogue.entry(self._recipe.entry, "text"), self._world.people
+        settings = entry.settings(self._recipe.settings)
+        made: nn.Module = entry.make(self._world.model, people.forget, people.retain, settings, self._seed)
+        return made
+
+    def _audited(self) -> auditor.AuditResult:
+        return self._world.audit(self._subject, checks=CHECKS["facts"])
+
+    def _recovered(self) -> patient.PatientRecovery:
+        people, encoder, settings = self._world.people, self._world.encoder, patient_text.Settings()
+        shots, unseen = patient_text.split(people.forget, settings, self._seed)
+        effort = patient_text.fine_tuning(shots, people.retain, encoder, settings, self._seed)
+
+        def asked(module: nn.Module) -> float:
+            return probability(module, encoder, unseen)
+
+        return patient.patient_recovery(self._subject, self._world.references, self._world.original, [effort], asked)
 
 
 def _of_verdict(result: auditor.AuditResult) -> dict[str, Any]:
