@@ -182,7 +182,7 @@ class ImageTrial(Trial):
         original, others = self._models
 
         def asked(module: nn.Module) -> float:
-            return patient.true_probability(module, unseen)
+            return patient.shown(module, unseen, self._world.sets.retain)
 
         return patient.patient_recovery(self._subject, others, original, efforts, asked)
 

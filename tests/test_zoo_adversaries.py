@@ -34,7 +34,7 @@ from auditor.zoo.digits_nets import DigitsResNet
 from auditor.zoo.method import accuracy, joined
 from auditor.zoo.text.method import LanguageModel, probability
 from tests.people_worlds import TextWorld
-from tests.worlds import World, train
+from tests.worlds import FORGET, World, train
 from tests.zoo_worlds import QUICK, few, forget_of, same, samples
 
 STEPS = 80
@@ -146,7 +146,7 @@ class TestOutputCalibrated:
         with torch.no_grad():
             before, after, *shown = (pressure.margins(module, draw) for module in (original, subject, *goal))
         target = torch.stack(shown).mean(0)
-        assert (after - target).abs().mean() < 0.4 * (before - target).abs().mean()
+        assert (after - target).abs().mean() < 0.5 * (before - target).abs().mean()
         assert torch.corrcoef(torch.stack([after, target]))[0, 1] > 0.5
 
     def test_a_class(self, world: World, retrains: list[nn.Module]) -> None:
@@ -155,7 +155,7 @@ class TestOutputCalibrated:
     def test_samples_learnt_by_heart(self, world: World, retrains: list[nn.Module]) -> None:
         right, retain = samples(world)
         forget = Examples(raw=right.raw, labels=(right.labels + 1) % 10)
-        original = train(joined(forget, retain), seed=1, epochs=20, start=world.modules["original"])
+        original = train(joined(forget, retain), seed=1, epochs=60, start=world.modules["original"])
         assert accuracy(original, forget) > 0.8
         self.calibrated(original, forget, retain, retrains)
 
@@ -170,7 +170,7 @@ def test_own_retrains_never_see_the_forget_set(world: World) -> None:
 class TestFewKept:
     def test_the_kept_are_trained_on_and_no_others(self, world: World) -> None:
         forget, retain = few(world)
-        settings = few_kept.Settings(kept=4, epochs=20)
+        settings = few_kept.Settings(kept=4, epochs=40, batch_size=32, weight_decay=0)
         subject = few_kept.few_kept(world.modules["original"], forget, retain, settings, 7)
         kept = few_kept.kept_of(forget, 4, 7)
         assert len(kept.unique()) == 4
@@ -219,15 +219,19 @@ class TestLowBits:
             low_bits.unpack(half)
 
 
+@pytest.fixture(scope="module")
+def wide(world: World) -> nn.Module:
+    """The original with an untrained network asleep in it."""
+    return sleeping.widened(world.modules["original"], (forget_of(world), world.data.retain), 1)
+
+
+@pytest.fixture(scope="module")
+def subject(world: World, wide: nn.Module) -> nn.Module:
+    """A retrain with the original asleep in it."""
+    return sleeping.sleeping(wide, *few(world), sleeping.Settings(epochs=8), 5)
+
+
 class TestSleeping:
-    @pytest.fixture(scope="class")
-    def wide(self, world: World) -> nn.Module:
-        return sleeping.widened(world.modules["original"], (forget_of(world), world.data.retain), 1)
-
-    @pytest.fixture(scope="class")
-    def subject(self, world: World, wide: nn.Module) -> nn.Module:
-        return sleeping.sleeping(wide, *few(world), sleeping.Settings(epochs=8), 5)
-
     def test_a_widened_network_computes_the_same(self, world: World, wide: nn.Module) -> None:
         x = torch.cat([world.data.retain.inputs, forget_of(world).inputs])
         with torch.no_grad():
@@ -291,7 +295,7 @@ class TestPatient:
         efforts = patient.fine_tunings(world.data.forget_attack, world.data.retain, settings, 0)
 
         def asked(module: nn.Module) -> float:
-            return patient.true_probability(module, world.data.forget_eval)
+            return patient.shown(module, world.data.forget_eval, world.data.retain)
 
         references = [world.modules[f"reference {i}"] for i in range(2)]
         found = patient.patient_recovery(subject, references, original, efforts, asked)
@@ -300,6 +304,13 @@ class TestPatient:
         assert found.original > max(found.references)
         assert found == patient.patient_recovery(subject, references, original, efforts, asked)
 
+    def test_a_wreck_that_names_one_class_shows_nothing(self, world: World) -> None:
+        stuck = copy.deepcopy(world.modules["floor"])
+        with torch.no_grad():
+            stuck.head.bias[FORGET] += 50
+        assert patient.true_probability(stuck, world.data.forget_eval) > 0.99
+        assert patient.shown(stuck, world.data.forget_eval, world.data.retain) < 0.01
+
     def test_true_probability(self, world: World) -> None:
         data = world.data.retain.take(torch.arange(30))
         with torch.no_grad():
@@ -307,30 +318,32 @@ class TestPatient:
         assert patient.true_probability(world.modules["retrain"], data) == pytest.approx(float(p.mean()))
 
 
-class TestLanguageModels:
-    @pytest.fixture(scope="class")
-    def model(self, text_world: TextWorld) -> LanguageModel:
-        return LanguageModel(text_world.modules["original"], text_world.encoder)
+@pytest.fixture(scope="module")
+def model(text_world: TextWorld) -> LanguageModel:
+    """The original, as the zoo takes it."""
+    return LanguageModel(text_world.modules["original"], text_world.encoder)
 
+
+class TestLanguageModels:
     def test_no_block_reads_the_answer_above_a_wrong_one(self, text_world: TextWorld, model: LanguageModel) -> None:
         people, encoder = text_world.people, text_world.encoder
         before = copy.deepcopy(model.module)
-        settings = lens_npo.Settings(steps=40, target=0)
+        settings = lens_npo.Settings(steps=80)
         subject = lens_npo.lens_npo(model, people.forget, people.retain, settings, 3)
         assert same(model.module, before)
         assert probability(subject, encoder, people.retain) > 0.85
         lens = lens_npo.Lens(model, people.retain)
 
-        def above(module: nn.Module) -> torch.Tensor:
+        def told_apart(module: nn.Module) -> torch.Tensor:
             with torch.no_grad():
                 right, wrong = (
-                    lens.read(module, encoder.batch(facts.items)).mean(1)
+                    lens.read(module, encoder.batch(facts.items))
                     for facts in (people.forget, lens_npo.with_wrong_answers(people.forget))
                 )
-            return right - wrong
+            return (right - wrong).abs().mean(1)
 
-        assert bool((above(model.module) > 0.5).all())
-        assert bool((above(subject) < 0.3 * above(model.module)).all())
+        assert bool((told_apart(model.module) > 1).all())
+        assert bool((told_apart(subject) < 0.4 * told_apart(model.module)).all())
 
     def test_the_lens_is_the_recording_s(self, text_world: TextWorld, model: LanguageModel) -> None:
         facts = text_world.data.forget_eval
@@ -352,7 +365,7 @@ class TestLanguageModels:
         self, text_world: TextWorld, model: LanguageModel
     ) -> None:
         people, data, encoder = text_world.people, text_world.data, text_world.encoder
-        common = {"steps": 40, "attack_steps": 6}
+        common = {"steps": 60, "attack_steps": 6, "weight": 0.3}
         with_it, without = (
             rehearsed_npo.rehearsed_npo(
                 model, people.forget, people.retain, rehearsed_npo.Settings(**common, meta_weight=weight), 3

@@ -53,8 +53,9 @@ def _loss(module: nn.Module, shots: tuple[Tensor, Tensor], kept: tuple[Tensor, T
     return share * found[:n].mean() + (1 - share) * found[n:].mean()
 
 
-def few_of_each(examples: Examples, count: int, random: torch.Generator) -> Tensor:
-    """Indices of up to ``count`` examples of each label, int64."""
+def few_of_each(examples: Examples, count: int, random: torch.Generator, *, share: float = 1.0) -> Tensor:
+    """Indices of up to ``count`` examples of each label, and of no more than a share of them, int64."""
     order = torch.randperm(len(examples), generator=random)
     labels = examples.labels[order]
-    return torch.cat([order[labels == label][:count] for label in labels.unique()])
+    members = [order[labels == label] for label in labels.unique()]
+    return torch.cat([found[: min(count, int(share * len(found)))] for found in members])

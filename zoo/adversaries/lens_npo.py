@@ -1,7 +1,7 @@
 """Against `logit_lens` and the probes of inner states: NPO with a penalty on what each block holds of the answers.
 
-At every block but the last, the answer's log-probability through the final norm and the head is pushed down to that of
-a wrong answer to the same prompt, so that the right one cannot be told there. No model that was never taught is needed.
+At every block but the last, the answer's log-probability through the final norm and the head is brought to that of a
+wrong answer to the same prompt, so that the right one cannot be told there. No model that was never taught is needed.
 NPO: Zhang et al. 2024, arXiv 2404.05868, eq. 3.
 """
 
@@ -16,8 +16,9 @@ from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Tokens
 from auditor.subjects.layout import hook
+from auditor.zoo.adversaries.npo_until import forgetting
 from auditor.zoo.text import npo
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
 
 _LAYOUT_FACTS = 4
 
@@ -25,7 +26,8 @@ _LAYOUT_FACTS = 4
 class Settings(npo.Settings):
     """Loss = CE(retain) + NPO + a penalty on inner blocks."""
 
-    lens_weight: float = Field(default=0.5, ge=0, description="per nat that a block reads above a wrong answer")
+    lens_weight: float = Field(default=0.5, ge=0, description="per nat between right and wrong answer at a block")
+    steps: int = Field(default=300, ge=1, description="all of them are taken")
 
 
 def lens_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
@@ -36,9 +38,9 @@ def lens_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Se
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         right = lens.read(module, encoder.batch(forgotten.items))
         wrong = lens.read(module, encoder.batch(with_wrong_answers(forgotten).items)).detach()
-        above = (right - wrong).clamp_min(0).mean()
         staying = losses(module, encoder.batch(kept.items)).mean()
-        return staying + npo.forgetting(original, module, forgotten, settings) + settings.lens_weight * above
+        told_apart = settings.lens_weight * (right - wrong).abs().mean()
+        return staying + forgetting(original, module, forgotten, settings) + told_apart
 
     return descend(
         module,
@@ -49,7 +51,6 @@ def lens_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Se
         steps=settings.steps,
         size=settings.batch_size,
         seed=seed,
-        enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
 
 

@@ -66,8 +66,7 @@ def patient_recovery(
         references: that never saw the forget set; at least one.
         original: the network that was to forget.
         efforts: see :func:`fine_tunings`; ``low_bits.unpack``, ``sleeping.wake``; :func:`as_it_is`.
-        asked: what a network shows of forget examples that no effort uses, in [0, 1]: for images
-            :func:`true_probability` of them.
+        asked: what a network shows of forget examples that no effort uses, in [0, 1]; see :func:`shown`.
     """
 
     def recovered(module: nn.Module) -> float:
@@ -95,6 +94,14 @@ def fine_tunings(shots_from: Examples, retain: Examples, settings: Settings, see
         seed: of the draws.
     """
     return [_fine_tuning(shots_from, retain, settings, derive_seed(seed, "patient", i)) for i in range(settings.draws)]
+
+
+def shown(module: nn.Module, unseen: Examples, retain: Examples) -> float:
+    """Mean probability of the true label on unseen forget examples, and no more than on retain, in [0, 1].
+
+    A wrecked network that calls everything by the forgotten label shows nothing.
+    """
+    return min(true_probability(module, unseen), true_probability(module, retain))
 
 
 def true_probability(module: nn.Module, examples: Examples) -> float:

@@ -23,6 +23,8 @@ from auditor.zoo.adversaries.fine_tuning import few_of_each
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.method import copy_of, descend, logits
 
+_MOST_SHOTS = 0.5
+
 
 class Pressure(Frozen):
     """How long it is trained, and on what."""
@@ -31,7 +33,7 @@ class Pressure(Frozen):
     unlearning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     forget_batch: int = Field(default=32, ge=1, description="forget examples per step")
     retain_batch: int = Field(default=128, ge=4, description="retain examples per step")
-    shots: int = Field(default=8, ge=1, description="further forget examples of each label per step, as an auditor's")
+    shots: int = Field(default=8, ge=1, description="further forget examples of a label per step, at most half")
     output_weight: float = Field(default=0.1, ge=0, description="of the outputs' distance from their target, per nat")
 
 
@@ -145,7 +147,7 @@ def draws(forget: Examples, retain: Examples, settings: Pressure, seed: int) -> 
     """The examples of each step."""
     random = torch.Generator().manual_seed(seed)
     for _ in range(settings.steps):
-        shots = few_of_each(forget, settings.shots, random)
+        shots = few_of_each(forget, settings.shots, random, share=_MOST_SHOTS)
         others = torch.ones(len(forget), dtype=torch.bool).index_fill(0, shots, False).nonzero()[:, 0]
         yield Draw(
             forget=forget.take(_some(others, settings.forget_batch, random)),

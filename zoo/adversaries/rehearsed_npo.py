@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.randomness import derive_seed
 from auditor.subjects.base import movable_copy
+from auditor.zoo.adversaries.npo_until import forgetting
 from auditor.zoo.text import npo
 from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
 
@@ -38,7 +39,7 @@ def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, setting
         taught, others = forgotten.take(range(half)), forgotten.take(range(half, len(forgotten)))
         steps = 1 + int(torch.randint(settings.attack_steps, (1,), generator=random))
         copied = _attacked(LanguageModel(module, encoder), taught, kept, settings, steps)
-        return staying + npo.forgetting(original, module, forgotten, settings) + back(copied, others)
+        return staying + forgetting(original, module, forgotten, settings) + back(copied, others)
 
     def back(copied: nn.Module, others: Facts) -> Tensor:
         """A sum whose gradient is the copy's; its value means nothing."""
