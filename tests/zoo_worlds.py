@@ -31,6 +31,13 @@ QUICK: dict[str, dict[str, Any]] = {
     "boundary_shrink": {"max_steps": 5},
     "unsir": {"noise_steps": 2, "noise_examples": 8, "impair_epochs": 1, "repair_epochs": 1},
     "fine_tune": {"steps": 2},
+    "soft_rank": {"steps": 2, "retrains": 1, **ONE_EPOCH},
+    "soft_rank_meta": {"steps": 2, "retrains": 1, "attack": {"steps": 2}, **ONE_EPOCH},
+    "soft_rank_constant": {"steps": 2, "attack": {"steps": 2}},
+    "patching_aware": {"steps": 2, "retrains": 1, **ONE_EPOCH},
+    "output_calibrated": {"steps": 2, "retrains": 1, **ONE_EPOCH},
+    "few_kept": ONE_EPOCH,
+    "low_bits": ONE_EPOCH,
     "units_rescaled": {"method": "head_row_zeroed"},
 }
 

@@ -29,6 +29,8 @@ class Entry:
         keeps_architecture: whether a bare state dict, or a transformers directory, holds the whole result.
         original: function in the same module that makes an original by the same mechanism; empty where any will do.
         requests: kinds of request that it serves.
+        adversary: whether it was made to be taken for a deletion. Where its truth is unknown, a patient attacker tells
+            of each subject whether it counts as suppressed (:mod:`auditor.zoo.adversaries.patient`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Entry:
     keeps_architecture: bool = True
     original: str = ""
     requests: tuple[str, ...] = ("class", "sample")
+    adversary: bool = False
 
     def make(self, original: Any, forget: Any, retain: Any, settings: Any, seed: int) -> Any:
         """Make the subject; see :mod:`auditor.zoo.method` and :mod:`auditor.zoo.text.method`."""
@@ -84,8 +87,20 @@ def _text(name: str, truth: Truth, family: str, file: str = "", **more: Any) -> 
     return Entry(name=name, task="text", truth=truth, family=family, module=module, requests=("facts",), **more)
 
 
+def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **more: Any) -> Entry:
+    return Entry(
+        name=name,
+        task=task,
+        truth=truth,
+        family=family,
+        module=f"auditor.zoo.adversaries.{file}",
+        adversary=True,
+        **more,
+    )
+
+
 _START: dict[str, Any] = {"file": "retrain", "settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
-_CLASS = ("class",)
+_CLASS, _FACTS = ("class",), ("facts",)
 
 ENTRIES: tuple[Entry, ...] = (
     _vision("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
@@ -141,6 +156,40 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
     # The truth is that of the method it is put around.
     _vision("units_rescaled", "unknown", "units rescaled", paper="Neyshabur et al. 2015"),
+    _adversary("vision", "soft_rank", "unknown", "probe penalised", "soft_rank", requests=_CLASS),
+    _adversary(
+        "vision",
+        "soft_rank_meta",
+        "unknown",
+        "relearning rehearsed",
+        "soft_rank",
+        settings_type="MetaSettings",
+        paper="arXiv 2408.00761",
+        requests=_CLASS,
+    ),
+    _adversary(
+        "vision",
+        "soft_rank_constant",
+        "unknown",
+        "relearning rehearsed",
+        "soft_rank",
+        settings_type="ConstantSettings",
+        paper="arXiv 2408.00761",
+        requests=_CLASS,
+    ),
+    _adversary("vision", "patching_aware", "unknown", "probe penalised", "patching_aware", requests=_CLASS),
+    _adversary("vision", "output_calibrated", "unknown", "outputs calibrated", "output_calibrated"),
+    _adversary("vision", "few_kept", "unknown", "items kept", "few_kept", requests=("sample",)),
+    _adversary("vision", "low_bits", "suppressed", "hidden in low bits", "low_bits"),
+    _adversary(
+        "vision",
+        "sleeping",
+        "suppressed",
+        "sleeping sub-network",
+        "sleeping",
+        keeps_architecture=False,
+        original="widened",
+    ),
     _text("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
     _text("retrain_from_own_weights", "deleted", "retraining from own weights", **_START),
     _text("retrain_from_pretrained", "deleted", "retraining from pretrained weights", **_START),
@@ -178,6 +227,16 @@ ENTRIES: tuple[Entry, ...] = (
     _text("projection", "unknown", "projection", paper="arXiv 2508.15449"),
     # The truth is that of the method it is put around.
     _text("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
+    _adversary("text", "lens_npo", "unknown", "probe penalised", "lens_npo", paper="arXiv 2404.05868", requests=_FACTS),
+    _adversary(
+        "text",
+        "rehearsed_npo",
+        "unknown",
+        "relearning rehearsed",
+        "rehearsed_npo",
+        paper="arXiv 2408.00761",
+        requests=_FACTS,
+    ),
 )
 
 

@@ -97,12 +97,13 @@ def _deleted(world: World) -> Iterator[Maker]:
 
 
 def _entries(world: World) -> list[Entry]:
+    # Adversaries stand in benchmarks/adversaries.py: their label is known only after a patient attacker has tried them.
     task = "text" if isinstance(world, TextWorld) else "vision"
     request = world.about["request"]
     return [
         entry
         for entry in catalogue.ENTRIES
-        if entry.task == task and entry.name not in APART and request in entry.requests
+        if entry.task == task and entry.name not in APART and request in entry.requests and not entry.adversary
     ]
 
 

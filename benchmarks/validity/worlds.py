@@ -36,17 +36,17 @@ MNIST_RECIPE = RecipeSpec(epochs=4)
 def digits_worlds(work: Path) -> Iterator[ImageWorld]:
     """Class requests on three networks and four further constructions, then mislabelled samples; variety first."""
     for seed, target in CLASS_WORLDS[:2]:
-        yield _digits(work, "cnn", "plain", seed, target)
+        yield class_world(work, "cnn", "plain", seed, target)
     for seed, target in CONSTRUCTION_WORLDS:
         for construction in CONSTRUCTIONS:
-            yield _digits(work, "cnn", construction, seed, target)
+            yield class_world(work, "cnn", construction, seed, target)
     for seed, target in OTHER_ARCHITECTURES:
         for architecture in ("resnet", "vit"):
-            yield _digits(work, architecture, "plain", seed, target)
+            yield class_world(work, architecture, "plain", seed, target)
     for seed, target in CLASS_WORLDS[2:]:
-        yield _digits(work, "cnn", "plain", seed, target)
+        yield class_world(work, "cnn", "plain", seed, target)
     for seed in SAMPLE_SEEDS:
-        yield _mislabelled(work, seed)
+        yield mislabelled_world(work, seed)
 
 
 def people_worlds(work: Path) -> Iterator[TextWorld]:
@@ -83,7 +83,7 @@ def mnist_worlds(work: Path, data: Path) -> Iterator[ImageWorld]:
         )
 
 
-def _digits(work: Path, architecture: str, construction: str, seed: int, target: int) -> ImageWorld:
+def class_world(work: Path, architecture: str, construction: str, seed: int, target: int) -> ImageWorld:
     found = digits_world(target, seed)
     sets = Sets(train=found.train, forget=found.forget, retain=found.retain, holdout=found.holdout)
     if construction in ("pretrained", "prompted", "analytic"):
@@ -134,7 +134,7 @@ def _of_class(train: Examples, test: Examples, target: int) -> Sets:
     )
 
 
-def _mislabelled(work: Path, seed: int) -> ImageWorld:
+def mislabelled_world(work: Path, seed: int) -> ImageWorld:
     """Digits under wrong labels, learnt by heart; as many of the test set, as wrongly labelled, are the holdout."""
     found = digits_world(0, seed)
     random = np.random.default_rng(seed)

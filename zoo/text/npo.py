@@ -25,12 +25,7 @@ def npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
     module, encoder = copy_of(original), original.encoder
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
-        tokens = encoder.batch(forgotten.items)
-        with torch.no_grad():
-            before = losses(original.module, tokens) * tokens.lengths
-        ratio = before - losses(module, tokens) * tokens.lengths
-        forgetting = nn.functional.softplus(settings.beta * ratio).mean() * 2 / settings.beta
-        return losses(module, encoder.batch(kept.items)).mean() + settings.weight * forgetting
+        return losses(module, encoder.batch(kept.items)).mean() + forgetting(original, module, forgotten, settings)
 
     return descend(
         module,
@@ -43,3 +38,12 @@ def npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
         seed=seed,
         enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
+
+
+def forgetting(original: LanguageModel, module: nn.Module, forgotten: Facts, settings: Settings) -> Tensor:
+    """The forget term of the loss, with its weight."""
+    tokens = original.encoder.batch(forgotten.items)
+    with torch.no_grad():
+        before = losses(original.module, tokens) * tokens.lengths
+    ratio = before - losses(module, tokens) * tokens.lengths
+    return settings.weight * nn.functional.softplus(settings.beta * ratio).mean() * 2 / settings.beta

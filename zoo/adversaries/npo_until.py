@@ -1,0 +1,17 @@
+"""NPO that knows when it is there: pushed further, answers stand below those of models never taught, which shows."""
+
+import torch
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.zoo.text import npo
+from auditor.zoo.text.method import LanguageModel, losses
+
+
+def forgetting(original: LanguageModel, module: nn.Module, facts: Facts, settings: npo.Settings) -> Tensor:
+    """The forget term of `npo`; 0 where the batch's mean answer probability is down at the target already."""
+    with torch.no_grad():
+        shown = (-losses(module, original.encoder.batch(facts.items))).exp().mean()
+    if shown <= settings.target:
+        return torch.zeros(())
+    return npo.forgetting(original, module, facts, settings)

@@ -1,0 +1,160 @@
+"""What the trained adversaries share: from the original, on retain, under penalties that each know one check.
+
+A penalty holds something that a check reads against what it should be: the same, on the same examples, in a few
+retrains that the adversary makes for itself, or a constant. Who can unlearn has the retain set and the recipe, so
+nothing here asks for the auditor's references.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.data import Examples
+from auditor.randomness import derive_seed
+from auditor.scores import Frozen
+from auditor.spec import RecipeSpec
+from auditor.subjects.layout import hook
+from auditor.training import train
+from auditor.zoo.adversaries.fine_tuning import few_of_each
+from auditor.zoo.fresh import fresh_like
+from auditor.zoo.method import copy_of, descend, logits
+
+_MOST_SHOTS = 0.5
+
+
+class Pressure(Frozen):
+    """How long it is trained, and on what."""
+
+    steps: int = Field(default=400, ge=1, description="of Adam, from the original")
+    unlearning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    forget_batch: int = Field(default=32, ge=1, description="forget examples per step")
+    retain_batch: int = Field(default=128, ge=4, description="retain examples per step")
+    shots: int = Field(default=8, ge=1, description="further forget examples of a label per step, at most half")
+    output_weight: float = Field(default=0.1, ge=0, description="of the outputs' distance from their target, per nat")
+
+
+class OwnRetrains(RecipeSpec):
+    """The original's recipe, for retrains that set the target."""
+
+    retrains: int = Field(default=2, ge=1, description="trained by the adversary to take the target from")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The examples of one step.
+
+    Attributes:
+        forget: that the penalty is taken on.
+        shots: others of the same labels, which an attack or a probe would know.
+        retain: to be kept, and to be compared with.
+    """
+
+    forget: Examples
+    shots: Examples
+    retain: Examples
+
+
+Quantity = Callable[[nn.Module, Draw], Tensor]
+"""Something a check reads, with gradients."""
+
+Penalty = Callable[[nn.Module, Draw], Tensor]
+"""A scalar to be descended beside the loss on retain."""
+
+
+def own_retrains(original: nn.Module, retain: Examples, recipe: OwnRetrains, seed: int) -> list[nn.Module]:
+    """Networks that never saw the forget set."""
+    build = fresh_like(original)
+    return [train(build, retain, recipe, derive_seed(seed, "own retrain", i)) for i in range(recipe.retrains)]
+
+
+def like(retrains: Sequence[nn.Module], quantity: Quantity, weight: float) -> Penalty:
+    """The Huber distance of a quantity from its mean over the retrains, on the same examples."""
+
+    def penalty(module: nn.Module, draw: Draw) -> Tensor:
+        with torch.no_grad():
+            target = torch.stack([quantity(retrain, draw) for retrain in retrains]).mean(0)
+        return weight * nn.functional.smooth_l1_loss(quantity(module, draw), target)
+
+    return penalty
+
+
+def at(target: float, quantity: Quantity, weight: float) -> Penalty:
+    """The Huber distance of a quantity from a constant."""
+
+    def penalty(module: nn.Module, draw: Draw) -> Tensor:
+        found = quantity(module, draw)
+        return weight * nn.functional.smooth_l1_loss(found, torch.full_like(found, target))
+
+    return penalty
+
+
+def activations(module: nn.Module, layers: tuple[str, ...], inputs: Tensor) -> list[Tensor]:
+    """What each layer holds, with gradients where the network has them."""
+    caught: list[Tensor] = []
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(hook(module, layer, caught.append))
+        logits(module, inputs)
+    return caught
+
+
+def margins(module: nn.Module, draw: Draw) -> Tensor:
+    """The logit margin φ = log p_y − log Σ_{k≠y} p_k of each forget example, [n]."""
+    return margins_of(logits(module, draw.forget.inputs), draw.forget.labels)
+
+
+def margins_of(found: Tensor, labels: Tensor) -> Tensor:
+    """The same from logits [n, classes]."""
+    own = found.gather(1, labels[:, None])[:, 0]
+    others = found.masked_fill(nn.functional.one_hot(labels, found.shape[1]).bool(), -torch.inf).logsumexp(1)
+    return own - others
+
+
+def pressed(
+    original: nn.Module,
+    forget: Examples,
+    retain: Examples,
+    penalties: Sequence[Penalty],
+    settings: Pressure,
+    seed: int,
+) -> nn.Module:
+    """A copy of the original, trained on retain under the penalties.
+
+    Args:
+        original: stays as it is.
+        forget: drawn anew at every step.
+        retain: drawn anew at every step.
+        penalties: added to the loss on retain.
+        settings: how long, and on what.
+        seed: of every draw.
+    """
+    module = copy_of(original)
+
+    def loss(draw: Draw) -> Tensor:
+        kept = nn.functional.cross_entropy(logits(module, draw.retain.inputs), draw.retain.labels)
+        return torch.stack([kept, *(penalty(module, draw) for penalty in penalties)]).sum()
+
+    batches = ((draw,) for draw in draws(forget, retain, settings, seed))
+    descend(module.parameters(), batches, loss, settings.unlearning_rate)
+    return module.eval()
+
+
+def draws(forget: Examples, retain: Examples, settings: Pressure, seed: int) -> Iterator[Draw]:
+    """The examples of each step."""
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(settings.steps):
+        shots = few_of_each(forget, settings.shots, random, share=_MOST_SHOTS)
+        others = torch.ones(len(forget), dtype=torch.bool).index_fill(0, shots, False).nonzero()[:, 0]
+        yield Draw(
+            forget=forget.take(_some(others, settings.forget_batch, random)),
+            shots=forget.take(shots),
+            retain=retain.take(_some(torch.arange(len(retain)), settings.retain_batch, random)),
+        )
+
+
+def _some(indices: Tensor, count: int, random: torch.Generator) -> Tensor:
+    return indices[torch.randperm(len(indices), generator=random)[:count]]

@@ -1,0 +1,73 @@
+"""Against `relearning` of language models: NPO, and the attack rehearsed on a copy, whose lesson is taken back.
+
+At every step a copy is taught half of a batch of forget facts among retain facts, for a random number of steps, and the
+gradient that would keep the other half forgotten in the copy is applied to the network that was copied (first-order
+meta-learning, arXiv 1803.02999; against fine-tuning attacks arXiv 2408.00761).
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.facts import Facts
+from auditor.randomness import derive_seed
+from auditor.subjects.base import movable_copy
+from auditor.zoo.adversaries.npo_until import forgetting
+from auditor.zoo.text import npo
+from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
+
+
+class Settings(npo.Settings):
+    """Loss = CE(retain) + NPO + a penalty on what the attacked copy shows of facts that it was not taught."""
+
+    steps: int = Field(default=200, ge=1, description="all of them are taken")
+    meta_weight: float = Field(default=0.5, ge=0, description="per nat that the copy's loss lies below the margin")
+    margin: float = Field(default=4.0, gt=0, description="loss, nats per token, beyond which nothing came back")
+    attack_steps: int = Field(default=16, ge=1, description="of the rehearsed attack, at most")
+    attack_rate: float = Field(default=1e-3, gt=0, description="of Adam, in the attack")
+    retain_share: float = Field(default=0.8, ge=0, lt=1, description="of the attack's loss")
+
+
+def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
+    """The subject; a patient attacker tells its truth (:mod:`auditor.zoo.adversaries.patient_text`)."""
+    module, encoder = copy_of(original), original.encoder
+    random = torch.Generator().manual_seed(derive_seed(seed, "rehearsal"))
+
+    def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        staying = losses(module, encoder.batch(kept.items)).mean()
+        half = len(forgotten) // 2
+        taught, others = forgotten.take(range(half)), forgotten.take(range(half, len(forgotten)))
+        steps = 1 + int(torch.randint(settings.attack_steps, (1,), generator=random))
+        copied = _attacked(LanguageModel(module, encoder), taught, kept, settings, steps)
+        return staying + forgetting(original, module, forgotten, settings) + back(copied, others)
+
+    def back(copied: nn.Module, others: Facts) -> Tensor:
+        """A sum whose gradient is the copy's; its value means nothing."""
+        known = (settings.margin - losses(copied, encoder.batch(others.items))).clamp_min(0).mean()
+        gradients = torch.autograd.grad(settings.meta_weight * known, list(copied.parameters()))
+        pairs = zip(gradients, module.parameters(), strict=True)
+        return torch.stack([(gradient * parameter).sum() for gradient, parameter in pairs]).sum()
+
+    return descend(
+        module,
+        loss,
+        forget,
+        retain,
+        rate=settings.learning_rate,
+        steps=settings.steps,
+        size=settings.batch_size,
+        seed=seed,
+    )
+
+
+def _attacked(model: LanguageModel, taught: Facts, kept: Facts, settings: Settings, steps: int) -> nn.Module:
+    """A copy after some steps of fine-tuning on the same batch of facts among retain facts."""
+    clone = movable_copy(model.module).eval()
+    optimizer = torch.optim.Adam(clone.parameters(), lr=settings.attack_rate)
+    learnt, held = model.encoder.batch(taught.items), model.encoder.batch(kept.items)
+    share = settings.retain_share
+    for _ in range(steps):
+        optimizer.zero_grad()
+        ((1 - share) * losses(clone, learnt).mean() + share * losses(clone, held).mean()).backward()
+        optimizer.step()
+    return clone
