@@ -14,6 +14,7 @@ from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
 from auditor.plan import PlannedData
 from auditor.randomness import derive_seed
+from auditor.request_kind import Request, request_for_images
 from auditor.spec import AuditSpec
 
 SETS = ("forget", "retain", "holdout", "control")
@@ -27,12 +28,13 @@ class Inputs:
     Attributes:
         sets: forget, retain, and where given holdout and control, after restriction and leak removal.
         planned: the same for the plan.
-        notes: what was dropped and why.
+        request: what is to be forgotten, with nothing left open.
+        notes: what was taken for granted or dropped, and why.
     """
 
     sets: Mapping[str, Examples]
     planned: tuple[PlannedData, ...]
-    classes: tuple[int, ...]
+    request: Request
     notes: tuple[str, ...]
 
 
@@ -47,6 +49,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
 
     Raises:
         DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
+        SpecError: the kind of request is not named, and the labels leave it open.
     """
     sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
     if sources["forget"] is None or sources["retain"] is None:
@@ -56,7 +59,8 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
         for name, source in sources.items()
         if source is not None
     }
-    classes, sets, notes = _restrict(found, spec)
+    request = request_for_images(spec.request, found["forget"].labels.tolist(), found["retain"].labels.tolist())
+    sets, notes = _restrict(found, request)
     notes += _drop_leaks(sets)
     _check_sizes(sets)
     planned = tuple(
@@ -69,10 +73,10 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
         )
         for name, examples in sets.items()
     )
-    return Inputs(sets=sets, planned=planned, classes=classes, notes=tuple(notes))
+    return Inputs(sets=sets, planned=planned, request=request, notes=tuple(notes))
 
 
-def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
+def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
     """The audit's sets with the forget set in halves.
 
     Raises:
@@ -90,8 +94,8 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
     if len(attack) == 0 or len(evaluation) == 0:
         raise DataError("forget: all examples are identical, so they cannot be split in halves; supply others")
     return AuditData(
-        request=request,
-        classes=inputs.classes if request == "class" else (),
+        request=inputs.request.kind,
+        classes=inputs.request.classes,
         n_classes=n_classes,
         forget_attack=attack,
         forget_eval=evaluation,
@@ -125,24 +129,23 @@ def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing, clas
     return examples_of_dataset(source, name, preprocessing)
 
 
-def _restrict(found: Mapping[str, Examples], spec: AuditSpec) -> tuple[tuple[int, ...], dict[str, Examples], list[str]]:
+def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str, Examples], list[str]]:
     """For a class request, forget and holdout hold the forgotten classes and retain none of them."""
     sets = dict(found)
-    notes: list[str] = []
-    if spec.request.kind != "class":
-        return (), sets, notes
+    notes = [request.note] if request.note else []
+    if request.kind != "class":
+        return sets, notes
     present = sorted({int(label) for label in sets["forget"].labels})
-    classes = spec.request.classes or tuple(present)
-    absent = [c for c in classes if c not in present]
+    absent = [c for c in request.classes if c not in present]
     if absent:
         raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
-    wanted = torch.tensor(classes)
+    wanted = torch.tensor(request.classes)
     for name, inside in (("forget", True), ("holdout", True), ("retain", False)):
         if name in sets:
             keep = torch.isin(sets[name].labels, wanted) == inside
             notes += _restriction_note(name, keep, inside)
             sets[name] = sets[name].take(keep)
-    return tuple(classes), sets, notes
+    return sets, notes
 
 
 def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:

@@ -40,14 +40,14 @@ def make_plan(
     models = _models(lineup, material)
     data = material.data
     k = sum(model.role == "reference" for model in models)
-    request = data.request if material.runnable else spec.request.kind or "class"
+    request = data.request
     autoencoder = saved_autoencoder(spec.models, base, material.task)
     return Plan(
         auditor_version=__version__,
         task=material.task,
         request=request,
         goal=spec.request.goal,
-        classes=data.classes if material.runnable else spec.request.classes,
+        classes=data.classes,
         n_classes=data.n_classes,
         class_names=spec.data.class_names,
         expect=spec.audit.expect,

@@ -97,7 +97,8 @@ class RequestSpec(Frozen):
 
     kind: Literal["class", "sample", "facts"] | None = Field(
         default=None,
-        description="a whole class, listed samples, or facts in text; absent: class for images, facts for text",
+        description="a whole class, listed samples, or facts in text; absent: facts for text, for images what the "
+        "labels of forget and retain leave no doubt of",
         examples=["class"],
     )
     goal: Literal["data", "concept"] = Field(
@@ -105,7 +106,7 @@ class RequestSpec(Frozen):
     )
     classes: tuple[int, ...] = Field(
         default=(),
-        description="forgotten classes; empty: every class that occurs in forget",
+        description="forgotten classes of a class request; empty: every class that occurs in forget",
         examples=[[3]],
     )
 

@@ -117,7 +117,10 @@ class World:
             retain=self.data.retain,
             holdout=self.data.holdout,
             references=[models[f"reference-{i + 1}"] for i in range(N_REFERENCES)],
-            options={"audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS}},
+            options={
+                "request": {"kind": "class"},
+                "audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS},
+            },
         )
         verdict = result.results.verdict
         row: dict[str, object] = {
