@@ -80,6 +80,7 @@ def compare(
     *,
     forget: Any = None,
     retain: Any = None,
+    retain_test: Any = None,
     holdout: Any = None,
     control: Any = None,
     references: Sequence[Any] = (),
@@ -103,6 +104,7 @@ def compare(
         forget: what is to be forgotten: a path, (inputs, labels) or a torch Dataset; for language models a path or
             a list of facts.
         retain: examples to be kept.
+        retain_test: distributed like retain, never trained on; retain accuracy is measured here.
         holdout: distributed like forget, never trained on.
         control: concepts no model was trained on.
         references: models trained without the forget set by the original's recipe.
@@ -124,6 +126,7 @@ def compare(
         "unlearned": unlearned,
         "forget": forget,
         "retain": retain,
+        "retain_test": retain_test,
         "holdout": holdout,
         "control": control,
         "references": list(references),

@@ -17,7 +17,7 @@ from auditor.randomness import derive_seed
 from auditor.request_kind import Request, request_for_images
 from auditor.spec import AuditSpec
 
-SETS = ("forget", "retain", "holdout", "control")
+SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
 
 
@@ -26,7 +26,7 @@ class Inputs:
     """Example sets ready for an audit.
 
     Attributes:
-        sets: forget, retain, and where given holdout and control, after restriction and leak removal.
+        sets: forget, retain, and where given retain_test, holdout and control, after restriction and leak removal.
         planned: the same for the plan.
         request: what is to be forgotten, with nothing left open.
         notes: what was taken for granted or dropped, and why.
@@ -100,6 +100,7 @@ def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
         forget_attack=attack,
         forget_eval=evaluation,
         retain=inputs.sets["retain"],
+        retain_test=inputs.sets.get("retain_test"),
         holdout=inputs.sets.get("holdout"),
         control=inputs.sets.get("control"),
     )
@@ -130,7 +131,7 @@ def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing, clas
 
 
 def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str, Examples], list[str]]:
-    """For a class request, forget and holdout hold the forgotten classes and retain none of them."""
+    """For a class request, forget and holdout hold the forgotten classes, retain and retain_test none of them."""
     sets = dict(found)
     notes = [request.note] if request.note else []
     if request.kind != "class":
@@ -140,7 +141,7 @@ def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str
     if absent:
         raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
     wanted = torch.tensor(request.classes)
-    for name, inside in (("forget", True), ("holdout", True), ("retain", False)):
+    for name, inside in (("forget", True), ("holdout", True), ("retain", False), ("retain_test", False)):
         if name in sets:
             keep = torch.isin(sets[name].labels, wanted) == inside
             notes += _restriction_note(name, keep, inside)
@@ -159,6 +160,8 @@ def _drop_leaks(sets: dict[str, Examples]) -> list[str]:
     notes = []
     for kept, cleaned in (
         ("forget", "retain"),
+        ("forget", "retain_test"),
+        ("retain", "retain_test"),
         ("forget", "holdout"),
         ("retain", "holdout"),
         ("forget", "control"),

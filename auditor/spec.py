@@ -72,6 +72,12 @@ class DataSpec(Frozen):
         examples=["forget.npz"],
     )
     retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])
+    retain_test: str | None = Field(
+        default=None,
+        description="distributed like retain, never trained on (language models: retain facts in a wording never "
+        "trained on); retain accuracy is measured here",
+        examples=["retain_test.npz"],
+    )
     holdout: str | None = Field(
         default=None, description="distributed like forget, never trained on", examples=["holdout.npz"]
     )

@@ -115,6 +115,7 @@ class World:
             models[name],
             forget=self.data.forget,
             retain=self.data.retain,
+            retain_test=self.data.retain_test,
             holdout=self.data.holdout,
             references=[models[f"reference-{i + 1}"] for i in range(N_REFERENCES)],
             options={

@@ -216,6 +216,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "through its decoys cannot clear anyone.",
     ),
     ("forget, retain, holdout", "what should be gone; what should stay; like forget, but never trained on."),
+    ("retain_test", "like retain, but never trained on: where it is given, retain accuracy is measured on it."),
     ("interval", "each limit holds by itself with 95 % confidence, for one more model like the references."),
     (
         "null",

@@ -24,7 +24,7 @@ from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
 from auditor.tasks.material import Material
 
-SETS = ("forget", "retain", "holdout", "control")
+SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
 _LAYOUT_FACTS = 4
 
@@ -50,6 +50,7 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
         forget_attack=attack,
         forget_eval=evaluation,
         retain=sets["retain"],
+        retain_test=sets.get("retain_test"),
         holdout=sets.get("holdout"),
         control=sets.get("control"),
         encoding=encoder.digest,
