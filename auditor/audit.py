@@ -20,6 +20,7 @@ from auditor.evidence import combine, failed
 from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
+from auditor.preflight import preflight
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Scores, Work, failure_of, run
 from auditor.scores import Evidence, Failure, Score
@@ -192,6 +193,16 @@ def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
     return frozenset(model.name for model in plan.models) if "original" in hooked else hooked
 
 
+def check_inputs(prepared: Prepared) -> None:
+    """Judge the inputs by the models' accuracies, as :func:`execute` does before the first score.
+
+    Raises:
+        UsageError: the original cannot do its job, or the accuracies do not fit the request.
+    """
+    with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
+
+
 def execute(prepared: Prepared, folder: Path | None) -> Results:
     """Run a plan, decide, and write what was found.
 
@@ -200,7 +211,7 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
         folder: where the files of :mod:`auditor.bundle` and timings.json go; None writes nothing.
 
     Raises:
-        UsageError: the original cannot do its job, or another audit is at work in the folder.
+        UsageError: the inputs do not fit the request, or another audit is at work in the folder.
     """
     if folder is None:
         return _measured(prepared)[0]
@@ -215,6 +226,7 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
 
 def _measured(prepared: Prepared) -> tuple[Results, Scores]:
     with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
         scores = run(prepared.work)
         return conclude(prepared.plan, prepared.work.checks, scores), scores
 

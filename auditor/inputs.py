@@ -12,6 +12,7 @@ from torch import Tensor
 from auditor.data import AuditData, Examples, Preprocessing, content_overlap, split_in_halves
 from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
+from auditor.input_checks import check_examples
 from auditor.plan import PlannedData
 from auditor.randomness import derive_seed
 from auditor.request_kind import Request, request_for_images
@@ -63,6 +64,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
     sets, notes = _restrict(found, request)
     notes += _drop_leaks(sets)
     _check_sizes(sets)
+    notes += check_examples(sets)
     planned = tuple(
         PlannedData(
             name=name,

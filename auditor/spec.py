@@ -20,6 +20,14 @@ class ModelsSpec(Frozen):
     unlearned: str | None = Field(
         default=None, description="checkpoint said to have forgotten", examples=["unlearned.pt"]
     )
+    original_accuracy: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="accuracy of the original as you know it, on retain_test if that is given, else on retain; the "
+        "audit stops where it finds another",
+        examples=[0.92],
+    )
     references: tuple[str, ...] = Field(
         default=(),
         description="checkpoints trained without the forget set by the original's recipe; globs allowed",

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from auditor.accuracy_checks import KEPT_ALONE
 from auditor.check import Check
 from auditor.data import AuditData
 from auditor.facts import FactsData
@@ -46,7 +47,7 @@ class Outputs(Check):
             retain_accuracy=_accuracy(subject.recording(data.utility_split)),
             # The models have no class for what control examples show.
             cells=[_row(split, subject.recording(split)) for split in data.splits() if split != "control"],
-            controls={"false alarms on retain": alarms},
+            controls={"false alarms on retain": alarms, KEPT_ALONE: _kept_alone(subject, data)},
             notes=utility_notes(data),
         )
 
@@ -63,6 +64,13 @@ def utility_notes(data: AuditData | FactsData) -> tuple[str, ...]:
 
 def _accuracy(recording: Recording) -> float:
     return float(recording.correct.double().mean())
+
+
+def _kept_alone(subject: Subject, data: AuditData) -> float:
+    """Retain accuracy where the forgotten classes are no possible answer: fair to models that know other classes."""
+    kept = subject.recording(data.utility_split)
+    logits = kept.logits.index_fill(1, torch.tensor(data.classes, dtype=torch.int64), -torch.inf)
+    return float((logits.argmax(1) == kept.labels).double().mean())
 
 
 def _false_alarms(retain: Recording, data: AuditData) -> float:

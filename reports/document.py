@@ -115,7 +115,7 @@ def build(results: Results) -> Document:
         settings=tables.settings(results.plan),
         prospect=_prospect(results.plan),
         environment=tables.environment(results.environment),
-        notes=results.plan.notes,
+        notes=tuple(map(text.prose, results.plan.notes)),
         command=results.plan.command,
         review=review.build(results, accusing(results)),
     )
@@ -212,7 +212,6 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if not results.coverage.complete:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
-    yield from map(text.prose, results.plan.notes)
     for e in results.evidence:
         yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     if results.plan.domain is None:

@@ -171,12 +171,14 @@ def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: 
 
 
 def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
+    from auditor.audit import check_inputs
     from auditor.cli import show
     from auditor.cli.progress import live_progress
     from auditor.estimate import estimate
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)
+        check_inputs(made)
     show.plan(made.plan, estimate(made))
     return 0
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from auditor.input_checks import check_pair
 from auditor.lineup import Lineup
 from auditor.plan import PlannedModel
 from auditor.spec import AuditSpec
@@ -21,7 +22,8 @@ def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -
         from auditor.tasks import images
 
         found = images.gather(spec, lineup, given, base)
-    return found if found is not None else _weights_alone(spec, lineup)
+    material = found if found is not None else _weights_alone(spec, lineup)
+    return replace(material, notes=(*check_pair(lineup), *material.notes))
 
 
 def _weights_alone(spec: AuditSpec, lineup: Lineup) -> Material:

@@ -13,6 +13,7 @@ from auditor import text_decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
+from auditor.input_checks import check_facts, check_tokenizers
 from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
@@ -45,6 +46,9 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
     notes = drop_leaks(sets)
     encoder = encoder_of(spec, lineup, given, base)
     _check(sets, encoder)
+    notes += check_facts(sets)
+    named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
+    notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
     attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
     data = FactsData(
         forget_attack=attack,
