@@ -78,7 +78,8 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
     if not material.runnable:
         return None
     n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
-    return policy.domain_of(material.task, request, spec.request.goal, lineup.n_parameters, n_forget)
+    declared, goal = spec.audit.domain, spec.request.goal
+    return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget)
 
 
 def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:

@@ -134,6 +134,11 @@ class RunSpec(Frozen):
         examples=[["few_shot", "relearning"]],
     )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
+    domain: str | None = Field(
+        default=None,
+        description="the policy's domain that your data belong to; error rates are quoted for a declared domain alone",
+        examples=["handwritten-digits"],
+    )
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")

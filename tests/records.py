@@ -7,6 +7,7 @@ from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores, Utility
 
 DOMAIN = Domain(
+    name="made-up",
     task="classification",
     request="class",
     most_parameters=100_000,

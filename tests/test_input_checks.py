@@ -266,7 +266,7 @@ def test_another_tokenizer(directories: Path) -> None:
     ):
         prepared(directories, "other")
     notes = prepared(directories, "other", tokenizer="original").notes
-    assert notes[0].startswith("other: its tokenizer.json gives other tokens for retain facts")
+    assert any(note.startswith("other: its tokenizer.json gives other tokens for retain facts") for note in notes)
     shutil.copy(directories / "original" / "tokenizer.json", directories / "other" / "tokenizer.json")
     assert not any("tokenizer" in note for note in prepared(directories, "other").notes)
 
