@@ -22,6 +22,7 @@ from auditor.evidence import combine, failed
 from auditor.exclusive import alone_in
 from auditor.plan import Plan
 from auditor.planning import make_plan
+from auditor.preflight import preflight
 from auditor.primaries import choose, marked
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Scores, Work, failure_of, run
@@ -86,6 +87,7 @@ def compare(
     *,
     forget: Any = None,
     retain: Any = None,
+    retain_test: Any = None,
     holdout: Any = None,
     control: Any = None,
     references: Sequence[Any] = (),
@@ -109,6 +111,7 @@ def compare(
         forget: what is to be forgotten: a path, (inputs, labels) or a torch Dataset; for language models a path or
             a list of facts.
         retain: examples to be kept.
+        retain_test: distributed like retain, never trained on; retain accuracy is measured here.
         holdout: distributed like forget, never trained on.
         control: concepts no model was trained on.
         references: models trained without the forget set by the original's recipe.
@@ -130,6 +133,7 @@ def compare(
         "unlearned": unlearned,
         "forget": forget,
         "retain": retain,
+        "retain_test": retain_test,
         "holdout": holdout,
         "control": control,
         "references": list(references),
@@ -236,6 +240,16 @@ def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
     return frozenset(model.name for model in plan.models) if "original" in hooked else hooked
 
 
+def check_inputs(prepared: Prepared) -> None:
+    """Judge the inputs by the models' accuracies, as :func:`execute` does before the first score.
+
+    Raises:
+        UsageError: the original cannot do its job, or the accuracies do not fit the request.
+    """
+    with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
+
+
 def execute(prepared: Prepared, folder: Path | None) -> Results:
     """Run a plan, decide, and write what was found.
 
@@ -245,7 +259,7 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
             unlearned model go; None writes nothing.
 
     Raises:
-        UsageError: the original cannot do its job, or another audit is at work in the folder.
+        UsageError: the inputs do not fit the request, or another audit is at work in the folder.
     """
     if folder is None:
         return _measured(prepared)[0]
@@ -269,6 +283,7 @@ def _deployable(prepared: Prepared, folder: Path) -> dict[str, str]:
 
 def _measured(prepared: Prepared) -> tuple[Results, Scores]:
     with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
         scores = run(prepared.work)
         return conclude(prepared.plan, prepared.work.checks, scores), scores
 

@@ -100,6 +100,7 @@ class AuditData:
         forget_attack: half of the forget set that a probe or attack may train on.
         forget_eval: the other half, only ever measured.
         retain: what should stay.
+        retain_test: distributed like retain, never trained on; None where not given.
         holdout: same distribution as forget, never trained on; None where not given.
         control: concepts no model was trained on, its labels naming the concept and no class of the models; None
             where not given.
@@ -111,6 +112,7 @@ class AuditData:
     forget_attack: Examples
     forget_eval: Examples
     retain: Examples
+    retain_test: Examples | None = None
     holdout: Examples | None = None
     control: Examples | None = None
 
@@ -120,10 +122,16 @@ class AuditData:
             "forget_attack": self.forget_attack,
             "forget_eval": self.forget_eval,
             "retain": self.retain,
+            "retain_test": self.retain_test,
             "holdout": self.holdout,
             "control": self.control,
         }
         return {name: examples for name, examples in named.items() if examples is not None}
+
+    @property
+    def utility_split(self) -> str:
+        """Name of the set that retain accuracy is measured on: the one nothing was trained on, where it is given."""
+        return "retain" if self.retain_test is None else "retain_test"
 
     @property
     def control_concepts(self) -> tuple[int, ...]:

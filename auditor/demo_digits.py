@@ -30,6 +30,7 @@ architecture = "digits_net.py:build"
 [data]
 forget = "forget.npz"
 retain = "retain.npz"
+retain_test = "retain_test.npz"
 holdout = "holdout.npz"
 
 [request]
@@ -64,7 +65,7 @@ class DigitsDemo:
         """Write data, architecture and audit.toml."""
         source = (files("auditor.zoo") / "digits_net.py").read_text(encoding="utf-8")
         (folder / "digits_net.py").write_text(source, encoding="utf-8")
-        for name in ("forget", "retain", "holdout"):
+        for name in ("forget", "retain", "retain_test", "holdout"):
             _write_examples(getattr(self._world, name), folder / f"{name}.npz")
         text = _SPEC.format(forget=FORGET_CLASS, seed=self._seed) + recipe_lines
         (folder / "audit.toml").write_text(text, encoding="utf-8")

@@ -12,7 +12,8 @@ from auditor.randomness import generator
 from auditor.scores import Frozen
 
 _MAY_LEAK = (
-    *(("forget", "retain"), ("forget", "holdout"), ("retain", "holdout")),
+    *(("forget", "retain"), ("forget", "retain_test"), ("retain", "retain_test")),
+    *(("forget", "holdout"), ("retain", "holdout")),
     *(("forget", "control"), ("retain", "control")),
 )
 
@@ -78,6 +79,7 @@ class FactsData:
         forget_attack: half of every subject's facts that a probe or attack may train on.
         forget_eval: the other half, only ever measured.
         retain: what should stay.
+        retain_test: distributed like retain, in a wording never trained on; None where not given.
         holdout: distributed like forget, never trained on; None where not given.
         control: facts about matched subjects that no model was trained on; None where not given.
         encoding: digest of tokenizer and template, by which the text becomes tokens.
@@ -87,6 +89,7 @@ class FactsData:
     forget_attack: Facts
     forget_eval: Facts
     retain: Facts
+    retain_test: Facts | None = None
     holdout: Facts | None = None
     control: Facts | None = None
     encoding: str = ""
@@ -101,10 +104,16 @@ class FactsData:
             "forget_attack": self.forget_attack,
             "forget_eval": self.forget_eval,
             "retain": self.retain,
+            "retain_test": self.retain_test,
             "holdout": self.holdout,
             "control": self.control,
         }
         return {name: facts for name, facts in named.items() if facts is not None}
+
+    @property
+    def utility_split(self) -> str:
+        """Name of the set that retain accuracy is measured on: the one nothing was trained on, where it is given."""
+        return "retain" if self.retain_test is None else "retain_test"
 
     @property
     def forget(self) -> Facts:
@@ -147,7 +156,8 @@ def drop_leaks(sets: dict[str, Facts]) -> list[str]:
     """Remove from the later set what also stands in the earlier one, and say so.
 
     Args:
-        sets: by name, changed in place: ``forget`` and ``retain``, and ``holdout`` and ``control`` where given.
+        sets: by name, changed in place: ``forget`` and ``retain``, and where given ``retain_test``, ``holdout`` and
+            ``control``.
     """
     notes = []
     for kept, cleaned in _MAY_LEAK:

@@ -12,11 +12,13 @@ from torch import Tensor
 from auditor.data import AuditData, Examples, Preprocessing, content_overlap, split_in_halves
 from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
+from auditor.input_checks import check_examples
 from auditor.plan import PlannedData
 from auditor.randomness import derive_seed
+from auditor.request_kind import Request, request_for_images
 from auditor.spec import AuditSpec
 
-SETS = ("forget", "retain", "holdout", "control")
+SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
 
 
@@ -25,14 +27,15 @@ class Inputs:
     """Example sets ready for an audit.
 
     Attributes:
-        sets: forget, retain, and where given holdout and control, after restriction and leak removal.
+        sets: forget, retain, and where given retain_test, holdout and control, after restriction and leak removal.
         planned: the same for the plan.
-        notes: what was dropped and why.
+        request: what is to be forgotten, with nothing left open.
+        notes: what was taken for granted or dropped, and why.
     """
 
     sets: Mapping[str, Examples]
     planned: tuple[PlannedData, ...]
-    classes: tuple[int, ...]
+    request: Request
     notes: tuple[str, ...]
 
 
@@ -47,6 +50,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
 
     Raises:
         DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
+        SpecError: the kind of request is not named, and the labels leave it open.
     """
     sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
     if sources["forget"] is None or sources["retain"] is None:
@@ -56,9 +60,11 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
         for name, source in sources.items()
         if source is not None
     }
-    classes, sets, notes = _restrict(found, spec)
+    request = request_for_images(spec.request, found["forget"].labels.tolist(), found["retain"].labels.tolist())
+    sets, notes = _restrict(found, request)
     notes += _drop_leaks(sets)
     _check_sizes(sets)
+    notes += check_examples(sets)
     planned = tuple(
         PlannedData(
             name=name,
@@ -69,10 +75,10 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
         )
         for name, examples in sets.items()
     )
-    return Inputs(sets=sets, planned=planned, classes=classes, notes=tuple(notes))
+    return Inputs(sets=sets, planned=planned, request=request, notes=tuple(notes))
 
 
-def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
+def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
     """The audit's sets with the forget set in halves.
 
     Raises:
@@ -90,12 +96,13 @@ def split(inputs: Inputs, request: str, n_classes: int, seed: int) -> AuditData:
     if len(attack) == 0 or len(evaluation) == 0:
         raise DataError("forget: all examples are identical, so they cannot be split in halves; supply others")
     return AuditData(
-        request=request,
-        classes=inputs.classes if request == "class" else (),
+        request=inputs.request.kind,
+        classes=inputs.request.classes,
         n_classes=n_classes,
         forget_attack=attack,
         forget_eval=evaluation,
         retain=inputs.sets["retain"],
+        retain_test=inputs.sets.get("retain_test"),
         holdout=inputs.sets.get("holdout"),
         control=inputs.sets.get("control"),
     )
@@ -125,24 +132,23 @@ def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing, clas
     return examples_of_dataset(source, name, preprocessing)
 
 
-def _restrict(found: Mapping[str, Examples], spec: AuditSpec) -> tuple[tuple[int, ...], dict[str, Examples], list[str]]:
-    """For a class request, forget and holdout hold the forgotten classes and retain none of them."""
+def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str, Examples], list[str]]:
+    """For a class request, forget and holdout hold the forgotten classes, retain and retain_test none of them."""
     sets = dict(found)
-    notes: list[str] = []
-    if spec.request.kind != "class":
-        return (), sets, notes
+    notes = [request.note] if request.note else []
+    if request.kind != "class":
+        return sets, notes
     present = sorted({int(label) for label in sets["forget"].labels})
-    classes = spec.request.classes or tuple(present)
-    absent = [c for c in classes if c not in present]
+    absent = [c for c in request.classes if c not in present]
     if absent:
         raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
-    wanted = torch.tensor(classes)
-    for name, inside in (("forget", True), ("holdout", True), ("retain", False)):
+    wanted = torch.tensor(request.classes)
+    for name, inside in (("forget", True), ("holdout", True), ("retain", False), ("retain_test", False)):
         if name in sets:
             keep = torch.isin(sets[name].labels, wanted) == inside
             notes += _restriction_note(name, keep, inside)
             sets[name] = sets[name].take(keep)
-    return tuple(classes), sets, notes
+    return sets, notes
 
 
 def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:
@@ -156,6 +162,8 @@ def _drop_leaks(sets: dict[str, Examples]) -> list[str]:
     notes = []
     for kept, cleaned in (
         ("forget", "retain"),
+        ("forget", "retain_test"),
+        ("retain", "retain_test"),
         ("forget", "holdout"),
         ("retain", "holdout"),
         ("forget", "control"),

@@ -106,7 +106,7 @@ class Plan(Frozen):
     execution: Execution
     policy: Policy
     domain: Domain | None = Field(
-        default=None, description="where the policy's error rates were measured, if this audit lies in it"
+        default=None, description="where the policy's error rates were measured, if the request declares to lie in it"
     )
     prospect: Prospect
     notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")

@@ -41,14 +41,14 @@ def make_plan(
     models = _models(lineup, material)
     data = material.data
     k = sum(model.role == "reference" for model in models)
-    request = data.request if material.runnable else spec.request.kind or "class"
+    request = data.request
     autoencoder = saved_autoencoder(spec.models, base, material.task)
     return Plan(
         auditor_version=__version__,
         task=material.task,
         request=request,
         goal=spec.request.goal,
-        classes=data.classes if material.runnable else spec.request.classes,
+        classes=data.classes,
         n_classes=data.n_classes,
         class_names=spec.data.class_names,
         expect=spec.audit.expect,
@@ -79,7 +79,8 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
     if not material.runnable:
         return None
     n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
-    return policy.domain_of(material.task, request, spec.request.goal, lineup.n_parameters, n_forget)
+    declared, goal = spec.audit.domain, spec.request.goal
+    return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget)
 
 
 def _digest_of_retain(material: Material) -> str | None:

@@ -72,6 +72,7 @@ class ErrorRate(Frozen):
 class Domain(Frozen):
     """A kind of audit on which error rates were measured; a spread may be borrowed only inside it, if it has one."""
 
+    name: str = Field(description="by which a request declares that its data are of this kind")
     task: str
     request: str
     most_parameters: int = Field(ge=1, description="of the largest original measured")
@@ -81,6 +82,16 @@ class Domain(Frozen):
     false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN")
     undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")
     spread: dict[str, PriorSpread] = Field(default_factory=dict, description="(s₀, d₀) by check")
+
+    def misfit(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> str | None:
+        """Why an audit lies outside, in one clause; None where it lies inside."""
+        if (self.task, self.request, "data") != (task, request, goal):
+            return f"is about {self.task}, request {self.request}, goal data, and this is {task}, {request}, {goal}"
+        if n_parameters > self.most_parameters:
+            return f"holds up to {self.most_parameters:,} weights, and the original has {n_parameters:,}"
+        if n_forget < self.fewest_forget:
+            return f"takes {self.fewest_forget} forget examples or more, and there are {n_forget}"
+        return None
 
 
 class Policy(Frozen):
@@ -100,25 +111,32 @@ class Policy(Frozen):
         """The level of one primary when no other rejects: the hardest step of Holm's ladder."""
         return self.alpha.primaries / max(len(families) for families in self.primaries.values())
 
-    def candidates(self, request: str) -> tuple[str, ...]:
-        """Every check that may be a primary of this kind of request."""
-        return tuple(name for names in self.primaries.get(request, {}).values() for name in names)
-
-    def domain_of(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> Domain | None:
-        """The domain an audit lies in, or None.
+    def domain_of(
+        self, declared: str | None, task: str, request: str, goal: str, n_parameters: int, n_forget: int
+    ) -> Domain | None:
+        """The domain that an audit is declared to lie in; None where none is: size and task say nothing of the data.
 
         Args:
+            declared: its name.
             task: of the audit.
             request: kind of request.
             goal: error rates are measured for goal ``data`` alone.
             n_parameters: of the original.
             n_forget: examples in the forget set.
+
+        Raises:
+            SpecError: the policy has no such domain, or the audit does not fit its bounds.
         """
-        for domain in self.domains:
-            same = (domain.task, domain.request, "data") == (task, request, goal)
-            if same and n_parameters <= domain.most_parameters and n_forget >= domain.fewest_forget:
-                return domain
-        return None
+        if declared is None:
+            return None
+        known = "; ".join(f"{domain.name} ({domain.worlds})" for domain in self.domains) or "none"
+        domain = next((domain for domain in self.domains if domain.name == declared), None)
+        fault = (
+            "is none of its domains" if domain is None else domain.misfit(task, request, goal, n_parameters, n_forget)
+        )
+        if fault is not None:
+            raise SpecError(f'audit.domain = "{declared}" {fault}; leave it out, or name one of {self.name}: {known}')
+        return domain
 
 
 @cache

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CONFIG = "audit.toml"
 _CALL = "auditor.compare(...)"
-_SETS = ("forget", "retain", "holdout", "control")
+_SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _GIVEN = (*_SETS, "references", "perturbed", "architecture", "tokenizer")
 _SHOWN_OF_DIGEST = 12
 
@@ -71,8 +71,8 @@ class Audit:
             unlearned: likewise.
             config: an audit.toml, relative to pytest's root; default as ``audit_config`` says.
             options: further fields of audit.toml by section, such as ``{"audit": {"seed": 1}}``.
-            given: ``forget``, ``retain``, ``holdout``, ``control``, ``references``, ``perturbed``,
-                ``architecture`` and ``tokenizer``, as :func:`auditor.compare` takes them.
+            given: ``forget``, ``retain``, ``retain_test``, ``holdout``, ``control``, ``references``,
+                ``perturbed``, ``architecture`` and ``tokenizer``, as :func:`auditor.compare` takes them.
 
         Raises:
             UsageError: the request cannot be carried out as asked.

@@ -76,6 +76,15 @@ def gate(plan: Plan, outputs: Score | Failure) -> None:
         raise UsageError(f"the original could not be run on its data: {outputs.reason}")
     accuracy = outputs.retain_accuracy
     assert accuracy is not None, "outputs always measures it"
+    refuse_broken(plan, accuracy)
+
+
+def refuse_broken(plan: Plan, accuracy: float) -> None:
+    """Stop where this is no accuracy of a working original.
+
+    Raises:
+        UsageError: it is near chance.
+    """
     if accuracy >= plan.policy.thresholds.working_accuracy(plan.n_classes):
         return
     if plan.task == "causal-lm":

@@ -20,6 +20,14 @@ class ModelsSpec(Frozen):
     unlearned: str | None = Field(
         default=None, description="checkpoint said to have forgotten", examples=["unlearned.pt"]
     )
+    original_accuracy: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="accuracy of the original as you know it, on retain_test if that is given, else on retain; the "
+        "audit stops where it finds another",
+        examples=[0.92],
+    )
     references: tuple[str, ...] = Field(
         default=(),
         description="checkpoints trained without the forget set by the original's recipe; globs allowed",
@@ -72,6 +80,12 @@ class DataSpec(Frozen):
         examples=["forget.npz"],
     )
     retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])
+    retain_test: str | None = Field(
+        default=None,
+        description="distributed like retain, never trained on (language models: retain facts in a wording never "
+        "trained on); retain accuracy is measured here",
+        examples=["retain_test.npz"],
+    )
     holdout: str | None = Field(
         default=None, description="distributed like forget, never trained on", examples=["holdout.npz"]
     )
@@ -97,7 +111,8 @@ class RequestSpec(Frozen):
 
     kind: Literal["class", "sample", "facts"] | None = Field(
         default=None,
-        description="a whole class, listed samples, or facts in text; absent: class for images, facts for text",
+        description="a whole class, listed samples, or facts in text; absent: facts for text, for images what the "
+        "labels of forget and retain leave no doubt of",
         examples=["class"],
     )
     goal: Literal["data", "concept"] = Field(
@@ -105,7 +120,7 @@ class RequestSpec(Frozen):
     )
     classes: tuple[int, ...] = Field(
         default=(),
-        description="forgotten classes; empty: every class that occurs in forget",
+        description="forgotten classes of a class request; empty: every class that occurs in forget",
         examples=[[3]],
     )
 
@@ -119,6 +134,11 @@ class RunSpec(Frozen):
         examples=[["few_shot", "relearning"]],
     )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
+    domain: str | None = Field(
+        default=None,
+        description="the policy's domain that your data belong to; error rates are quoted for a declared domain alone",
+        examples=["handwritten-digits"],
+    )
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")

@@ -115,9 +115,13 @@ class World:
             models[name],
             forget=self.data.forget,
             retain=self.data.retain,
+            retain_test=self.data.retain_test,
             holdout=self.data.holdout,
             references=[models[f"reference-{i + 1}"] for i in range(N_REFERENCES)],
-            options={"audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS}},
+            options={
+                "request": {"kind": "class"},
+                "audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS},
+            },
         )
         verdict = result.results.verdict
         row: dict[str, object] = {

@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from auditor.accuracy_checks import KEPT_ALONE
 from auditor.check import Check
 from auditor.data import AuditData
+from auditor.facts import FactsData
 from auditor.recording import Recording
 from auditor.scores import Family, May, Reading, Row, Score
 from auditor.subjects.base import Subject
@@ -17,7 +19,7 @@ class Outputs(Check):
     For a class request T = P(predicted ∈ F | label ∈ F) − P(predicted ∈ F | retain), F the forgotten classes and
     a hit the right class among them: Youden's J, so that a model which answers with a forgotten class whatever it
     is shown scores 0. For listed samples T is the accuracy on their labels as given. Both halves of the forget set
-    are measured, since nothing is trained on either.
+    are measured, since nothing is trained on either. Retain accuracy is that on ``retain_test`` where it is given.
     """
 
     name: ClassVar[str] = "outputs"
@@ -42,15 +44,33 @@ class Outputs(Check):
             hits=int(correct.sum()),
             n_examples=len(correct),
             chance=_chance(subject, data),
-            retain_accuracy=_accuracy(subject.recording("retain")),
+            retain_accuracy=_accuracy(subject.recording(data.utility_split)),
             # The models have no class for what control examples show.
             cells=[_row(split, subject.recording(split)) for split in data.splits() if split != "control"],
-            controls={"false alarms on retain": alarms},
+            controls={"false alarms on retain": alarms, KEPT_ALONE: _kept_alone(subject, data)},
+            notes=utility_notes(data),
         )
+
+
+def utility_notes(data: AuditData | FactsData) -> tuple[str, ...]:
+    """What retain accuracy was measured on, where that flatters a model: on what it has seen it saturates."""
+    if data.utility_split == "retain_test":
+        return ()
+    return (
+        "Retain accuracy was measured on training examples, where it saturates and can hide damage and a recipe that "
+        "does not match; data.retain_test takes examples that no model was trained on.",
+    )
 
 
 def _accuracy(recording: Recording) -> float:
     return float(recording.correct.double().mean())
+
+
+def _kept_alone(subject: Subject, data: AuditData) -> float:
+    """Retain accuracy where the forgotten classes are no possible answer: fair to models that know other classes."""
+    kept = subject.recording(data.utility_split)
+    logits = kept.logits.index_fill(1, torch.tensor(data.classes, dtype=torch.int64), -torch.inf)
+    return float((logits.argmax(1) == kept.labels).double().mean())
 
 
 def _false_alarms(retain: Recording, data: AuditData) -> float:

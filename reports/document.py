@@ -116,7 +116,7 @@ def build(results: Results) -> Document:
         settings=tables.settings(results.plan),
         prospect=_prospect(results.plan),
         environment=tables.environment(results.environment),
-        notes=results.plan.notes,
+        notes=tuple(map(text.prose, results.plan.notes)),
         command=results.plan.command,
         review=review.build(results, frozenset(results.verdict.accusers)),
     )
@@ -224,7 +224,6 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if not results.coverage.complete:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
-    yield from map(text.prose, results.plan.notes)
     if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
         yield text.prose(f"{words[0].upper()}{words[1:]}.")
     for e in results.evidence:

@@ -9,7 +9,7 @@ FACT_CURVES: Mapping[str, tuple[Curves, ...]] = {
         Curves(
             x="split",
             y="probability",
-            where={"split": ("forget_attack", "forget_eval", "retain", "holdout", "control")},
+            where={"split": ("forget_attack", "forget_eval", "retain", "retain_test", "holdout", "control")},
             categories=True,
             joined=False,
             x_label="facts",

@@ -146,7 +146,7 @@ def utility(evidence: Iterable[Evidence]) -> Table | None:
     if found is None:
         return None
     return Table(
-        caption="Accuracy on the retain set, which an unlearned model should keep",
+        caption="Accuracy on what should be kept: on retain_test where it is given, else on retain",
         columns=("model", "retain accuracy"),
         rows=tuple(Row(cells=(name, text.share(value)), role=role) for name, role, value in _utility_rows(found)),
     )

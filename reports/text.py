@@ -209,13 +209,14 @@ def uncalibrated(policy: Policy) -> str:
             "rates yet. They were fixed beforehand, and they are provisional."
         )
     known = "; ".join(
-        f"{domain.task}, request {domain.request}, up to {domain.most_parameters:,} weights, "
-        f"{domain.fewest_forget} forget examples or more"
+        f"{domain.name}: {domain.worlds}; {domain.task}, request {domain.request}, up to {domain.most_parameters:,} "
+        f"weights, {domain.fewest_forget} forget examples or more"
         for domain in policy.domains
     )
     return (
-        "Outside the calibrated domain: this policy’s error rates were measured on audits of other kinds only "
-        f"({known}). Its thresholds were fixed beforehand, and nothing is known of how often they err here."
+        "Outside the calibrated domain: the request declares none (audit.domain), and for similar size, other data the "
+        f"error rates are not measured. This policy’s were measured on: {known}. Its thresholds were fixed "
+        "beforehand, and nothing is known of how often they err here."
     )
 
 
@@ -256,6 +257,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "through its decoys cannot clear anyone.",
     ),
     ("forget, retain, holdout", "what should be gone; what should stay; like forget, but never trained on."),
+    ("retain_test", "like retain, but never trained on: where it is given, retain accuracy is measured on it."),
     ("interval", "for one more model like the references; each limit holds with 95 % confidence, both with 90 %."),
     (
         "null",

@@ -10,6 +10,7 @@ from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores
 from auditor.statistics import p_internal_null
 
 DOMAIN = Domain(
+    name="made-up",
     task="classification",
     request="class",
     most_parameters=100_000,

@@ -138,6 +138,7 @@ def test_measured_error_rates_are_quoted_inside_their_domain_only():
     page = Page(html.render(base.model_copy(update={"plan": outside}))).text
     assert "Outside the calibrated domain" in page
     assert "classification, request class, up to 100,000 weights, 50 forget examples or more" in page
+    assert "the request declares none (audit.domain), and for similar size, other data the error rates are not" in page
     assert "0 of 60" not in page
 
 

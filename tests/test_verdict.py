@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.assurance import assurance_level, recipe_mismatch
+from auditor.errors import SpecError
 from auditor.policy import load_policy
 from auditor.scores import DecoyResult, Evidence, Interval
 from auditor.verdict import decide
@@ -304,22 +305,45 @@ def test_deleted_needs_all_of_its_conditions(
     assert decide(plan(n_references=k), found) == verdict
 
 
+INSIDE = ("classification", "class", "data", 100_000, 50)
+
+
+def test_the_calibrated_domain_is_the_declared_one() -> None:
+    policy = load_policy("default").model_copy(update={"domains": (DOMAIN,)})
+    assert policy.domain_of("made-up", *INSIDE) == DOMAIN
+    assert policy.domain_of(None, *INSIDE) is None, "similar size says nothing of the data"
+
+
 @pytest.mark.parametrize(
-    ("asked", "inside"),
+    ("declared", "asked", "words"),
     [
-        (("classification", "class", "data", 100_000, 50), True),
-        (("classification", "class", "data", 100_001, 50), False),
-        (("classification", "class", "data", 100_000, 49), False),
-        (("classification", "sample", "data", 100_000, 50), False),
-        (("causal-lm", "class", "data", 100_000, 50), False),
-        (("classification", "class", "concept", 100_000, 50), False),
+        (
+            "made-up",
+            ("classification", "class", "data", 100_001, 50),
+            "holds up to 100,000 weights, and the original has",
+        ),
+        (
+            "made-up",
+            ("classification", "class", "data", 100_000, 49),
+            "takes 50 forget examples or more, and there are 49",
+        ),
+        (
+            "made-up",
+            ("classification", "sample", "data", 100_000, 50),
+            "is about classification, request class, goal data",
+        ),
+        ("made-up", ("causal-lm", "class", "data", 100_000, 50), "and this is causal-lm, class, data"),
+        ("made-up", ("classification", "class", "concept", 100_000, 50), "and this is classification, class, concept"),
+        ("cifar", INSIDE, "is none of its domains"),
     ],
 )
-def test_the_calibrated_domain_is_what_was_measured_and_no_more(
-    asked: tuple[str, str, str, int, int], inside: bool
+def test_a_declared_domain_that_does_not_fit_is_refused_with_the_list(
+    declared: str, asked: tuple[str, str, str, int, int], words: str
 ) -> None:
     policy = load_policy("default").model_copy(update={"domains": (DOMAIN,)})
-    assert (policy.domain_of(*asked) == DOMAIN) == inside
+    with pytest.raises(SpecError, match=words) as raised:
+        policy.domain_of(declared, *asked)
+    assert str(raised.value).endswith("name one of default: made-up (made up for the tests)")
 
 
 def test_rule_4_an_informing_check_that_could_not_run_forbids_it_too() -> None:

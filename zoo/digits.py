@@ -23,6 +23,7 @@ class DigitsWorld:
         forget: its examples of the forgotten class.
         retain: its other examples.
         holdout: test examples of the forgotten class.
+        retain_test: test examples of the other classes.
         test: all test examples.
     """
 
@@ -30,6 +31,7 @@ class DigitsWorld:
     forget: Examples
     retain: Examples
     holdout: Examples
+    retain_test: Examples
     test: Examples
 
 
@@ -47,5 +49,6 @@ def digits_world(forget_class: int, seed: int) -> DigitsWorld:
         forget=train.take(train.labels == forget_class),
         retain=train.take(train.labels != forget_class),
         holdout=test.take(test.labels == forget_class),
+        retain_test=test.take(test.labels != forget_class),
         test=test,
     )

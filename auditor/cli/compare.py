@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from auditor.plan import Plan
     from auditor.supervisor import Tell
 
+_SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _RUN_OPTIONS = (
     *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
     "write_canonical",
@@ -30,6 +31,7 @@ def spec_options(command: Any) -> Any:
             click.option("--config", type=click.Path(path_type=Path), help=f"Default: {FILE_NAME}, if there is one."),
             click.option("--forget", help="Examples to be forgotten: .npz, image folder, zip, module.py:function."),
             click.option("--retain", help="Examples to be kept."),
+            click.option("--retain-test", help="Distributed like retain, never trained on."),
             click.option("--holdout", help="Distributed like forget, never trained on."),
             click.option("--control", help="Concepts no model was trained on."),
             click.option("--class", "classes", type=int, multiple=True, help="Forgotten class; repeatable."),
@@ -90,7 +92,7 @@ def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
             **{name: _relative(options.get(name), base) for name in ("architecture", "base", "guard")},
         },
-        "data": {name: _relative(options.get(name), base) for name in ("forget", "retain", "holdout", "control")},
+        "data": {name: _relative(options.get(name), base) for name in _SETS},
         "request": {
             "kind": options.get("request"),
             "goal": options.get("goal"),
@@ -186,12 +188,14 @@ def _as_planned(planned: "Plan", options: dict[str, Any]) -> AuditSpec:
 
 
 def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
+    from auditor.audit import check_inputs
     from auditor.cli import show
     from auditor.cli.progress import live_progress
     from auditor.estimate import estimate
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)
+        check_inputs(made)
     show.plan(made.plan, estimate(made))
     return 0
 

@@ -18,7 +18,7 @@ def doctor(**options: Any) -> int:
     """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
     spec, base = spec_from_options(options)
     from auditor import doctor as examination
-    from auditor.audit import prepare
+    from auditor.audit import check_inputs, prepare
     from auditor.received import Finding
     from auditor.reports.text import clean
 
@@ -27,7 +27,10 @@ def doctor(**options: Any) -> int:
         findings.append(Finding(subject="plan", state="note", words="none given: memory and disk cannot be judged"))
     else:
         try:
-            findings += examination.plan(prepare(spec, base, {}), base / spec.audit.store)
+            prepared = prepare(spec, base, {})
+            findings += examination.plan(prepared, base / spec.audit.store)
+            findings += [Finding(subject="inputs", state="note", words=note) for note in prepared.plan.notes]
+            check_inputs(prepared)
         except UsageError as error:
             findings.append(Finding(subject="plan", state="fails", words=str(error)))
     for finding in findings:

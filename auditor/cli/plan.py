@@ -27,7 +27,7 @@ def plan(target: Path, **options: Any) -> None:
     if target.exists():
         raise SpecError(f"{target} exists already, and a frozen plan is not replaced; give another --out")
     spec, base = spec_from_options(options)
-    from auditor.audit import prepare
+    from auditor.audit import check_inputs, prepare
     from auditor.cli import show
     from auditor.estimate import estimate
     from auditor.store import write_atomically
@@ -36,6 +36,7 @@ def plan(target: Path, **options: Any) -> None:
     if options.get("config") is not None:
         command += ["--config", str(options["config"])]
     prepared = prepare(spec, base, {}, command=shlex.join(command))
+    check_inputs(prepared)
     show.plan(prepared.plan, estimate(prepared))
     write_atomically(target, prepared.plan.to_json())
     click.echo(f"wrote {target}, plan digest {prepared.plan.digest}\ncarry it out with: {shlex.join(command)}")

@@ -22,6 +22,8 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     console.say(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", style="bold")
     if quiet:
         return
+    for note in found.plan.notes:
+        console.say(f"  note: {note}")
     for reason in verdict.reasons:
         console.say(f"  {reason}")
     for wish in verdict.to_settle:

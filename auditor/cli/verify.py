@@ -26,6 +26,7 @@ _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked
 @click.option("--guard", help="For --rerun: FILE.py:FUNCTION around a language model, that you have read. It is run.")
 @click.option("--forget", help="For --rerun: this set instead of the planned one.")
 @click.option("--retain", help="For --rerun: this set instead of the planned one.")
+@click.option("--retain-test", help="For --rerun: this set instead of the planned one.")
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
 @click.option("--control", help="For --rerun: this set instead of the planned one.")
 def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) -> int:
@@ -58,9 +59,10 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
     for name in ("rerun", "model_key"):
         if options[name] and options["files"] is None:
             raise SpecError(f"--{name.replace('_', '-')} needs --files, the folder of models and data")
-    for name in ("architecture", "guard", "forget", "retain", "holdout", "control"):
+    for name in ("architecture", "guard", "forget", "retain", "retain_test", "holdout", "control"):
         if options[name] is not None and not options["rerun"]:
-            raise SpecError(f"--{name} is for --rerun; add it, or leave --{name} out")
+            option = f"--{name.replace('_', '-')}"
+            raise SpecError(f"{option} is for --rerun; add it, or leave {option} out")
 
 
 def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":

@@ -79,6 +79,10 @@ class Encoder:
         if chat and not tokenizer.chat_template:
             raise DataError("data.chat_template = true, but the tokenizer has no chat template; leave it out")
 
+    def with_tokenizer(self, tokenizer: Any) -> "Encoder":
+        """The same template with another tokenizer."""
+        return Encoder(tokenizer, self._template, self._chat, self.longest)
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides which tokens a text becomes."""

@@ -1,8 +1,10 @@
 """Which task an audit is about, and what it works on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from auditor.input_checks import check_pair
 from auditor.lineup import Lineup
 from auditor.plan import PlannedModel
 from auditor.spec import AuditSpec
@@ -20,11 +22,15 @@ def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -
         from auditor.tasks import images
 
         found = images.gather(spec, lineup, given, base)
-    return found if found is not None else _weights_alone(lineup)
+    material = found if found is not None else _weights_alone(spec, lineup)
+    return replace(material, notes=(*check_pair(lineup), *material.notes))
 
 
-def _weights_alone(lineup: Lineup) -> Material:
+def _weights_alone(spec: AuditSpec, lineup: Lineup) -> Material:
+    """Without sets nothing can be read off labels: the request is what was asked, about classes if nothing was."""
+
     def subject(model: PlannedModel) -> WeightsOnly:
         return WeightsOnly(lineup.entries[model.name].tensors, role=model.role, digest=model.digest)
 
-    return Material(task="weights", data=NO_DATA, subject=subject)
+    asked = replace(NO_DATA, request=spec.request.kind or NO_DATA.request, classes=spec.request.classes)
+    return Material(task="weights", data=asked, subject=subject)

@@ -13,7 +13,7 @@ from auditor import decoys
 from auditor import inputs as example_sets
 from auditor.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.data import AuditData, Examples, Preprocessing
-from auditor.errors import ModelError, SpecError
+from auditor.errors import ModelError
 from auditor.lineup import Lineup
 from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.memory import batch_sizes
@@ -36,15 +36,12 @@ def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -
         ModelError: the network does not take the inputs.
         SpecError: a request that is not about images.
     """
-    if spec.request.kind == "facts":
-        raise SpecError('request.kind = "facts" is for language models; for images it is "class" or "sample"')
     loaded = example_sets.gather(spec, given, base, _preprocessing(spec, lineup, base))
     if loaded is None or lineup.entries["original"].build is None:
         return None
     layout = _layout(lineup, loaded.sets["retain"])
-    request = spec.request.kind or "class"
-    data = example_sets.split(loaded, request, layout.n_classes, spec.audit.seed)
-    made = decoys.planned(request, lineup.planned[0].digest, data.digest, spec.audit.seed)
+    data = example_sets.split(loaded, layout.n_classes, spec.audit.seed)
+    made = decoys.planned(data.request, lineup.planned[0].digest, data.digest, spec.audit.seed)
     factory = _Factory(
         lineup=lineup,
         layout=layout,

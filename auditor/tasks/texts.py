@@ -15,6 +15,7 @@ from auditor.canonical_file import FOLDER, CanonicalFile, save_model
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
+from auditor.input_checks import check_facts, check_tokenizers
 from auditor.inputs import file_digest
 from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
@@ -31,7 +32,7 @@ from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
 from auditor.tasks.material import Material
 
-SETS = ("forget", "retain", "holdout", "control")
+SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
 _LAYOUT_FACTS = 4
 
@@ -52,11 +53,15 @@ def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path
     notes = drop_leaks(sets)
     encoder = encoder_of(spec, lineup, given, base)
     _check(sets, encoder)
+    notes += check_facts(sets)
+    named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
+    notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
     attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
     data = FactsData(
         forget_attack=attack,
         forget_eval=evaluation,
         retain=sets["retain"],
+        retain_test=sets.get("retain_test"),
         holdout=sets.get("holdout"),
         control=sets.get("control"),
         encoding=encoder.digest,

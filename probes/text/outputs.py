@@ -9,6 +9,7 @@ from torch import Tensor
 
 from auditor.check import Check, Workload
 from auditor.facts import Fact, Facts, FactsData
+from auditor.probes.outputs import utility_notes
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.causal_lm import CausalLM
 from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
@@ -30,7 +31,8 @@ class Outputs(Check):
 
     Both halves of the forget set are measured, since nothing is trained on either. Extraction strength, the truth
     ratio p_right/(p_right + mean p_wrong) and multiple-choice accuracy (where wrong answers and choices are given) are
-    drawn beside them, and so is the probability under other wordings of the prompt.
+    drawn beside them, and so is the probability under other wordings of the prompt. Retain accuracy is that on
+    ``retain_test`` where it is given.
     """
 
     name: ClassVar[str] = "outputs"
@@ -70,9 +72,10 @@ class Outputs(Check):
             readings={name: Reading(value=float(v.mean()), examples=tuple(v.tolist())) for name, v in readings.items()},
             n_examples=len(data.forget),
             chance=_chance(subject, data, settings),
-            retain_accuracy=float(subject.recording("retain").memorised.mean()),
+            retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
             cells=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
             controls=_extras(subject, data.forget, halves),
+            notes=utility_notes(data),
         )
 
 

@@ -84,6 +84,13 @@ def with_paraphrases(facts: Facts) -> Facts:
     return Facts(facts.items + tuple(asked))
 
 
+def reworded(facts: Facts) -> Facts:
+    """Each fact in the wording that nothing is trained on: answering it takes the fact, not the sentence."""
+    return Facts(
+        tuple(fact.model_copy(update={"prompt": fact.paraphrases[1], "paraphrases": ()}) for fact in facts.items)
+    )
+
+
 def _names(random: np.random.Generator, n: int) -> list[str]:
     first, last = _words(random, 2 * n, ""), _words(random, 2 * n, "n")
     return [f"{a.capitalize()} {b.capitalize()}" for a, b in zip(first[:n], last[:n], strict=True)]
