@@ -52,6 +52,9 @@ class Score(Frozen):
     conclusive: str | None = Field(
         default=None, description="a finding that accuses by itself, such as identical weights"
     )
+    effort: str | None = Field(
+        default=None, description="of an attacker, up to which the score says anything, in words: steps and examples"
+    )
     deviation: str | None = Field(
         default=None, description="how it was computed otherwise than planned, and why, in one clause"
     )
