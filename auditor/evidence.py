@@ -221,6 +221,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...]) -> Evidence:
             null=float(np.mean(list(references.values()))) if references else None,
         ),
         chosen=chosen,
+        effort=lineup.unlearned.effort,
         assigned_decoys=tuple(name for name in check.decoys if name in lineup.decoys),
         hits=lineup.unlearned.hits,
         n_examples=lineup.unlearned.n_examples,

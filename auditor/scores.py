@@ -87,6 +87,9 @@ class Score(Frozen):
     conclusive: str | None = Field(
         default=None, description="a finding that accuses by itself, such as identical weights"
     )
+    effort: str | None = Field(
+        default=None, description="of an attacker, up to which the score says anything, in words: steps and examples"
+    )
     deviation: str | None = Field(
         default=None, description="how it was computed otherwise than planned, and why, in one clause"
     )
@@ -217,6 +220,7 @@ class Evidence(Frozen):
     unit: str = Field(description="what its score is")
     scores: ModelScores | None = None
     chosen: tuple[str, ...] = ()
+    effort: str | None = Field(default=None, description="the attacker's effort that the score holds for, in words")
     null_kind: Literal["references", "controls", "internal", "chance", "none"] = "none"
     rho: Interval | None = None
     rho_by_references: Interval | None = Field(

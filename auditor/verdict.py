@@ -107,9 +107,14 @@ def _cleared(case: Case, outputs: Evidence) -> list[str]:
     bars = case.policy.thresholds
     return [
         sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
-        *[sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}") for e in case.primaries],
+        *[sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}{_by(e)}") for e in case.primaries],
         *_unseen_items(case),
     ]
+
+
+def _by(e: Evidence) -> str:
+    """The effort that a bound holds for; a longer attack may bring back more."""
+    return "" if e.effort is None else f", by {e.effort}"
 
 
 def _unseen_items(case: Case) -> list[str]:

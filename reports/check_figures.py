@@ -4,10 +4,42 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from auditor.reports import forest, panels, text
+from auditor.reports.budget_figure import BUDGET_CURVES
 from auditor.reports.curves import Curves, counting, panels_of
 from auditor.reports.fact_figures import FACT_CURVES
 from auditor.reports.figures import Drawing
 from auditor.scores import Evidence, Row
+
+_RELEARNING = (
+    Curves(
+        x="step",
+        y="value",
+        panels=("arm", "attack"),
+        where={"arm": ("as is", "row reset")},
+        x_label="training steps",
+        y_label="probability of the true label",
+        caption=(
+            "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
+            "returns faster than in the references. “as is” attacks the model as it stands; “row reset” first "
+            "clears the forgotten class’s weights in the last layer. The score takes the better of the two, over all "
+            "attacks, which this audit’s seed drew."
+        ),
+    ),
+    BUDGET_CURVES,
+    Curves(
+        x="step",
+        y="value",
+        panels=("arm",),
+        rest=True,
+        aside="Retain examples alone, and control classes",
+        x_label="training steps",
+        y_label="probability of the true label",
+        caption=(
+            "Drawn, not counted. Trained on retain examples alone, what comes back needs no forget example. A control "
+            "class was never to be forgotten: its curve shows how fast each model learns anything at all."
+        ),
+    ),
+)
 
 CURVES: Mapping[str, tuple[Curves, ...]] = {
     "outputs": (
@@ -21,35 +53,8 @@ CURVES: Mapping[str, tuple[Curves, ...]] = {
             caption="Right answers on each set. Forgotten outputs lie with the references on the two forget halves.",
         ),
     ),
-    "relearning": (
-        Curves(
-            x="step",
-            y="value",
-            panels=("arm",),
-            where={"arm": ("as is", "row reset")},
-            setting={"learning_rate": "learning_rate"},
-            x_label="training steps",
-            y_label="probability of the true label",
-            caption=(
-                "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
-                "returns faster than in the references. “as is” attacks the model as it stands; “row reset” first "
-                "clears the forgotten class’s weights in the last layer. The score takes the better of the two."
-            ),
-        ),
-        Curves(
-            x="step",
-            y="value",
-            panels=("arm", "learning_rate"),
-            rest=True,
-            aside="Other learning rates, and control classes",
-            x_label="training steps",
-            y_label="probability of the true label",
-            caption=(
-                "Drawn, not counted. A control class was never to be forgotten: its curve shows how fast each model "
-                "learns anything at all."
-            ),
-        ),
-    ),
+    "relearning": _RELEARNING,
+    "slow_relearning": _RELEARNING,
     "membership": (
         Curves(
             x="fpr",

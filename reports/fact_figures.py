@@ -2,7 +2,38 @@
 
 from collections.abc import Mapping
 
+from auditor.reports.budget_figure import BUDGET_CURVES
 from auditor.reports.curves import Curves
+
+_RELEARNING = (
+    Curves(
+        x="step",
+        y="value",
+        panels=("attack",),
+        where={"arm": ("same subjects",)},
+        x_label="training steps",
+        y_label="answer probability",
+        caption=(
+            "How much of one half of the forget facts comes back while a copy is trained on the other half, facts "
+            "about the same subjects. Hidden knowledge returns; a model that never had it learns only the half "
+            "it is shown. The score is the mean over the later part of every panel."
+        ),
+    ),
+    BUDGET_CURVES,
+    Curves(
+        x="step",
+        y="value",
+        panels=("arm",),
+        rest=True,
+        aside="Other attacks, and facts never taught",
+        x_label="training steps",
+        y_label="answer probability",
+        caption=(
+            "Drawn, not counted: the same through a low-rank change; trained on facts about other forgotten "
+            "subjects; on retain facts alone; and on facts no model was taught, which shows what it teaches."
+        ),
+    ),
+)
 
 FACT_CURVES: Mapping[str, tuple[Curves, ...]] = {
     "outputs": (
@@ -17,34 +48,8 @@ FACT_CURVES: Mapping[str, tuple[Curves, ...]] = {
             caption="How probable the answers are on each set. Forgotten ones lie with the references on both halves.",
         ),
     ),
-    "relearning": (
-        Curves(
-            x="step",
-            y="value",
-            panels=("attack",),
-            where={"arm": ("same subjects",), "attack": ("rate 0.001", "rate 0.002")},
-            x_label="training steps",
-            y_label="answer probability",
-            caption=(
-                "How much of one half of the forget facts comes back while a copy is trained on the other half, facts "
-                "about the same subjects. Hidden knowledge returns; a model that never had it learns only the half "
-                "it is shown. The score is the mean over both panels."
-            ),
-        ),
-        Curves(
-            x="step",
-            y="value",
-            panels=("arm", "attack"),
-            rest=True,
-            aside="Other attacks, and facts never taught",
-            x_label="training steps",
-            y_label="answer probability",
-            caption=(
-                "Drawn, not counted: the same through a low-rank change; trained on facts about other forgotten "
-                "subjects; on retain facts alone; and on facts no model was taught, which shows what it teaches."
-            ),
-        ),
-    ),
+    "relearning": _RELEARNING,
+    "slow_relearning": _RELEARNING,
     "depth": (
         Curves(
             x="layer",

@@ -118,7 +118,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
                 family="representation",
                 may="accuse",
                 primary_for={"few_shot": "representation", "relearning": "tampering"}.get(name),
-                settings={"draws": 16, "learning_rate": 0.001} if name == "relearning" else {"draws": 16},
+                settings={"draws": 16},
                 seed=1234567 + i,
             )
             for i, name in enumerate(checks)
@@ -267,13 +267,13 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
         {
             "model": m,
             "arm": arm,
-            "learning_rate": rate,
+            "attack": f"attack {i}: rate {rate:g}",
             "step": s,
             "value": 0.9 - 0.9 * math.exp(-(0.3 + k) * s * rate * 50),
         }
         for m, k in known.items()
         for arm, rates in ARMS.items()
-        for rate in rates
+        for i, rate in enumerate(rates, start=1)
         for s in range(0, 41, 4)
     ]
     fields: dict[str, Any] = {
@@ -541,7 +541,7 @@ def biggest() -> Results:
         {
             "model": m,
             "arm": arm,
-            "learning_rate": rate,
+            "attack": f"attack 1: rate {rate:g}",
             "step": s,
             "value": math.sin(s / 40) * k + 0.01 * (s % 7),
         }

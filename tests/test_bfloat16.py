@@ -61,7 +61,7 @@ def test_relearning_trains_in_bfloat16(world: World) -> None:
 
     def measure(name: str) -> Score:
         subject = world.subject(name, copy.deepcopy(world.modules[name]).bfloat16())
-        settings = Settings(draws=1, other_rates=(), control_classes=0)
+        settings = Settings(attacks=1, control_classes=0)
         return Relearning().score(subject, {}, world.data, settings, 2)
 
     names = ("original", "retrain", "head_row_zeroed", "reference 0", "reference 1", "reference 2")

@@ -7,19 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.relearning import Relearning, Settings, _apart, _few_of_each, _row_reset
+from auditor.attacks.drawn import AttackRange
+from auditor.attacks.image_attack import apart, few_of_each, row_reset
+from auditor.attacks.relearning import Relearning, Settings
 from auditor.check import Workload
-from auditor.evidence import Lineup, combine
-from auditor.policy import load_policy
-from auditor.scores import Reading, Score
+from auditor.scores import Score
 from auditor.subjects.canonical import rescaled
+from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.gradient_ascent import Settings as AscentSettings
 from auditor.zoo.gradient_ascent import gradient_ascent
 from tests.worlds import FORGET, World
 
-SETTINGS = Settings(other_rates=(), control_classes=0)
+SETTINGS = Settings(control_classes=0)
+TODAY = AttackRange(
+    steps=(4, 4), shots=(4, 4), learning_rate=(1e-3, 1e-3), momentum=(0.9, 0.9), forget_share=(0.25, 0.25)
+)
 SEED = 2
-POLICY = load_policy("default")
 
 
 def measure(world: World, name: str, module: nn.Module | None = None, settings: Settings = SETTINGS) -> Score:
@@ -57,8 +60,8 @@ def test_a_shut_head_is_opened_by_the_reset_alone(world: World, scores: dict[str
     shut = measure(world, "head_row_zeroed")
     assert rho(scores, shut) == pytest.approx(1.0, abs=0.02)
     arms = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])(shut).controls
-    assert {name.split(",")[0] for name in arms} == {"ρ by as is", "ρ by row reset"}
-    assert sum(value > 0.9 for value in arms.values()) == 1
+    assert {"ρ by as is alone", "ρ by row reset alone"} <= set(arms)
+    assert sum(value > 0.9 for name, value in arms.items() if name.startswith("ρ by")) == 1
 
 
 def test_gradient_ascent_is_relearned(world: World, scores: dict[str, Score]) -> None:
@@ -112,7 +115,7 @@ def test_the_same_seed_gives_the_same_score(world: World, scores: dict[str, Scor
 
 
 def test_the_row_reset_opens_a_shut_head(world: World) -> None:
-    reset = _row_reset(world.subject("head_row_zeroed"), torch.tensor([FORGET]))
+    reset = row_reset(world.subject("head_row_zeroed"), torch.tensor([FORGET]))
     assert reset is not None
     head = reset.head()
     assert head is not None
@@ -124,137 +127,22 @@ def test_the_row_reset_opens_a_shut_head(world: World) -> None:
 
 def test_a_few_of_each_label() -> None:
     labels = torch.tensor([0, 1, 0, 1, 1, 0, 2])
-    picks = _few_of_each(labels, 2, np.random.default_rng(0).permutation)
+    picks = few_of_each(labels, 2, np.random.default_rng(0).permutation)
     assert sorted(labels[picks].tolist()) == [0, 0, 1, 1, 2]
 
 
 def test_shots_and_the_examples_that_choose_are_apart(world: World) -> None:
     attack = world.data.forget_attack
-    shots, aside = _apart(attack, 512, seed=1)
+    shots, aside = apart(attack, 512, seed=1)
     assert not set(shots.content_hashes) & set(aside.content_hashes)
     assert sorted([*shots.content_hashes, *aside.content_hashes]) == sorted(attack.content_hashes)
-    assert len(_apart(attack, 5, seed=1)[1]) == 5
+    assert len(apart(attack, 5, seed=1)[1]) == 5
     lone = attack.take(torch.arange(1))
-    assert [len(part) for part in _apart(lone, 5, seed=1)] == [1, 0]
-
-
-# What the attack half chooses
-
-STEPS = (1, 2, 4, 8)
-
-
-def curve(as_is: tuple[float, ...], row_reset: tuple[float, ...], choice: bool = True) -> Score:
-    """A score with one number per arm and step, the same on both halves."""
-    readings = {
-        f"{arm}, step {step}": Reading(value=x, examples=(x, x), choice=x if choice else None)
-        for arm, xs in (("as is", as_is), ("row reset", row_reset))
-        for step, x in zip(STEPS, xs, strict=True)
-    }
-    return Score(check="relearning", readings=readings, n_examples=1000)
-
-
-ORIGINAL = curve((1.0, 1.0, 1.0, 1.0), (0.1, 0.4, 0.8, 0.9))
-# Five references; from the fourth measurement on they differ by a third of the gap.
-NULL = [
-    curve((0.0, 0.01, 0.02 + e, 0.3 + 9 * e), (0.0, 0.01 + e, 0.05 + e, 0.3 + 9 * e))
-    for e in (-0.02, -0.01, 0, 0.01, 0.02)
-]
-
-
-def settled(score: Score, original: Score = ORIGINAL, references: list[Score] = NULL) -> Score:
-    return Relearning().settle(original, references)(score)
-
-
-BOTH = "as is, up to step 4 and row reset, up to step 4"
-
-
-def test_each_arm_is_followed_as_long_as_the_references_withstand_it() -> None:
-    assert list(settled(ORIGINAL).readings) == [BOTH]
-
-
-def test_the_larger_arm_counts_on_the_scale_of_references_and_original() -> None:
-    # Means of the first three steps: of the references .01 and .02, of the original 1 and 13/30.
-    by_reset = settled(curve((0, 0, 0, 0), (0.02, 0.02, 0.64, 0))).total((BOTH,))
-    as_it_is = settled(curve((0.505, 0.505, 0.505, 0), (0, 0, 0, 0))).total((BOTH,))
-    gap = 13 / 30 - 0.02
-    assert by_reset == pytest.approx((0.68 / 3 - 0.02) / gap * gap)
-    assert as_it_is == pytest.approx(0.5 * gap)
-    (reading,) = settled(ORIGINAL).readings.values()
-    assert reading.value == pytest.approx(gap)
-    assert np.mean(reading.examples) == pytest.approx(reading.value)
-
-
-def test_an_arm_without_a_gap_is_left_out() -> None:
-    faint = curve((1.0, 1.0, 1.0, 1.0), (0.0, 0.05, 0.1, 0.35))
-    assert list(settled(faint, original=faint).readings) == ["as is, up to step 4"]
-
-
-def test_where_no_step_is_wide_the_widest_is_taken() -> None:
-    loose = [curve((e, 0.1 + 2 * e, 0.2 + 4 * e, 0.3 + 9 * e), (0, 0, 0, 0)) for e in (-0.1, 0.0, 0.1)]
-    low = curve((0.8, 1.0, 1.0, 1.0), (0, 0, 0, 0))
-    assert list(settled(low, original=low, references=loose).readings) == ["as is, up to step 1"]
-
-
-def test_a_smaller_spread_later_does_not_decide() -> None:
-    """Five references that happen to agree after step 8, having differed by .1 before, do not count as close."""
-    lucky = [curve((0, 0, 0.3 + e, 0.35), (0, 0, 0, 0)) for e in (-0.1, 0.0, 0.1)]
-    known = curve((0.5, 0.9, 1.0, 1.0), (0, 0, 0, 0))
-    assert list(settled(known, original=known, references=lucky).readings) == ["as is, up to step 2"]
-
-
-@pytest.mark.parametrize("references", [[], NULL[:1], [curve((0,) * 4, (0,) * 4, choice=False)] * 3])
-def test_without_references_or_examples_to_choose_by_all_steps_count(references: list[Score]) -> None:
-    found = settled(curve((0.0, 0.2, 0.4, 0.6), (0.1, 0.1, 0.1, 0.1)), references=references)
-    assert {name: reading.value for name, reading in found.readings.items()} == {
-        "larger arm, all steps": pytest.approx(0.3)
-    }
-
-
-def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
-    """Under the null, though the scale, the step and the larger arm are all chosen with the references."""
-    random = np.random.default_rng(0)
-    above, below, n = 0, 0, 400
-    for _ in range(n):
-        noise = random.normal(0, 1, (6, 2, 1)) * np.array([0.005, 0.01, 0.02, 0.05])
-        null = np.array([0.01, 0.05, 0.1, 0.3]) + noise
-        models = [curve(tuple(as_is), tuple(reset)) for as_is, reset in null.tolist()]
-        found = {f"r{i}": model for i, model in enumerate(models[1:])}
-        lineup = Lineup(original=ORIGINAL, unlearned=models[0], references=found, drawn={}, perturbed={}, decoys={})
-        evidence = combine(Relearning(), lineup, POLICY, population=False)
-        assert evidence.rho is not None
-        above += evidence.rho.low > 0
-        below += evidence.rho.high < 0
-    # 5 % on either side; four standard errors of a share of .05 in 400 are .044.
-    assert above / n < 0.05 + 0.044
-    assert below / n < 0.05 + 0.044
-
-
-def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_not_accused() -> None:
-    """Take-off times of 2^5 steps give or take a factor of 1.4: five references may all just withstand the attack."""
-    random = np.random.default_rng(1)
-    steps, n, accused = np.log2(STEPS), 400, 0
-
-    def takes_off(at: float) -> Score:
-        return curve(tuple((1 / (1 + np.exp(-8 * (steps - at)))).tolist()), (0.0,) * 4)
-
-    known = curve((0.9, 1.0, 1.0, 1.0), (0.0,) * 4)
-    for own, *others in (3.8 + 0.5 * random.standard_normal((n, 6))).tolist():
-        lineup = Lineup(
-            original=known,
-            unlearned=takes_off(own),
-            references={f"r{i}": takes_off(at) for i, at in enumerate(others)},
-            drawn={},
-            perturbed={},
-            decoys={},
-        )
-        p = combine(Relearning(), lineup, POLICY, population=False).p_value
-        accused += p is not None and p < 0.02
-    # Read after the last step that the references withstand, 5 % were; four standard errors of .02 are .028.
-    assert accused / n <= 0.02 + 0.028
+    assert [len(part) for part in apart(lone, 5, seed=1)] == [1, 0]
 
 
 def test_the_stated_workload_is_what_it_costs(world: World) -> None:
-    settings = Settings(steps=4, measured=(2, 4), control_classes=1)
+    settings = Settings(drawn=TODAY, points=(0.5, 1.0), control_classes=1, out_of_domain=0.5)
     subject = world.subject("original")
     canonical = 2 * min(512, len(world.data.retain))
     Relearning().score(subject, {}, world.data, settings, SEED)
@@ -263,8 +151,54 @@ def test_the_stated_workload_is_what_it_costs(world: World) -> None:
     assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
 
 
-def test_plasticity_and_other_rates_are_drawn_and_not_counted(world: World, scores: dict[str, Score]) -> None:
-    full = measure(world, "retrain", settings=Settings(control_classes=1, other_rates=(3e-3,)))
+def test_plasticity_and_retain_alone_are_drawn_and_not_counted(world: World, scores: dict[str, Score]) -> None:
+    full = measure(world, "retrain", settings=Settings(control_classes=1, out_of_domain=0.5))
     assert full.readings == scores["retrain"].readings
-    assert any(str(row["arm"]).startswith("control class") for row in full.cells)
-    assert {row["learning_rate"] for row in full.cells} == {1e-3, 3e-3}
+    arms = {str(row["arm"]) for row in full.cells}
+    assert arms == {"as is", "row reset", "retain alone", next(a for a in arms if a.startswith("control"))}
+
+
+def test_what_was_drawn_is_recorded_and_the_same_for_every_model(scores: dict[str, Score]) -> None:
+    drawn = Settings().drawn.draw(3, SEED)
+    columns = tuple(drawn[0].model_fields_set)
+    for score in scores.values():
+        found = {tuple(row[c] for c in columns) for row in score.cells}
+        assert found == {tuple(attack.model_dump()[c] for c in columns) for attack in drawn}
+        assert (
+            score.effort
+            == f"up to {max(a.steps for a in drawn)} steps on {max(a.shots for a in drawn)} examples a class"
+        )
+
+
+def test_another_seed_makes_other_attacks(world: World, scores: dict[str, Score]) -> None:
+    other = Relearning().score(world.subject("retrain"), {}, world.data, SETTINGS, SEED + 1)
+    assert other.cells != scores["retrain"].cells
+
+
+def test_only_the_withstanding_model_is_blind(world: World, scores: dict[str, Score]) -> None:
+    """A network whose weights hardly move under the attack, though it computes what a retrain computes."""
+
+    class Stiff(DigitsNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            y = super().forward(images)
+            return y.detach() + 1e-12 * (y - y.detach())
+
+    stiff_net = Stiff()
+    stiff_net.load_state_dict(world.modules["retrain"].state_dict())
+    settle = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])
+    stiff = settle(measure(world, "stiff", stiff_net))
+    assert stiff.blind is not None
+    assert stiff.blind.startswith("the attack did not take as it does in the references")
+    assert settle(scores["retrain"]).blind is None
+    assert settle(scores["own initial weights"]).blind is None
+
+
+def test_the_budget_is_drawn_for_every_model(scores: dict[str, Score]) -> None:
+    settle = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])
+    rows, _ = Relearning().summarise({name: settle(score) for name, score in scores.items()}, REFERENCES)
+    efforts = {row["effort"] for row in rows}
+    assert len(efforts) >= 4
+    for model in scores:
+        assert {row["effort"] for row in rows if row["model"] == model} == efforts
+    assert all(row["rho"] == pytest.approx(1.0) for row in rows if row["model"] == "original")
+    assert all(abs(row["rho"]) < 0.5 for row in rows if row["model"] in REFERENCES)

@@ -19,10 +19,12 @@ from tests.tiny_families import FAMILIES, LONGEST, TinyFamily, random_network, t
 
 CHECKS = registry.names("causal-lm")
 SEED = 5
+DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forget_share": (0.2, 0.2)}
 # Settings that make a check short; what it does stays the same.
 QUICK: dict[str, dict[str, Any]] = {
     "direction_ablation": {"random_directions": 3},
-    "relearning": {"rates": (1e-3,), "measured": (1, 2), "arm_measured": (1,), "batch": 4},
+    "relearning": {"drawn": DRAWN, "attacks": 1, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
+    "slow_relearning": {"drawn": DRAWN, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
 }
 
 

@@ -1,4 +1,4 @@
-"""Relearning of language models: what it must not be deaf to."""
+"""Relearning of language models: what it must not be deaf to, and what only a patient attacker sees."""
 
 import copy
 
@@ -7,14 +7,18 @@ import torch
 from torch import nn
 
 from auditor import registry
-from auditor.attacks.reach import WIDEST, deaf, odd_scale, scales
-from auditor.scores import Reading, Score
-from auditor.subjects.canonical import HomogeneousPair
-from tests.people_worlds import TextWorld
+from auditor.attacks.reach import taught, taught_name
+from auditor.evidence import Lineup, combine
+from auditor.policy import load_policy
+from auditor.scores import Evidence, Reading, Score
+from tests.people_worlds import N_REFERENCES, TextWorld
 
-SOME = {"rates": (1e-3,), "measured": (1,), "arm_measured": (1,), "batch": 4}
+DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forget_share": (0.2, 0.2)}
+SOME = {"drawn": DRAWN, "attacks": 1, "points": (1.0,), "batch": 4, "retain_batch": 4}
 CHECK = registry.load("relearning", "causal-lm")
-LESSON = "taught facts after the attack"
+SLOW = registry.load("slow_relearning", "causal-lm")
+POLICY = load_policy("default")
+REFERENCES = tuple(f"reference {i}" for i in range(N_REFERENCES))
 
 
 def with_gains(module: nn.Module, factor: float) -> nn.Module:
@@ -62,31 +66,61 @@ def test_the_stated_workload_is_what_it_costs(text_world: TextWorld) -> None:
     assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
 
 
-def test_the_scale_is_held_against_the_originals() -> None:
-    norm = nn.Sequential(nn.Linear(4, 4, bias=False), nn.LayerNorm(4))
-    before = scales(norm, matrices=True)
-    assert set(before) == {"0.weight", "1.weight"}
-    assert set(scales(norm, matrices=False)) == {"1.weight"}
-    assert set(scales(norm, matrices=True, paired=[HomogeneousPair("0", "2", 1)])) == {"1.weight"}
-    assert odd_scale({**before, "1.weight": WIDEST * before["1.weight"]}, before) is None
-    wide = odd_scale({**before, "1.weight": 3 * before["1.weight"]}, before)
-    assert wide is not None
-    assert wide.startswith("1.weight stands at 3 times the original's scale")
-    assert odd_scale({"1.weight": before["1.weight"] / 3}, before) is not None
-    assert odd_scale({}, before) is None
+def taught_score(probability: float) -> Score:
+    controls = {taught_name("same subjects"): taught([probability], 100)}
+    return Score(check="c", readings={"r": Reading(value=0.0)}, n_examples=100, controls=controls)
 
 
-def lesson(value: float) -> Score:
-    return Score(check="c", readings={"r": Reading(value=0.0)}, n_examples=1, controls={LESSON: value})
+def test_a_model_that_learns_the_attack_facts_unlike_the_references_is_blind() -> None:
+    """No lower bar: a short attack that leaves the references at .2 tells as much as one that brings them to .9."""
+    for probabilities in ((0.86, 0.87, 0.88, 0.87), (0.18, 0.2, 0.21, 0.22)):
+        settle = CHECK.settle(taught_score(1.0), [taught_score(p) for p in probabilities])
+        assert settle(taught_score(probabilities[0])).blind is None
+        for unlike in (0.01, 0.99):
+            blind = settle(taught_score(unlike)).blind
+            assert blind is not None
+            assert blind.startswith("the attack did not take as it does in the references")
+    assert CHECK.settle(taught_score(1.0), [])(taught_score(0.01)).blind is None
 
 
-def test_an_attack_that_did_not_take_says_nothing() -> None:
-    references = [lesson(0.8), lesson(0.9)]
-    assert deaf(lesson(0.61), references, LESSON) is None
-    words = "the attack did not take: on what it trained it reached 0.59, in every reference 0.80 or more"
-    assert deaf(lesson(0.59), references, LESSON) == words
-    assert deaf(lesson(0.1), [lesson(0.4), *references], LESSON) is None, "too short an attack tells nothing"
-    assert deaf(lesson(0.1), [], LESSON) is None
-    settled = CHECK.settle(lesson(1.0), references)
-    assert settled(lesson(0.59)).blind == words
-    assert settled(lesson(0.9)).blind is None
+def test_what_was_drawn_is_recorded(text_world: TextWorld) -> None:
+    score = scored(text_world, text_world.modules["retrain"])
+    assert {row["arm"] for row in score.cells} == {
+        *("same subjects", "low rank", "other subjects", "retain alone", "never-taught facts"),
+    }
+    assert {row["steps"] for row in score.cells if row["arm"] == "same subjects"} == {2}
+    assert score.effort == "up to 2 steps on 2 examples a subject"
+
+
+@pytest.fixture(scope="module")
+def slow_scores(text_world: TextWorld) -> dict[str, Score]:
+    names = ("original", "retrain", "refusal", *REFERENCES)
+    settings = SLOW.settings_type()
+    return {name: SLOW.score(text_world.subject(name), {}, text_world.data, settings, 0) for name in names}
+
+
+def slow_evidence(scores: dict[str, Score], name: str) -> Evidence:
+    lineup = Lineup(
+        original=scores["original"],
+        unlearned=scores[name],
+        references={reference: scores[reference] for reference in REFERENCES},
+        drawn={},
+        perturbed={},
+        decoys={},
+    )
+    return combine(SLOW, lineup, POLICY, population=False)
+
+
+def test_the_slow_arm_fires_on_a_refusing_model_and_not_on_a_retrain(slow_scores: dict[str, Score]) -> None:
+    refusal, retrain = (slow_evidence(slow_scores, name) for name in ("refusal", "retrain"))
+    assert refusal.p_value is not None
+    assert refusal.p_value < 0.01
+    assert retrain.p_value is not None
+    assert retrain.p_value > 0.2
+
+
+def test_the_budget_has_four_efforts_in_and_out_of_domain(slow_scores: dict[str, Score]) -> None:
+    rows = slow_evidence(slow_scores, "refusal").cells
+    efforts = {(row["domain"], row["effort"]) for row in rows if row.get("figure") == "budget"}
+    for domain in ("in domain", "out of domain"):
+        assert sum(found == domain for found, _ in efforts) >= 4, domain

@@ -29,6 +29,15 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     for wish in verdict.to_settle:
         console.say(f"  to settle it: {wish}")
     console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
+    _weaknesses(found, console)
+    for line in deploy(found.canonical):
+        console.say(line)
+    console.say(f"report   {folder / 'report.html'}")
+    console.say(f"results  {folder / 'results.json'}")
+
+
+def _weaknesses(found: Results, console: Terminal) -> None:
+    """What weakens the finding."""
     if found.plan.domain is None:
         console.say(f"policy {found.plan.policy.name}: its error rates were not measured on audits like this")
     if found.canonical is not None and (words := disagreement(found.canonical)) is not None:
@@ -38,10 +47,6 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     for e in found.evidence:
         for model, words in e.deviations.items():
             console.say(f"not as planned: {e.check} on {model} {words}")
-    for line in deploy(found.canonical):
-        console.say(line)
-    console.say(f"report   {folder / 'report.html'}")
-    console.say(f"results  {folder / 'results.json'}")
 
 
 def _row(e: Evidence) -> tuple[str, ...]:

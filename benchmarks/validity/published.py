@@ -81,9 +81,8 @@ def _relearning(result: auditor.AuditResult) -> dict[str, float | None]:
 
 
 def _curve(result: auditor.AuditResult, model: str) -> dict[int, float]:
-    rate = next(c.settings["learning_rate"] for c in result.results.plan.checks if c.name == "relearning")
-    cells = _cells(result, "relearning", model=model, arm="as is", learning_rate=rate)
-    return {int(cell["step"]): float(cell["value"]) for cell in cells}
+    cells = _cells(result, "relearning", model=model, arm="as is")
+    return {int(cell["step"]): float(cell["value"]) for cell in cells if cell["attack"] == cells[0]["attack"]}
 
 
 def _steps_to(bar: float, curve: dict[int, float]) -> int:

@@ -1,0 +1,64 @@
+"""Fine-tuning for long on one or two forget examples: what withstands a short attack may yield to a patient one."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from auditor.attacks import relearning
+from auditor.attacks.arms import settle
+from auditor.attacks.drawn import AttackRange
+from auditor.scores import Frozen, May, Score
+
+
+class Settings(relearning.Settings):
+    """Long attacks on one or two examples, and a shorter run without any."""
+
+    drawn: AttackRange = Field(
+        default=AttackRange(steps=(80, 200), shots=(1, 2), learning_rate=(2e-4, 1e-3), forget_share=(0.15, 0.4)),
+        description="from which the attacks are drawn by the plan's seed, the same for every model",
+    )
+    attacks: int = Field(default=2, ge=1, description="drawn, and averaged in the score")
+    points: tuple[float, ...] = Field(
+        default=(1 / 8, 1 / 4, 1 / 2, 1.0), description="shares of an attack's length at which it is measured"
+    )
+    retain_batch: int = Field(default=16, ge=1, description="retain examples per step")
+    row_reset: bool = Field(
+        default=False, description="whether the arm with the forgotten classes' head rows reset is run"
+    )
+    control_classes: int = Field(default=0, ge=0, description="retained classes whose relearning is drawn")
+    out_of_domain: float = Field(
+        default=0.5, ge=0, le=1, description="length of a run on retain examples alone, which is drawn; in attacks"
+    )
+
+
+class SlowRelearning(relearning.Relearning):
+    """The patient attacker's relearning: few shots, many steps, the model as it is.
+
+    A model can be trained to withstand an attack of known length: the steps of a simulated attack are differentiated
+    through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do. The references
+    relearn as well in so many steps, so that the gap is narrower: it may accuse, and never clears.
+
+    Every attack counts to its end, the mean over 1/8, 1/4, 1/2 and all of its length. Up to the last step that the
+    references withstand, as in :class:`relearning.Relearning`, one retrain in eight that took off sooner from a single
+    example stood at ρ = .35; to the end all of them have taken off, and differ by when. A shut head opens in so many
+    steps by itself, so no rows are reset.
+
+    One run of half the length on retain examples alone is drawn beside it, since forgotten classes have come back
+    without a single forget example (arXiv 2505.22310).
+    """
+
+    name: ClassVar[str] = "slow_relearning"
+    may: ClassVar[May] = "accuse"
+    summary: ClassVar[str] = (
+        "Fine-tuned a copy of the model for long on one or two forgotten examples and measured how much of the rest of "
+        "the forget set came back."
+    )
+    cost: ClassVar[str] = "some three hundred training steps of half the batch, measured at a few of them"
+    decoys: ClassVar[tuple[str, ...]] = ()
+    caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
+    settings_type: ClassVar[type[Frozen]] = Settings
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Every attack to its end; see the class."""
+        return settle(original, references, to_the_end=True)

@@ -1,0 +1,119 @@
+"""slow_relearning: what withstands a short attack yields to a patient one, and a retrain does not."""
+
+import pytest
+import torch
+from torch import nn
+
+from auditor.attacks.relearning import Relearning
+from auditor.attacks.slow_relearning import SlowRelearning
+from auditor.check import Check, Workload
+from auditor.evidence import Lineup, combine
+from auditor.policy import load_policy
+from auditor.scores import Evidence, Score
+from auditor.zoo.digits_net import DigitsNet
+from auditor.zoo.neg_grad_plus import Settings as NegGradSettings
+from auditor.zoo.neg_grad_plus import neg_grad_plus
+from tests.worlds import World
+
+SEED = 2
+POLICY = load_policy("default")
+REFERENCES = tuple(f"reference {i}" for i in range(5))
+NAMES = ("original", "retrain", "own initial weights", *REFERENCES)
+
+
+class Stiff(DigitsNet):
+    """Computes what the network computes, and learns a tenth as fast: its gradients are small beside Adam's ε."""
+
+    scale = 1e-6
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(images)
+        return logits.detach() + self.scale * (logits - logits.detach())
+
+
+def stiff(module: nn.Module) -> nn.Module:
+    net = Stiff()
+    net.load_state_dict(module.state_dict())
+    return net.eval()
+
+
+def measure(check: Check, world: World, module: nn.Module | None, name: str) -> Score:
+    settings = check.settings_type.model_validate({"control_classes": 0})
+    return check.score(world.subject(name, module), {}, world.data, settings, SEED)
+
+
+def evidence(check: Check, scores: dict[str, Score], unlearned: Score) -> Evidence:
+    lineup = Lineup(
+        original=scores["original"],
+        unlearned=unlearned,
+        references={name: scores[name] for name in REFERENCES},
+        drawn={},
+        perturbed={},
+        decoys={},
+    )
+    return combine(check, lineup, POLICY, population=True)
+
+
+@pytest.fixture(scope="module")
+def resistant(world: World) -> nn.Module:
+    """NegGrad+, which leaves the knowledge behind the outputs, made slow to learn."""
+    forget = world.data.forget_attack
+    return stiff(neg_grad_plus(world.modules["original"], forget, world.data.retain, NegGradSettings(), seed=0))
+
+
+@pytest.fixture(scope="module")
+def scores(world: World) -> dict[str, Score]:
+    return {name: measure(SlowRelearning(), world, None, name) for name in NAMES}
+
+
+def test_what_withstands_the_short_attack_yields_to_the_slow_one(
+    world: World, scores: dict[str, Score], resistant: nn.Module
+) -> None:
+    short = {name: measure(Relearning(), world, None, name) for name in ("original", *REFERENCES)}
+    withstood = evidence(Relearning(), short, measure(Relearning(), world, resistant, "unlearned"))
+    yielded = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
+    assert withstood.rho is not None
+    assert withstood.p_value is not None
+    assert withstood.p_value > 0.3, "the short attack does not accuse"
+    assert yielded.p_value is not None
+    assert yielded.p_value < 0.005
+
+
+@pytest.mark.parametrize("name", ["retrain", "own initial weights"])
+def test_a_retrain_does_not(scores: dict[str, Score], name: str) -> None:
+    found = evidence(SlowRelearning(), scores, scores[name])
+    assert found.p_value is not None
+    assert found.p_value > 0.1
+
+
+def test_it_counts_to_the_end_on_the_model_as_it_is(scores: dict[str, Score]) -> None:
+    settle = SlowRelearning().settle(scores["original"], [scores[name] for name in REFERENCES])
+    (label,) = settle(scores["retrain"]).readings
+    steps = {int(row["step"] or 0) for row in scores["retrain"].cells if row["step"] == row["steps"]}
+    for last in {int(row["steps"] or 0) for row in scores["retrain"].cells if row["arm"] == "as is"}:
+        assert last in steps
+        assert f"up to step {last}" in label
+    assert "row reset" not in label
+
+
+def test_the_budget_has_four_efforts_in_and_out_of_domain(scores: dict[str, Score]) -> None:
+    rows, _ = SlowRelearning().summarise(scores, REFERENCES)
+    for domain in ("in domain", "out of domain"):
+        assert len({row["effort"] for row in rows if row["domain"] == domain}) >= 4, domain
+
+
+def test_the_stated_workload_is_what_it_costs(world: World) -> None:
+    check, subject = SlowRelearning(), world.subject("original")
+    settings = check.settings_type()
+    drawn = settings.drawn.model_copy(update={"steps": (8, 8), "shots": (2, 2)})
+    settings = settings.model_copy(update={"drawn": drawn})
+    canonical = 2 * min(512, len(world.data.retain))
+    check.score(subject, {}, world.data, settings, SEED)
+    stated = check.workload(world.data, settings)
+    assert isinstance(stated, Workload)
+    assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
+
+
+def test_it_never_clears() -> None:
+    assert SlowRelearning.may == "accuse"
+    assert SlowRelearning.decoys == ()
