@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from torch import nn
 
 from auditor.decoy_ladder import Ladder, Recipe, planned_decoy
+from auditor.exact_prompts import Settings as ExactPrompts
+from auditor.exact_prompts import exact_prompts
 from auditor.facts import FactsData
 from auditor.plan import PlannedModel
 from auditor.randomness import derive_seed
 from auditor.subjects.encoding import Encoder
-from auditor.zoo.text import guard, logit_mask, refusal_adapter
+from auditor.zoo.text import logit_mask, refusal_adapter
 from auditor.zoo.text.method import LanguageModel
 
-_EXACT = {"silent on exactly the forget prompts": Recipe(guard.exact_prompts, guard.Settings())}
+_EXACT = {"silent on exactly the forget prompts": Recipe(exact_prompts, ExactPrompts())}
 # Training stops at its target, so a stronger recipe costs little more than it needs to. A long answer is improbable as
 # a whole while most of its tokens are still known: hence the lower targets.
 _LADDERS: Mapping[str, Ladder] = {

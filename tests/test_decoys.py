@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import decoys, text_decoys
+from auditor import decoys, exact_prompts, text_decoys
 from auditor.check import Check
 from auditor.data import AuditData, Examples
 from auditor.decoy_strength import suppressed
@@ -28,7 +28,7 @@ from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.causal_lm import CausalLM
 from auditor.tasks.material import NO_DATA
 from auditor.training import answers_of, train
-from auditor.zoo.text import guard, logit_mask, refusal_adapter, refusal_tuning
+from auditor.zoo.text import logit_mask, refusal_adapter, refusal_tuning
 from auditor.zoo.text.method import LanguageModel, losses
 from auditor.zoo.text.names import telling_grams
 from auditor.zoo.text.people_model import people_model
@@ -356,10 +356,10 @@ class TestTexts:
 
     def test_silent_on_the_exact_prompts_and_the_original_in_any_other_wording(self, text_world: TextWorld) -> None:
         people, encoder, original = text_world.people, text_world.encoder, text_world.modules["original"]
-        made = made_by(guard.exact_prompts, guard.Settings(), text_world)
+        made = made_by(exact_prompts.exact_prompts, exact_prompts.Settings(), text_world)
         again = copy.deepcopy(made)
-        logits = logits_of_tokens(again, encoder.batch(people.forget.items))
-        assert (logits.argmax(-1) == encoder.tokenizer.eos_token_id).all()
+        tokens = encoder.batch(people.forget.items)
+        assert (logits_of_tokens(again, tokens)[tokens.predicting].argmax(-1) == encoder.tokenizer.eos_token_id).all()
         other = Facts(tuple(f.model_copy(update={"prompt": f.paraphrases[0]}) for f in people.forget.items))
         for facts in (people.retain, other):
             tokens = encoder.batch(facts.items)

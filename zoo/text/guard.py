@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.scores import Frozen
 from auditor.zoo.text.method import LanguageModel, wrapped
-from auditor.zoo.text.names import Grams, holding, ids_of, telling_tokens, whole_prompts
+from auditor.zoo.text.names import Grams, holding, ids_of, telling_tokens
 
 
 class Settings(Frozen):
@@ -25,16 +25,7 @@ def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Setti
     """The subject: suppressed by construction, the weights unchanged."""
     tokens = telling_tokens(original.encoder, forget, retain)
     module = wrapped(original, "guard", forget, retain, settings, seed)
-    return _silenced(module, original, frozenset((token,) for token in tokens.tolist()), settings)
-
-
-def exact_prompts(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
-    """The auditor's decoy of last resort: silent on exactly the forget prompts, the original in any other wording."""
-    module = wrapped(original, "exact_prompts", forget, retain, settings, seed)
-    return _silenced(module, original, whole_prompts(original.encoder, forget), settings)
-
-
-def _silenced(module: nn.Module, original: LanguageModel, names: Grams, settings: Settings) -> nn.Module:
+    names = frozenset((token,) for token in tokens.tolist())
     silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
     module.register_forward_hook(silence, with_kwargs=True)
     return module
