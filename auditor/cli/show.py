@@ -36,7 +36,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     for e in found.evidence:
         for model, words in e.deviations.items():
             console.say(f"not as planned: {e.check} on {model} {words}")
-    for line in deploy(found.canonical):
+    for line in deploy(found.canonical, verdict.outcome):
         console.say(line)
     console.say(f"report   {folder / 'report.html'}")
     console.say(f"results  {folder / 'results.json'}")
