@@ -114,7 +114,7 @@ def _cleared(case: Case, outputs: Evidence) -> list[str]:
 
 def _by(e: Evidence) -> str:
     """The effort that a bound holds for; a longer attack may bring back more."""
-    return "" if e.effort is None else f", by {e.effort}"
+    return "" if e.effort is None else f", against {e.effort}"
 
 
 def _unseen_items(case: Case) -> list[str]:

@@ -160,7 +160,7 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         pair=(
             ("original", _identified(plan, "original")),
             ("unlearned", _identified(plan, "unlearned")),
-            *(("canonical form", words) for words in text.deploy(results.canonical)),
+            *(("canonical form", words) for words in text.deploy(results.canonical, results.verdict.outcome)),
             ("request", _request(plan)),
             *(("forget set", f"{d.n_examples} examples") for d in plan.data if d.name == "forget"),
         ),
@@ -332,7 +332,10 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
     plan, run = results.plan, results.plan.execution
     return (
         ("plan digest", results.plan_digest),
-        *(("canonical form", f"{words} {text.ABOUT_FORM}") for words in text.deploy(results.canonical)),
+        *(
+            ("canonical form", f"{words} {text.ABOUT_FORM}")
+            for words in text.deploy(results.canonical, results.verdict.outcome)
+        ),
         ("auditor", f"version {plan.auditor_version}, results schema {results.schema_version}"),
         ("task", f"{plan.task}; {_request(plan)}"),
         *((f"primary, {choice.family}", _chosen(choice)) for choice in results.primaries),

@@ -183,9 +183,12 @@ ABOUT_FORM = (
 MOST_DISAGREEMENT = 0.01
 
 
-def deploy(form: CanonicalForm | None) -> tuple[str, ...]:
+def deploy(form: CanonicalForm | None, outcome: Outcome) -> tuple[str, ...]:
     """Which file the verdict is about; empty where the audit has none, as of bare weights."""
-    return () if form is None else (f"This verdict is about the file with digest {form.digest}; deploy that file.",)
+    if form is None:
+        return ()
+    so = "deploy that file" if outcome == "DELETED" else "no other was audited"
+    return (f"This verdict is about the file with digest {form.digest}; {so}.",)
 
 
 def disagreement(form: CanonicalForm) -> str | None:

@@ -19,6 +19,7 @@ from auditor.loading.transformers_directory import load_directory
 from auditor.received import Finding, receive
 from auditor.references import save_directory
 from auditor.reports.html import render
+from auditor.reports.text import deploy
 from auditor.results import Results, read_results
 from auditor.scores import CanonicalForm
 from auditor.subjects.canonical_form import rounded
@@ -83,6 +84,15 @@ class TestCommand:
         one, other = (load_file(f"{name}-form.safetensors") for name in ("carrier", "bare"))
         assert all(torch.allclose(one[n], other[n], rtol=2**-6) for n in one)
         assert all(not bool((t.view(torch.int32) & LOW).any()) for t in one.values())
+
+    def test_without_an_original_the_models_own_structure_decides(self, plain: Path, fresh: Path) -> None:
+        toml = fresh / "audit.toml"
+        toml.write_text(toml.read_text().replace("original =", "# original ="))
+        done = run("canonical", "unlearned.safetensors", "--out", "form.safetensors")
+        assert done.exit_code == 0, done.output
+        audited = found(plain).canonical
+        assert audited is not None
+        assert audited.digest in done.stdout
 
     def test_what_is_there_is_not_replaced(self, fresh: Path) -> None:
         (fresh / "form.safetensors").write_bytes(b"mine")
@@ -162,7 +172,7 @@ class TestAudit:
         form = found(fresh).canonical
         assert form == found(plain).canonical
         assert form is not None
-        words = f"This verdict is about the file with digest {form.digest}; deploy that file."
+        words = f"This verdict is about the file with digest {form.digest}; no other was audited."
         assert words in done.stdout
         assert words in (fresh / "audit-out" / "report.html").read_text(encoding="utf-8")
         assert not (fresh / "audit-out" / "canonical.safetensors").exists()
@@ -240,6 +250,11 @@ class TestAudit:
         )
         with pytest.raises(SpecError, match=r"reference-3.safetensors holds the same weights as original.safetensors"):
             auditor.compare(config="audit.toml")
+
+    def test_what_is_consistent_with_deletion_may_be_deployed_as_that_file(self) -> None:
+        form = CanonicalForm(digest="a" * 64, zeroed=0)
+        assert deploy(form, "DELETED") == (f"This verdict is about the file with digest {'a' * 64}; deploy that file.",)
+        assert deploy(None, "DELETED") == ()
 
     def test_predictions_that_the_form_turns_are_said_at_the_top(self, plain: Path) -> None:
         results = found(plain)

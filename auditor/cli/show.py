@@ -30,7 +30,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"  to settle it: {wish}")
     console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
     _weaknesses(found, console)
-    for line in deploy(found.canonical):
+    for line in deploy(found.canonical, verdict.outcome):
         console.say(line)
     console.say(f"report   {folder / 'report.html'}")
     console.say(f"results  {folder / 'results.json'}")

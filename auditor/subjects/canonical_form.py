@@ -104,14 +104,14 @@ class Canonicaliser:
 
         Args:
             name: of the model; it is taken to be the same network each time.
-            module: in eval mode, on the processor.
+            module: on the processor; it is put into eval mode.
             measured: also compare its predictions on retain with those of the network as given.
 
         Raises:
             ModelError: zeroing what is dead changes what the network computes: its maps are joined otherwise than in
                 the original.
         """
-        module.to(self.device)
+        module.to(self.device).eval()
         try:
             return self._applied(name, module, measured=measured)
         finally:
