@@ -122,7 +122,8 @@ def _unseen_items(case: Case) -> list[str]:
     if case.plan.request != "sample":
         return []
     return [
-        f"{e.check}: fewer than {e.items.smallest_visible} kept examples of {e.items.n_forget} could not have been seen"
+        f"{e.check}: {e.items.smallest_visible} kept examples of {e.items.n_forget} would have been seen where they "
+        "stand above all others, fewer not"
         for e in case.evidence
         if e.items is not None and e.items.smallest_visible is not None and e.items.smallest_visible > 1
     ]

@@ -279,7 +279,10 @@ def test_a_retrain_that_kept_few_samples_is_not_deleted(
 def test_a_retrain_is_deleted_and_what_could_not_be_seen_is_said() -> None:
     verdict = decided(kept(0, 80, 320))
     assert verdict.outcome == "DELETED"
-    assert "membership: fewer than 3 kept examples of 80 could not have been seen" in verdict.reasons
+    assert (
+        "membership: 3 kept examples of 80 would have been seen where they stand above all others, fewer not"
+        in verdict.reasons
+    )
 
 
 def test_listed_samples_need_a_holdout_four_times_as_large_and_a_class_does_not() -> None:
