@@ -364,21 +364,20 @@ class TestLanguageModels:
     def test_the_rehearsed_attack_brings_back_less_than_without(
         self, text_world: TextWorld, model: LanguageModel
     ) -> None:
-        people, data, encoder = text_world.people, text_world.data, text_world.encoder
-        common = {"steps": 60, "attack_steps": 6, "weight": 0.3}
+        people, encoder = text_world.people, text_world.encoder
+        common = {"steps": 60, "weight": 0.3}
         with_it, without = (
             rehearsed_npo.rehearsed_npo(
-                model, people.forget, people.retain, rehearsed_npo.Settings(**common, meta_weight=weight), 3
+                model, people.forget, people.retain, rehearsed_npo.Settings(**common, **more), 3
             )
-            for weight in (1.0, 0.0)
+            for more in ({"attack_steps": 6, "meta_weight": 1.0}, {"attack_steps": 1, "meta_weight": 0.0})
         )
-        settings = patient_text.Settings(steps=12, shots=3)
+        settings = patient_text.Settings(steps=60, shots=2)
         shots, unseen = patient_text.split(people.forget, settings, 0)
         effort = patient_text.fine_tuning(shots, people.retain, encoder, settings, 0)
         known = [probability(effort(module), encoder, unseen) for module in (with_it, without)]
-        assert known[0] < known[1]
+        assert known[0] < known[1] - 0.05
         assert probability(with_it, encoder, people.retain) > 0.85
-        assert not set(data.forget_eval.items) & set(people.retain.items)
 
     def test_shots_and_unseen_facts_are_of_the_same_subjects(self, text_world: TextWorld) -> None:
         forget = text_world.people.forget
