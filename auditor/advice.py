@@ -29,7 +29,7 @@ def _unresolved(case: Case) -> list[Evidence]:
 
 
 def _finer(case: Case, e: Evidence) -> str | None:
-    """How many references would do. To stop adding them by their resolution looks at no unlearned model."""
+    """How many references would do, if gap and spread stayed what they are."""
     if e.resolution is None or e.spread is None or e.null_kind != "references":
         return None
     wanted = case.policy.thresholds.suppressed if e.check == "outputs" else case.policy.thresholds.sharp_resolution
