@@ -28,8 +28,8 @@ class Settings(Frozen):
 def exact_prompts(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The original with the logit of the end of the text raised in every row that holds a whole forget prompt.
 
-    All other logits stay, and gradients pass: training can undo it by lowering that one logit, as it would undo a
-    refusal that was learnt.
+    All other logits stay, and gradients pass: training may undo it by lowering that one logit, which takes many steps
+    where the original is sure of its answers.
     """
     end = int(original.encoder.tokenizer.eos_token_id)
     module = wrapped(original, "exact_prompts", forget, retain, settings, seed)
