@@ -458,7 +458,7 @@ def build():
 
 
 def weights(seed: int, favourite: int | None = None) -> dict[str, torch.Tensor]:
-    """Of an untrained network that says its favourite of everything; 1 is right on half of retain: enough for the gate."""
+    """Of an untrained network that says its favourite of everything; 1 is right on half of retain, which is enough."""
     torch.manual_seed(seed)
     space: dict[str, Any] = {}
     exec(NETWORK, space)
