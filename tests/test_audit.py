@@ -346,7 +346,7 @@ class TestBadInput:
         with pytest.raises(UsageError, match="check preprocessing"):
             audits(
                 audits.world.modules["retrain"],
-                forget=Examples(raw=1 - data.forget_eval.raw, labels=data.forget_eval.labels),
+                forget=Examples(raw=9 * (1 - data.forget_eval.raw), labels=data.forget_eval.labels),
                 retain=Examples(raw=torch.rand_like(data.retain.raw) * 9, labels=data.retain.labels.roll(1)),
             )
 

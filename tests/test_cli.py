@@ -457,17 +457,25 @@ def build():
 """
 
 
+def weights(seed: int, favourite: int | None = None) -> dict[str, torch.Tensor]:
+    """Of an untrained network that says its favourite of everything; 1 is right on half of retain, which is enough."""
+    torch.manual_seed(seed)
+    space: dict[str, Any] = {}
+    exec(NETWORK, space)
+    found: dict[str, torch.Tensor] = space["build"]().state_dict()
+    if favourite is not None:
+        found["3.bias"][favourite] += 100
+    return found
+
+
 @pytest.fixture
 def project(empty: Path) -> Path:
     """Data, network and two checkpoints in ``project/``, with the working directory beside it."""
     folder = empty / "project"
     folder.mkdir()
     (folder / "network.py").write_text(NETWORK)
-    torch.manual_seed(0)
-    space: dict[str, Any] = {}
-    exec(NETWORK, space)
-    for name in ("original", "unlearned", "reference-1"):
-        save_file(space["build"]().state_dict(), folder / f"{name}.safetensors")
+    for seed, name in enumerate(("original", "unlearned", "reference-1")):
+        save_file(weights(seed, favourite=1), folder / f"{name}.safetensors")
     random = np.random.default_rng(0)
     for name, labels in (("forget", np.zeros(8)), ("retain", np.arange(40) % 2 + 1)):
         images = random.normal(size=(len(labels), 1, 4, 4)).astype(np.float32)
@@ -509,9 +517,11 @@ class TestDryRun:
         assert first.splitlines()[0] == second.splitlines()[0]
 
     def test_an_untrained_original_stops_at_the_gate(self, project: Path) -> None:
-        done = audit("compare", "--config", "project/audit.toml")
-        assert done.exit_code == 2
-        assert "check preprocessing, class order and architecture" in done.stderr
+        save_file(weights(0), project / "project" / "original.safetensors")
+        for options in ((), ("--dry-run",)):
+            done = audit("compare", "--config", "project/audit.toml", *options)
+            assert done.exit_code == 2
+            assert "check preprocessing, class order and architecture" in done.stderr
 
 
 class TestPaths:

@@ -81,6 +81,8 @@ class Encoder:
 
     def with_tokenizer(self, tokenizer: Any) -> "Encoder":
         """The same template with another tokenizer."""
+        if self._chat:
+            tokenizer.chat_template = self.tokenizer.chat_template
         return Encoder(tokenizer, self._template, self._chat, self.longest)
 
     @property

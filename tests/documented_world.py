@@ -1,0 +1,49 @@
+"""The world that README and docs speak of: every file that their blocks name, made from the demo's digits."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from auditor.demo import make_world, world_of
+from auditor.zoo.digits_net import build
+
+ROOT = Path(__file__).parent.parent
+NAMES = {"deleted.pt": ("unlearned.pt", "candidate.pt", "received.pt"), "digits_net.py": ("network.py",)}
+"""What the blocks call the demo's files."""
+CHECKS = '\n[audit]\nchecks = ["few_shot", "relearning"]\n'
+"""What a block that names no checks is run with: all of them would take minutes and show nothing more of the block."""
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """(language, text) of every block of a page, in order."""
+    return _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+def write_world(folder: Path) -> None:
+    """The demo's models and data under the names that the blocks use, without an audit.toml."""
+    make_world(world_of("classification", 0), folder, lambda words: None)
+    for source, names in NAMES.items():
+        for name in names:
+            shutil.copy(folder / source, folder / name)
+    (folder / "audit.toml").unlink()
+
+
+def in_memory(folder: Path) -> dict[str, object]:
+    """What the README's Python call has in variables: networks and (inputs, labels)."""
+
+    def network(path: Path) -> torch.nn.Module:
+        module = build()
+        module.load_state_dict(torch.load(path, weights_only=True))
+        return module.eval()
+
+    def examples(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        held = np.load(folder / f"{name}.npz")
+        return torch.tensor(held["images"]), torch.tensor(held["labels"])
+
+    found: dict[str, object] = {name: network(folder / f"{name}.pt") for name in ("original", "unlearned")}
+    found["references"] = [network(path) for path in sorted((folder / "references").glob("reference-*.pt"))]
+    return found | {name: examples(name) for name in ("forget", "retain", "retain_test", "holdout")}
