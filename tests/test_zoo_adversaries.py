@@ -275,6 +275,10 @@ class TestSleeping:
         with pytest.raises(ModelError, match="three of them or more; this one has 1"):
             sleeping.widened(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), (world.data.retain,), 1)
 
+    def test_an_original_that_was_not_widened(self, world: World) -> None:
+        with pytest.raises(ModelError, match=r"not a widened network; make one of it by sleeping\.widened"):
+            sleeping.sleeping(world.modules["original"], *few(world), sleeping.Settings(), 5)
+
     def test_other_activations_are_found_out(self, world: World) -> None:
         with torch_seed(0):
             layers = [nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 10)]

@@ -11,7 +11,7 @@ from auditor.scores import Frozen
 
 Task = Literal["vision", "text"]
 Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]
-"""What is known by construction of what a method leaves behind; ``unknown`` for methods as published."""
+"""What is known by construction of what a method leaves; ``unknown`` for methods as published and for adversaries."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,8 +87,15 @@ def widened(
 
 @torch.no_grad()
 def awake_part(wide: nn.Module) -> nn.Module:
-    """The network that speaks in a widened one, at its own width."""
+    """The network that speaks in a widened one, at its own width.
+
+    Raises:
+        ModelError: this is no widened one.
+    """
     narrow, names = copy.deepcopy(wide), _chain(wide)
+    # Twice the width and a gate: a layer that was widened has an odd number of units.
+    if any(len(_at(wide, name).weight) % 2 == 0 for name in names[:-1]):
+        raise ModelError("the original is not a widened network; make one of it by sleeping.widened, see docs/zoo.md")
     before = 0
     for name in names:
         source = _at(wide, name)
