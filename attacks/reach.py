@@ -22,6 +22,10 @@ WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""
 UNLIKE = 0.02
 """How often a true retrain may be said to meet the attack otherwise than the references do, over all arms."""
+# On the logit. A retrain that takes off a few steps sooner than five references learns its examples sooner, too. Among 16
+# retrains of each of two digits worlds, under three sets of attacks, the spread was .51 to .96, while five of them often
+# show .35.
+_TAKE_OFF = 0.5
 _SMALLEST_GAIN = 0.1
 _NORM = re.compile(r"(Layer|Group|RMS)Norm")
 
@@ -85,7 +89,8 @@ def did_not_take(arm: str, own: float, references: Sequence[float], *, n: int, a
         arm: in words.
         own: as :func:`taught` gives it.
         references: the same of each reference; fewer than two say nothing.
-        n: examples of the eval half; a spread is never below the step of 1/n at the references' mean.
+        n: examples of the eval half; a spread is never below the step of 1/n at the references' mean, and upwards
+            never below :data:`_TAKE_OFF`.
         arms: how many are tested, which share the level of :data:`UNLIKE`.
     """
     k = len(references)
@@ -94,11 +99,12 @@ def did_not_take(arm: str, own: float, references: Sequence[float], *, n: int, a
     centre = float(np.mean(references))
     p = float(np.clip(expit(centre), 1 / n, 1 - 1 / n))
     spread = max(float(np.std(references, ddof=1)), 1 / (n * p * (1 - p)))
-    reach = float(t.isf(UNLIKE / (2 * arms), k - 1)) * spread * math.sqrt(1 + 1 / k)
-    if abs(own - centre) <= reach:
+    reach = float(t.isf(UNLIKE / (2 * arms), k - 1)) * math.sqrt(1 + 1 / k)
+    low, high = centre - reach * spread, centre + reach * max(spread, _TAKE_OFF)
+    if low <= own <= high:
         return None
     return (
         f"the attack did not take as it does in the references: after it the model ({arm}) gives its own attack "
         f"examples a probability of {expit(own):.3f}, and one more reference would give them "
-        f"{expit(centre - reach):.3f} to {expit(centre + reach):.3f}"
+        f"{expit(low):.3f} to {expit(high):.3f}"
     )

@@ -108,6 +108,9 @@ class Relearning(Check):
     caveats: ClassVar[tuple[str, ...]] = (
         "A head trained to give the forgotten class to others resists short attacks; few_shot sees through it.",
     )
+    # Some retrains take off a few steps sooner than all of five references. Of 16 in one digits world two had ρ of .14
+    # and more, while five references often differed by .02 only.
+    least_spread: ClassVar[float] = 0.05
     settings_type: ClassVar[type[Frozen]] = Settings
 
     def workload(self, data: AuditData, settings: Settings) -> Workload:

@@ -40,6 +40,8 @@ class Check(ABC):
         decoys: names of the decoys it has to detect before it may clear.
         caveats: what the check does not show, in words.
         settings_type: its settings, all with defaults.
+        least_spread: smallest believable spread between models that never saw the forget set, as a share of Δ; for a
+            check whose score has a long tail that a handful of references does not show.
         opens: whether it looks behind a guard; False for a check of what the model says.
         null_lacks_knowledge: whether draws of its own null say what *that* model would score without the knowledge, as
             items never taught do; then each model is held against its own draws. False where draws are random
@@ -58,6 +60,7 @@ class Check(ABC):
     decoys: ClassVar[tuple[str, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
+    least_spread: ClassVar[float] = 0.0
     opens: ClassVar[bool] = True
     null_lacks_knowledge: ClassVar[bool] = True
 

@@ -76,7 +76,7 @@ class Bench:
         examples: per-example contributions of the references, [K, n]; None where there are none.
         draws: T of the references by each of the check's own draws, [K, draws]; None where there are none.
         recipe_variance: excess variance of references of a perturbed recipe.
-        floor: smallest believable spread, 1/n_eval.
+        floor: smallest believable spread: 1/n_eval, or the check's own share of Δ where that is more.
         prior: (s₀, d₀) of the policy.
     """
 
@@ -167,7 +167,7 @@ def combine(
     common = common.model_copy(update={"items": item_test(lineup.unlearned, lineup.references, policy.alpha.items)})
     by_references = None
     if len(references) >= 2 or (references and prior is not None):
-        bench = _bench(lineup, chosen, prior, population)
+        bench = _bench(check, lineup, chosen, prior, population)
         by_references = _against_references(common, check, lineup, bench, policy)
     if goal == "concept" and len(lineup.unlearned.concepts(chosen)) >= CONTROL_CONCEPTS:
         return _against_controls(common, check, lineup, policy, by_references)
@@ -246,20 +246,20 @@ def _utility(lineup: Lineup) -> Utility | None:
     )
 
 
-def _bench(lineup: Lineup, chosen: tuple[str, ...], prior: PriorSpread | None, population: bool) -> Bench:
+def _bench(check: Check, lineup: Lineup, chosen: tuple[str, ...], prior: PriorSpread | None, population: bool) -> Bench:
     totals = tuple(score.total(chosen) for score in lineup.references.values())
     rows = [score.examples(chosen) for score in lineup.references.values()]
     draws = [score.draws(chosen) for score in lineup.references.values()]
-    null = float(np.mean(totals))
+    null, original = float(np.mean(totals)), lineup.original.total(chosen)
     return Bench(
         chosen=chosen,
-        original=lineup.original.total(chosen),
+        original=original,
         null=null,
         references=totals,
         examples=np.asarray(rows) if population and all(rows) else None,
         draws=np.asarray(draws) if all(draws) else None,
         recipe_variance=_recipe_variance(totals, [s.total(chosen) for s in lineup.perturbed.values()]),
-        floor=1.0 / lineup.unlearned.n_examples,
+        floor=max(1.0 / lineup.unlearned.n_examples, check.least_spread * (original - null)),
         prior=(prior.s0, prior.d0) if prior is not None else (0.0, 0.0),
     )
 

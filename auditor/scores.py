@@ -165,7 +165,7 @@ class SpreadRecord(Frozen):
         description="paired variance of d from the examples, and the check's own draws, measured"
     )
     recipe_variance: float = Field(description="excess variance of references trained by a perturbed recipe")
-    floor: float = Field(description="1/n_eval")
+    floor: float = Field(description="smallest believable spread: 1/n_eval, or the check's own share of Δ")
 
 
 class DecoyResult(Frozen):

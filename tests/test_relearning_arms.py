@@ -146,7 +146,7 @@ def test_a_model_that_learns_the_shots_unlike_the_references_is_blind() -> None:
     assert blind is not None
     assert "(row reset)" in blind
     assert settle(with_taught(NULL[0], 0.13, 0.5)).blind is None
-    assert settle(with_taught(NULL[0], 0.6, 0.5)).blind is not None, "two-sided: trained on them before"
+    assert settle(with_taught(NULL[0], 0.95, 0.5)).blind is not None, "two-sided: trained on them before"
 
 
 def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
