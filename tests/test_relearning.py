@@ -29,7 +29,7 @@ def measure(world: World, name: str, module: nn.Module | None = None, settings: 
     return Relearning().score(world.subject(name, module), {}, world.data, settings, SEED)
 
 
-REFERENCES = tuple(f"reference {i}" for i in range(3))
+REFERENCES = tuple(f"reference {i}" for i in range(5))
 
 
 @pytest.fixture(scope="module")
