@@ -15,8 +15,8 @@ OUT_OF_DOMAIN = "retain alone"
 BUDGET = "budget"
 """Value of the column ``figure`` of these rows."""
 _BINS = 6
-# In spreads of the references, as an arm needs to count: below it ρ is a ratio of noise.
-_LEAST_GAP = 7.5
+# In spreads of the references: below it ρ is a ratio of noise. The references' own curves show how much of it there is.
+_LEAST_GAP = 2.0
 
 Courses = dict[str, dict[tuple[float, str], float]]
 

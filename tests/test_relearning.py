@@ -29,7 +29,7 @@ def measure(world: World, name: str, module: nn.Module | None = None, settings: 
     return Relearning().score(world.subject(name, module), {}, world.data, settings, SEED)
 
 
-REFERENCES = tuple(f"reference {i}" for i in range(3))
+REFERENCES = tuple(f"reference {i}" for i in range(5))
 
 
 @pytest.fixture(scope="module")
@@ -201,4 +201,4 @@ def test_the_budget_is_drawn_for_every_model(scores: dict[str, Score]) -> None:
     for model in scores:
         assert {row["effort"] for row in rows if row["model"] == model} == efforts
     assert all(row["rho"] == pytest.approx(1.0) for row in rows if row["model"] == "original")
-    assert all(abs(row["rho"]) < 0.5 for row in rows if row["model"] in REFERENCES)
+    assert abs(np.mean([row["rho"] for row in rows if row["model"] in REFERENCES])) < 0.25

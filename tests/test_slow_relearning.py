@@ -11,9 +11,7 @@ from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
 from auditor.scores import Evidence, Score
 from auditor.zoo.digits_net import DigitsNet
-from auditor.zoo.neg_grad_plus import Settings as NegGradSettings
-from auditor.zoo.neg_grad_plus import neg_grad_plus
-from tests.worlds import World
+from tests.worlds import FORGET, World
 
 SEED = 2
 POLICY = load_policy("default")
@@ -24,14 +22,14 @@ NAMES = ("original", "retrain", "own initial weights", *REFERENCES)
 class Stiff(DigitsNet):
     """Computes what the network computes, and learns a tenth as fast: its gradients are small beside Adam's ε."""
 
-    scale = 1e-6
+    scale = 2e-8
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = super().forward(images)
         return logits.detach() + self.scale * (logits - logits.detach())
 
 
-def stiff(module: nn.Module) -> nn.Module:
+def stiff(module: nn.Module) -> Stiff:
     net = Stiff()
     net.load_state_dict(module.state_dict())
     return net.eval()
@@ -56,9 +54,11 @@ def evidence(check: Check, scores: dict[str, Score], unlearned: Score) -> Eviden
 
 @pytest.fixture(scope="module")
 def resistant(world: World) -> nn.Module:
-    """NegGrad+, which leaves the knowledge behind the outputs, made slow to learn."""
-    forget = world.data.forget_attack
-    return stiff(neg_grad_plus(world.modules["original"], forget, world.data.retain, NegGradSettings(), seed=0))
+    """The original with the forgotten class shut off by its bias alone, made slow to learn."""
+    net = stiff(world.modules["original"])
+    with torch.no_grad():
+        net.head.bias[FORGET] -= 20
+    return net
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def test_what_withstands_the_short_attack_yields_to_the_slow_one(
     yielded = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
     assert withstood.rho is not None
     assert withstood.p_value is not None
-    assert withstood.p_value > 0.3, "the short attack does not accuse"
+    assert withstood.p_value > 0.05, "the short attacks do not accuse"
     assert yielded.p_value is not None
-    assert yielded.p_value < 0.005
+    assert yielded.p_value < 0.01
 
 
 @pytest.mark.parametrize("name", ["retrain", "own initial weights"])
