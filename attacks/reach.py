@@ -23,9 +23,9 @@ WIDEST = 2.0
 UNLIKE = 0.02
 """How often a true retrain may be said to meet the attack otherwise than the references do, over all arms."""
 # On the logit. A retrain that takes off a few steps sooner than five references learns its examples sooner, too.
-# Among 16 retrains of each of two digits worlds, under three sets of attacks, the spread was .51 to .96, while five of
-# them often show .35.
-_TAKE_OFF = 0.5
+# Among 16 retrains of each of two digits worlds, under three sets of attacks, the spread was .51 to .96, its median
+# .66, while five of them often show .35.
+_TAKE_OFF = 0.66
 _SMALLEST_GAIN = 0.1
 _NORM = re.compile(r"(Layer|Group|RMS)Norm")
 
