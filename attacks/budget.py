@@ -32,7 +32,7 @@ def course_row(arm: str, number: int, attack: DrawnAttack, examples: int, step: 
         step: after which it was measured.
         value: mean probability on the measured examples.
     """
-    name = f"attack {number}: rate {attack.learning_rate:g}"
+    name = f"attack {number}"
     return {"arm": arm, "attack": name, "step": step, "effort": step * examples, "value": value, **attack.row()}
 
 

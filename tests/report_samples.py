@@ -267,7 +267,7 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
         {
             "model": m,
             "arm": arm,
-            "attack": f"attack {i}: rate {rate:g}",
+            "attack": f"attack {i}",
             "step": s,
             "value": 0.9 - 0.9 * math.exp(-(0.3 + k) * s * rate * 50),
         }
@@ -541,13 +541,13 @@ def biggest() -> Results:
         {
             "model": m,
             "arm": arm,
-            "attack": f"attack 1: rate {rate:g}",
+            "attack": f"attack {i}",
             "step": s,
             "value": math.sin(s / 40) * k + 0.01 * (s % 7),
         }
         for m, k in known.items()
         for arm in ("as is", "row reset", "control class 7")
-        for rate in (0.0001, 0.001, 0.01, 0.1)
+        for i in range(1, 5)
         for s in range(400)
     ]
     found = [outputs(known, forgotten=True), few_shot(known, cells=many), relearning(known, cells=long)]

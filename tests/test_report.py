@@ -263,9 +263,7 @@ def test_curves_beside_the_score_are_folded_away(pages):
     source = section(pages["SUPPRESSED"], "relearning")
     shown, folded = source.split("<details>")[:2]
     titles = [re.findall(r"<text[^>]*>([^<]*)</text>", part) for part in (shown, folded)]
-    attacks = {
-        f"{arm} · attack {i}: rate {rate}" for arm in ("as is", "row reset") for i, rate in ((1, 0.001), (2, 0.003))
-    }
+    attacks = {f"{arm} · attack {i}" for arm in ("as is", "row reset") for i in (1, 2)}
     assert attacks <= set(titles[0])
     assert "control class 7" in titles[1]
     assert not any("control class" in words for words in titles[0])
