@@ -39,9 +39,9 @@ CLASS_WORLDS = ((640, 3), (641, 7), (642, 0), (643, 8))
 SAMPLE_SEEDS, TEXT_SEEDS = (650,), (660,)
 # The primaries, and what reads hidden layers or single items beside them.
 CHECKS = {
-    "class": ("depth", "few_shot", "relearning"),
+    "class": ("depth", "few_shot", "relearning", "slow_relearning"),
     "sample": ("depth", "feature_membership", "membership"),
-    "facts": ("depth", "few_shot", "logit_lens", "relearning"),
+    "facts": ("depth", "few_shot", "logit_lens", "relearning", "slow_relearning"),
 }
 
 
