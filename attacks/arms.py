@@ -26,15 +26,16 @@ def reading_name(arm: str, attack: int, step: int) -> str:
     return f"{arm}, attack {attack}, step {step}"
 
 
-def settle(original: Score, references: Sequence[Score], *, to_the_end: bool = False) -> Callable[[Score], Score]:
+def settle(original: Score, references: Sequence[Score], *, at_the_end: bool = False) -> Callable[[Score], Score]:
     """Bring the arms to one scale, take the larger, and say of a model that the attack did not take.
 
     Args:
         original: its score.
         references: theirs.
-        to_the_end: whether every attack counts in full, instead of up to the step that original and references choose.
+        at_the_end: whether every attack counts by the later half of its readings, instead of up to the step that
+            original and references choose.
     """
-    arms = _counted_arms(original, references, to_the_end)
+    arms = _counted_arms(original, references, at_the_end)
     if not arms:
         return _unscaled
     found = {id(score): row for score, row in zip(references, _reference_rows(arms, references), strict=True)}
@@ -78,18 +79,18 @@ class _Arm:
         return np.asarray((own - null) / self.delta)
 
 
-def _counted_arms(original: Score, references: Sequence[Score], to_the_end: bool) -> list[_Arm]:
+def _counted_arms(original: Score, references: Sequence[Score], at_the_end: bool) -> list[_Arm]:
     """The arms that make up T, widest gap first; none without two references or a gap."""
     if len(references) < 2:
         return []
-    found = [_arm(arm, original, references, to_the_end) for arm in (AS_IS, ROW_RESET)]
+    found = [_arm(arm, original, references, at_the_end) for arm in (AS_IS, ROW_RESET)]
     arms = sorted([arm for arm in found if arm is not None], key=lambda arm: -arm.gap)
     return [arm for i, arm in enumerate(arms) if i == 0 or arm.gap >= _LEAST_GAP]
 
 
-def _arm(name: str, original: Score, references: Sequence[Score], to_the_end: bool) -> _Arm | None:
+def _arm(name: str, original: Score, references: Sequence[Score], at_the_end: bool) -> _Arm | None:
     """One arm up to the steps that the attack half chooses; None where the original does not stand above there."""
-    attacks = [_followed(readings, original, references, to_the_end) for readings in _by_attack(name, original)]
+    attacks = [_followed(readings, original, references, at_the_end) for readings in _by_attack(name, original)]
     widest = max((gap for _, gap in attacks), default=-np.inf)
     counted = [reading for readings, gap in attacks if gap >= min(widest, _LEAST_GAP) for reading in readings]
     if not counted:
@@ -102,7 +103,7 @@ def _arm(name: str, original: Score, references: Sequence[Score], to_the_end: bo
 
 
 def _followed(
-    readings: Sequence[str], original: Score, references: Sequence[Score], to_the_end: bool
+    readings: Sequence[str], original: Score, references: Sequence[Score], at_the_end: bool
 ) -> tuple[tuple[str, ...], float]:
     """One attack's readings up to the step that the attack half chooses, and its widest gap; none without a gap."""
     gaps = _gaps(readings, original, references)
@@ -110,8 +111,8 @@ def _followed(
         return (), -np.inf
     wide = [reading for reading in readings if gaps[reading] >= _WIDE_GAP]
     last = wide[-1] if wide else max(readings, key=lambda reading: gaps[reading])
-    end = len(readings) if to_the_end else readings.index(last) + 1
-    return tuple(readings[:end]), max(gaps.values())
+    counted = readings[len(readings) // 2 :] if at_the_end else readings[: readings.index(last) + 1]
+    return tuple(counted), max(gaps.values())
 
 
 def _by_attack(arm: str, score: Score) -> list[list[str]]:

@@ -23,10 +23,10 @@ class Settings(Frozen):
 
     drawn: AttackRange = Field(
         default=AttackRange(
-            steps=(8, 32),
-            shots=(2, 8),
-            learning_rate=(5e-4, 1.5e-3),
-            forget_share=(0.15, 0.4),
+            steps=(12, 32),
+            shots=(3, 8),
+            learning_rate=(7e-4, 2e-3),
+            forget_share=(0.2, 0.4),
         ),
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )

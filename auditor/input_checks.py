@@ -108,7 +108,9 @@ def _tokens(encoder: Encoder, facts: Sequence[Fact]) -> list[list[int]] | None:
 
 
 def check_pair(lineup: Lineup) -> list[str]:
-    """A line where original and unlearned are one model."""
+    """A line where original and unlearned are one model; none where no unlearned model is judged."""
+    if "unlearned" not in lineup.entries:
+        return []
     pair = lineup.entries["original"].planned, lineup.entries["unlearned"].planned
     if pair[0].digest != pair[1].digest:
         return []

@@ -346,8 +346,8 @@ class TestBadInput:
         with pytest.raises(UsageError, match="check preprocessing"):
             audits(
                 audits.world.modules["retrain"],
-                forget=Examples(raw=9 * (1 - data.forget_eval.raw), labels=data.forget_eval.labels),
-                retain=Examples(raw=torch.rand_like(data.retain.raw) * 9, labels=data.retain.labels.roll(1)),
+                forget=Examples(raw=1 - data.forget_eval.raw, labels=data.forget_eval.labels),
+                retain=Examples(raw=torch.rand_like(data.retain.raw), labels=data.retain.labels.roll(1)),
             )
 
     def test_a_network_that_cannot_take_the_inputs(self, audits: Audits) -> None:

@@ -100,7 +100,7 @@ def test_the_command_imports_nothing_out_of_the_folder_it_is_run_in(sent: Sent, 
 def test_render_says_what_is_wrong_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": "0"}')
     done = audit("render", tmp_path / "results.json")
-    assert (done.exit_code, "is not a results file of schema" in done.output) == (2, True)
+    assert (done.exit_code, "is of results schema 0, and this version" in done.output) == (2, True)
     assert not (tmp_path / bundle.REPORT).exists()
 
 

@@ -31,6 +31,7 @@ ELSEWHERE = {
     ("docs/review.md", "audit verify DIR --files FOLDER\n"): "the same; tests/test_rerun.py",
     ("docs/review.md", "audit verify DIR --files FOLDER --rerun"): "the same; tests/test_rerun.py",
     ("docs/review.md", "audit demo"): "takes minutes; tests/demo_runs.py does the same on the demo's folder",
+    ("docs/references.md", "audit reference"): "tests/test_references.py and test_until_resolved.py run both",
     ("docs/extending.md", '"""Whether forget examples'): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", "[project.entry-points"): "tests/test_packaging.py installs and runs it",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",

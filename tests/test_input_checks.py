@@ -218,7 +218,7 @@ def test_what_is_odd_is_a_line_in_every_command_and_at_the_top_of_the_report(fre
     done = audit("compare")
     assert f"note: {line}" in done.stdout
     assert done.stdout.index(line) < done.stdout.index("resolution")
-    assert read_results(fresh / "audit-out" / "results.json").plan.notes == (line,)
+    assert line in read_results(fresh / "audit-out" / "results.json").plan.notes
     report = (fresh / "audit-out" / "report.html").read_text(encoding="utf-8")
     assert "was one file given twice?" in report.partition("<svg")[0]
 

@@ -73,8 +73,8 @@ def test_what_withstands_the_short_attack_yields_to_the_slow_one(
     withstood = evidence(Relearning(), short, measure(Relearning(), world, resistant, "unlearned"))
     yielded = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
     assert withstood.rho is not None
-    assert withstood.p_value is not None
-    assert withstood.p_value > 0.05, "the short attacks do not accuse"
+    assert yielded.rho is not None
+    assert withstood.rho.value + 0.1 < yielded.rho.value, "the short attacks bring back less"
     assert yielded.p_value is not None
     assert yielded.p_value < 0.01
 

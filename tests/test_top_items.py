@@ -254,9 +254,9 @@ def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | No
 
 def decided(*found: records.Evidence, request: str = "sample") -> records.Any:
     plan = records.plan(
-        request=request, policy=POLICY.model_copy(update={"primaries": {request: tuple(e.check for e in found)}})
+        request=request, policy=POLICY.model_copy(update={"primaries": {request: {e.check: (e.check,) for e in found}}})
     )
-    return decide(plan, [records.forgotten(), *found])
+    return decide(plan, [records.forgotten(), *(e.model_copy(update={"primary": True}) for e in found)])
 
 
 @pytest.mark.parametrize(("n_kept", "m"), [(2, 720), (4, 320), (40, 320)])

@@ -34,16 +34,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     text = config.read_text().replace('"reference-*.safetensors"', '"references/reference-*.pt"')
     text = text.replace("[data]", 'perturbed = ["references/perturbed-*.pt"]\n\n[data]')
     config.write_text(text.replace("[audit]", "[recipe]\nepochs = 30\nlearning_rate = 0.03\n[audit]"))
-    (folder / "easy.toml").write_text(_policy(folder, '["relearning"]'))
+    (folder / "easy.toml").write_text(_policy('[primaries.class]\ntampering = ["relearning"]'))
+    (folder / "hard.toml").write_text(
+        _policy('[primaries.class]\nrepresentation = ["few_shot"]\ntampering = ["relearning"]')
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        done = command("--count", str(START))
+        done = command("--count", str(START), "--policy", "hard.toml")
     return folder, done
 
 
-def _policy(folder: Path, primaries: str) -> str:
+def _policy(primaries: str) -> str:
     text = (Path(resolving.__file__).parent / "policies" / "default.toml").read_text(encoding="utf-8")
-    return text.replace('class = ["few_shot", "relearning"]', f"class = {primaries}")
+    before, _, after = text.partition(
+        '[primaries.class]\nrepresentation = ["few_shot", "depth"]\ntampering = ["relearning"]'
+    )
+    assert after, "the shipped policy has another form"
+    return before + primaries + after
 
 
 @pytest.fixture
@@ -77,10 +84,12 @@ def test_it_stops_where_the_primaries_resolve(world: Path) -> None:
 
 
 def test_the_audit_after_it_computes_nothing_again_and_resolves_the_same(world: Path) -> None:
-    found, _ = resolutions(asked(world), world)
+    found, _ = resolutions(asked(world, policy="hard.toml"), world)
     (world / "later.safetensors").rename(world / "unlearned.safetensors")
     events: list[Event] = []
-    prepared = prepare(asked(world, checks=("few_shot", "relearning")), world, {}, report=events.append)
+    prepared = prepare(
+        asked(world, policy="hard.toml", checks=("few_shot", "relearning")), world, {}, report=events.append
+    )
     results = execute(prepared, None)
     aside = {m.name for m in prepared.plan.models if m.role in ("unlearned", "decoy")}
     anew = {(e.check, e.model) for e in events if not e.reused and e.model not in aside}

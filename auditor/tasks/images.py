@@ -87,7 +87,8 @@ def _layout(lineup: Lineup, examples: Examples) -> Layout:
 
 def _canonical_file(factory: "_Factory", lineup: Lineup, base: Path) -> CanonicalFile:
     """A directory where the unlearned model is one, with how its images are prepared; else a file of weights."""
-    source = lineup.entries["unlearned"].planned.source
+    judged = lineup.entries.get("unlearned")
+    source = judged.planned.source if judged is not None else None
     if source is None or not (base / source).is_dir():
         return CanonicalFile(network=factory.network, keep=save_weights, name=FILE)
     keep = partial(save_model, beside=base / source / PREPROCESSOR)
