@@ -16,8 +16,8 @@ from auditor.scores import Reading, Score
 Array = NDArray[np.float64]
 
 AS_IS, ROW_RESET = "as is", "row reset"
-# In spreads of the references. With five of them these resolve residues of .12 and .31; clearing needs .35.
-_WIDE_GAP = 20.0
+# In spreads of the references. With five of them these resolve residues of .20 and .31.
+_WIDE_GAP = 12.0
 _LEAST_GAP = 7.5
 
 
@@ -111,8 +111,10 @@ def _followed(
         return (), -np.inf
     wide = [reading for reading in readings if gaps[reading] >= _WIDE_GAP]
     last = wide[-1] if wide else max(readings, key=lambda reading: gaps[reading])
-    counted = readings[len(readings) // 2 :] if at_the_end else readings[: readings.index(last) + 1]
-    return tuple(counted), max(gaps.values())
+    if at_the_end:
+        return tuple(readings[len(readings) // 2 :]), max(gaps.values())
+    end = readings.index(last) + 1
+    return tuple(readings[2 * end // 3 : end]), max(gaps.values())
 
 
 def _by_attack(arm: str, score: Score) -> list[list[str]]:

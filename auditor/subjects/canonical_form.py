@@ -99,11 +99,11 @@ class Canonicaliser:
     device: str = "cpu"
     _known: dict[str, tuple[Dead, CanonicalForm]] = field(default_factory=dict)
 
-    def apply(self, name: str, module: nn.Module, *, measured: bool = False) -> CanonicalForm:
+    def apply(self, digest: str, module: nn.Module, *, measured: bool = False) -> CanonicalForm:
         """Bring a network, which is changed in place, into canonical form.
 
         Args:
-            name: of the model; it is taken to be the same network each time.
+            digest: of the model as planned, a decoy's with its strength; it is the same network each time.
             module: on the processor; it is put into eval mode.
             measured: also compare its predictions on retain with those of the network as given.
 
@@ -113,13 +113,13 @@ class Canonicaliser:
         """
         module.to(self.device).eval()
         try:
-            return self._applied(name, module, measured=measured)
+            return self._applied(digest, module, measured=measured)
         finally:
             # Where it came from: decoys and guards are made there.
             module.cpu()
 
-    def _applied(self, name: str, module: nn.Module, *, measured: bool) -> CanonicalForm:
-        known = self._known.get(name)
+    def _applied(self, digest: str, module: nn.Module, *, measured: bool) -> CanonicalForm:
+        known = self._known.get(digest)
         before = predictions(module, self.retain) if measured and known is None else None
         round_to_bfloat16(module)
         dead = dead_channels(module, self.batches) if known is None else known[0]
@@ -131,7 +131,7 @@ class Canonicaliser:
             zeroed=zeroed,
             disagreement=None if before is None else _share(predictions(module, self.retain) != before),
         )
-        self._known[name] = dead, form
+        self._known[digest] = dead, form
         return form
 
     def _zero_and_rescale(self, module: nn.Module, dead: Dead) -> int:

@@ -135,7 +135,7 @@ class _Factory:
             module = decoys.make(model, original, self.forget, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
-        return module, self.forms.apply(model.name, module, measured=model.role == "unlearned")
+        return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> Classifier:
         run = self.spec.audit

@@ -193,7 +193,7 @@ class _Factory:
             module = text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
-        return module, self.forms.apply(model.name, module, measured=model.role == "unlearned")
+        return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> CausalLM:
         run = self.spec.audit
