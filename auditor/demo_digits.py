@@ -12,7 +12,7 @@ from auditor import references
 from auditor.data import Examples
 from auditor.demo import N_REFERENCES
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
 from auditor.training import train
 from auditor.zoo.digits import DigitsWorld, digits_world
 from auditor.zoo.digits_net import build
@@ -77,16 +77,17 @@ class DigitsDemo:
             if not path.is_file():
                 say(f"training {name}")
                 references.save(how(), path)
+        # As `audit reference` does, so that they carry what made them.
+        workshop = references.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
+        for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
+            if not (folder / "references" / f"{job.name}.pt").is_file():
+                say(f"training references/{job.name}")
+            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
 
     def _makers(self) -> dict[str, Callable[[], nn.Module]]:
         world, seed, recipe = self._world, self._seed, self.recipe
-        jobs = references.jobs(recipe, N_REFERENCES, seed)[:N_REFERENCES]
         return {
             "original": lambda: self._original,
-            **{
-                f"references/{job.name}": lambda job=job: references.train_job(job, build, world.retain, "cpu")  # type: ignore[misc]
-                for job in jobs
-            },
             "deleted": lambda: train(build, world.retain, recipe, derive_seed(seed, "deleted")),
             "suppressed": lambda: neg_grad_plus(
                 self._original, world.forget, world.retain, Settings(), derive_seed(seed, "suppressed")

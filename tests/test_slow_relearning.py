@@ -66,15 +66,14 @@ def scores(world: World) -> dict[str, Score]:
     return {name: measure(SlowRelearning(), world, None, name) for name in NAMES}
 
 
-def test_what_withstands_the_short_attack_yields_to_the_slow_one(
+def test_what_learns_slowly_yields_to_the_slow_attack(
     world: World, scores: dict[str, Score], resistant: nn.Module
 ) -> None:
     short = {name: measure(Relearning(), world, None, name) for name in ("original", *REFERENCES)}
     withstood = evidence(Relearning(), short, measure(Relearning(), world, resistant, "unlearned"))
     yielded = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
     assert withstood.rho is not None
-    assert yielded.rho is not None
-    assert withstood.rho.value + 0.1 < yielded.rho.value, "the short attacks bring back less"
+    assert withstood.rho.value > 0.25, "the short attacks see some of it, too"
     assert yielded.p_value is not None
     assert yielded.p_value < 0.01
 

@@ -73,10 +73,11 @@ def taught_score(probability: float) -> Score:
 
 def test_a_model_that_learns_the_attack_facts_unlike_the_references_is_blind() -> None:
     """No lower bar: a short attack that leaves the references at .2 tells as much as one that brings them to .9."""
-    for probabilities in ((0.86, 0.87, 0.88, 0.87), (0.18, 0.2, 0.21, 0.22)):
+    # Beside references that learn nearly all of it, nothing can stand out upwards.
+    for probabilities, unlikes in (((0.86, 0.87, 0.88, 0.87), (0.01,)), ((0.18, 0.2, 0.21, 0.22), (0.01, 0.99))):
         settle = CHECK.settle(taught_score(1.0), [taught_score(p) for p in probabilities])
         assert settle(taught_score(probabilities[0])).blind is None
-        for unlike in (0.01, 0.99):
+        for unlike in unlikes:
             blind = settle(taught_score(unlike)).blind
             assert blind is not None
             assert blind.startswith("the attack did not take as it does in the references")
