@@ -16,8 +16,8 @@ from auditor.scores import Reading, Score
 Array = NDArray[np.float64]
 
 AS_IS, ROW_RESET = "as is", "row reset"
-# In spreads of the references. With five of them these resolve residues of .20 and .31.
-_WIDE_GAP = 12.0
+# In spreads of the references. With five of them these resolve residues of .12 and .31.
+_WIDE_GAP = 20.0
 _LEAST_GAP = 7.5
 
 
@@ -114,7 +114,7 @@ def _followed(
     if at_the_end:
         return tuple(readings[len(readings) // 2 :]), max(gaps.values())
     end = readings.index(last) + 1
-    return tuple(readings[2 * end // 3 : end]), max(gaps.values())
+    return tuple(readings[end // 2 : end]), max(gaps.values())
 
 
 def _by_attack(arm: str, score: Score) -> list[list[str]]:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from auditor.errors import SpecError
-from auditor.reports.text import upper_percent
-from auditor.scores import EXPECTATIONS
 
 if TYPE_CHECKING:
     from auditor.audit import AuditResult
@@ -28,6 +26,9 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
         Inconclusive: the audit could not decide, or its coverage is incomplete.
         SpecError: there is no such outcome.
     """
+    # Imported where it is used: pytest imports this module in every run, audit or none.
+    from auditor.scores import EXPECTATIONS
+
     __tracebackhide__ = True
     if expect not in EXPECTATIONS:
         raise SpecError(f"expect = {expect!r} is no outcome; there are: {', '.join(EXPECTATIONS)}")
@@ -177,6 +178,8 @@ def _subject(result: "AuditResult") -> str:
 
 
 def _ending(result: "AuditResult") -> str:
+    from auditor.reports.text import upper_percent
+
     verdict = result.results.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
     bound = f", at most {upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""

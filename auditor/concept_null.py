@@ -112,6 +112,8 @@ def _rho(position: _Position, delta: float, policy: Policy) -> tuple[Limits | No
 
 
 def _decoy(position: _Position, delta: float, policy: Policy, alpha: float) -> DecoyResult:
-    limits, p = _rho(position, delta, policy)
+    limits, _ = _rho(position, delta, policy)
+    bar = policy.thresholds.tolerance
+    p = None if limits is None else statistics.p_above(position.above, delta, position.spread, bar)
     rho = None if limits is None else Interval(value=limits.value, low=limits.low, high=limits.high)
     return DecoyResult(rho=rho, p_value=p, detected=p is not None and p < alpha)

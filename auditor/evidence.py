@@ -326,7 +326,7 @@ def _decoy(score: Score, bench: Bench, policy: Policy) -> DecoyResult:
     if spread is None or bench.delta <= 0:
         return DecoyResult(rho=None, p_value=None, detected=False)
     limits = _limits(score, bench, spread)
-    p = _p_values(score, bench, spread, policy)["p_value"]
+    p = _p_values(score, bench, spread, policy)["p_trace"]
     return DecoyResult(rho=_interval(limits), p_value=p, detected=limits is not None and p < policy.alpha_each)
 
 

@@ -169,10 +169,13 @@ class SpreadRecord(Frozen):
 
 
 class DecoyResult(Frozen):
-    """Whether a check saw through a suppressed copy of the original made by the auditor."""
+    """Whether a check saw through a suppressed copy of the original made by the auditor.
+
+    Seen through is what this check would have kept from being called deleted: a trace is enough for that.
+    """
 
     rho: Interval | None
-    p_value: float | None
+    p_value: float | None = Field(description="one-sided, against ρ ≤ 0")
     detected: bool
 
 
