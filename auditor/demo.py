@@ -12,7 +12,6 @@ from auditor.audit import execution_settings
 from auditor.results import Results, read_results
 from auditor.spec import RecipeSpec
 
-N_REFERENCES = 8
 EXPECTED = {"suppressed": "SUPPRESSED", "deleted": "DELETED"}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from auditor import references
-from auditor.demo import N_REFERENCES
 from auditor.fact_files import write_facts
 from auditor.facts import Facts
 from auditor.randomness import derive_seed
@@ -39,6 +38,8 @@ seed = {seed}
 
 [recipe]
 """
+
+N_REFERENCES = 5
 
 
 class PeopleDemo:

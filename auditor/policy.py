@@ -78,6 +78,7 @@ class Domain(Frozen):
     most_parameters: int = Field(ge=1, description="of the largest original measured")
     fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
     worlds: str = Field(description="what the pairs were made of, in words")
+    rules: str = Field(description="version of the policy under whose rules the rates were measured")
     false_deleted: ErrorRate = Field(description="suppressed or not forgotten, called DELETED")
     false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN")
     undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")

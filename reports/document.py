@@ -231,7 +231,7 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if results.plan.domain is None:
         yield text.uncalibrated(results.plan.policy)
     else:
-        yield from text.measured(results.plan.domain)
+        yield from text.measured(results.plan.domain, results.plan.policy)
     wanted = results.plan.expect.replace("-", "_").upper()
     if wanted != verdict.outcome:
         yield f"The audit was run expecting “{results.plan.expect}”."

@@ -223,9 +223,14 @@ def uncalibrated(policy: Policy) -> str:
     )
 
 
-def measured(domain: Domain) -> tuple[str, ...]:
-    """The error rates of audits like this one, as sentences."""
+def measured(domain: Domain, policy: Policy) -> tuple[str, ...]:
+    """The error rates of audits like this one, as sentences; rates of earlier rules are called that first."""
+    earlier = (
+        f"The error rates below were measured under the rules of version {domain.rules} of this policy, which has "
+        f"version {policy.version} now: they have not been measured again yet."
+    )
     return (
+        *((earlier,) if domain.rules != policy.version else ()),
         f"On pairs of known truth of this kind ({domain.worlds}), suppressed or untouched models were called DELETED "
         f"in {_rate(domain.false_deleted)}.",
         f"Deleted ones were called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in {_rate(domain.false_suppressed)}, and "

@@ -134,6 +134,10 @@ def test_measured_error_rates_are_quoted_inside_their_domain_only():
     assert "suppressed or untouched models were called DELETED in 0 of 60 (at most 4.9 % at 95 % confidence)" in page
     assert "called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in 1 of 40" in page
     assert "not yet calibrated" not in page
+    assert "measured under the rules of version" not in page
+    older = base.plan.model_copy(update={"policy": policy, "domain": DOMAIN.model_copy(update={"rules": "2"})})
+    page = Page(html.render(base.model_copy(update={"plan": older}))).text
+    assert "The error rates below were measured under the rules of version 2 of this policy" in page
     outside = base.plan.model_copy(update={"policy": policy, "domain": None})
     page = Page(html.render(base.model_copy(update={"plan": outside}))).text
     assert "Outside the calibrated domain" in page
