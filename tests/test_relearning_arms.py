@@ -45,12 +45,12 @@ def test_each_arm_is_followed_as_long_as_the_references_withstand_it() -> None:
 
 
 def test_the_larger_arm_counts_on_the_scale_of_references_and_original() -> None:
-    # The last third of three measurements is the third: of the references .02 and .05, of the original 1 and .8.
+    # The later half of three measurements are two: means of the references .015 and .03, of the original 1 and .6.
     by_reset = settled(curve((0, 0, 0, 0), (0.02, 0.02, 0.64, 0))).total((BOTH,))
     as_it_is = settled(curve((0.505, 0.505, 0.505, 0), (0, 0, 0, 0))).total((BOTH,))
-    gap = 0.8 - 0.05
-    assert by_reset == pytest.approx(0.64 - 0.05)
-    assert as_it_is == pytest.approx((0.505 - 0.02) / (1 - 0.02) * gap)
+    gap = 0.6 - 0.03
+    assert by_reset == pytest.approx((0.02 + 0.64) / 2 - 0.03)
+    assert as_it_is == pytest.approx((0.505 - 0.015) / (1 - 0.015) * gap)
     (reading,) = settled(ORIGINAL).readings.values()
     assert reading.value == pytest.approx(gap)
     assert np.mean(reading.examples) == pytest.approx(reading.value)
