@@ -108,8 +108,15 @@ def _cleared(case: Case, outputs: Evidence) -> list[str]:
     return [
         sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
         *[sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}{_by(e)}") for e in case.primaries],
+        *_bound_by_another(case),
         *_unseen_items(case),
     ]
+
+
+def _bound_by_another(case: Case) -> list[str]:
+    """Where the bound comes from, if from none of the primaries."""
+    widest = max((e for e in case.bounding if e.rho is not None), key=lambda e: e.rho.high if e.rho else 0.0)
+    return [] if widest.primary else [sentence(widest, "the highest upper limit, which is the bound")]
 
 
 def _by(e: Evidence) -> str:

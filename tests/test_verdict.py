@@ -184,7 +184,9 @@ def test_rule_4_a_check_that_resolves_well_has_to_lie_below_the_bound_primary_or
 
 
 def test_the_bound_is_the_largest_upper_limit_of_all_that_resolve_well() -> None:
-    assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.2)]).bound == 0.31
+    wide = decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.2)])
+    assert wide.bound == 0.31
+    assert wide.reasons[-1] == "depth: ρ = 0.10 [-0.10, 0.31], the highest upper limit, which is the bound"
     assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.4)]).bound == 0.2
 
 
