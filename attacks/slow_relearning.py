@@ -8,19 +8,20 @@ from pydantic import Field
 from auditor.attacks import relearning
 from auditor.attacks.arms import settle
 from auditor.attacks.drawn import AttackRange
-from auditor.scores import Frozen, May, Score
+from auditor.scores import Frozen, Score
 
 
 class Settings(relearning.Settings):
     """Long attacks on one or two examples, and a shorter run without any."""
 
     drawn: AttackRange = Field(
-        default=AttackRange(steps=(80, 200), shots=(1, 2), learning_rate=(2e-4, 1e-3), forget_share=(0.15, 0.4)),
+        default=AttackRange(steps=(48, 144), shots=(1, 2), learning_rate=(2e-4, 1e-3), forget_share=(0.15, 0.4)),
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )
-    attacks: int = Field(default=2, ge=1, description="drawn, and averaged in the score")
+    attacks: int = Field(default=8, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
-        default=(1 / 8, 1 / 4, 1 / 2, 1.0), description="shares of an attack's length at which it is measured"
+        default=(1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0),
+        description="shares of an attack's length at which it is measured",
     )
     retain_batch: int = Field(default=16, ge=1, description="retain examples per step")
     row_reset: bool = Field(
@@ -36,27 +37,27 @@ class SlowRelearning(relearning.Relearning):
     """The patient attacker's relearning: few shots, many steps, the model as it is.
 
     A model can be trained to withstand an attack of known length: the steps of a simulated attack are differentiated
-    through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do. The references
-    relearn as well in so many steps, so that the gap is narrower: it may accuse, and never clears.
+    through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do.
 
-    Every attack counts by what it has brought back in the end, the mean over half and all of its length. The mean over
-    the whole course reads half as much of a model that holds out for long: an adversary from whom a patient attacker
-    got ρ = .47 read .19 there. Up to the last step that the references withstand, as in :class:`relearning.Relearning`,
-    one retrain in eight that took off sooner from a single example stood at ρ = .35; in the end all of them have taken
-    off. A shut head opens in so many steps by itself, so no rows are reset.
+    The references relearn as well in so many steps, each a little sooner or later by the luck of one or two examples.
+    Eight attacks, each read at five points of its later half, average that luck out: two, read at half and all of their
+    length, resolve half as much (docs/checks.md). The mean over the whole course reads less of a model that holds
+    out for long. Up to the last step that the references withstand, as in :class:`relearning.Relearning`, a retrain
+    that takes off sooner stands out; in the end all of them have taken off. A shut head opens in so many steps by
+    itself, so no rows are reset.
 
     One run of half the length on retain examples alone is drawn beside it, since forgotten classes have come back
     without a single forget example (arXiv 2505.22310).
     """
 
     name: ClassVar[str] = "slow_relearning"
-    may: ClassVar[May] = "accuse"
     summary: ClassVar[str] = (
         "Fine-tuned a copy of the model for long on one or two forgotten examples and measured how much of the rest of "
         "the forget set came back."
     )
-    cost: ClassVar[str] = "some three hundred training steps of half the batch, measured at a few of them"
-    decoys: ClassVar[tuple[str, ...]] = ()
+    cost: ClassVar[str] = (
+        "some seven hundred training steps of half the batch, and eight short measurements of each of eight attacks"
+    )
     caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
     settings_type: ClassVar[type[Frozen]] = Settings
 

@@ -1,16 +1,17 @@
-"""The verdict on unlearners that know the auditor: four digits worlds, one of listed samples, one of language models.
+"""The verdict on unlearners that know the auditor: digits worlds, one of listed samples, one of language models.
 
-Prints, for every recipe and world, the outcome with its bound, ρ of each check, and what a patient attacker recovers
-from the subject, from the references (least and most) and from the original. A subject of which no more is recovered
-than of the references counts as unlabelled. Models and finished audits are kept in the work folder, so that an
-interrupted run goes on. Only the recipes that the rules were made against are run, unless `--recipes` says otherwise:
-the others are for trying rules that are final. `--quick` does the first world.
+Prints, for every recipe and world, with five references and (images) with eight, the outcome with its bound, ρ of each
+check, and what a patient attacker recovers from the subject's canonical form, which is what a verdict is about, from
+the references (least and most) and from the original. A subject of which no more is recovered than of the references
+counts as unlabelled. Models and finished audits are kept in the work folder, so that an interrupted run goes on. Only
+the recipes that the rules were made against are run, unless `--recipes` says otherwise: the others are for trying rules
+that are final. So are the worlds of `--fresh`: the rules were made after seeing the known recipes in the first four.
+`--quick` does the first world.
 
     python benchmarks/adversaries.py --work bench-adversaries
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,24 +20,29 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors.torch import load_file
 from torch import nn
 
 import auditor
 from auditor.audit import execution_settings
 from auditor.data import Examples, split_in_halves
 from auditor.randomness import derive_seed
+from auditor.subjects.base import movable_copy
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import few_kept, low_bits, patient, patient_text, sleeping
 from auditor.zoo.text.method import probability
 
 sys.path.insert(0, str(Path(__file__).parent / "validity"))
 from image_worlds import ImageWorld
+from pairs import Row, read_rows, row_of, write_rows
 from text_worlds import TextWorld
 from worlds import class_world, mislabelled_world
 
 # Fixed before any run; the recipes were made on digit 3 of seed 0.
 CLASS_WORLDS = ((640, 3), (641, 7), (642, 0), (643, 8))
+FRESH_WORLDS = ((644, 5), (645, 2), (646, 9), (647, 1))
 SAMPLE_SEEDS, TEXT_SEEDS = (650,), (660,)
+REFERENCES = (5, 8)
 # The primaries, and what reads hidden layers or single items beside them.
 CHECKS = {
     "class": ("depth", "few_shot", "relearning", "slow_relearning"),
@@ -53,16 +59,22 @@ class Recipe:
         entry: its name in the catalogue.
         known: whether the rules were made against it; the others were written before them and kept apart.
         settings: other than the defaults.
+        kind: what these settings make of it, for its name.
     """
 
     entry: str
     known: bool
     settings: dict[str, Any] = field(default_factory=dict)
+    kind: str = ""
 
     @property
     def name(self) -> str:
         """Of its row."""
-        return " ".join([self.entry, *(f"{key} {value}" for key, value in self.settings.items())])
+        return f"{self.entry} {self.kind}".strip()
+
+
+# As long, and with as few examples, as the longest attack of `slow_relearning`.
+PATIENT = {"attack": {"steps": 144, "shots": 1, "learning_rate": 5e-4, "retain_batch": 16}}
 
 
 RECIPES = {
@@ -72,12 +84,13 @@ RECIPES = {
         Recipe("low_bits", known=True),
         Recipe("sleeping", known=True),
         Recipe("soft_rank", known=False),
+        Recipe("soft_rank_meta", known=False, settings=PATIENT, kind="rehearsing long"),
         Recipe("patching_aware", known=False),
         Recipe("output_calibrated", known=False),
     ),
     "sample": (
-        Recipe("few_kept", known=True, settings={"kept": 2}),
-        Recipe("few_kept", known=True, settings={"kept": 4}),
+        Recipe("few_kept", known=True, settings={"kept": 2}, kind="kept 2"),
+        Recipe("few_kept", known=True, settings={"kept": 4}, kind="kept 4"),
         Recipe("low_bits", known=True),
         Recipe("output_calibrated", known=False),
     ),
@@ -90,21 +103,28 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-adversaries"))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--recipes", choices=("known", "held-out", "all"), default="known")
+    parser.add_argument("--fresh", action="store_true", help="four digits worlds that no rule was made on")
+    parser.add_argument("--kind", choices=RECIPES, action="append", help="of request, repeatable; else all")
     options = parser.parse_args()
-    worlds = list(_worlds(options.work))
+    kinds = options.kind or list(RECIPES)
+    worlds = [world for world in _worlds(options.work, options.fresh) if world.about["request"] in kinds]
     rows = []
     for world in worlds[:1] if options.quick else worlds:
         for recipe in RECIPES[world.about["request"]]:
             if options.recipes in ("all", "known" if recipe.known else "held-out"):
                 trial = TextTrial(world, recipe) if isinstance(world, TextWorld) else ImageTrial(world, recipe)
-                rows.append(trial.row())
-                print(_line(rows[-1]), flush=True)
-    print(pd.crosstab([row["recipe"] for row in rows], [row["outcome"] for row in rows]).to_string())
+                found = trial.rows()
+                rows += found
+                print(*map(_line, found), sep="\n", flush=True)
+    table = pd.DataFrame(rows)
+    print(pd.crosstab([table.recipe, table.label], [table["references"], table.outcome]).to_string())
 
 
-def _worlds(work: Path) -> Iterator[ImageWorld | TextWorld]:
-    for seed, target in CLASS_WORLDS:
+def _worlds(work: Path, fresh: bool) -> Iterator[ImageWorld | TextWorld]:
+    for seed, target in FRESH_WORLDS if fresh else CLASS_WORLDS:
         yield class_world(work, "cnn", "plain", seed, target)
+    if fresh:
+        return
     for seed in SAMPLE_SEEDS:
         yield mislabelled_world(work, seed)
     for seed in TEXT_SEEDS:
@@ -119,21 +139,31 @@ class Trial:
         self._world, self._recipe = world, recipe
         self._seed = derive_seed(world.seed, recipe.name)
 
-    def row(self) -> dict[str, Any]:
-        """The audit and what the patient attacker finds, made once and then read back."""
-        path = self._world.folder / "adversaries" / f"{self._recipe.name.replace(' ', '-')}.json"
+    def rows(self) -> list[Row]:
+        """The audits and what the patient attacker finds, made once and then read back."""
+        path = self._folder / "rows.json"
         if path.is_file():
-            return json.loads(path.read_text())
+            return read_rows(path)
         with execution_settings(threads=1):
-            verdict, found = _of_verdict(self._audited()), self._recovered()
+            audits = {count: self._audited(count) for count in self._counts}
+            found = self._recovered()
         label = "suppressed" if found.suppressed else "unlabelled"
-        about = {key: self._world.about[key] for key in ("request", "seed", "target")}
-        row = {"recipe": self._recipe.name, **about, **verdict, "label": label, "patient": found.model_dump()}
+        about = {**self._world.about, "recipe": self._recipe.name, "label": label, "patient": found.model_dump()}
+        rows = [row_of({**about, "references": k}, result, published={}) for k, result in audits.items()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(row))
-        return row
+        write_rows(rows, path)
+        return rows
 
-    def _audited(self) -> auditor.AuditResult:
+    @property
+    def _folder(self) -> Path:
+        return Path(self._world.folder) / "adversaries" / self._recipe.name.replace(" ", "-")
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        """Of references."""
+        return REFERENCES[:1]
+
+    def _audited(self, count: int) -> auditor.AuditResult:
         raise NotImplementedError
 
     def _recovered(self) -> patient.PatientRecovery:
@@ -143,10 +173,14 @@ class Trial:
 class ImageTrial(Trial):
     """On a classifier."""
 
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return REFERENCES
+
     @cached_property
     def _models(self) -> tuple[nn.Module, list[nn.Module]]:
         """Original and references; widened where the adversary needs room."""
-        original, others = self._world.original, self._world.references
+        original, others = self._world.original, self._world.more_references(max(REFERENCES))
         if self._recipe.entry != "sleeping":
             return original, others
         sets = (self._world.sets.forget, self._world.sets.retain)
@@ -163,19 +197,31 @@ class ImageTrial(Trial):
         made: nn.Module = entry.make(self._models[0], sets.forget, sets.retain, settings, self._seed)
         return made
 
-    def _audited(self) -> auditor.AuditResult:
+    def _audited(self, count: int) -> auditor.AuditResult:
         original, others = self._models
         sets, request, seed = self._world.sets, self._world.request, self._world.seed
         audit = {"seed": seed, "store": str(self._world.folder / "store"), "checks": CHECKS[request]}
+        audit["write_canonical"] = True
         return auditor.compare(
             original,
             self._subject,
             forget=sets.forget,
             retain=sets.retain,
             holdout=sets.holdout,
-            references=others,
+            references=others[:count],
+            out=self._audit_folder(count),
             options={"audit": audit, "request": {"kind": request}},
         )
+
+    def _audit_folder(self, count: int) -> Path:
+        return self._folder / f"audit-{count}-references"
+
+    @property
+    def _form(self) -> nn.Module:
+        """What the verdict is about, as it was written beside it."""
+        form = movable_copy(self._subject)
+        form.load_state_dict(load_file(self._audit_folder(REFERENCES[0]) / "canonical.safetensors"))
+        return form
 
     def _recovered(self) -> patient.PatientRecovery:
         unseen, efforts = self._attack()
@@ -184,7 +230,7 @@ class ImageTrial(Trial):
         def asked(module: nn.Module) -> float:
             return patient.shown(module, unseen, self._world.sets.retain)
 
-        return patient.patient_recovery(self._subject, others, original, efforts, asked)
+        return patient.patient_recovery(self._form, others, original, efforts, asked)
 
     def _attack(self) -> tuple[Examples, list[patient.Effort]]:
         """What is measured, and by which efforts."""
@@ -209,8 +255,8 @@ class TextTrial(Trial):
         made: nn.Module = entry.make(self._world.model, people.forget, people.retain, settings, self._seed)
         return made
 
-    def _audited(self) -> auditor.AuditResult:
-        return self._world.audit(self._subject, checks=CHECKS["facts"])
+    def _audited(self, count: int) -> auditor.AuditResult:
+        return self._world.audit(self._subject, checks=CHECKS["facts"], references=count)
 
     def _recovered(self) -> patient.PatientRecovery:
         people, encoder, settings = self._world.people, self._world.encoder, patient_text.Settings()
@@ -223,32 +269,18 @@ class TextTrial(Trial):
         return patient.patient_recovery(self._subject, self._world.references, self._world.original, [effort], asked)
 
 
-def _of_verdict(result: auditor.AuditResult) -> dict[str, Any]:
-    verdict = result.results.verdict
-    row: dict[str, Any] = {
-        "outcome": verdict.outcome,
-        "flags": list(verdict.flags),
-        "bound": verdict.bound,
-        "reasons": list(verdict.reasons),
-        "complete": result.results.coverage.complete,
-    }
-    for e in result.results.evidence:
-        row[f"ρ {e.check}"] = [e.rho.value, e.rho.low, e.rho.high] if e.rho else None
-        row[f"w {e.check}"] = e.resolution
-    return row
-
-
-def _line(row: dict[str, Any]) -> str:
+def _line(row: Row) -> str:
     found, bound = row["patient"], row["bound"]
     least, most = min(found["references"]), max(found["references"])
     checks = [
-        f"{name.removeprefix('ρ ')} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]"
-        for name, value in row.items()
-        if name.startswith("ρ ") and value is not None
+        f"{name} {check['rho']:.2f} [{check['low']:.2f}, {check['high']:.2f}]"
+        for name, check in row["checks"].items()
+        if check["rho"] is not None
     ]
     outcome = row["outcome"] if bound is None else f"{row['outcome']} bound {bound:.2f}"
     return (
-        f"{row['request']} {row['target']}, seed {row['seed']}: {row['recipe']}, {row['label']}: {outcome}; "
+        f"{row['request']} {row['target']}, seed {row['seed']}: {row['recipe']}, {row['label']}, "
+        f"{row['references']} references: {outcome}; "
         f"{'; '.join(checks)}; patient {found['subject']:.2f}, references {least:.2f} to {most:.2f}, "
         f"original {found['original']:.2f}"
     )

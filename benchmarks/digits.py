@@ -33,7 +33,7 @@ N_REFERENCES = 5
 RECIPE = RecipeSpec()
 # The primaries, and two of the checks that may only accuse. Left out: the membership checks, which have no gap on a
 # class request; cka, which informs; concept_vectors and sae_restoration, which may only accuse and double the time.
-CHECKS = ("depth", "few_shot", "quantization", "relearning")
+CHECKS = ("depth", "few_shot", "quantization", "relearning", "slow_relearning")
 TRUTH = {
     "retrain": "deleted",
     "retrain from own initial weights": "deleted",

@@ -1,10 +1,9 @@
-"""slow_relearning: what withstands a short attack yields to a patient one, and a retrain does not."""
+"""slow_relearning: what learns slowly yields to a patient attack, and a retrain does not."""
 
 import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.relearning import Relearning
 from auditor.attacks.slow_relearning import SlowRelearning
 from auditor.check import Check, Workload
 from auditor.evidence import Lineup, combine
@@ -66,16 +65,12 @@ def scores(world: World) -> dict[str, Score]:
     return {name: measure(SlowRelearning(), world, None, name) for name in NAMES}
 
 
-def test_what_learns_slowly_yields_to_the_slow_attack(
-    world: World, scores: dict[str, Score], resistant: nn.Module
-) -> None:
-    short = {name: measure(Relearning(), world, None, name) for name in ("original", *REFERENCES)}
-    withstood = evidence(Relearning(), short, measure(Relearning(), world, resistant, "unlearned"))
-    yielded = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
-    assert withstood.rho is not None
-    assert withstood.rho.value > 0.25, "the short attacks see some of it, too"
-    assert yielded.p_value is not None
-    assert yielded.p_value < 0.01
+def test_it_finds_what_learns_slowly(world: World, scores: dict[str, Score], resistant: nn.Module) -> None:
+    found = evidence(SlowRelearning(), scores, measure(SlowRelearning(), world, resistant, "unlearned"))
+    assert found.rho is not None
+    assert found.rho.value > 0.4
+    assert found.p_trace is not None
+    assert found.p_trace < 0.0133, "the hardest step of the three primaries"
 
 
 @pytest.mark.parametrize("name", ["retrain", "own initial weights"])
@@ -111,8 +106,3 @@ def test_the_stated_workload_is_what_it_costs(world: World) -> None:
     stated = check.workload(world.data, settings)
     assert isinstance(stated, Workload)
     assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
-
-
-def test_it_never_clears() -> None:
-    assert SlowRelearning.may == "accuse"
-    assert SlowRelearning.decoys == ()

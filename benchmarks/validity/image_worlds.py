@@ -99,7 +99,11 @@ class ImageWorld:
     @cached_property
     def references(self) -> list[nn.Module]:
         """Trained by the same construction without the forget set."""
-        jobs = references.jobs(self.recipe, N_REFERENCES, self.request_seed)[:N_REFERENCES]
+        return self.more_references(N_REFERENCES)
+
+    def more_references(self, count: int) -> list[nn.Module]:
+        """As many; the first ones are :attr:`references`."""
+        jobs = [references.job(self.recipe, number, self.request_seed) for number in range(1, count + 1)]
         return [self._kept(job.name, lambda job=job: self._trained(job.seed, with_forget=False)) for job in jobs]
 
     @property
