@@ -131,7 +131,7 @@ class RunSpec(Frozen):
     checks: tuple[str, ...] | None = Field(
         default=None,
         description="checks by name, as `audit list` shows them; absent: all that the data allow",
-        examples=[["few_shot", "relearning"]],
+        examples=[["few_shot", "relearning", "slow_relearning"]],
     )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
     domain: str | None = Field(

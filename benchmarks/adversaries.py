@@ -1,8 +1,8 @@
 """The verdict on unlearners that know the auditor: digits worlds, one of listed samples, one of language models.
 
 Prints, for every recipe and world, with five references and (images) with eight, the outcome with its bound, ρ of each
-check, and what a patient attacker recovers from the subject's canonical form, which is what a verdict is about, from
-the references (least and most) and from the original. A subject of which no more is recovered than of the references
+check, and what a patient attacker recovers from the subject (where the file hides a second model: from the canonical
+form, which the verdict is about), from the references (least and most) and from the original. A subject of which no more is recovered than of the references
 counts as unlabelled. Models and finished audits are kept in the work folder, so that an interrupted run goes on. Only
 the recipes that the rules were made against are run, unless `--recipes` says otherwise: the others are for trying rules
 that are final. So are the worlds of `--fresh`: the rules were made after seeing the known recipes in the first four.
@@ -30,6 +30,7 @@ from auditor.randomness import derive_seed
 from auditor.subjects.base import movable_copy
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import few_kept, low_bits, patient, patient_text, sleeping
+from auditor.zoo.digits import N_CLASSES
 from auditor.zoo.text.method import probability
 
 sys.path.insert(0, str(Path(__file__).parent / "validity"))
@@ -73,6 +74,8 @@ class Recipe:
         return f"{self.entry} {self.kind}".strip()
 
 
+TRICKS: dict[str, patient.Effort] = {"low_bits": low_bits.unpack, "sleeping": sleeping.wake}
+"""How whoever knows of it takes the second model out of a file."""
 # As long, and with as few examples, as the longest attack of `slow_relearning`.
 PATIENT = {"attack": {"steps": 144, "shots": 1, "learning_rate": 5e-4, "retain_batch": 16}}
 
@@ -217,8 +220,10 @@ class ImageTrial(Trial):
         return self._folder / f"audit-{count}-references"
 
     @property
-    def _form(self) -> nn.Module:
-        """What the verdict is about, as it was written beside it."""
+    def _attacked(self) -> nn.Module:
+        """The subject; of one that hides a second model in its file, the canonical form, as the audit wrote it."""
+        if self._recipe.entry not in TRICKS:
+            return self._subject
         form = movable_copy(self._subject)
         form.load_state_dict(load_file(self._audit_folder(REFERENCES[0]) / "canonical.safetensors"))
         return form
@@ -230,14 +235,13 @@ class ImageTrial(Trial):
         def asked(module: nn.Module) -> float:
             return patient.shown(module, unseen, self._world.sets.retain)
 
-        return patient.patient_recovery(self._form, others, original, efforts, asked)
+        return patient.patient_recovery(self._attacked, others, original, efforts, asked, chance=1 / N_CLASSES)
 
     def _attack(self) -> tuple[Examples, list[patient.Effort]]:
         """What is measured, and by which efforts."""
         forget, retain = self._world.sets.forget, self._world.sets.retain
-        tricks: dict[str, patient.Effort] = {"low_bits": low_bits.unpack, "sleeping": sleeping.wake}
-        if self._recipe.entry in tricks:
-            return forget, [tricks[self._recipe.entry]]
+        if self._recipe.entry in TRICKS:
+            return forget, [TRICKS[self._recipe.entry]]
         if self._recipe.entry == "few_kept":
             kept = few_kept.kept_of(forget, self._recipe.settings["kept"], self._seed)
             return forget.take(kept), [patient.as_it_is]

@@ -41,7 +41,7 @@ def main() -> None:
     for row in rows:
         if row["outcome"] == "INCONCLUSIVE":
             print(f"{row['seed']}, {row['descent']}, {row['subject']}, {row['goal']}: {'; '.join(row['reasons'])}")
-    for check in ("few_shot", "relearning"):
+    for check in ("few_shot", "relearning", "slow_relearning"):
         print(f"\nρ {check}, by seed\n")
         print(
             frame.pivot_table(index=["descent", "subject", "goal"], columns="seed", values=check).round(2).to_string()
@@ -87,13 +87,13 @@ def audited(made: dict[str, nn.Module], subject: str, goal: str, seed: int, stor
         control=concept_world.examples(controls, seed),
         references=[made[f"r{i}"] for i in range(N_REFERENCES)],
         options={
-            "audit": {"checks": ("few_shot", "relearning"), "store": str(store), "seed": seed},
+            "audit": {"checks": ("few_shot", "relearning", "slow_relearning"), "store": str(store), "seed": seed},
             "request": {"goal": goal},
         },
     )
     found = {e.check: e.rho.value for e in result.results.evidence if e.rho is not None}
     about = {"outcome": result.outcome, "reasons": list(result.results.verdict.reasons)}
-    return {**about, **{check: found.get(check) for check in ("few_shot", "relearning")}}
+    return {**about, **{check: found.get(check) for check in ("few_shot", "relearning", "slow_relearning")}}
 
 
 def _retain(seed: int) -> auditor.data.Examples:

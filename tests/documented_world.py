@@ -13,7 +13,7 @@ from auditor.zoo.digits_net import build
 ROOT = Path(__file__).parent.parent
 NAMES = {"deleted.pt": ("unlearned.pt", "candidate.pt", "received.pt"), "digits_net.py": ("network.py",)}
 """What the blocks call the demo's files."""
-CHECKS = '\n[audit]\nchecks = ["few_shot", "relearning"]\n'
+CHECKS = '\n[audit]\nchecks = ["few_shot", "relearning", "slow_relearning"]\n'
 """What a block that names no checks is run with: all of them would take minutes and show nothing more of the block."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -52,7 +52,7 @@ def plan(
         layers=("conv1", "head:input"),
         checks=tuple(
             PlannedCheck(name=n, provider="x 1", family=f, may="clear", primary_for=f, settings={}, seed=0)
-            for n, f in (("few_shot", "representation"), ("relearning", "tampering"))
+            for n, f in (("few_shot", "representation"), ("relearning", "tampering"), ("slow_relearning", "patience"))
         ),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         policy=load_policy("default"),
@@ -64,10 +64,12 @@ def plan(
 
 def evidence(check: str, rho: tuple[float, float, float] | None, **changes: Any) -> Evidence:
     """Evidence with (value, low, high) of ρ; powered, decoys seen through, p small where low is above .255."""
-    primary = check in ("few_shot", "relearning", "membership")
+    primary = check in ("few_shot", "relearning", "slow_relearning", "membership")
     made = Evidence(
         check=check,
-        family={"relearning": "tampering", "outputs": "behaviour"}.get(check, "representation"),
+        family={"relearning": "tampering", "slow_relearning": "tampering", "outputs": "behaviour"}.get(
+            check, "representation"
+        ),
         may="clear" if primary or check == "outputs" else "accuse",
         primary=primary,
         summary="Did something.",
@@ -98,7 +100,12 @@ def forgotten(**changes: Any) -> Evidence:
 
 def clean() -> list[Evidence]:
     """A retrain's evidence."""
-    return [forgotten(), evidence("few_shot", (0.02, -0.1, 0.2)), evidence("relearning", (-0.05, -0.2, 0.15))]
+    return [
+        forgotten(),
+        evidence("few_shot", (0.02, -0.1, 0.2)),
+        evidence("relearning", (-0.05, -0.2, 0.15)),
+        evidence("slow_relearning", (0.03, -0.12, 0.18)),
+    ]
 
 
 def failure(check: str) -> Evidence:

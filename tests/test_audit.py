@@ -23,7 +23,7 @@ from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
 
-FAST = {"audit": {"checks": ("few_shot", "relearning")}}
+FAST = {"audit": {"checks": ("few_shot", "relearning", "slow_relearning")}}
 
 
 class Audits:
@@ -189,7 +189,7 @@ def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits)
     factors = [2.0 ** (3 * torch.linspace(-1, 1, n)) for n in units]
     evaded = audits(rescaled(subject, world.layout.pairs, factors))
     assert plain.outcome == evaded.outcome == "SUPPRESSED"
-    for check in ("few_shot", "relearning"):
+    for check in ("few_shot", "relearning", "slow_relearning"):
         assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=1e-3)
 
 

@@ -19,7 +19,7 @@ from tests import concept_world
 from tests.concept_world import CONTROLS, FORGET, GENTLE, TRAINED, examples
 
 POLICY = load_policy("default")
-CHECKS = ("few_shot", "relearning")
+CHECKS = ("few_shot", "relearning", "slow_relearning")
 N_REFERENCES = 5
 
 

@@ -172,7 +172,7 @@ def test_the_frames_of_the_command_line_page(here: Path) -> None:
     *lines, last = block("docs/command-line.md", "from pathlib import Path").strip().splitlines()
     names: dict[str, Any] = {}
     exec("\n".join([*lines, f"frame = {last}"]), names)
-    assert set(names["frame"]["check"]) == {"outputs", "weight_delta", "few_shot", "relearning"}
+    assert set(names["frame"]["check"]) == {"outputs", "weight_delta", "few_shot", "relearning", "slow_relearning"}
 
 
 def test_the_zoos_commands(here: Path) -> None:

@@ -39,11 +39,17 @@ CHECKS = (
     _kind("few_shot", "representation", "clear"),
     _kind("depth", "representation", "clear"),
     _kind("relearning", "tampering", "clear"),
+    _kind("slow_relearning", "tampering", "clear"),
     _kind("quantization", "tampering", "accuse"),
     _kind("sae_restoration", "representation", "accuse"),
     _kind("concept_vectors", "parameters", "accuse"),
 )
-FAMILY = {"few_shot": "representation", "depth": "representation", "relearning": "tampering"}
+FAMILY = {
+    "few_shot": "representation",
+    "depth": "representation",
+    "relearning": "tampering",
+    "slow_relearning": "patience",
+}
 PLAN = plan(
     checks=tuple(
         PlannedCheck(

@@ -190,7 +190,7 @@ def test_the_bound_is_the_largest_upper_limit_of_all_that_resolve_well() -> None
     assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.4)]).bound == 0.2
 
 
-@pytest.mark.parametrize(("p", "outcome"), [(0.0099, "INCONCLUSIVE"), (0.0101, "DELETED")])
+@pytest.mark.parametrize(("p", "outcome"), [(0.0066, "INCONCLUSIVE"), (0.0067, "DELETED")])
 def test_rule_4_a_primary_below_what_references_show_is_no_deletion(p: float, outcome: str) -> None:
     overshot = evidence("few_shot", (-0.25, -0.46, -0.06), p_deficit=p)
     assert decide(plan(), replaced(overshot)).outcome == outcome
@@ -201,8 +201,8 @@ def test_rule_4_a_primary_below_what_references_show_is_no_deletion(p: float, ou
 @pytest.mark.parametrize(
     ("e", "outcome"),
     [
-        (evidence("few_shot", (0.2, 0.1, 0.3), p_trace=0.019), "INCONCLUSIVE"),
-        (evidence("few_shot", (0.2, 0.0, 0.4), p_trace=0.021), "DELETED"),
+        (evidence("few_shot", (0.2, 0.1, 0.3), p_trace=0.0133), "INCONCLUSIVE"),
+        (evidence("few_shot", (0.2, 0.0, 0.4), p_trace=0.0134), "DELETED"),
         (evidence("other", (0.2, 0.1, 0.3), p_trace=0.004), "INCONCLUSIVE"),
         (evidence("outputs", (0.04, 0.01, 0.07), p_trace=0.004, utility=utility(0.98)), "INCONCLUSIVE"),
         (evidence("other", (0.2, 0.0, 0.4), p_trace=0.011), "DELETED"),
@@ -216,7 +216,7 @@ def test_rule_4_a_residue_too_small_to_accuse_is_no_deletion(e: Evidence, outcom
 
 
 def test_rule_4_a_missing_primary_is_not_dropped() -> None:
-    verdict = decide(plan(), clean()[:2])
+    verdict = decide(plan(), [e for e in clean() if e.check != "relearning"])
     assert verdict.outcome == "INCONCLUSIVE"
     assert any("relearning" in reason for reason in verdict.reasons)
 
@@ -226,10 +226,10 @@ def test_rule_4_primaries_together_must_see_every_decoy() -> None:
         hidden = {n: d.model_copy(update={"detected": n not in names}) for n, d in e.decoys.items()}
         return e.model_copy(update={"decoys": hidden})
 
-    outputs, few_shot, relearning = clean()
-    complementary = [outputs, blind(few_shot, {"gradient_ascent"}), blind(relearning, {"head_row_zeroed"})]
+    outputs, few_shot, *tampering = clean()
+    complementary = [outputs, blind(few_shot, {"gradient_ascent"}), *(blind(e, {"head_row_zeroed"}) for e in tampering)]
     assert decide(plan(), complementary).outcome == "DELETED"
-    shared = [outputs, blind(few_shot, {"gradient_ascent"}), blind(relearning, {"gradient_ascent"})]
+    shared = [outputs, *(blind(e, {"gradient_ascent"}) for e in (few_shot, *tampering))]
     assert decide(plan(), shared).outcome == "INCONCLUSIVE"
 
 
@@ -283,11 +283,12 @@ def test_without_outputs_nothing_is_decided() -> None:
 limits = st.tuples(*[st.floats(-2, 2)] * 3).map(lambda t: tuple(sorted(t))).map(lambda t: (t[1], t[0], t[2]))
 
 
-@given(outputs=limits, few_shot=limits, relearning=limits, kept=st.floats(0.5, 1.0), k=st.integers(0, 6))
+@given(outputs=limits, few_shot=limits, relearning=limits, slow=limits, kept=st.floats(0.5, 1.0), k=st.integers(0, 6))
 def test_deleted_needs_all_of_its_conditions(
     outputs: tuple[float, float, float],
     few_shot: tuple[float, float, float],
     relearning: tuple[float, float, float],
+    slow: tuple[float, float, float],
     kept: float,
     k: int,
 ) -> None:
@@ -295,14 +296,15 @@ def test_deleted_needs_all_of_its_conditions(
         evidence("outputs", outputs, utility=utility(kept)),
         evidence("few_shot", few_shot),
         evidence("relearning", relearning),
+        evidence("slow_relearning", slow),
     ]
     verdict = decide(plan(n_references=k), found)
     if verdict.outcome == "DELETED":
         assert k >= 4
         assert outputs[0] < 0.1
         assert outputs[2] < 0.25
-        assert max(few_shot[2], relearning[2]) < 0.5
-        assert min(few_shot[1], relearning[1]) > -0.75
+        assert max(few_shot[2], relearning[2], slow[2]) < 0.5
+        assert min(few_shot[1], relearning[1], slow[1]) > -0.75
         assert not verdict.flags
     assert decide(plan(n_references=k), found) == verdict
 
@@ -375,9 +377,9 @@ def test_rule_4_a_decoy_shows_something_only_behind_its_outputs(
             "head_relabelling": DecoyResult(rho=Interval(value=value, low=low, high=high), p_value=0, detected=True)
         }
 
-    outputs, few_shot, relearning = clean()
+    outputs, few_shot, *tampering = clean()
     few_shot = few_shot.model_copy(update={"decoys": decoy(seen), "assigned_decoys": ("head_relabelling",)})
-    verdict = decide(plan(), [outputs.model_copy(update={"decoys": decoy(shown)}), few_shot, relearning])
+    verdict = decide(plan(), [outputs.model_copy(update={"decoys": decoy(shown)}), few_shot, *tampering])
     assert (verdict.outcome == "DELETED") == deleted
     words = (
         "few_shot: it found no more in the decoy head_relabelling (ρ = 1.00 [0.90, 1.10]) than its outputs still show"

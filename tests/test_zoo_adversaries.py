@@ -291,6 +291,7 @@ class TestPatient:
     def test_more_than_every_reference(self) -> None:
         assert PatientRecovery(subject=0.4, references=(0.1, 0.3), original=0.9).suppressed
         assert not PatientRecovery(subject=0.3, references=(0.1, 0.3), original=0.9).suppressed
+        assert not PatientRecovery(subject=0.1, references=(0.0, 0.0), original=0.9, chance=0.1).suppressed
 
     def test_it_finds_a_zeroed_row_and_leaves_every_network_alone(self, world: World) -> None:
         subject, original = world.modules["head_row_zeroed"], world.modules["original"]

@@ -21,7 +21,7 @@ from auditor.zoo import analytic, prompt_partition, sisa
 N_REFERENCES = 5
 # The primaries and secondary checks of the other benchmarks, and what the published metrics are read off.
 CHECKS = {
-    "class": ("cka", "depth", "few_shot", "membership", "quantization", "relearning"),
+    "class": ("cka", "depth", "few_shot", "membership", "quantization", "relearning", "slow_relearning"),
     "sample": ("cka", "depth", "feature_membership", "membership", "quantization", "relearning"),
 }
 TUNING_SHARE = 0.5

@@ -23,6 +23,7 @@ Effort = Callable[[nn.Module], nn.Module]
 """What is done to a network before it is asked; it leaves the given one as it is."""
 
 _PART = 512
+_LEAST = 0.01
 
 
 class Settings(Attack):
@@ -40,16 +41,22 @@ class PatientRecovery(Frozen):
         subject: of the adversary's network.
         references: of each network that never saw the forget set.
         original: of the network that was to forget.
+        chance: of a network that knows nothing and says so.
     """
 
     subject: float
     references: tuple[float, ...]
     original: float
+    chance: float = 0.0
 
     @property
     def suppressed(self) -> bool:
-        """Whether more than from every reference was recovered; else the subject is unlabelled."""
-        return self.subject > max(self.references)
+        """Whether more than from every reference was recovered, and more than chance; else it is unlabelled.
+
+        Weights that are all zero, which is what unpacking finds in a canonical form, give every label alike: that is
+        more than most references give the forgotten one.
+        """
+        return self.subject > max(*self.references, self.chance) + _LEAST
 
 
 def patient_recovery(
@@ -58,6 +65,7 @@ def patient_recovery(
     original: nn.Module,
     efforts: Sequence[Effort],
     asked: Callable[[nn.Module], float],
+    chance: float = 0.0,
 ) -> PatientRecovery:
     """The same efforts on every network, measured alike and averaged.
 
@@ -67,6 +75,7 @@ def patient_recovery(
         original: the network that was to forget.
         efforts: see :func:`fine_tunings`; ``low_bits.unpack``, ``sleeping.wake``; :func:`as_it_is`.
         asked: what a network shows of forget examples that no effort uses, in [0, 1]; see :func:`shown`.
+        chance: what a network shows that gives every label alike.
     """
 
     def recovered(module: nn.Module) -> float:
@@ -76,6 +85,7 @@ def patient_recovery(
         subject=recovered(subject),
         references=tuple(recovered(reference) for reference in references),
         original=recovered(original),
+        chance=chance,
     )
 
 
