@@ -15,7 +15,7 @@ class Settings(relearning.Settings):
     """Long attacks on one or two examples, and a shorter run without any."""
 
     drawn: AttackRange = Field(
-        default=AttackRange(steps=(48, 144), shots=(1, 2), learning_rate=(2e-4, 1e-3), forget_share=(0.15, 0.4)),
+        default=AttackRange(steps=(48, 144), shots=(1, 2), learning_rate=(1.5e-4, 5e-4), forget_share=(0.15, 0.4)),
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )
     attacks: int = Field(default=8, ge=1, description="drawn, and averaged in the score")

@@ -2,11 +2,11 @@
 
 Prints, for every recipe and world, with five references and (images) with eight, the outcome with its bound, ρ of each
 check, and what a patient attacker recovers from the subject (where the file hides a second model: from the canonical
-form, which the verdict is about), from the references (least and most) and from the original. A subject of which no more is recovered than of the references
-counts as unlabelled. Models and finished audits are kept in the work folder, so that an interrupted run goes on. Only
-the recipes that the rules were made against are run, unless `--recipes` says otherwise: the others are for trying rules
-that are final. So are the worlds of `--fresh`: the rules were made after seeing the known recipes in the first four.
-`--quick` does the first world.
+form, which the verdict is about), from the references (least and most) and from the original. A subject of which no
+more is recovered than of the references counts as unlabelled. Models and finished audits are kept in the work folder,
+so that an interrupted run goes on. Only the recipes that the rules were made against are run, unless `--recipes` says
+otherwise: the others are for trying rules that are final. So are the worlds of `--fresh`: the rules were made after
+seeing the known recipes in the first four. `--quick` does the first world.
 
     python benchmarks/adversaries.py --work bench-adversaries
 """

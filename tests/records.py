@@ -6,7 +6,7 @@ import numpy as np
 
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
 from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
-from auditor.scores import DecoyResult, Evidence, Failure, Interval, ModelScores, Score, Utility
+from auditor.scores import DecoyResult, Evidence, Failure, Family, Interval, ModelScores, Score, Utility
 from auditor.statistics import p_internal_null
 
 DOMAIN = Domain(
@@ -22,6 +22,11 @@ DOMAIN = Domain(
     undecided=ErrorRate(count=3, pairs=40, upper=0.184),
     spread={"few_shot": PriorSpread(s0=0.02, d0=6)},
 )
+FAMILIES: dict[str, Family] = {
+    "relearning": "tampering",
+    "slow_relearning": "tampering",
+    "outputs": "behaviour",
+}
 DECOYS = ("gradient_ascent", "head_relabelling", "head_row_zeroed")
 
 
@@ -67,9 +72,7 @@ def evidence(check: str, rho: tuple[float, float, float] | None, **changes: Any)
     primary = check in ("few_shot", "relearning", "slow_relearning", "membership")
     made = Evidence(
         check=check,
-        family={"relearning": "tampering", "slow_relearning": "tampering", "outputs": "behaviour"}.get(
-            check, "representation"
-        ),
+        family=FAMILIES.get(check, "representation"),
         may="clear" if primary or check == "outputs" else "accuse",
         primary=primary,
         summary="Did something.",

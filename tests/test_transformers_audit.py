@@ -56,7 +56,7 @@ def test_directories_are_audited_like_checkpoints(world: World, original: Any, t
         "data": {"mean": (0.0,), "std": (1.0,)},
         "audit": {
             "store": str(tmp_path / "store"),
-            "checks": ("few_shot", "relearning", "slow_relearning", "depth", "cka", "quantization"),
+            "checks": ("few_shot", "relearning", "depth", "cka", "quantization"),
         },
     }
     forget = torch.cat([world.data.forget_attack.raw, world.data.forget_eval.raw])

@@ -47,7 +47,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
 def _policy(primaries: str) -> str:
     text = (Path(resolving.__file__).parent / "policies" / "default.toml").read_text(encoding="utf-8")
     before, _, after = text.partition(
-        '[primaries.class]\nrepresentation = ["few_shot", "depth"]\ntampering = ["relearning"]'
+        '[primaries.class]\nrepresentation = ["few_shot", "depth"]\ntampering = ["relearning"]\n'
+        'patience = ["slow_relearning"]'
     )
     assert after, "the shipped policy has another form"
     return before + primaries + after
