@@ -33,7 +33,7 @@ class Settings(Frozen):
     attacks: int = Field(default=3, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
         default=(1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0),
-        description="shares of an attack's length at which it is measured: the candidates for T",
+        description="shares of an attack's length at which it is measured",
     )
     retain_batch: int = Field(default=32, ge=1, description="retain examples per step")
     row_reset: bool = Field(
@@ -47,7 +47,7 @@ class Settings(Frozen):
         description="length of a run on retain examples alone, which is drawn; in attacks",
     )
     choice_examples: int = Field(
-        default=512, ge=1, description="attack examples, never among the shots, that choose the step, at most"
+        default=512, ge=1, description="attack examples, never among the shots, that say which arms count, at most"
     )
 
 
@@ -67,20 +67,14 @@ class Relearning(Check):
 
         T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = min_a Δ_a,
 
-    x̄_a(m) the mean of x_a(m, k, s) over attacks k and the later half of the measured steps s ≤ s_ak, and r̄_a over the
-    references, for a reference over the others (:mod:`auditor.attacks.arms`).
+    x̄_a(m) the mean of x_a(m, k, s) over all attacks k and measured steps s, and r̄_a over the references, for a
+    reference over the others (:mod:`auditor.attacks.arms`). An arm whose gap is under 7.5 spreads of the references, on
+    attack examples that are never shots, counts only if the other's is no wider. Without two references T is the
+    larger arm's mean.
 
-    Each attack is followed as long as the references withstand it: s_ak is the last measured step after which, on
-    attack examples that are never shots, the original stands 20 spreads of the references above them; where no step
-    does, the one after which it stands furthest. A spread counts no less than it did at an earlier step, and no less
-    than 1/n. An arm whose gap is under 7.5 spreads counts only if the other's is no wider. Original, references and the
-    attack half choose; the unlearned model does not.
-
-    A mean, not the reading after step s_ak alone: knowledge comes back all at once, and just before that the references
-    agree closely, so that one which happens to be a few steps faster stands far above them. The later half, not all
-    of the course: what hides well comes back late, and early steps only dilute it (docs/checks.md has the figures).
-
-    Without two references T is the larger arm's mean over all attacks and measured steps.
+    All steps, and none chosen by how closely the references agree there: knowledge comes back all at once, and just
+    before that the references agree by luck, so that the next network which is a few steps faster than all of them
+    stands far above (docs/checks.md has the figures).
 
     A model that learns the attack's own examples otherwise than the references do withstands training (or was trained
     on them): the check is then blind.

@@ -1,14 +1,12 @@
 """Fine-tuning for long on one or two forget examples: what withstands a short attack may yield to a patient one."""
 
-from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from auditor.attacks import relearning
-from auditor.attacks.arms import settle
 from auditor.attacks.drawn import AttackRange
-from auditor.scores import Frozen, Score
+from auditor.scores import Frozen
 
 
 class Settings(relearning.Settings):
@@ -40,11 +38,9 @@ class SlowRelearning(relearning.Relearning):
     through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do.
 
     The references relearn as well in so many steps, each a little sooner or later by the luck of one or two examples.
-    Eight attacks, each read at five points of its later half, average that luck out: two, read at half and all of their
-    length, resolve half as much (docs/checks.md). The mean over the whole course reads less of a model that holds
-    out for long. Up to the last step that the references withstand, as in :class:`relearning.Relearning`, a retrain
-    that takes off sooner stands out; in the end all of them have taken off. A shut head opens in so many steps by
-    itself, so no rows are reset.
+    Eight attacks average that luck out, and low rates make less of it: two at twice the rate, read at half and all of
+    their length, resolved half as much (docs/checks.md). A shut head opens in so many steps by itself, so no rows are
+    reset.
 
     One run of half the length on retain examples alone is drawn beside it, since forgotten classes have come back
     without a single forget example (arXiv 2505.22310).
@@ -60,7 +56,3 @@ class SlowRelearning(relearning.Relearning):
     )
     caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
     settings_type: ClassVar[type[Frozen]] = Settings
-
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
-        """Every attack by its later half; see the class."""
-        return settle(original, references, at_the_end=True)
