@@ -4,6 +4,7 @@ Pure functions on scores. Readings are named ``arm, attack i, step s`` and carry
 that are never trained on (``choice``), by which original and references choose.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ Array = NDArray[np.float64]
 AS_IS, ROW_RESET = "as is", "row reset"
 # In spreads of the references. With five of them it resolves a residue of .31.
 _LEAST_GAP = 7.5
+# A row that was reset opens in every network before long.
+_COURSE = {AS_IS: 1.0, ROW_RESET: 0.5}
 
 
 def reading_name(arm: str, attack: int, step: int) -> str:
@@ -46,7 +49,7 @@ def settle(original: Score, references: Sequence[Score]) -> Callable[[Score], Sc
 
 @dataclass(frozen=True, kw_only=True)
 class _Arm:
-    """One arm, by the mean over all of its attacks and measured steps.
+    """One arm, by the mean over its attacks and measured steps.
 
     Attributes:
         name: ``as is`` or ``row reset``.
@@ -81,7 +84,8 @@ def _counted_arms(original: Score, references: Sequence[Score]) -> list[_Arm]:
 def _arm(name: str, original: Score, references: Sequence[Score]) -> _Arm | None:
     """One arm; None where it was not run, nothing was kept to judge it by, or the original does not stand above."""
     readings = _readings_of(name, original)
-    if not readings or any(original.readings[reading].choice is None for reading in readings):
+    kept = [score.readings[reading].choice for score in (original, *references) for reading in readings]
+    if not readings or None in kept:
         return None
     delta = _mean_value(original, readings) - float(np.mean([_mean_value(score, readings) for score in references]))
     if delta <= 0:
@@ -91,7 +95,12 @@ def _arm(name: str, original: Score, references: Sequence[Score]) -> _Arm | None
 
 
 def _readings_of(arm: str, score: Score) -> tuple[str, ...]:
-    return tuple(name for name in score.readings if name.startswith(f"{arm},"))
+    """Names of the readings that count: of every attack those in the arm's share of its measured steps."""
+    attacks: dict[str, list[str]] = {}
+    for name in score.readings:
+        if name.startswith(f"{arm},"):
+            attacks.setdefault(name.rpartition(",")[0], []).append(name)
+    return tuple(name for names in attacks.values() for name in names[: math.ceil(_COURSE[arm] * len(names))])
 
 
 def _mean_value(score: Score, readings: Sequence[str]) -> float:

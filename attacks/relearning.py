@@ -67,12 +67,13 @@ class Relearning(Check):
 
         T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = min_a Δ_a,
 
-    x̄_a(m) the mean of x_a(m, k, s) over all attacks k and measured steps s, and r̄_a over the references, for a
-    reference over the others (:mod:`auditor.attacks.arms`). An arm whose gap is under 7.5 spreads of the references, on
+    x̄_a(m) the mean of x_a(m, k, s) over all attacks k and measured steps s, with the rows reset over the first half of
+    the steps, for later they open in every network; r̄_a is that of the references, for a reference of the others
+    (:mod:`auditor.attacks.arms`). An arm whose gap is under 7.5 spreads of the references, on
     attack examples that are never shots, counts only if the other's is no wider. Without two references T is the
     larger arm's mean.
 
-    All steps, and none chosen by how closely the references agree there: knowledge comes back all at once, and just
+    No step is chosen by how closely the references agree there: knowledge comes back all at once, and just
     before that the references agree by luck, so that the next network which is a few steps faster than all of them
     stands far above (docs/checks.md has the figures).
 

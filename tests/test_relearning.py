@@ -58,6 +58,8 @@ def test_a_retrain_does_not_relearn_fast(scores: dict[str, Score]) -> None:
 
 def test_a_shut_head_is_opened_by_the_reset_alone(world: World, scores: dict[str, Score]) -> None:
     shut = measure(world, "head_row_zeroed")
+    by_reset = {name: reading.value for name, reading in shut.readings.items() if name.startswith("row reset")}
+    assert by_reset == pytest.approx({name: scores["original"].readings[name].value for name in by_reset}, abs=1e-6)
     assert rho(scores, shut) == pytest.approx(1.0, abs=0.02)
     arms = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])(shut).controls
     assert {"ρ by as is alone", "ρ by row reset alone"} <= set(arms)
