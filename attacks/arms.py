@@ -117,9 +117,9 @@ def _gap(readings: Sequence[str], original: Score, references: Sequence[Score]) 
 
 
 def _larger(score: Score, arms: Sequence[_Arm], but: Score | None = None) -> Array:
-    """The larger arm, per example, in units of the smallest Δ, so that no arm's spread is blown up; float64 [n]."""
+    """The larger arm, per example, in units of the largest Δ: 1/n is no smallest spread of a short arm; float64 [n]."""
     found = [arm.of(score, but) for arm in arms]
-    return max(found, key=lambda examples: float(examples.mean())) * min(arm.delta for arm in arms)
+    return max(found, key=lambda examples: float(examples.mean())) * max(arm.delta for arm in arms)
 
 
 def _reference_rows(arms: Sequence[_Arm], references: Sequence[Score]) -> Array:

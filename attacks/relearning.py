@@ -65,7 +65,7 @@ class Relearning(Check):
     The arms see different things: NegGrad+ leaves the head row and comes back as it is, a zeroed row comes back by the
     reset alone. Each is brought to the scale on which references are 0 and the original is 1, and T is the larger:
 
-        T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = min_a Δ_a,
+        T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = max_a Δ_a,
 
     x̄_a(m) the mean of x_a(m, k, s) over all attacks k and measured steps s, with the rows reset over the first half of
     the steps, for later they open in every network; r̄_a is that of the references, for a reference of the others

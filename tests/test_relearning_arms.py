@@ -42,9 +42,9 @@ def test_the_larger_arm_counts_on_the_scale_of_references_and_original() -> None
     # Means over the course of the references .02, of the original 1; over half of it, rows reset, .005 and .25.
     by_reset = settled(curve((0, 0, 0, 0), (0.02, 0.2, 0.64, 0.8))).total((BOTH,))
     as_it_is = settled(curve((0.505, 0.505, 0.505, 0.505), (0, 0, 0, 0))).total((BOTH,))
-    gap = 0.25 - 0.005
-    assert by_reset == pytest.approx((0.02 + 0.2) / 2 - 0.005)
-    assert as_it_is == pytest.approx((0.505 - 0.02) / (1 - 0.02) * gap)
+    gap = 1 - 0.02
+    assert by_reset == pytest.approx(((0.02 + 0.2) / 2 - 0.005) / (0.25 - 0.005) * gap)
+    assert as_it_is == pytest.approx(0.505 - 0.02)
     (reading,) = settled(ORIGINAL).readings.values()
     assert reading.value == pytest.approx(gap)
     assert np.mean(reading.examples) == pytest.approx(reading.value)
