@@ -1,4 +1,4 @@
-"""Fine-tuning for long on one or two forget examples: what withstands a short attack may yield to a patient one."""
+"""Fine-tuning for long on a single forget example: what withstands a short attack may yield to a patient one."""
 
 from typing import ClassVar
 
@@ -10,10 +10,12 @@ from auditor.scores import Frozen
 
 
 class Settings(relearning.Settings):
-    """Long attacks on one or two examples, and a shorter run without any."""
+    """Long attacks on one example, and a shorter run without any."""
 
     drawn: AttackRange = Field(
-        default=AttackRange(steps=(48, 144), shots=(1, 2), learning_rate=(1.5e-4, 5e-4), forget_share=(0.15, 0.4)),
+        default=AttackRange(
+            steps=(32, 128), shots=(1, 1), learning_rate=(5e-4, 2e-3), momentum=(0.8, 0.95), forget_share=(0.15, 0.4)
+        ),
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )
     attacks: int = Field(default=8, ge=1, description="drawn, and averaged in the score")
@@ -32,15 +34,13 @@ class Settings(relearning.Settings):
 
 
 class SlowRelearning(relearning.Relearning):
-    """The patient attacker's relearning: few shots, many steps, the model as it is.
+    """The patient attacker's relearning: one example a class, many steps, the model as it is.
 
     A model can be trained to withstand an attack of known length: the steps of a simulated attack are differentiated
     through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do.
 
-    The references relearn as well in so many steps, each a little sooner or later by the luck of one or two examples.
-    Eight attacks average that luck out, and low rates make less of it: two at twice the rate, read at half and all of
-    their length, resolved half as much (docs/checks.md). A shut head opens in so many steps by itself, so no rows are
-    reset.
+    The references relearn as well in so many steps, each a little sooner or later by the luck of one example. Eight
+    attacks average that luck out (docs/checks.md). A shut head opens in so many steps by itself, so no rows are reset.
 
     One run of half the length on retain examples alone is drawn beside it, since forgotten classes have come back
     without a single forget example (arXiv 2505.22310).
@@ -48,7 +48,7 @@ class SlowRelearning(relearning.Relearning):
 
     name: ClassVar[str] = "slow_relearning"
     summary: ClassVar[str] = (
-        "Fine-tuned a copy of the model for long on one or two forgotten examples and measured how much of the rest of "
+        "Fine-tuned a copy of the model for long on one forgotten example of a class and measured how much of the rest of "
         "the forget set came back."
     )
     cost: ClassVar[str] = (

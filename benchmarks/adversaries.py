@@ -77,7 +77,7 @@ class Recipe:
 TRICKS: dict[str, patient.Effort] = {"low_bits": low_bits.unpack, "sleeping": sleeping.wake}
 """How whoever knows of it takes the second model out of a file."""
 # As long, and with as few examples, as the longest attack of `slow_relearning`.
-PATIENT = {"attack": {"steps": 144, "shots": 1, "learning_rate": 5e-4, "retain_batch": 16}}
+PATIENT = {"attack": {"steps": 128, "shots": 1, "learning_rate": 1e-3, "retain_batch": 16}}
 
 
 RECIPES = {
