@@ -48,8 +48,8 @@ class SlowRelearning(relearning.Relearning):
 
     name: ClassVar[str] = "slow_relearning"
     summary: ClassVar[str] = (
-        "Fine-tuned a copy of the model for long on one forgotten example of a class and measured how much of the rest of "
-        "the forget set came back."
+        "Fine-tuned a copy of the model for long on one forgotten example of a class and measured how much of the rest "
+        "of the forget set came back."
     )
     cost: ClassVar[str] = (
         "some seven hundred training steps of half the batch, and eight short measurements of each of eight attacks"
