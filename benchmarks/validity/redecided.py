@@ -3,8 +3,8 @@
 Takes the rows of the study as they were written, makes evidence of what they hold, and lets the verdict decide again.
 It says what a change of the *rules* does, on the checks as they were; it does not replace running the study again,
 since checks change too. Rows that were flagged are left out: they do not hold the retain accuracies that rule 2 asks
-for. Where a row does not say whether a check with a resolution between .35 and .5 saw through its decoys, it is taken
-to have.
+for. Families of primaries none of whose checks there was then, such as patience, are not asked for. Where a row does
+not say whether a check with a resolution between .35 and .5 saw through its decoys, it is taken to have.
 
     python benchmarks/validity/redecided.py
 """
@@ -91,7 +91,8 @@ def _p_values(found: Row, policy: Policy) -> dict[str, Any]:
 
 def _plan(row: Row, policy: Policy, checks: list[str]) -> Plan:
     """As much of a plan as the verdict reads."""
-    families = policy.primaries[row["request"]]
+    families = {family: names for family, names in policy.primaries[row["request"]].items() if set(names) & set(checks)}
+    policy = policy.model_copy(update={"primaries": {**policy.primaries, row["request"]: families}})
     k = max(len(found["T references"]) for found in row["checks"].values())
     roles = [("original", "original"), *((f"reference {i + 1}", "reference") for i in range(k))]
     return Plan(
