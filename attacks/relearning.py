@@ -148,10 +148,14 @@ class Relearning(Check):
             readings=readings,
             n_examples=n,
             cells=cells,
-            controls={taught_name(arm): taught(found, n) for arm, found in learned.items()},
+            controls={taught_name(arm): self.taught(found, n) for arm, found in learned.items()},
             effort=effort_of(attacks, "a class"),
             blind=odd_scale(scales(subject.module, matrices=False), artefact),
         )
+
+    def taught(self, probabilities: Sequence[float], n: int) -> float:
+        """How well the attacks taught a model their own examples; see :func:`auditor.attacks.reach.taught`."""
+        return taught(probabilities, n)
 
     def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """Bring the arms to one scale and take the larger; see the class."""

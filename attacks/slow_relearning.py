@@ -1,5 +1,6 @@
 """Fine-tuning for long on a single forget example: what withstands a short attack may yield to a patient one."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -56,3 +57,11 @@ class SlowRelearning(relearning.Relearning):
     )
     caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
     settings_type: ClassVar[type[Frozen]] = Settings
+
+    def taught(self, probabilities: Sequence[float], n: int) -> float:
+        """The best of the attacks: whether the model can be taught a single example at all.
+
+        A retrain of the digits had learnt its one example in two attacks of eight, where references had in seven. It
+        was slow, and did not withstand training.
+        """
+        return super().taught([max(probabilities)], n)

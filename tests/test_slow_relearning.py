@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from auditor.attacks.relearning import Relearning
 from auditor.attacks.slow_relearning import SlowRelearning
 from auditor.check import Check, Workload
 from auditor.evidence import Lineup, combine
@@ -102,3 +103,9 @@ def test_the_stated_workload_is_what_it_costs(world: World) -> None:
     stated = check.workload(world.data, settings)
     assert isinstance(stated, Workload)
     assert subject.passes.examples == pytest.approx(stated.forward + stated.training + canonical, rel=0.1)
+
+
+def test_one_attack_that_taught_it_shows_that_it_can_be_taught() -> None:
+    check, n = SlowRelearning(), 60
+    assert check.taught([0.1, 0.95, 0.1], n) == check.taught([0.95], n)
+    assert Relearning().taught([0.1, 0.95, 0.1], n) < check.taught([0.1, 0.95, 0.1], n)
