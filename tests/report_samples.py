@@ -37,6 +37,7 @@ REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
 ARMS = {"as is": (0.001, 0.003), "row reset": (0.001, 0.003), "control class 7": (0.001,)}
+PRIMARY_FOR = {"few_shot": "representation", "relearning": "tampering", "slow_relearning": "patience"}
 HOSTILE = "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><img src=x onerror=alert(2)>" + "x" * 400
 
 # Fields of a request that hold one of a few words or a date.
@@ -117,7 +118,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
                 provider="unlearning-auditor 0.1.0",
                 family="representation",
                 may="accuse",
-                primary_for={"few_shot": "representation", "relearning": "tampering"}.get(name),
+                primary_for=PRIMARY_FOR.get(name),
                 settings={"draws": 16},
                 seed=1234567 + i,
             )
@@ -291,6 +292,14 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
     return evidence("relearning", known, **(fields | changes))
 
 
+def slow_relearning(known: dict[str, float]) -> Evidence:
+    """The same for longer, on the model as it is."""
+    long = relearning(known)
+    return long.model_copy(
+        update={"check": "slow_relearning", "cells": [row for row in long.cells if row["arm"] == "as is"]}
+    )
+
+
 def membership(known: dict[str, float]) -> Evidence:
     """Privacy, with ROC curves; too few holdout examples to have power."""
     points = np.geomspace(0.001, 1, 40)
@@ -436,6 +445,7 @@ def sample(outcome: Outcome) -> Results:
         outputs(known, forgotten=outcome != "NOT_FORGOTTEN"),
         relearning(known),
         sae_restoration(known),
+        slow_relearning(known),
         unknown_check(known),
         failed_check(),
     ]

@@ -429,7 +429,7 @@ def test_the_page_says_who_accuses(pages):
     assert "sae_restoration · accuses" not in accused, "its reason is not among the verdict's"
     cleared = Page(pages["DELETED"]).text
     assert "accuses" not in cleared[cleared.index("few_shot · primary") : cleared.index("Each check’s ρ")]
-    assert cleared.count("It clears: its whole interval lies between −0.75 and 0.5.") == 2
+    assert cleared.count("It clears: its whole interval lies between −0.75 and 0.5.") == 3
 
 
 def test_the_words_of_the_first_screen_are_explained_there(pages):
