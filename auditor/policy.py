@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from auditor.errors import SpecError
 from auditor.scores import Frozen
@@ -106,6 +106,12 @@ class Policy(Frozen):
         description="by kind of request and required family: the checks of which one is the primary"
     )
     domains: tuple[Domain, ...] = Field(default=(), description="where its error rates were measured")
+
+    @field_validator("primaries")
+    @classmethod
+    def _in_order(cls, primaries: dict[str, dict[str, tuple[str, ...]]]) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Families by name, as files of results hold them: a verdict read back gives its reasons in the same order."""
+        return {request: dict(sorted(families.items())) for request, families in primaries.items()}
 
     @property
     def alpha_each(self) -> float:

@@ -191,7 +191,7 @@ def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits)
     evaded = audits(rescaled(subject, world.layout.pairs, factors))
     assert plain.outcome == evaded.outcome == "SUPPRESSED"
     for check in ("few_shot", "relearning"):
-        assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=1e-3)
+        assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=5e-3)
 
 
 def test_a_retrain_from_the_originals_own_initial_weights_is_not_suppressed(audits: Audits) -> None:

@@ -47,7 +47,7 @@ def test_weights_in_memory_or_examples_in_a_folder_are_named_by_their_content() 
     ("changes", "named"),
     [
         ({"seed": 1}, ["seed"]),
-        ({"checks": plan().checks[:1]}, ["checks.relearning"]),
+        ({"checks": plan().checks[:1]}, ["checks.relearning", "checks.slow_relearning"]),
         ({"models": plan().models[:-1]}, ["models.reference 5"]),
         ({"data": plan().data[:-1]}, ["data.holdout"]),
         ({"notes": ("leak",)}, ["notes"]),

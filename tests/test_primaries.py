@@ -1,11 +1,13 @@
 """Which candidate is the primary: by original, references and decoys, never by the unlearned model."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.plan import Plan, PlannedCheck
-from auditor.policy import load_policy
+from auditor.policy import Policy, load_policy
 from auditor.primaries import choose, marked
 from auditor.scores import Evidence, Interval
 from tests.records import evidence, failure, plan
@@ -81,3 +83,12 @@ def test_what_the_unlearned_model_scored_changes_nothing(rho: float, powered: bo
         for e in pair
     ]
     assert choose(planned("few_shot", "depth"), changed) == choose(planned("few_shot", "depth"), pair)
+
+
+def test_families_stand_in_one_order_however_the_policy_was_read() -> None:
+    """A verdict recomputed from a file of results named its obstacles in another order, and did not verify."""
+    policy = load_policy("default")
+    again = Policy.model_validate_json(json.dumps(policy.model_dump(mode="json"), sort_keys=True))
+    assert (
+        list(policy.primaries["class"]) == list(again.primaries["class"]) == ["patience", "representation", "tampering"]
+    )
