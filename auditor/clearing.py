@@ -95,8 +95,13 @@ def _traces(case: Case) -> list[str]:
 
 
 def _deficits(case: Case) -> list[str]:
-    """Primaries that found less than in models that never saw the forget set: no retrain looks like that."""
-    p_values = {e.check: 1.0 if e.p_deficit is None else e.p_deficit for e in case.primaries}
+    """Candidates for a primary that found less than in models that never saw the forget set: no retrain does.
+
+    Those that were not chosen, too: an unlearner who presses on one probe shows there, whichever resolves better.
+    """
+    candidates = {name for names in case.policy.primaries.get(case.plan.request, {}).values() for name in names}
+    asked = [e for e in case.evidence if e.check in candidates]
+    p_values = {e.check: 1.0 if e.p_deficit is None else e.p_deficit for e in asked}
     found = holm(p_values, case.policy.alpha.deficit)
     return [
         sentence(
@@ -104,7 +109,7 @@ def _deficits(case: Case) -> list[str]:
             "below 0 by more than chance: less than models show that never saw it, which is what training against "
             "this very check brings about",
         )
-        for e in case.primaries
+        for e in asked
         if e.check in found
     ]
 

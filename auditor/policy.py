@@ -47,7 +47,7 @@ class Alpha(Frozen):
 
     primaries: float = Field(gt=0, lt=0.5, description="over the primaries, of an accusation and of a trace")
     others: float = Field(gt=0, lt=0.5, description="over all other checks together, of the same")
-    deficit: float = Field(gt=0, lt=0.5, description="over the primaries, of less than nothing")
+    deficit: float = Field(gt=0, lt=0.5, description="over the candidates for a primary, of less than nothing")
     items: float = Field(gt=0, lt=0.5, description="below it, single items count as kept and DELETED is not given")
     weights: dict[str, float] = Field(
         default_factory=dict, description="of single checks in the family of the others; 1 where none is given"

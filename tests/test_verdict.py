@@ -194,8 +194,16 @@ def test_the_bound_is_the_largest_upper_limit_of_all_that_resolve_well() -> None
 def test_rule_4_a_primary_below_what_references_show_is_no_deletion(p: float, outcome: str) -> None:
     overshot = evidence("few_shot", (-0.25, -0.46, -0.06), p_deficit=p)
     assert decide(plan(), replaced(overshot)).outcome == outcome
-    beside = evidence("depth", (-0.25, -0.46, -0.06), p_deficit=1e-9)
+    beside = evidence("other", (-0.25, -0.46, -0.06), p_deficit=1e-9)
     assert decide(plan(), [*clean(), beside]).outcome == "DELETED"
+
+
+def test_rule_4_a_candidate_that_is_no_primary_is_asked_for_a_deficit_too() -> None:
+    """An unlearner who pressed on few_shot read −.30 [−.46, −.15] there, and depth resolved better and was the primary."""
+    pressed = evidence("depth", (-0.30, -0.46, -0.15), p_deficit=0.0037)
+    verdict = decide(plan(), [*clean(), pressed])
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert any(words.startswith("depth: ρ = −0.30".replace("−", "-")) for words in verdict.reasons)
 
 
 @pytest.mark.parametrize(
