@@ -199,7 +199,7 @@ def test_rule_4_a_primary_below_what_references_show_is_no_deletion(p: float, ou
 
 
 def test_rule_4_a_candidate_that_is_no_primary_is_asked_for_a_deficit_too() -> None:
-    """An unlearner who pressed on few_shot read −.30 [−.46, −.15] there, and depth resolved better and was the primary."""
+    """few_shot at −.30 [−.46, −.15] of an unlearner who pressed on it was cleared: depth resolved better there."""
     pressed = evidence("depth", (-0.30, -0.46, -0.15), p_deficit=0.0037)
     verdict = decide(plan(), [*clean(), pressed])
     assert verdict.outcome == "INCONCLUSIVE"
