@@ -154,7 +154,7 @@ BARS = (
     "Any check except the informational ones can accuse: its ρ must be significantly above {suppressed:g}. Only the "
     "primary checks can clear, which the policy and the original and references fix before the unlearned model is "
     "scored: the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}. No "
-    "check may be significantly above 0, and no primary significantly below it."
+    "check may be significantly above 0, and no candidate for a primary significantly below it."
 )
 
 HOW_TO_READ: Mapping[Outcome, str] = {
