@@ -53,7 +53,7 @@ class SlowRelearning(relearning.Relearning):
         "of the forget set came back."
     )
     cost: ClassVar[str] = (
-        "some seven hundred training steps of half the batch, and eight short measurements of each of eight attacks"
+        "some six hundred training steps of half the batch, and eight short measurements of each of eight attacks"
     )
     caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
     settings_type: ClassVar[type[Frozen]] = Settings
