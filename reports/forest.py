@@ -109,9 +109,14 @@ def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
     low, high = axes.get_xlim()
     colour = UNLEARNED if row.accuses else MUTED if faded else INK
     marks = (" · primary" if item.primary else "") + (" · accuses" if row.accuses else "")
-    name = text.shorten(item.check, 34 - len(marks)) + marks
     weight = "bold" if item.primary else "normal"
-    axes.text(low, row.top + 16, name, weight=weight, color=colour, va="baseline")
+    name = text.shorten(item.check, 36 - len(marks))
+    title = axes.text(low, row.top + 16, name, weight=weight, color=colour, va="baseline")
+    # Smaller, so that a primary with a long name that accuses does not run into its ρ.
+    axes.annotate(
+        marks.strip(), (1, row.top + 16), (4, 0), (title, "data"), "offset points",
+        color=colour, fontsize=SMALL, va="baseline",
+    )  # fmt: skip
     axes.text(high, row.top + 16, text.rho(row.rho), color=colour, ha="right", va="baseline")
     left, right = (min(max(x, low), high) for x in (row.rho.low, row.rho.high))
     width = 3.0 if item.primary else 1.8
