@@ -9,7 +9,7 @@ from torch import Tensor
 from auditor.attacks import membership_scores as scorers
 from auditor.attacks.membership import blind_baseline
 from auditor.attacks.membership_readings import MARGIN, MembershipSettings, margin_score, require_holdout
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.scores import Family, Items, May, Row, Score

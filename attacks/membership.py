@@ -18,7 +18,7 @@ from auditor.attacks.membership_readings import (
     require_holdout,
 )
 from auditor.attacks.membership_scores import Array
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed, generator
 from auditor.scores import Family, Items, May, Reading, Row, Score

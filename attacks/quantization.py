@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.randomness import generator
@@ -113,7 +113,7 @@ class Quantization(Check):
             | {f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()},
         )
 
-    def workload(self, data: AuditData, settings: QuantizationSettings) -> Workload:
+    def workload(self, data: AuditData, settings: QuantizationSettings, n_layers: int) -> Workload:
         """Retain examples for rescaling once, and forget and control examples at each width."""
         measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
         return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)

@@ -11,11 +11,11 @@ from auditor.attacks.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.image_attack import Course, Trainer, apart, row_reset
 from auditor.attacks.reach import odd_scale, scales, taught, taught_name
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.randomness import generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
 
 
 class Settings(Frozen):
@@ -107,7 +107,7 @@ class Relearning(Check):
     least_spread: ClassVar[float] = 0.05
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: AuditData, settings: Settings) -> Workload:
+    def workload(self, data: AuditData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times the examples measured; of attacks of the expected length."""
         counted, controls, alone = (
             (1 + settings.row_reset) * settings.attacks,
@@ -119,6 +119,7 @@ class Relearning(Check):
         measured += min(len(data.forget_attack) // 2, settings.choice_examples) * counted
         training = (counted + controls) * (settings.retain_batch + shots) + alone * settings.retain_batch
         forward = len(settings.points) * measured + (counted + controls) * shots
+        forward += 2 * min(CANONICAL_EXAMPLES, len(data.retain))
         return Workload(training=round(steps * training), forward=round(forward))
 
     def prepare(self, original: Subject, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from auditor import bundle, registry
+from auditor import bundle
 from auditor import lineup as models
 from auditor.assurance import recipe_mismatch
 from auditor.canonical_file import CanonicalFile, sums
-from auditor.check import Check
+from auditor.checks import registry
+from auditor.checks.check import Check
 from auditor.environment import describe
 from auditor.errors import SpecError, UsageError
 from auditor.events import Begun, Event, Unit

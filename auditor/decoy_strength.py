@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.evidence import Lineup, combine
 from auditor.plan import Plan, Role
 from auditor.scores import Failure, Score

@@ -41,9 +41,9 @@ def estimate(prepared: Prepared) -> Estimate:
     per_example, feature_bytes = _time_one_batch(work)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     # One pass finds what is dead, one records.
-    units = 2.0 * recorded
+    units, n_layers = 2.0 * recorded, len(work.plan.layers)
     for check, planned in zip(work.checks, work.plan.checks, strict=True):
-        load = check.workload(work.data, check.settings_type.model_validate(planned.settings))
+        load = check.workload(work.data, check.settings_type.model_validate(planned.settings), n_layers)
         units += load.forward + _TRAINING_COST * load.training
     raw = sum(_stored_bytes(examples) for examples in work.data.splits().values())
     return Estimate(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor import statistics
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.concept_null import against_controls
 from auditor.data import CONTROL_CONCEPTS
 from auditor.policy import Policy, PriorSpread
@@ -51,7 +51,7 @@ class Lineup:
     decoys: Mapping[str, Score]
 
     def settled(self, check: Check) -> "Lineup":
-        """Every score as the check's :meth:`~auditor.check.Check.settle` leaves it."""
+        """Every score as the check's :meth:`~auditor.checks.check.Check.settle` leaves it."""
         settle = check.settle(self.original, list(self.references.values()))
         parts = {
             part: {name: settle(score) for name, score in getattr(self, part).items()}

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor import __version__, fingerprints, registry, statistics
+from auditor import __version__, fingerprints, statistics
 from auditor.assurance import REFERENCES_FOR_A3
-from auditor.check import Check
+from auditor.checks import registry
+from auditor.checks.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
 from auditor.facts import FactsData
 from auditor.lineup import Lineup

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auditor.audit import execution_settings, prepare
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.events import Event
 from auditor.evidence import Lineup, combine

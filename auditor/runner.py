@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.decoy_strength import suppressed
 from auditor.errors import AuditError, UsageError

@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from auditor import attest, bundle, registry
+from auditor import attest, bundle
 from auditor.audit import conclude
 from auditor.canonical_file import FILE, FOLDER, digest_of_written
 from auditor.changes import plan_changes
+from auditor.checks import registry
 from auditor.environment import describe
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
 from auditor.plan import Plan, read_plan

@@ -21,7 +21,7 @@ from work_folder import DATA
 
 from auditor.attacks.membership import Membership
 from auditor.audit import execution_settings
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.datasets import read_examples
 from auditor.probes.cka import Cka

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.alignment import fit_affine
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.probes.value_vectors import ValueVectors, locate_value_vectors, score_values
@@ -208,11 +208,10 @@ class ConceptVectors(Check):
             controls=controls | value_controls,
         )
 
-    def workload(self, data: AuditData, settings: ConceptVectorsSettings) -> Workload:
+    def workload(self, data: AuditData, settings: ConceptVectorsSettings, n_layers: int) -> Workload:
         """Directions added at a handful of cut points; writing value vectors back comes on top in transformers."""
-        layers = 6
         per_layer = 1 + len(settings.strengths) * (settings.n_directions + 3)
-        return Workload(forward=layers * per_layer * min(settings.acting_examples, len(data.retain)))
+        return Workload(forward=n_layers * per_layer * min(settings.acting_examples, len(data.retain)))
 
 
 def _scales(features: Tensor) -> Tensor:

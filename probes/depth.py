@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auditor.alignment import Affine, fit_affine
 from auditor.alignment import rows as as_rows
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import AuditError, UsageError
 from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
@@ -19,7 +19,6 @@ from auditor.randomness import generator
 from auditor.recording import Recording
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.base import Subject
-from auditor.subjects.layout import MOST_LAYERS
 
 SMALLEST_RETAIN = 8
 
@@ -119,11 +118,11 @@ class Depth(Check):
             controls=_controls(subject, artefact, patched),
         )
 
-    def workload(self, data: AuditData, settings: DepthSettings) -> Workload:
-        """As if the network had as many cut points as are ever recorded; each one less is one pass less."""
+    def workload(self, data: AuditData, settings: DepthSettings, n_layers: int) -> Workload:
+        """One pass over what the maps are fitted on; over the rest one, and one of the original for each layer."""
         n_fit, n_control = _sizes(len(data.retain), settings)
         patched = len(data.forget_attack) + len(data.forget_eval) + n_control
-        return Workload(forward=n_fit + (1 + MOST_LAYERS) * patched)
+        return Workload(forward=n_fit + (1 + n_layers) * patched)
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Layers whose attack-half gap between original and references is at least half the widest."""

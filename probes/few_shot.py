@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.randomness import generator

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 
 from auditor.accuracy_checks import KEPT_ALONE
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.facts import FactsData
 from auditor.recording import Recording

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from auditor.alignment import rows
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.probes.sae_steering import (
@@ -157,7 +157,7 @@ class SaeRestoration(Check):
             controls={name: value for layer in measured for name, value in layer.controls.items()},
         )
 
-    def workload(self, data: AuditData, settings: SaeRestorationSettings) -> Workload:
+    def workload(self, data: AuditData, settings: SaeRestorationSettings, n_layers: int) -> Workload:
         """Nothing where the last cut point alone is steered."""
         measured = len(data.forget_eval) + min(settings.retain_eval, len(data.retain))
         curves = 2 * (2 + 2 * settings.control_draws)

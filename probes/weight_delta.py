@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.scores import Family, May, Reading, Row, Score
 from auditor.subjects.base import Subject

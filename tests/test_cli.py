@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 from torch import nn
 
-from auditor import registry
+from auditor.checks import registry
 from auditor.cli import main
 from auditor.cli.compare import exit_code, spec_from_options
 from auditor.cli.init import template

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor import decoys, exact_prompts, text_decoys
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.data import AuditData, Examples
 from auditor.decoy_strength import suppressed
 from auditor.events import Event

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from auditor.alignment import fit_affine
-from auditor.check import Workload
+from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.probes.depth import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.scores import Reading, Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import MOST_LAYERS
 from tests.test_cka import permuted, unit_factors
 from tests.worlds import World
 
@@ -188,8 +187,7 @@ def test_cost_is_as_stated(world: World) -> None:
     own, others = subject.passes.examples, original.passes.examples - recorded - len(target.fit)
     assert own == len(target.fit) + patched
     assert others == len(subject.layers()) * patched
-    unused = (MOST_LAYERS - len(subject.layers())) * patched
-    assert Depth().workload(world.data, SETTINGS) == Workload(forward=own + others + unused)
+    assert Depth().workload(world.data, SETTINGS, len(subject.layers())) == Workload(forward=own + others)
 
 
 @pytest.mark.parametrize(("fit", "control"), [(20, 10), (20, 1000), (10_000, 10_000)])
@@ -197,8 +195,8 @@ def test_workload_knows_how_the_retain_set_is_divided(world: World, fit: int, co
     settings = DepthSettings(fit_examples=fit, control_examples=control)
     target = Depth().prepare(world.subject("original"), world.data, settings, 0)
     patched = sum(len(examples) for examples in target.splits.values())
-    wanted = len(target.fit) + (1 + MOST_LAYERS) * patched
-    assert Depth().workload(world.data, settings) == Workload(forward=wanted)
+    wanted = len(target.fit) + (1 + 4) * patched
+    assert Depth().workload(world.data, settings, 4) == Workload(forward=wanted)
 
 
 def made_up(**choices: float) -> Score:

@@ -34,6 +34,7 @@ ELSEWHERE = {
     ("docs/references.md", "audit reference"): "tests/test_references.py and test_until_resolved.py run both",
     ("docs/extending.md", '"""Whether forget examples'): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", "[project.entry-points"): "tests/test_packaging.py installs and runs it",
+    ("docs/extending.md", '"""The contract of checks'): "tests/test_packaging.py installs and runs it",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }
 HERE = {

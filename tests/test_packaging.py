@@ -1,5 +1,6 @@
 """What is built and installed, and checks that come from other packages."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import pytest
 import torch
 
 import auditor
-from auditor import registry
+from auditor.checks import registry
 from auditor.cli.compare import exit_code
 from auditor.data import Examples
 from auditor.errors import SpecError
+from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, head_row_zeroed
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("probes", "attacks", "reports", "zoo")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -167,18 +170,25 @@ def test_one_version() -> None:
 # Checks of other packages: the one that docs/extending.md shows, and what can be wrong with one.
 
 
-def shown_in_the_docs(language: str) -> str:
+def shown_in_the_docs(language: str, number: int = 0) -> str:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    return str(block)
+    return str(re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)[number])
 
 
 def install(site: Path, distribution: str, modules: dict[str, str], entry_points: dict[str, str]) -> None:
-    """What pip would leave behind: modules and a dist-info folder."""
+    """What pip would leave behind: modules and a dist-info folder, with checks of images."""
+    install_groups(site, distribution, modules, {registry.GROUPS["classification"]: entry_points})
+
+
+def install_groups(site: Path, distribution: str, modules: dict[str, str], groups: dict[str, dict[str, str]]) -> None:
     folder = site / f"{distribution}-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    lines = [f"[{registry.GROUPS['classification']}]", *(f"{name} = {value}" for name, value in entry_points.items())]
+    lines = [
+        line
+        for group, entry_points in groups.items()
+        for line in (f"[{group}]", *(f"{name} = {value}" for name, value in entry_points.items()))
+    ]
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for name, source in modules.items():
         (site / f"{name}.py").write_text(source, encoding="utf-8")
@@ -196,10 +206,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def documented(site: Path) -> None:
-    entry_points = tomllib.loads(shown_in_the_docs("toml"))["project"]["entry-points"][
-        registry.GROUPS["classification"]
-    ]
-    install(site, "third_party_checks", {"nearest_centre": shown_in_the_docs("python")}, entry_points)
+    groups = tomllib.loads(shown_in_the_docs("toml"))["project"]["entry-points"]
+    install_groups(site, "third_party_checks", {"nearest_centre": shown_in_the_docs("python")}, groups)
 
 
 def crashing(site: Path) -> None:
@@ -251,6 +259,55 @@ class TestThirdParty:
         assert evidence.summary in report
         assert evidence.caveats[-1] in report
 
+    def test_takes_part_in_a_whole_audit_of_a_language_model(
+        self, site: Path, text_world: TextWorld, tmp_path: Path
+    ) -> None:
+        documented(site)
+        modules, people = text_world.modules, text_world.people
+        found = auditor.compare(
+            modules["original"],
+            modules["refusal"],
+            forget=people.forget,
+            retain=people.retain,
+            references=[modules[f"reference {i}"] for i in range(4)],
+            tokenizer=text_world.encoder.tokenizer,
+            options={"audit": {"checks": ("outputs", "nearest_centre"), "store": str(tmp_path / "store")}},
+            out=tmp_path / "out",
+        )
+        evidence = found.evidence("nearest_centre")
+        assert evidence is not None
+        assert evidence.failure is None
+        assert evidence.scores is not None
+        assert len(evidence.scores.references) == 4
+        assert found.results.coverage.complete
+        assert evidence.summary in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    def test_is_tested_by_the_exported_contract(self, site: Path) -> None:
+        documented(site)
+        (site / "test_nearest_centre.py").write_text(shown_in_the_docs("python", 1), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(site)]
+        done = subprocess.run(command, cwd=site, capture_output=True, text=True, env={**os.environ, **ONE_THREAD})
+        assert done.returncode == 0, done.stdout
+        passed = re.search(r"^(\d+) passed", done.stdout, flags=re.MULTILINE)
+        assert passed is not None
+        assert int(passed[1]) >= 2 * 15
+
+    def test_that_breaks_the_contract_is_told_so(self, site: Path) -> None:
+        """One that draws from the global stream: another score each time."""
+        source = shown_in_the_docs("python").replace("import Any, ClassVar", "import Any, ClassVar\n\nimport torch")
+        source = source.replace("nearer.mean())", "nearer.mean()) * float(torch.rand(()))").replace(
+            ", examples=tuple(nearer.tolist())", ""
+        )
+        (site / "nearest_centre.py").write_text(source, encoding="utf-8")
+        test = shown_in_the_docs("python", 1).partition("class TestOnText")[0]
+        (site / "test_nearest_centre.py").write_text(test, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(site)]
+        done = subprocess.run(command, cwd=site, capture_output=True, text=True, env={**os.environ, **ONE_THREAD})
+        assert done.returncode == 1
+        failed = re.findall(r"^FAILED .*::(\w+)", done.stdout, flags=re.MULTILINE)
+        assert "test_weights_data_and_global_state_are_left_alone" in failed
+        assert any(name.startswith("test_same_seed_same_score") for name in failed)
+
     def test_that_crashes_is_missing_coverage(self, site: Path, world: World, tmp_path: Path) -> None:
         crashing(site)
         found = audited(world, tmp_path / "store", "crashing", out=tmp_path / "out")
@@ -295,7 +352,7 @@ class TestThirdParty:
         ],
     )
     def test_that_cannot_be_loaded(self, site: Path, value: str, reason: str) -> None:
-        unfinished = 'from auditor.check import Check\n\nclass Unfinished(Check):\n    name = "broken"\n'
+        unfinished = 'from auditor.checks.check import Check\n\nclass Unfinished(Check):\n    name = "broken"\n'
         install(site, "broken", {"other": unfinished}, {"broken": value})
         with pytest.raises(SpecError, match=f"'broken' .* cannot be loaded: .*{reason}.*mend or uninstall"):
             registry.load_all(None, "classification")

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from auditor import registry
 from auditor.audit import execution_settings
+from auditor.checks import registry
 from auditor.cli import main
 from auditor.pytest_fixture import Audit
 from auditor.spec import make_spec

@@ -17,7 +17,7 @@ from auditor.attacks.quantization import (
     quantized,
     round_to_nearest,
 )
-from auditor.check import Workload
+from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.scores import Score
 from auditor.statistics import p_above, pooled_spread
@@ -224,7 +224,7 @@ def test_cost_is_as_stated(world: World) -> None:
     Quantization().score(subject, None, world.data, few, 0)
     spent = subject.passes.examples - recorded
     assert spent == 2 * 512 + 3 * (len(world.data.forget_eval) + 100)
-    assert Quantization().workload(world.data, few) == Workload(forward=spent)
+    assert Quantization().workload(world.data, few, 6) == Workload(forward=spent)
 
 
 def test_workload_counts_no_more_retain_examples_than_there_are(world: World) -> None:
@@ -235,7 +235,7 @@ def test_workload_counts_no_more_retain_examples_than_there_are(world: World) ->
     recorded = subject.passes.examples
     Quantization().score(subject, None, data, SETTINGS, 0)
     spent = subject.passes.examples - recorded
-    assert Quantization().workload(data, SETTINGS) == Workload(forward=spent)
+    assert Quantization().workload(data, SETTINGS, 6) == Workload(forward=spent)
 
 
 def test_the_subject_is_left_as_it_was(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.evidence import Lineup, combine
 from auditor.plan import PlannedCheck
 from auditor.primaries import choose, marked

@@ -354,7 +354,7 @@ def test_earlier_layers_are_steered_at_the_stated_cost(world: World) -> None:
     curves = 2 * (1 + 1 + 2 * 2)
     assert subject.passes.examples == recorded + curves * 2 * measured
     assert {row["layer"] for row in score.cells} == {"head:input", "hidden.3"}
-    assert check.workload(world.data, settings).forward == curves * 2 * measured
+    assert check.workload(world.data, settings, 6).forward == curves * 2 * measured
     assert score.null == ()
     unsteered = [r["restoration"] for r in score.cells if r["alpha"] == 0.0 and r["curve"] == "experts"]
     assert unsteered == pytest.approx([unsteered[0]] * 4, abs=1e-6)

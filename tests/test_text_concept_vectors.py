@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import registry
+from auditor.checks import registry
 from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.probes.text.concept_vectors import Artefact, ConceptVectors, Settings, top_token_jaccard

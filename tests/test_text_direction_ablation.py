@@ -162,7 +162,7 @@ def test_cost_is_as_stated(text_world: TextWorld) -> None:
     score = check.score(subject, artefact, text_world.data, few, 0)
     assert subject.passes.examples - recorded == 2 * (5 + 5) + 7 * 5 + 5
     assert score.n_examples == 5
-    assert check.workload(text_world.data, few).forward == 12 * (5 + 5) + 7 * 5
+    assert check.workload(text_world.data, few, 2).forward == 12 * (5 + 5) + 7 * 5
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor import registry, text_decoys
-from auditor.check import Check
+from auditor import text_decoys
+from auditor.checks import registry
+from auditor.checks.check import Check
 
 PAGE = (Path(__file__).parent.parent / "docs" / "checks-text.md").read_text(encoding="utf-8")
 NAMES = registry.names("causal-lm")

@@ -227,7 +227,7 @@ def test_cost_is_as_stated(text_world: TextWorld) -> None:
     Elicitation().score(subject, None, text_world.data, few, 0)
     # Eight forms of one prompt each and two with context, four choices, four verdicts, two wordings.
     assert subject.passes.examples == 3 * 5 * (10 + 4 + 4 + 2)
-    assert Elicitation().workload(text_world.data, few).forward == subject.passes.examples
+    assert Elicitation().workload(text_world.data, few, 2).forward == subject.passes.examples
 
 
 def test_units_of_another_size_and_the_same_seed_score_the_same(

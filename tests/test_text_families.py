@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from auditor import registry
+from auditor.checks import registry
 from auditor.facts import Fact, Facts
 from auditor.scores import Score
 from auditor.subjects.canonical import canonical
@@ -141,7 +141,7 @@ def test_canonical_units_do_not_depend_on_padding(name: str) -> None:
     wider = [torch.nn.functional.pad(t, (0, 5)) for t in (tokens.ids, tokens.mask)]
     assert family.layout.pairs
     narrow, wide = (
-        canonical(family.module(1), family.layout.pairs, ids, mask).state_dict()
+        canonical(family.module(1), family.layout.pairs, [(ids, mask)]).state_dict()
         for ids, mask in ((tokens.ids, tokens.mask), wider)
     )
     assert all(torch.allclose(narrow[key], wide[key], rtol=1e-4) for key in narrow)

@@ -178,7 +178,7 @@ def test_costs_one_pass_over_retain_forget_and_holdout(text_world: TextWorld) ->
     few = Settings(retain_facts=30)
     scored(text_world, subject, few)
     assert subject.passes.examples == 30 + len(data.forget) + len(data.holdout)
-    assert CHECK.workload(data, few).forward == subject.passes.examples
+    assert CHECK.workload(data, few, 2).forward == subject.passes.examples
 
 
 def test_eval_facts_teach_the_probe_nothing(text_world: TextWorld, scores: dict[str, Score]) -> None:

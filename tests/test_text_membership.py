@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor import registry
 from auditor.attacks import membership_scores as scorers
 from auditor.attacks.membership_readings import HOLDOUT, MARGIN
 from auditor.attacks.text import token_scores
 from auditor.attacks.text.bag_of_words import blind_auc
 from auditor.attacks.text.membership import Membership, Settings, negative_gradient_norms
-from auditor.check import Workload
+from auditor.checks import registry
+from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.evidence import Lineup, combine
 from auditor.facts import Fact, Facts
@@ -274,12 +274,12 @@ def test_without_gradients_it_costs_nothing_beyond_the_recording_and_with_them_w
     before = subject.passes.examples
     scored(text_world, subject)
     assert subject.passes.examples == before
-    assert CHECK.workload(text_world.data, SETTINGS) == Workload()
+    assert CHECK.workload(text_world.data, SETTINGS, 2) == Workload()
     settings = Settings(gradient_facts=5)
     state = {name: weight.clone() for name, weight in subject.module.state_dict().items()}
     found = scored(text_world, subject, settings)
-    assert subject.passes.examples == before + 2 * 5 + 2 * 32
-    assert CHECK.workload(text_world.data, settings).training == 10
+    assert subject.passes.examples == before + 2 * 5 + 2 * len(text_world.data.retain)
+    assert CHECK.workload(text_world.data, settings, 2).training == 10
     assert "gradient norm AUC" in found.controls
     assert all(torch.equal(weight, state[name]) for name, weight in subject.module.state_dict().items())
     assert all(p.grad is None for p in subject.module.parameters())

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from auditor import registry
 from auditor.attacks.text.membership import Membership
 from auditor.attacks.text.membership import Settings as MembershipSettings
+from auditor.checks import registry
 from auditor.facts import Facts
 from auditor.probes.cka import Cka
 from auditor.probes.text.logit_lens import LogitLens

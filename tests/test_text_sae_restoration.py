@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import registry
 from auditor.audit import prepare
+from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
 from auditor.probes import sparse_autoencoder

@@ -271,7 +271,7 @@ def test_scores_of_something_else_get_a_sentence(signed: Path, scores: dict[str,
 
 
 def test_a_check_that_is_not_here_is_not_taken_as_verified(signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auditor.registry.provider", lambda name, task: "elsewhere 2")
+    monkeypatch.setattr("auditor.checks.registry.provider", lambda name, task: "elsewhere 2")
     done = audit("verify", signed)
     assert done.exit_code == 3
     assert "not checked    evidence: cannot be recomputed here: the check" in done.output

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.randomness import generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
@@ -65,7 +65,7 @@ class DirectionAblation(Check):
     settings_type: ClassVar[type[Frozen]] = Settings
     null_lacks_knowledge: ClassVar[bool] = False
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Passes over measured facts; a dozen blocks are assumed."""
         attack, measured = (_few(facts, settings, 0) for facts in (data.forget_attack, data.forget_eval))
         return Workload(forward=12 * (len(attack) + len(measured)) + settings.random_directions * len(measured))

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 
 from auditor.attacks.membership_scores import permutation_null
 from auditor.attacks.text.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.facts import Fact, Facts, FactsData
 from auditor.randomness import generator
@@ -66,7 +66,7 @@ class Elicitation(Check):
     settings_type: ClassVar[type[Frozen]] = Settings
     opens: ClassVar[bool] = False
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Every variant of every measured fact; forms that will not fit are counted too."""
         sets = _sets(data, settings, 0)
         return Workload(

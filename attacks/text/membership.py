@@ -20,11 +20,11 @@ from auditor.attacks.membership_readings import (
 from auditor.attacks.membership_scores import Array, Rate, priv_leak
 from auditor.attacks.text.bag_of_words import blind_auc
 from auditor.attacks.text.token_scores import token_attacks
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.randomness import derive_seed, generator
 from auditor.scores import Family, Frozen, Items, May, Row, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES
+from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 
 _CALIBRATED = "calibrated loss"
@@ -76,12 +76,12 @@ class Membership(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Gradients, and the batch by which units are rescaled."""
         if not settings.gradient_facts or data.holdout is None:
             return Workload()
         n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))
-        return Workload(training=n, forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)))
+        return Workload(training=n, forward=2 * min(CANONICAL_FACTS, len(data.retain)))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
         """Compute the blind baseline, which sees no model and is the same for all."""

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.attacks.quantization import BETTER_WIDTH, round_to_nearest
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Facts, FactsData
 from auditor.randomness import generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES
+from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 
 
@@ -68,10 +68,10 @@ class Quantization(Check):
             controls={f"T at {bits} bits": float(found["forget_eval"].mean()) for bits, found in known.items()},
         )
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """A batch for rescaling, at most, and every measured fact at each width."""
         measured = sum(map(len, self._splits(data, settings, 0).values()))
-        return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
+        return Workload(forward=2 * min(CANONICAL_FACTS, len(data.retain)) + len(settings.bits) * measured)
 
     def _splits(self, data: FactsData, settings: Settings, seed: int) -> dict[str, Facts]:
         few = {name: facts for name, facts in data.splits().items() if name in ("retain", "holdout")}

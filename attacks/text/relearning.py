@@ -11,11 +11,12 @@ from torch import Tensor
 from auditor.attacks.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.reach import did_not_take, odd_scale, scales, taught, taught_name
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.low_rank import open_low_rank
 from auditor.randomness import generator
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 
 _WIDTH = 64
@@ -84,7 +85,7 @@ class Relearning(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times eval facts; of attacks of the expected length."""
         beside = len(set(settings.beside) - (set() if data.holdout is not None else {_CONTROL}))
         runs = settings.attacks + settings.beside_length * beside
@@ -94,7 +95,9 @@ class Relearning(Check):
         readings = len(settings.points) * (settings.attacks + beside)
         return Workload(
             training=round(steps * size - alone * (size - settings.retain_batch)),
-            forward=readings * len(data.forget_eval) + settings.attacks * len(data.forget_attack),
+            forward=readings * len(data.forget_eval)
+            + settings.attacks * len(data.forget_attack)
+            + 2 * min(CANONICAL_FACTS, len(data.retain)),
         )
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> dict[str, float]:

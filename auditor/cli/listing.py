@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from auditor.check import Check
+    from auditor.checks.check import Check
 
 _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
@@ -15,7 +15,7 @@ _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 @click.command("list")
 def list_checks() -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
-    from auditor import registry
+    from auditor.checks import registry
 
     pages = [
         [f"task {task}", *(_entry(registry.load(n, task)) for n in registry.names(task))] for task in registry.TASKS

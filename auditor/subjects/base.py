@@ -13,6 +13,7 @@ from auditor.recording import Recording
 from auditor.scores import CanonicalForm
 
 CANONICAL_EXAMPLES = 512
+CANONICAL_FACTS = 256
 """Retain examples sent forward, at most, to find the canonical form of a model, and again to see that it is one."""
 
 

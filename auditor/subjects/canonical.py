@@ -10,6 +10,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d
 _LOOKAHEAD = 2
+Batch = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +70,20 @@ def rescaled(module: nn.Module, pairs: Sequence[HomogeneousPair], factors: Seque
     return clone
 
 
-def canonical(
-    module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor, counted: Tensor | None = None
-) -> nn.Module:
-    """A copy whose paired units have unit root mean square on ``inputs`` where the consumer reads them.
+def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> nn.Module:
+    """A copy whose paired units have unit root mean square over the batches where the consumer reads them.
 
     Args:
         module: the network, in eval mode.
         pairs: of its units.
-        inputs: examples or token ids.
-        counted: bool, as ``inputs``, of the tokens that are no padding; None where everything counts.
+        batches: examples or token ids, each with bool of the same shape for the tokens that are no padding; None
+            where everything counts.
 
     Raises:
         ModelError: the pairs, which were found on the original, do not hold in this network.
     """
     clone = copy.deepcopy(module)
-    squares, before = _mean_squares(module, pairs, inputs, counted)
+    squares, before = _mean_squares(module, pairs, batches)
     with torch.no_grad():
         for pair in pairs:
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
@@ -91,7 +91,7 @@ def canonical(
             # rescaled from the front, set the scale.
             scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
-        if _differ(_logits(clone(inputs, **_masking(counted))), before, counted):
+        if any(_differ(_run(clone, batch), logits, batch[1]) for batch, logits in zip(batches, before, strict=True)):
             raise ModelError(
                 "rescaling units that may be rescaled in the original changes what this network computes, so the two "
                 "cannot meet the same attack; check that both have the same architecture and activations"
@@ -99,8 +99,10 @@ def canonical(
     return clone
 
 
-def _masking(counted: Tensor | None) -> dict[str, Tensor]:
-    return {} if counted is None else {"attention_mask": counted.long()}
+def _run(module: nn.Module, batch: Batch) -> Tensor:
+    inputs, counted = batch
+    masking = {} if counted is None else {"attention_mask": counted.long()}
+    return _logits(module(inputs, **masking))
 
 
 def _differ(after: Tensor, before: Tensor, counted: Tensor | None) -> bool:
@@ -145,23 +147,32 @@ def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, lo
 
 
 def _mean_squares(
-    module: nn.Module, pairs: Sequence[HomogeneousPair], inputs: Tensor, counted: Tensor | None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Mean square of every input channel of each pair's consumer, by the consumer's name; and the logits."""
-    squares: dict[str, Tensor] = {}
-    with torch.no_grad(), ExitStack() as stack:
-        for pair in pairs:
+    module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Mean square of every input channel of each pair's consumer, by the consumer's name; and each batch's logits."""
+    sums: dict[str, Tensor] = {}
+    rows: dict[str, int] = {}
+    logits = []
+    with torch.no_grad():
+        for batch in batches:
+            seen: dict[str, Tensor] = {}
+            with ExitStack() as stack:
+                for name in {pair.consumer for pair in pairs}:
+                    hook = partial(_note, seen=seen, name=name, counted=batch[1])
+                    stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)
+                logits.append(_run(module, batch))
+            for name, x in seen.items():
+                others = [d for d in range(x.ndim) if d != _channel(x)]
+                sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(dim=others).cpu()
+                rows[name] = rows.get(name, 0) + x.numel() // x.shape[_channel(x)]
+    return {name: total / rows[name] for name, total in sums.items()}, logits
 
-            def note(_: nn.Module, arguments: tuple[Tensor, ...], name: str = pair.consumer) -> None:
-                x = arguments[0]
-                if counted is not None:
-                    x = x.flatten(0, -2)[counted.flatten()]
-                squares[name] = x.double().square().mean(dim=[d for d in range(x.ndim) if d != _channel(x)])
 
-            handle = module.get_submodule(pair.consumer).register_forward_pre_hook(note)
-            stack.callback(handle.remove)
-        logits = _logits(module(inputs, **_masking(counted)))
-    return squares, logits
+def _note(
+    _: nn.Module, arguments: tuple[Tensor, ...], seen: dict[str, Tensor], name: str, counted: Tensor | None
+) -> None:
+    x = arguments[0]
+    seen[name] = x if counted is None else x.flatten(0, -2)[counted.flatten()]
 
 
 def _incoming_norm(producer: _Weighted) -> Tensor:

@@ -120,7 +120,7 @@ class Classifier:
         """The same function with homogeneous units rescaled to unit retain RMS."""
         inputs = self._data.retain.take(torch.arange(min(CANONICAL_EXAMPLES, len(self._data.retain)))).inputs
         self.passes.examples += 2 * inputs.shape[0]
-        return self._like(canonical(self.module, self._layout.pairs, inputs.to(self._device, self._dtype)))
+        return self._like(canonical(self.module, self._layout.pairs, [(inputs.to(self._device, self._dtype), None)]))
 
     def _like(self, module: nn.Module) -> "Classifier":
         return Classifier(

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from pairs import Row, read_rows
 
-from auditor import registry, statistics
+from auditor import statistics
+from auditor.checks import registry
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Policy, load_policy
 from auditor.primaries import choose, marked

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import FactsData
 from auditor.probes.text.null_draws import draws_until_decided
 from auditor.probes.text.value_location import Located, locate
@@ -18,6 +18,7 @@ from auditor.probes.text.value_writing import ValueWriting
 from auditor.randomness import derive_seed, generator
 from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 
 _BLIND = (
@@ -111,9 +112,10 @@ class ConceptVectors(Check):
         """Without a null of its own where references are the null."""
         return Settings() if references < 2 else Settings(null_draws=0)
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
-        """Passes of a model that does not stand out."""
-        return Workload(forward=(min(60, settings.null_draws) + settings.silencing_draws) * len(data.forget_eval))
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+        """Passes of a model that does not stand out: what is written back, its null, and silencing with its own."""
+        passes = 1 + min(60, settings.null_draws) + 3 + settings.silencing_draws
+        return Workload(forward=2 * min(CANONICAL_FACTS, len(data.retain)) + passes * len(data.forget_eval))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Artefact:
         """Locate, and find out whether what was located matters.

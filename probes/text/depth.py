@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.alignment import Affine, fit_affine
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
@@ -54,9 +54,10 @@ class Depth(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
-        """Passes over retain, over eval, and one over eval for every block; a dozen blocks are assumed."""
-        return Workload(forward=min(settings.retain_facts, len(data.retain)) + 13 * len(data.forget_eval))
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+        """Passes over retain, over eval, and one over eval for every block."""
+        patched = (1 + n_layers) * len(data.forget_eval)
+        return Workload(forward=min(settings.retain_facts, len(data.retain)) + patched)
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Any:
         """The original itself, its retain states and its answers."""

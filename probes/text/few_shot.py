@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.alignment import Affine, fit_affine
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Fact, Facts, FactsData
 from auditor.probes.text.false_answers import false_statements
@@ -67,7 +67,7 @@ class FewShot(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """One pass over each set."""
         n = sum(len(data.splits()[split]) for split in _SPLITS if split in data.splits())
         return Workload(forward=min(settings.retain_facts, len(data.retain)) + n)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.facts import FactsData
 from auditor.probes.text.never_taught import comparable, null_of_holdout

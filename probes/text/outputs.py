@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.facts import Fact, Facts, FactsData
 from auditor.probes.outputs import utility_notes
 from auditor.scores import Family, Frozen, May, Reading, Row, Score
@@ -51,7 +51,7 @@ class Outputs(Check):
     settings_type: ClassVar[type[Frozen]] = Settings
     opens: ClassVar[bool] = False
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Generation, and the passes over variants of each fact."""
         forget = data.forget
         words = max(len(fact.answer.split()) for fact in forget.items)

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.check import Check, Workload
+from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Facts, FactsData
 from auditor.probes.sae_steering import MODES, Dictionary, Mode, Scaling
@@ -106,11 +106,12 @@ class SaeRestoration(Check):
         settings = Settings(saved=autoencoder)
         return settings if references < 2 else settings.model_copy(update={"null_draws": 0})
 
-    def workload(self, data: FactsData, settings: Settings) -> Workload:
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Passes of a model that does not stand out."""
-        measured = len(data.forget_eval) + min(settings.retain_eval, len(data.retain))
+        held = _n_held(len(data.retain), settings)
+        measured, fitted = len(data.forget_eval) + held, min(settings.retain_fit, len(data.retain) - held)
         curves = 2 * (2 * settings.n_seeds + 2 * settings.control_draws) + min(60, settings.null_draws)
-        return Workload(forward=measured * curves * (len(settings.alphas) - 1) + settings.retain_fit)
+        return Workload(forward=measured * (2 + curves * (len(settings.alphas) - 1)) + fitted)
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> BlockArtefact:
         """Train the autoencoders on the original, or load the saved one, and rank the latents.
@@ -184,8 +185,12 @@ def _block(original: CausalLM, settings: Settings) -> str:
 def _retain_halves(retain: Facts, settings: Settings, seed: int) -> tuple[Facts, Facts]:
     """Retain facts to fit on and to measure on; disjoint, the second at most a quarter."""
     order = generator(seed, "retain").permutation(len(retain)).tolist()
-    held = max(min(settings.retain_eval, len(retain) // 4), 1)
+    held = _n_held(len(retain), settings)
     return retain.take(sorted(order[held : held + settings.retain_fit])), retain.take(sorted(order[:held]))
+
+
+def _n_held(n: int, settings: Settings) -> int:
+    return max(min(settings.retain_eval, n // 4), 1)
 
 
 def _unscaled(states: Tensor) -> Scaling:

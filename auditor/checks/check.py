@@ -80,8 +80,14 @@ class Check(ABC):
     def score(self, subject: Any, artefact: Any, data: Any, settings: Any, seed: int) -> Score:
         """Measure one model. The same seed is used for every model, so that draws are paired."""
 
-    def workload(self, data: Any, settings: Any) -> Workload:
-        """What :meth:`score` costs beside the shared recording, on one model; default nothing."""
+    def workload(self, data: Any, settings: Any, n_layers: int) -> Workload:
+        """What :meth:`score` costs beside the shared recording, on one model; default nothing.
+
+        Args:
+            data: the audit's sets.
+            settings: of the check.
+            n_layers: how many layers are recorded.
+        """
         return Workload()
 
     def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
-from auditor.check import Check
+from auditor.checks.check import Check
 from auditor.errors import SpecError
 
 GROUPS = {"classification": "unlearning_auditor.checks", "causal-lm": "unlearning_auditor.causal_lm_checks"}

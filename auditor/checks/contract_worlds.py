@@ -1,0 +1,130 @@
+"""Small trained models for the contract of checks: an original, and a copy that hides what it knows."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+from auditor import decoys, text_decoys
+from auditor.data import AuditData, split_in_halves
+from auditor.facts import Facts, FactsData, split_facts
+from auditor.randomness import derive_seed
+from auditor.spec import RecipeSpec
+from auditor.subjects.causal_lm import CausalLM
+from auditor.subjects.classification import Classifier
+from auditor.subjects.decoder_layout import find_decoder_layout
+from auditor.subjects.encoding import Encoder
+from auditor.subjects.layout import find_layout
+from auditor.training import answers_of, train
+from auditor.zoo.digits import N_CLASSES, digits_world
+from auditor.zoo.digits_net import DigitsNet
+from auditor.zoo.text.people import people_world, with_paraphrases
+from auditor.zoo.text.people_model import people_model, word_tokenizer
+
+_SEED = 1
+_FORGET_CLASS = 3
+_LAYOUT_ITEMS = 4
+_PEOPLE_RECIPE = RecipeSpec(epochs=45, batch_size=32, learning_rate=3e-3, weight_decay=0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractWorld:
+    """The sets of one request, its original, and a copy of it that hides the knowledge.
+
+    Attributes:
+        data: of the request, with a holdout.
+        original: the model that knows.
+        hidden: a copy whose last map alone was changed, so that its outputs show nothing.
+        decoys: names of all decoys that the auditor makes for the task.
+        structure: what a subject needs beside module and data: the layout, and for text the encoder.
+        adapter: the class of subjects.
+    """
+
+    data: Any
+    original: nn.Module
+    hidden: nn.Module
+    decoys: tuple[str, ...]
+    structure: Mapping[str, Any]
+    adapter: type[Any]
+
+    def subject(self, model: nn.Module, *, name: str = "subject", **settings: Any) -> Any:
+        """A copy of a model behind the task's adapter.
+
+        Args:
+            model: left as it is.
+            name: the part it plays.
+            settings: of the adapter, such as ``batch_size``.
+        """
+        return self.adapter(
+            copy.deepcopy(model), role=name, digest=name, **{**self.structure, "data": self.data, **settings}
+        )
+
+    def with_data(self, **changes: Any) -> "ContractWorld":
+        """The same models with other sets, as a request that gives fewer of them has."""
+        return replace(self, data=replace(self.data, **changes))
+
+
+@cache
+def contract_world(task: str) -> ContractWorld:
+    """The world of a task, trained once in a process: seconds for images, some ten for text.
+
+    Args:
+        task: ``classification`` or ``causal-lm``.
+    """
+    return {"classification": _digits, "causal-lm": _people}[task]()
+
+
+def _digits() -> ContractWorld:
+    found = digits_world(_FORGET_CLASS, _SEED)
+    attack, evaluation = split_in_halves(found.forget, _SEED)
+    data = AuditData(
+        request="class",
+        classes=(_FORGET_CLASS,),
+        n_classes=N_CLASSES,
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=found.retain,
+        holdout=found.holdout,
+    )
+    original = train(DigitsNet, found.train, RecipeSpec(), _SEED)
+    planned = {decoy.name: decoy for kind in ("class", "sample") for decoy in decoys.planned(kind, "", "", _SEED)}
+    hidden = decoys.make(planned["head_row_zeroed"], original, found.forget, data, _SEED)
+    layout = find_layout(original, found.retain.inputs[:_LAYOUT_ITEMS])
+    return ContractWorld(
+        data=data,
+        original=original,
+        hidden=hidden,
+        decoys=tuple(planned),
+        structure={"layout": layout},
+        adapter=Classifier,
+    )
+
+
+def _people() -> ContractWorld:
+    people = people_world(_SEED, forget=6, retain=12, holdout=6)
+    encoder = Encoder(word_tokenizer(people.words))
+    attack, evaluation = split_facts(people.forget, _SEED)
+    data = FactsData(
+        forget_attack=attack,
+        forget_eval=evaluation,
+        retain=people.retain,
+        holdout=people.holdout,
+        encoding=encoder.digest,
+    )
+    taught = with_paraphrases(Facts(people.forget.items + people.retain.items))
+    build = people_model(len(encoder.tokenizer), layers=2, width=48)
+    original = train(build, taught, _PEOPLE_RECIPE, derive_seed(_SEED, "original"), loss=answers_of(encoder))
+    planned = {decoy.name: decoy for decoy in text_decoys.planned("", "", _SEED)}
+    hidden = text_decoys.make(planned["logit_mask"], original, encoder, data, _SEED)
+    layout = find_decoder_layout(original, encoder.batch(people.retain.items[:_LAYOUT_ITEMS]).ids)
+    return ContractWorld(
+        data=data,
+        original=original,
+        hidden=hidden,
+        decoys=tuple(planned),
+        structure={"layout": layout, "encoder": encoder},
+        adapter=CausalLM,
+    )
