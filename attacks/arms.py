@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.attacks.reach import did_not_take, taught_name
-from auditor.scores import Reading, Score
+from auditor.records.score import Reading, Score
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from auditor.attacks.drawn import DrawnAttack
-from auditor.scores import Row, Score
+from auditor.records.base import Row
+from auditor.records.score import Score
 
 OUT_OF_DOMAIN = "retain alone"
 BUDGET = "budget"

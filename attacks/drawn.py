@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from scipy.stats import qmc
 
 from auditor.randomness import generator
-from auditor.scores import Frozen, Row
+from auditor.records.base import Frozen, Row
 
 _SECOND = 0.999
 

@@ -12,7 +12,9 @@ from auditor.attacks.membership_readings import MARGIN, MembershipSettings, marg
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
-from auditor.scores import Family, Items, May, Row, Score
+from auditor.records.base import Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Items, Score
 from auditor.subjects.base import Subject
 
 _ONLY_EVAL = "Of the forget set only the eval half was looked at: the attack half made the centre of a class."

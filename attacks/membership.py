@@ -21,7 +21,9 @@ from auditor.attacks.membership_scores import Array
 from auditor.checks.check import Check
 from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Family, Items, May, Reading, Row, Score
+from auditor.records.base import Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Items, Reading, Score
 from auditor.subjects.base import Subject
 
 ATTACK = "attack-half margin"

@@ -10,7 +10,8 @@ from auditor.attacks import membership_scores as scorers
 from auditor.attacks.membership_scores import Array
 from auditor.errors import UsageError
 from auditor.randomness import generator
-from auditor.scores import Frozen, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.score import Reading, Score
 from auditor.top_items import TOPS
 
 MARGIN = "margin"

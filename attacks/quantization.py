@@ -12,7 +12,9 @@ from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.randomness import generator
 from auditor.recording import Recording
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

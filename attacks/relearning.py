@@ -14,7 +14,9 @@ from auditor.attacks.reach import odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.randomness import generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
 
 

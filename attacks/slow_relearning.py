@@ -7,7 +7,7 @@ from pydantic import Field
 
 from auditor.attacks import relearning
 from auditor.attacks.drawn import AttackRange
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 
 class Settings(relearning.Settings):

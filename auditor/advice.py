@@ -1,7 +1,7 @@
 """What to supply so that an audit could decide."""
 
 from auditor.case import Case
-from auditor.scores import Evidence
+from auditor.records.evidence import Evidence
 from auditor.statistics import references_needed
 
 

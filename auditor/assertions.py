@@ -7,7 +7,7 @@ from auditor.errors import SpecError
 
 if TYPE_CHECKING:
     from auditor.audit import AuditResult
-    from auditor.scores import Evidence
+    from auditor.records.evidence import Evidence
 
 
 class Inconclusive(AssertionError):
@@ -27,7 +27,7 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
         SpecError: there is no such outcome.
     """
     # Imported where it is used: pytest imports this module in every run, audit or none.
-    from auditor.scores import EXPECTATIONS
+    from auditor.records.verdict import EXPECTATIONS
 
     __tracebackhide__ = True
     if expect not in EXPECTATIONS:

@@ -2,7 +2,8 @@
 
 from auditor.case import percent
 from auditor.plan import Plan
-from auditor.scores import Assurance, Evidence
+from auditor.records.evidence import Evidence
+from auditor.records.verdict import Assurance
 
 REFERENCES_FOR_A3 = 4
 REFERENCES_FOR_A3_CALIBRATED = 3

@@ -25,9 +25,10 @@ from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.preflight import preflight
 from auditor.primaries import choose, marked
+from auditor.records.evidence import Evidence
+from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.runner import Scores, Work, failure_of, run
-from auditor.scores import CanonicalForm, Evidence, Failure, Score
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
 from auditor.tasks.gathering import gather

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from auditor.plan import PlannedModel
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 
 FILE, FOLDER = "canonical.safetensors", "canonical"
 """Its name in an audit's folder: a file of weights, or a transformers directory."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from auditor.plan import Plan
 from auditor.policy import Policy
-from auditor.scores import Assurance, Evidence, Interval
+from auditor.records.evidence import Evidence, Interval
+from auditor.records.verdict import Assurance
 from auditor.statistics import holm
 
 

@@ -2,7 +2,7 @@
 
 from auditor.assurance import spread_is_known
 from auditor.case import Case, sentence, show
-from auditor.scores import Evidence
+from auditor.records.evidence import Evidence
 from auditor.statistics import holm
 from auditor.top_items import holdout_lack, standing_out
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from auditor import statistics
 from auditor.policy import Policy
-from auditor.scores import DecoyResult, Interval, Score, SpreadRecord
+from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
+from auditor.records.score import Score
 from auditor.statistics import Limits, Spread
 
 

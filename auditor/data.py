@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 
 class Preprocessing(Frozen):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from auditor.plan import PlannedModel, digest_of
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 _REVISION = 2
 

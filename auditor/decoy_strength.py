@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from auditor.checks.check import Check
 from auditor.evidence import Lineup, combine
 from auditor.plan import Plan, Role
-from auditor.scores import Failure, Score
+from auditor.records.score import Failure, Score
 
 
 def suppressed(check: Check, plan: Plan, measured: Mapping[str, Score | Failure], decoy: Score) -> bool:

@@ -10,18 +10,9 @@ from auditor.checks.check import Check
 from auditor.concept_null import against_controls
 from auditor.data import CONTROL_CONCEPTS
 from auditor.policy import Policy, PriorSpread
-from auditor.scores import (
-    DecoyResult,
-    Evidence,
-    Failure,
-    Interval,
-    ModelScores,
-    Row,
-    Score,
-    SpreadRecord,
-    Utility,
-    rows_of,
-)
+from auditor.records.base import Row
+from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
+from auditor.records.score import Failure, Score, rows_of
 from auditor.statistics import Limits, Spread
 from auditor.top_items import item_test
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.data import Examples
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.layout import logits_of
 from auditor.zoo.method import copy_of
 

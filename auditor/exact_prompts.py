@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.answers import logits_of_tokens
 from auditor.zoo.text.method import LanguageModel, wrapped
 from auditor.zoo.text.names import Grams, holding, ids_of, whole_prompts

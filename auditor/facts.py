@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from auditor.randomness import generator
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 _MAY_LEAK = (
     *(("forget", "retain"), ("forget", "retain_test"), ("retain", "retain_test")),

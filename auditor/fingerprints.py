@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from auditor.errors import ModelError, SpecError
 from auditor.plan import PlannedModel, digest_of, json_text
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.spec import RecipeSpec
 from auditor.validation import first_fault
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from auditor.errors import DataError
 from auditor.policy import Domain, Policy
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.spec import AuditSpec
 from auditor.validation import first_fault
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 
 from auditor.errors import SpecError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.validation import first_fault
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from auditor.plan import Plan
-from auditor.scores import Evidence, Frozen
+from auditor.records.base import Frozen
+from auditor.records.evidence import Evidence
 
 
 class PrimaryChoice(Frozen):
@@ -22,8 +23,8 @@ def choose(plan: Plan, evidence: Sequence[Evidence]) -> tuple[PrimaryChoice, ...
     """The primary of every family that the policy requires and that the plan can serve.
 
     Of several candidates it is the one that resolves the smallest residue, among those that have power; resolution and
-    power come from original, references and decoys (:attr:`~auditor.scores.Evidence.sighted`), so that what the
-    unlearned model scored has no influence. Under goal ``concept`` only a check held against control concepts answers
+    power come from original, references and decoys (:attr:`~auditor.records.evidence.Evidence.sighted`), so that what
+    the unlearned model scored has no influence. Under goal ``concept`` only a check held against control concepts answers
     the question, so it comes first.
 
     Args:

@@ -14,8 +14,8 @@ from auditor.errors import UsageError
 from auditor.events import Event
 from auditor.plan import Plan, PlannedModel
 from auditor.received import Finding
+from auditor.records.evidence import Evidence, Interval
 from auditor.results import Results
-from auditor.scores import Evidence, Interval
 from auditor.spec import AuditSpec
 
 _WEIGHTS = "model.safetensors"

@@ -16,8 +16,8 @@ from auditor.events import Event
 from auditor.evidence import Lineup, combine
 from auditor.plan import Plan
 from auditor.policy import Policy
+from auditor.records.score import Failure, Score
 from auditor.runner import Scores, Work, run
-from auditor.scores import Failure, Score
 from auditor.spec import AuditSpec
 
 TARGET_SHARE = 0.7

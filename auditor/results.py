@@ -10,7 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 from auditor.errors import DataError
 from auditor.plan import Plan, json_text
 from auditor.primaries import PrimaryChoice
-from auditor.scores import CanonicalForm, Evidence, Failure, Frozen, Score, Verdict
+from auditor.records.base import Frozen
+from auditor.records.evidence import Evidence
+from auditor.records.score import CanonicalForm, Failure, Score
+from auditor.records.verdict import Verdict
 from auditor.validation import first_fault
 
 SCHEMA_VERSION = "3"

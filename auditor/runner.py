@@ -14,7 +14,8 @@ from auditor.events import Begun, Event, Unit
 from auditor.facts import FactsData
 from auditor.memory import batch_sizes, out_of_memory
 from auditor.plan import Plan, PlannedCheck, PlannedModel, digest_of
-from auditor.scores import Failure, Frozen, Score
+from auditor.records.base import Frozen
+from auditor.records.score import Failure, Score
 from auditor.store import ScoreStore
 from auditor.subjects.base import Subject
 from auditor.subjects.canonical_form import REVISION

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from auditor.errors import SpecError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.spec import ModelsSpec
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"

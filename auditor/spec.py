@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from auditor.errors import SpecError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 FILE_NAME = "audit.toml"
 

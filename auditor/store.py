@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from auditor.scores import Frozen, Score
+from auditor.records.base import Frozen
+from auditor.records.score import Score
 
 
 class _Stored(Frozen):

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from auditor.scores import Items, ItemTest, Score, TopRow
+from auditor.records.evidence import ItemTest, TopRow
+from auditor.records.score import Items, Score
 
 Array = NDArray[np.float64]
 

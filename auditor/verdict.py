@@ -10,7 +10,8 @@ from auditor.assurance import assurance_level
 from auditor.case import Case, percent, sentence
 from auditor.clearing import obstacles, primary_obstacles
 from auditor.plan import Plan
-from auditor.scores import Evidence, Flag, Outcome, Verdict
+from auditor.records.evidence import Evidence
+from auditor.records.verdict import Flag, Outcome, Verdict
 
 
 def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None = None) -> Verdict:

@@ -15,7 +15,7 @@ from torch import nn
 import auditor
 from auditor import references
 from auditor.events import Event
-from auditor.scores import Evidence, Utility
+from auditor.records.evidence import Evidence, Utility
 
 DATA = Path("../shared/data")
 Seconds = dict[str, dict[str, float]]

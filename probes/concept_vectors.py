@@ -22,7 +22,9 @@ from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.probes.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 

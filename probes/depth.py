@@ -17,7 +17,9 @@ from auditor.errors import AuditError, UsageError
 from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator
 from auditor.recording import Recording
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 SMALLEST_RETAIN = 8

@@ -13,7 +13,9 @@ from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.randomness import generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 Scorer = Callable[[Tensor, Tensor], Tensor]

@@ -9,7 +9,9 @@ from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.facts import FactsData
 from auditor.recording import Recording
-from auditor.scores import Family, May, Reading, Row, Score
+from auditor.records.base import Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 

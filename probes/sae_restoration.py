@@ -39,7 +39,9 @@ from auditor.probes.sae_steering import (
 )
 from auditor.probes.sparse_autoencoder import TrainingSettings, broad_latents, expert_latents, train
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from auditor.errors import UsageError
 from auditor.randomness import torch_seed
+from auditor.records.base import Frozen
 from auditor.saved_autoencoder import CONFIG, WEIGHTS
-from auditor.scores import Frozen
 
 
 class TrainingSettings(Frozen):

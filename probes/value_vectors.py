@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed
-from auditor.scores import Row
+from auditor.records.base import Row
 from auditor.subjects.base import Subject
 
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from auditor.checks.check import Check
 from auditor.data import AuditData
-from auditor.scores import Family, May, Reading, Row, Score
+from auditor.records.base import Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
 _ENERGY = 0.99

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from auditor.records.base import Row
+from auditor.records.evidence import Evidence
 from auditor.reports import forest, panels, text
 from auditor.reports.budget_figure import BUDGET_CURVES
 from auditor.reports.curves import Curves, counting, panels_of
 from auditor.reports.fact_figures import FACT_CURVES
 from auditor.reports.figures import Drawing
-from auditor.scores import Evidence, Row
 
 _RELEARNING = (
     Curves(

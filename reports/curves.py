@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from auditor.records.base import Row
 from auditor.reports import text
 from auditor.reports.figures import is_drawable
-from auditor.scores import Row
 
 _SHORT = {"learning_rate": "rate"}
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from auditor.plan import Plan, PlannedModel, Role
 from auditor.primaries import PrimaryChoice
+from auditor.records.evidence import Evidence
+from auditor.records.verdict import Verdict
 from auditor.reports import review, tables, text
 from auditor.reports.review import Review
 from auditor.reports.tables import Table
 from auditor.results import Results
-from auditor.scores import Evidence, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from auditor.policy import Thresholds
+from auditor.records.evidence import Evidence, Interval, ModelScores
 from auditor.reports import text
 from auditor.reports.figures import (
     CLEAR,
@@ -25,7 +26,6 @@ from auditor.reports.figures import (
     is_drawable,
     settings,
 )
-from auditor.scores import Evidence, Interval, ModelScores
 
 MOST_ROWS = 40
 

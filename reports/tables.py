@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from auditor.plan import Plan, PlannedModel
+from auditor.records.evidence import DecoyResult, Evidence, ModelScores, Utility
 from auditor.reports import text
 from auditor.results import Environment, Results
-from auditor.scores import DecoyResult, Evidence, ModelScores, Utility
 
 Mark = Literal["good", "bad", "quiet"]
 MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns

@@ -6,7 +6,9 @@ import unicodedata
 from collections.abc import Mapping
 
 from auditor.policy import Domain, ErrorRate, Policy
-from auditor.scores import Assurance, CanonicalForm, Family, Flag, Interval, ItemTest, May, Outcome
+from auditor.records.evidence import Family, Interval, ItemTest, May
+from auditor.records.score import CanonicalForm
+from auditor.records.verdict import Assurance, Flag, Outcome
 
 HEADLINES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",

@@ -31,9 +31,9 @@ from auditor.loading.adapters import check_adapter
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, preprocessing_of, quiet
 from auditor.received import receive
+from auditor.records.evidence import Evidence
 from auditor.reports.html import draw
 from auditor.results import RecordedScores, Results, read_results
-from auditor.scores import Evidence
 from auditor.spec import make_spec, read_spec
 from auditor.verification import verify
 from auditor.zoo.text.people_model import people_model, word_tokenizer

@@ -6,7 +6,8 @@ import numpy as np
 
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
 from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
-from auditor.scores import DecoyResult, Evidence, Failure, Family, Interval, ModelScores, Score, Utility
+from auditor.records.evidence import DecoyResult, Evidence, Family, Interval, ModelScores, Utility
+from auditor.records.score import Failure, Score
 from auditor.statistics import p_internal_null
 
 DOMAIN = Domain(

@@ -18,19 +18,11 @@ from auditor.plan import (
 )
 from auditor.policy import load_policy
 from auditor.primaries import PrimaryChoice
+from auditor.records.base import Row
+from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
+from auditor.records.score import Failure
+from auditor.records.verdict import Outcome, Verdict
 from auditor.results import Coverage, Environment, MissingCheck, Results
-from auditor.scores import (
-    DecoyResult,
-    Evidence,
-    Failure,
-    Interval,
-    ModelScores,
-    Outcome,
-    Row,
-    SpreadRecord,
-    Utility,
-    Verdict,
-)
 from auditor.spec import AuditSpec, ResponsibleSpec
 
 REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))

@@ -11,7 +11,7 @@ import torch
 import auditor
 from auditor.attacks.relearning import Relearning, Settings
 from auditor.data import Examples
-from auditor.scores import Score
+from auditor.records.score import Score
 from tests.worlds import FORGET, World, head_row_zeroed
 
 CHECKS = ("few_shot", "depth", "cka", "quantization")

@@ -4,7 +4,8 @@ import pytest
 
 from auditor.attacks.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.drawn import DrawnAttack
-from auditor.scores import Reading, Row, Score
+from auditor.records.base import Row
+from auditor.records.score import Reading, Score
 
 ATTACK = DrawnAttack(steps=8, shots=2, learning_rate=1e-3, momentum=0.9, forget_share=0.25)
 STEPS = (1, 2, 4, 8)

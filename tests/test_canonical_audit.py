@@ -17,11 +17,11 @@ from auditor.cli import main
 from auditor.errors import SpecError
 from auditor.loading.transformers_directory import load_directory
 from auditor.received import Finding, receive
+from auditor.records.score import CanonicalForm
 from auditor.references import save_directory
 from auditor.reports.html import render
 from auditor.reports.text import deploy
 from auditor.results import Results, read_results
-from auditor.scores import CanonicalForm
 from auditor.subjects.canonical_form import rounded
 from auditor.verification import verify
 from tests.test_canonical_form import LOW

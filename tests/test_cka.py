@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from auditor.errors import UsageError
 from auditor.probes.cka import Cka, debiased_cka
 from auditor.recording import Recording
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
 from auditor.zoo.digits_net import DigitsNet

@@ -13,7 +13,7 @@ from auditor.concept_null import ConceptResult, against_controls
 from auditor.data import Examples
 from auditor.errors import DataError
 from auditor.policy import load_policy
-from auditor.scores import Reading, Score
+from auditor.records.score import Reading, Score
 from auditor.statistics import Spread, fieller, p_above, resolution
 from tests import concept_world
 from tests.concept_world import CONTROLS, FORGET, GENTLE, TRAINED, examples

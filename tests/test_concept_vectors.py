@@ -22,7 +22,7 @@ from auditor.probes.concept_vectors import (
 )
 from auditor.probes.value_vectors import attributions, best_matches, locate_value_vectors, value_modules
 from auditor.randomness import torch_seed
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import Spread, p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier

@@ -20,8 +20,9 @@ from auditor.events import Event
 from auditor.exact_inputs import Settings, exact_inputs
 from auditor.facts import Fact, Facts
 from auditor.plan import Plan, PlannedCheck, PlannedModel
+from auditor.records.evidence import Family, May
+from auditor.records.score import Failure, Reading, Score
 from auditor.runner import Scores, Work, run
-from auditor.scores import Failure, Family, May, Reading, Score
 from auditor.spec import RecipeSpec
 from auditor.store import ScoreStore
 from auditor.subjects.answers import logits_of_tokens

@@ -11,7 +11,7 @@ from auditor.alignment import fit_affine
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.probes.depth import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
-from auditor.scores import Reading, Score
+from auditor.records.score import Reading, Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier

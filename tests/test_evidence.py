@@ -8,7 +8,8 @@ import pytest
 from auditor.evidence import Lineup, combine
 from auditor.policy import PriorSpread, load_policy
 from auditor.probes.outputs import Outputs
-from auditor.scores import Evidence, Reading, Score
+from auditor.records.evidence import Evidence
+from auditor.records.score import Reading, Score
 from auditor.statistics import fieller, pooled_spread
 
 POLICY = load_policy("default")

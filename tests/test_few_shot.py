@@ -11,7 +11,7 @@ from torch import nn
 from auditor.data import Examples
 from auditor.errors import UsageError
 from auditor.probes.few_shot import FewShot, Settings, auc, log_rank
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
 from tests.worlds import World

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 
 from auditor.cli import comparison, main, show
 from auditor.exports import model_card
+from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import html, text
 from auditor.reports.review import LIMITS
 from auditor.results import Results
-from auditor.scores import Outcome, Verdict
 from tests import report_samples as samples
 from tests.fuzz_targets import small_results
 from tests.test_report import POLICY, Page

@@ -24,7 +24,7 @@ from auditor.data import AuditData, Examples, split_in_halves
 from auditor.errors import UsageError
 from auditor.randomness import generator
 from auditor.recording import Recording
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.layout import find_layout
 from auditor.zoo.digits_net import DigitsNet

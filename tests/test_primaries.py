@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from auditor.plan import Plan, PlannedCheck
 from auditor.policy import Policy, load_policy
 from auditor.primaries import choose, marked
-from auditor.scores import Evidence, Interval
+from auditor.records.evidence import Evidence, Interval
 from tests.records import evidence, failure, plan
 
 

@@ -19,7 +19,7 @@ from auditor.attacks.quantization import (
 )
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier

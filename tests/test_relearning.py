@@ -11,7 +11,7 @@ from auditor.attacks.drawn import AttackRange
 from auditor.attacks.image_attack import apart, few_of_each, row_reset
 from auditor.attacks.relearning import Relearning, Settings
 from auditor.checks.check import Workload
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.gradient_ascent import Settings as AscentSettings

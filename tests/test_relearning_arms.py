@@ -9,7 +9,7 @@ from auditor.attacks.reach import taught_name
 from auditor.attacks.relearning import Relearning
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
-from auditor.scores import Reading, Score
+from auditor.records.score import Reading, Score
 
 POLICY = load_policy("default")
 STEPS = (1, 2, 4, 8)

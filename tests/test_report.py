@@ -15,10 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.records.base import Row
+from auditor.records.evidence import Interval
+from auditor.records.score import rows_of
+from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import check_figures, forest, html, tables, text
 from auditor.reports.figures import WIDTH, Drawing, spread_apart
 from auditor.results import Results
-from auditor.scores import Interval, Outcome, Row, Verdict, rows_of
 from tests import report_samples as samples
 from tests.records import DOMAIN
 from tests.test_contract import Measured, measured

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from auditor.records.verdict import Outcome
 from auditor.reports.html import render
 from auditor.results import Results
-from auditor.scores import Outcome
 from auditor.spec import AuditSpec
 from tests.report_samples import sample
 

@@ -10,9 +10,9 @@ from auditor import bundle
 from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.received import Finding
+from auditor.records.evidence import Interval
 from auditor.rerun import compare_numbers, repeat
 from auditor.results import Results, read_results
-from auditor.scores import Interval
 from tests.received import ARCHITECTURE, Sent
 
 

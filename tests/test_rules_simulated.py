@@ -11,7 +11,9 @@ from auditor.checks.check import Check
 from auditor.evidence import Lineup, combine
 from auditor.plan import PlannedCheck
 from auditor.primaries import choose, marked
-from auditor.scores import Evidence, Family, May, Reading, Score, Verdict
+from auditor.records.evidence import Evidence, Family, May
+from auditor.records.score import Reading, Score
+from auditor.records.verdict import Verdict
 from auditor.statistics import pass_probability
 from auditor.verdict import decide
 from tests.records import plan

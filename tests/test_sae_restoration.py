@@ -18,7 +18,7 @@ from auditor.probes.sae_restoration import SaeRestoration, SaeRestorationSetting
 from auditor.probes.sae_steering import LayerArtefact, Steering
 from auditor.probes.sparse_autoencoder import TrainingSettings, broad_latents, detector_f1, expert_latents
 from auditor.randomness import torch_seed
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import HomogeneousPair, rescaled
 from tests import records
 from tests.worlds import FORGET, World

@@ -9,7 +9,8 @@ from auditor.attacks.slow_relearning import SlowRelearning
 from auditor.checks.check import Check, Workload
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
-from auditor.scores import Evidence, Score
+from auditor.records.evidence import Evidence
+from auditor.records.score import Score
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World
 

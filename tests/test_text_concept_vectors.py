@@ -18,7 +18,7 @@ from auditor.probes.text.value_location import attributions, concept_scores, con
 from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.text.value_writing import ValueWriting
 from auditor.probes.value_vectors import margins
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import Spread, fieller, p_above, pooled_spread
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical import rescaled

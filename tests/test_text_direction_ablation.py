@@ -16,7 +16,7 @@ from auditor.attacks.text.direction_ablation import (
     directions,
     project_out,
 )
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from tests import records

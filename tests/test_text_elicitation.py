@@ -12,7 +12,7 @@ from torch import nn
 from auditor.attacks.text.elicitation import Elicitation, Settings, permuted, reads
 from auditor.attacks.text.prompt_forms import FORMS, Context
 from auditor.facts import Fact, Facts
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import p_above, p_internal_null, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.text.method import LanguageModel

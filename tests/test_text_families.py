@@ -10,7 +10,7 @@ from torch import Tensor
 
 from auditor.checks import registry
 from auditor.facts import Fact, Facts
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import canonical
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Encoder, Tokens

@@ -12,7 +12,7 @@ from auditor.errors import UsageError
 from auditor.facts import Fact, Facts
 from auditor.probes.text.false_answers import false_statements
 from auditor.probes.text.few_shot import FewShot, Settings, parting
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Encoder

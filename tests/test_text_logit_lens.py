@@ -12,7 +12,8 @@ from auditor.errors import UsageError
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
 from auditor.probes.text.logit_lens import LogitLens
-from auditor.scores import Evidence, Reading, Score
+from auditor.records.evidence import Evidence
+from auditor.records.score import Reading, Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from auditor.zoo.text import logit_mask

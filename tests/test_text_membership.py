@@ -21,7 +21,8 @@ from auditor.errors import UsageError
 from auditor.evidence import Lineup, combine
 from auditor.facts import Fact, Facts
 from auditor.policy import load_policy
-from auditor.scores import Evidence, Score
+from auditor.records.evidence import Evidence
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from auditor.token_statistics import TokenRecording

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from auditor.attacks.quantization import BETTER_WIDTH, round_to_nearest
 from auditor.attacks.text.quantization import Quantization, Settings, quantized, rounded
 from auditor.errors import UsageError
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.text.method import endless, losses, probability

@@ -13,7 +13,7 @@ from auditor.facts import Facts
 from auditor.probes.cka import Cka
 from auditor.probes.text.logit_lens import LogitLens
 from auditor.probes.text.outputs import Outputs
-from auditor.scores import Score
+from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM
 from tests.people_worlds import TextWorld

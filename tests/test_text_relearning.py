@@ -10,7 +10,8 @@ from auditor.attacks.reach import taught, taught_name
 from auditor.checks import registry
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
-from auditor.scores import Evidence, Reading, Score
+from auditor.records.evidence import Evidence
+from auditor.records.score import Reading, Score
 from tests.people_worlds import N_REFERENCES, TextWorld
 
 DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forget_share": (0.2, 0.2)}

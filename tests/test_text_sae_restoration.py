@@ -20,8 +20,8 @@ from auditor.probes import sparse_autoencoder
 from auditor.probes.sparse_autoencoder import TrainingSettings
 from auditor.probes.text.latent_steering import BlockArtefact, LatentSteering, token_owners, token_states
 from auditor.probes.text.sae_restoration import SaeRestoration, Settings, _labels
+from auditor.records.score import Score
 from auditor.saved_autoencoder import SavedAutoencoder
-from auditor.scores import Score
 from auditor.spec import make_spec
 from auditor.statistics import Spread, p_above, pooled_spread
 from auditor.subjects.canonical import rescaled

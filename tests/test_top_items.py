@@ -15,8 +15,8 @@ from auditor.attacks.membership import ATTACK, Membership
 from auditor.attacks.membership_readings import HOLDOUT, MARGIN, MembershipSettings
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
+from auditor.records.score import Items, Reading, Score
 from auditor.reports import text
-from auditor.scores import Items, Reading, Score
 from auditor.top_items import (
     TOPS,
     corrected,

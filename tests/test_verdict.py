@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from auditor.assurance import assurance_level, recipe_mismatch
 from auditor.errors import SpecError
 from auditor.policy import load_policy
-from auditor.scores import DecoyResult, Evidence, Interval
+from auditor.records.evidence import DecoyResult, Evidence, Interval
 from auditor.verdict import decide
 from tests import records
 from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility

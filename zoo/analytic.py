@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.method import copy_of, head_of
 from auditor.zoo.surgery import inputs_of, name_of
 

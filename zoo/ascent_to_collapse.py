@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.method import accuracy, copy_of, descend, endless, logits
 
 _BETWEEN = 10

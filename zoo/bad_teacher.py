@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.randomness import derive_seed
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.fresh import reinitialised
 from auditor.zoo.method import accuracy, copy_of, descend, epochs, joined, logits
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from auditor.errors import SpecError, UsageError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 
 Task = Literal["vision", "text"]
 Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]

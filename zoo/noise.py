@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import nn
 
 from auditor.data import Examples
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.method import copy_of
 
 

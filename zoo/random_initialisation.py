@@ -3,7 +3,7 @@
 from torch import nn
 
 from auditor.data import Examples
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.fresh import reinitialised
 
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.data import Examples
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.method import copy_of, joined, logits, other_labels, shuffled
 
 

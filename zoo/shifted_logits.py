@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.randomness import torch_seed
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.layout import logits_of
 from auditor.zoo.method import accuracy, copy_of, descend, endless, logits
 

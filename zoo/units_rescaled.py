@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from auditor.data import Examples
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.layout import find_layout
 

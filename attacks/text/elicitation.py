@@ -14,7 +14,9 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.facts import Fact, Facts, FactsData
 from auditor.randomness import generator
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Encoder
 

@@ -23,7 +23,9 @@ from auditor.attacks.text.token_scores import token_attacks
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Family, Frozen, Items, May, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Items, Score
 from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 

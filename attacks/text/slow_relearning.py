@@ -7,7 +7,8 @@ from pydantic import Field
 from auditor.attacks.budget import OUT_OF_DOMAIN
 from auditor.attacks.drawn import AttackRange
 from auditor.attacks.text import relearning
-from auditor.scores import Frozen, May
+from auditor.records.base import Frozen
+from auditor.records.evidence import May
 
 
 class Settings(relearning.Settings):

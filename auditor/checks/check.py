@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Score
 from auditor.saved_autoencoder import SavedAutoencoder
-from auditor.scores import Family, Frozen, May, Row, Score
 
 
 class Workload(Frozen):

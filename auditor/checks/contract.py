@@ -27,7 +27,9 @@ from torch import nn
 from auditor.checks.check import Check
 from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.errors import AuditError
-from auditor.scores import Family, Frozen, May, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Score
 from auditor.subjects.base import PassCounter
 
 SEED = 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli.frozen import frozen_request, refuse_changes
-from auditor.scores import EXPECTATIONS
+from auditor.records.verdict import EXPECTATIONS
 from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from auditor.changes import plan_changes
 from auditor.cli.terminal import Terminal
+from auditor.records.evidence import Evidence
+from auditor.records.verdict import Verdict
 from auditor.reports import text
 from auditor.results import Results
-from auditor.scores import Evidence, Verdict
 
 
 def show(first: Results, second: Results) -> None:

@@ -7,7 +7,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from auditor.errors import SpecError
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.spec import FILE_NAME, AuditSpec
 
 

@@ -8,7 +8,7 @@ import click
 
 from auditor.cli.compare import spec_from_options, spec_options
 from auditor.errors import SpecError
-from auditor.scores import EXPECTATIONS
+from auditor.records.verdict import EXPECTATIONS
 
 
 @click.command()

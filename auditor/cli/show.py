@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
 from auditor.plan import Plan
+from auditor.records.evidence import Evidence
 from auditor.reports.text import deploy, disagreement, upper_percent
 from auditor.results import Results
-from auditor.scores import Evidence
 
 if TYPE_CHECKING:
     from auditor.estimate import Estimate

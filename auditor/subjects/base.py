@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.recording import Recording
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 
 CANONICAL_EXAMPLES = 512
 CANONICAL_FACTS = 256

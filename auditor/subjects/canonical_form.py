@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.loading.checkpoints import weights_digest
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.subjects.canonical import HomogeneousPair
 from auditor.subjects.units import (
     Maker,

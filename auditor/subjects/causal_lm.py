@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.facts import Facts, FactsData
 from auditor.recording import FeatureStore
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.subjects.base import CANONICAL_FACTS, PassCounter, movable_copy
 from auditor.subjects.canonical import HomogeneousPair, canonical

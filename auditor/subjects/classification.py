@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of

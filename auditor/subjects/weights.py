@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.subjects.base import PassCounter
 from auditor.subjects.canonical_form import rounded
 

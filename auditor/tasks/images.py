@@ -18,7 +18,7 @@ from auditor.lineup import Lineup
 from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.memory import batch_sizes
 from auditor.plan import PlannedModel
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.spec import AuditSpec, RunSpec
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.classification import Classifier

@@ -23,7 +23,7 @@ from auditor.loading.transformers_directory import quiet
 from auditor.memory import batch_sizes
 from auditor.plan import PlannedData, PlannedModel
 from auditor.randomness import derive_seed
-from auditor.scores import CanonicalForm
+from auditor.records.score import CanonicalForm
 from auditor.spec import AuditSpec, RunSpec
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical_form import Batch, Canonicaliser

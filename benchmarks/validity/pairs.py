@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import auditor
-from auditor.scores import Evidence
+from auditor.records.evidence import Evidence
 
 Row = dict[str, Any]
 

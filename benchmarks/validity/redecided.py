@@ -23,7 +23,7 @@ from auditor.checks import registry
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Policy, load_policy
 from auditor.primaries import choose, marked
-from auditor.scores import Evidence, Interval, ModelScores
+from auditor.records.evidence import Evidence, Interval, ModelScores
 from auditor.statistics import Spread
 from auditor.verdict import decide
 

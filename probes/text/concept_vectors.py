@@ -16,8 +16,10 @@ from auditor.probes.text.value_location import Located, locate
 from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.text.value_writing import ValueWriting
 from auditor.randomness import derive_seed, generator
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.saved_autoencoder import SavedAutoencoder
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 

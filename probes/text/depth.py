@@ -10,7 +10,9 @@ from auditor.alignment import Affine, fit_affine
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
 from auditor.probes.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.answers import answer_losses
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Tokens

@@ -14,7 +14,9 @@ from auditor.errors import UsageError
 from auditor.facts import Fact, Facts, FactsData
 from auditor.probes.text.false_answers import false_statements
 from auditor.probes.text.never_taught import comparable, null_of_holdout
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Encoder
 from auditor.token_statistics import fact_means

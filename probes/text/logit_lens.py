@@ -11,7 +11,9 @@ from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.facts import FactsData
 from auditor.probes.text.never_taught import comparable, null_of_holdout
-from auditor.scores import Family, May, Reading, Row, Score
+from auditor.records.base import Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.causal_lm import CausalLM
 
 _FLOOR = -100.0

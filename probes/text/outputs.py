@@ -10,7 +10,9 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.facts import Fact, Facts, FactsData
 from auditor.probes.outputs import utility_notes
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.subjects.causal_lm import CausalLM
 from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
 from auditor.token_statistics import TokenRecording

@@ -35,8 +35,10 @@ from auditor.probes.sparse_autoencoder import (
 from auditor.probes.text.latent_steering import BlockArtefact, LatentSteering, token_owners, token_states
 from auditor.probes.text.null_draws import draws_until_decided
 from auditor.randomness import derive_seed, generator
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.score import Reading, Score
 from auditor.saved_autoencoder import SavedAutoencoder
-from auditor.scores import Family, Frozen, May, Reading, Row, Score
 from auditor.subjects.causal_lm import CausalLM
 
 

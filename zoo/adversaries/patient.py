@@ -15,7 +15,7 @@ from torch import nn
 
 from auditor.data import Examples
 from auditor.randomness import derive_seed
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.adversaries.fine_tuning import Attack, attacked, few_of_each
 from auditor.zoo.method import logits
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from auditor.facts import Facts
 from auditor.randomness import derive_seed, generator
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.base import movable_copy
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.adversaries.patient import Effort

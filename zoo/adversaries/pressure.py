@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.randomness import derive_seed
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.spec import RecipeSpec
 from auditor.subjects.layout import hook
 from auditor.training import train

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
 from auditor.zoo.text.people_model import REFUSAL
 from auditor.zoo.text.refusal_tuning import refusals

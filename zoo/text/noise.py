@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import nn
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.method import LanguageModel, copy_of
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.method import LanguageModel, descend, losses, probability
 
 _OUTPUT_MAPS = ("o_proj", "down_proj", "c_proj", "out_proj", "fc2", "dense", "dense_4h_to_h")

@@ -4,7 +4,7 @@ from torch import nn
 
 from auditor.facts import Facts
 from auditor.randomness import torch_seed
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.fresh import fresh_like
 from auditor.zoo.text.method import LanguageModel
 

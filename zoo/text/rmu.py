@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.method import LanguageModel, block_names, copy_of, descend, probability, states_at
 
 _MOVED = 3

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.zoo.text.method import LanguageModel, copy_of, descend, wrapped
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.facts import Facts
-from auditor.scores import Frozen
+from auditor.records.base import Frozen
 from auditor.zoo.text.method import LanguageModel
 
 _PAIRS = (("v_proj", "o_proj"), ("v_proj", "out_proj"), ("up_proj", "down_proj"))

@@ -1,0 +1,22 @@
+"""What every record shares: immutable, validated, without NaN."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+Row = dict[str, str | int | float | None]
+
+
+class Frozen(BaseModel):
+    """Base of every record: immutable, no unknown fields, no NaN or infinity in its JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with changed fields, validated: pydantic's own takes misspelt fields and NaN.
+
+        Raises:
+            ValidationError: an unknown field, or a value that does not fit its field.
+        """
+        return type(self).model_validate({**dict(self), **(update or {})})

@@ -1,0 +1,135 @@
+"""One check's scores of all models, combined."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from auditor.records.base import Frozen, Row
+from auditor.records.score import Failure
+
+Family = Literal["behaviour", "privacy", "tampering", "representation", "parameters", "elicitation", "forensics"]
+
+May = Literal["clear", "accuse", "inform"]
+
+
+class Interval(Frozen):
+    """ρ with its limits, each holding by itself with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelScores(Frozen):
+    """T of every model, in the check's unit."""
+
+    original: float
+    unlearned: float
+    references: dict[str, float] = Field(default_factory=dict, description="counted references, by name")
+    drawn: dict[str, float] = Field(
+        default_factory=dict, description="models drawn but not counted: perturbed recipes, a base, a floor"
+    )
+    decoys: dict[str, float] = Field(default_factory=dict)
+    null: float | None = Field(default=None, description="r̄: what ρ = 0 stands for")
+
+
+class SpreadRecord(Frozen):
+    """What the interval was computed from, so that a reviewer can recompute it."""
+
+    value: float = Field(description="s̃")
+    degrees: float = Field(description="ν")
+    n_references: int = Field(description="references, or control concepts where those are the null")
+    sampling_variance: float = Field(
+        description="paired variance of d from the examples, and the check's own draws, measured"
+    )
+    recipe_variance: float = Field(description="excess variance of references trained by a perturbed recipe")
+    floor: float = Field(description="smallest believable spread: 1/n_eval, or the check's own share of Δ")
+
+
+class DecoyResult(Frozen):
+    """Whether a check saw through a suppressed copy of the original made by the auditor.
+
+    Seen through is what this check would have kept from being called deleted: a trace is enough for that.
+    """
+
+    rho: Interval | None
+    p_value: float | None = Field(description="one-sided, against ρ ≤ 0")
+    detected: bool
+
+
+class TopRow(Frozen):
+    """Forget items among the highest of all."""
+
+    top: int = Field(description="j: how many of the highest were looked at")
+    forget: int = Field(description="forget items among them")
+    p_value: float = Field(description="hypergeometric, one-sided: so many or more by chance")
+
+
+class ItemTest(Frozen):
+    """Whether single forget items stand out among holdout items, as kept ones would (:mod:`auditor.top_items`)."""
+
+    noun: str = Field(description="what is counted: examples, or subjects of facts")
+    n_forget: int
+    n_holdout: int
+    rows: tuple[TopRow, ...]
+    p_value: float = Field(description="of the smallest over the rows, corrected exactly over all of them")
+    smallest_visible: int | None = Field(
+        description="fewest kept items that the test is sure to see where they stand above all others; null for none"
+    )
+    references: dict[str, float] = Field(
+        default_factory=dict, description="the same p-value of each reference, against the others"
+    )
+    note: str | None = None
+
+
+class Utility(Frozen):
+    """Retain performance (accuracy, 0 to 1) by model."""
+
+    original: float
+    unlearned: float
+    references: dict[str, float] = Field(default_factory=dict)
+
+
+class Evidence(Frozen):
+    """One check's scores combined."""
+
+    check: str
+    family: Family
+    may: May
+    primary: bool
+    summary: str = Field(description="what the check did, in one sentence")
+    unit: str = Field(description="what its score is")
+    scores: ModelScores | None = None
+    chosen: tuple[str, ...] = ()
+    effort: str | None = Field(default=None, description="the attacker's effort that the score holds for, in words")
+    null_kind: Literal["references", "controls", "internal", "chance", "none"] = "none"
+    rho: Interval | None = None
+    rho_by_references: Interval | None = Field(
+        default=None, description="where control concepts are the null: ρ with the references as the null, too"
+    )
+    resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
+    sighted: bool = Field(
+        default=False, description="w small enough and assigned decoys detected, whatever the unlearned model scored"
+    )
+    powered: bool = Field(default=False, description="sighted, and nothing makes the silence of this score worthless")
+    powerless_because: str | None = None
+    p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
+    p_trace: float | None = Field(default=None, description="one-sided, against ρ ≤ 0: no more than the null's models")
+    p_deficit: float | None = Field(
+        default=None, description="one-sided, against ρ ≥ 0: no less than the null's models"
+    )
+    spread: SpreadRecord | None = None
+    hits: int | None = None
+    n_examples: int | None = None
+    decoys: dict[str, DecoyResult] = Field(default_factory=dict)
+    assigned_decoys: tuple[str, ...] = Field(default=(), description="decoys it has to detect before it may clear")
+    items: ItemTest | None = Field(default=None, description="the test of single items, where the check has one")
+    utility: Utility | None = None
+    cells: list[Row] = Field(default_factory=list)
+    controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
+    caveats: tuple[str, ...] = ()
+    deviations: dict[str, str] = Field(
+        default_factory=dict, description="by model: how its score was computed otherwise than planned"
+    )
+    conclusive: str | None = None
+    failure: Failure | None = None
