@@ -6,14 +6,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership import blind_baseline
-from auditor.attacks.membership_readings import MARGIN, MembershipSettings, margin_score, require_holdout
+from auditor.attacks.membership import scores as scorers
+from auditor.attacks.membership.images import blind_baseline
+from auditor.attacks.membership.readings import MARGIN, MembershipSettings, margin_score, require_holdout
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
 from auditor.subjects.base import Subject
 
@@ -44,6 +45,16 @@ class FeatureMembership(Check):
     )
     unit: ClassVar[str] = "margin to the nearest other class centre, forget less holdout (z-scored distance)"
     decoys: ClassVar[tuple[str, ...]] = ("head_relabelling", "neg_grad_plus")
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure(
+            x="layer",
+            y="value",
+            categories=True,
+            x_label="layer, from input to output",
+            y_label="margin, forget less holdout",
+            caption="How much nearer forget examples lie to their label’s centre than examples never trained on.",
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the examples measured here too; features it moved for them may still bear "
         "traces that class centres do not show.",

@@ -218,6 +218,7 @@ def _common(check: Check, lineup: Lineup, chosen: tuple[str, ...]) -> Evidence:
         n_examples=lineup.unlearned.n_examples,
         utility=_utility(lineup),
         cells=cells + more_cells,
+        figures=check.figures,
         controls=controls,
         caveats=(*check.caveats, *dict.fromkeys((*lineup.original.notes, *lineup.unlearned.notes))),
         deviations={name: score.deviation for name, score in everyone.items() if score.deviation is not None},

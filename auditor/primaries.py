@@ -24,8 +24,8 @@ def choose(plan: Plan, evidence: Sequence[Evidence]) -> tuple[PrimaryChoice, ...
 
     Of several candidates it is the one that resolves the smallest residue, among those that have power; resolution and
     power come from original, references and decoys (:attr:`~auditor.records.evidence.Evidence.sighted`), so that what
-    the unlearned model scored has no influence. Under goal ``concept`` only a check held against control concepts answers
-    the question, so it comes first.
+    the unlearned model scored has no influence. Under goal ``concept`` only a check held against control concepts
+    answers the question, so it comes first.
 
     Args:
         plan: with the policy; a family none of whose candidates is planned is missing from the result.

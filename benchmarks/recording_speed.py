@@ -19,13 +19,13 @@ from cifar_resnet20 import CHECKPOINT, CLASSES, PREPROCESSING, published_model
 from torch import nn
 from work_folder import DATA
 
-from auditor.attacks.membership import Membership
+from auditor.attacks.membership.images import Membership
 from auditor.audit import execution_settings
 from auditor.checks.check import Check
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.datasets import read_examples
 from auditor.probes.cka import Cka
-from auditor.probes.outputs import Outputs
+from auditor.probes.outputs.images import Outputs
 from auditor.randomness import torch_seed
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout

@@ -14,6 +14,7 @@ from auditor.facts import FactsData
 from auditor.recording import Recording
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 from auditor.subjects.causal_lm import CausalLM
@@ -133,6 +134,17 @@ class Cka(Check):
         "Compared each layer's features with the original's by debiased linear CKA, forget and retain apart."
     )
     unit: ClassVar[str] = "CKA to the original on the forget set, mean over layers"
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure(
+            x="layer",
+            y="cka",
+            panels=("split",),
+            categories=True,
+            x_label="layer, from input to output",
+            y_label="CKA to the original",
+            caption="Similarity to the original. It informs only: similar is not the same as knowing.",
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "CKA follows the directions of largest variance: outliers and shifts that leave classes as separable "
         "as before lower it, so a low value does not prove deletion.",

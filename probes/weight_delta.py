@@ -10,6 +10,7 @@ from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.subjects.base import Subject
 
@@ -35,6 +36,21 @@ class WeightDelta(Check):
     needs: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "Compared every weight tensor with the original's."
     unit: ClassVar[str] = "cosine similarity of all weights to the original's (−1 to 1)"
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure(
+            x="tensor",
+            y="relative_change",
+            categories=True,
+            joined=False,
+            scale="sizes",
+            x_label="weight tensor, from input to output",
+            y_label="change / size, in powers of ten",
+            caption=(
+                "How far each weight tensor lies from the original’s, relative to its size: 0 is unchanged, about 1.4 "
+                "is as far as an unrelated model of the same size."
+            ),
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Weights that moved far may compute the same function, and a small edit may delete: this check only informs.",
     )

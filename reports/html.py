@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from auditor.errors import DataError
-from auditor.plan import Plan
 from auditor.reports import check_figures, document, forest, text
 from auditor.reports.figures import Drawing
 from auditor.results import Results
@@ -32,7 +31,7 @@ def render(results: Results) -> str:
         .render(
             page=page,
             forest=forest.forest(page.ordered, results.plan.policy.thresholds, page.accusing),
-            drawings=_drawings(page, results.plan),
+            drawings=_drawings(page),
         )
     )
 
@@ -50,14 +49,12 @@ def draw(results: Results) -> str:
         raise DataError(f"the results hold what no report can be drawn from ({words}); ask for the original") from error
 
 
-def _drawings(page: document.Document, plan: Plan) -> dict[str, list[Drawing]]:
+def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
     """The figures of each check; those beyond what the page can hold are left out, and said to be."""
-    settings = {check.name: check.settings for check in plan.checks}
     drawn: dict[str, list[Drawing]] = {}
     size = 0
     for section in page.checks:
-        own = settings.get(section.evidence.check, {})
-        found = check_figures.draw(section.evidence, section.anchor, own, plan.task)
+        found = check_figures.draw(section.evidence, section.anchor)
         size += sum(len(drawing.svg.encode()) for drawing in found)
         drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
     return drawn

@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from auditor.records.figure import Figure
 from auditor.reports import text
-from auditor.reports.curves import Curves, Line, Panel
+from auditor.reports.curves import Line, Panel
 from auditor.reports.figures import (
     FONT,
     LETTER,
@@ -39,26 +40,26 @@ _GROUPED = ("reference", "decoy", "drawn")  # share a label where they end toget
 _ASIDE = {"original": -0.16, "reference": -0.04, "drawn": 0.02, "decoy": 0.1, "unlearned": 0.2}
 
 
-def draw(panels: Sequence[Panel], ticks: Sequence[str], curves: Curves, anchor: str, title: str) -> Drawing:
+def draw(panels: Sequence[Panel], ticks: Sequence[str], figure: Figure, anchor: str, title: str) -> Drawing:
     """Draw the panels of one figure.
 
     Args:
         panels: at least one, each with at least one line.
         ticks: names along x; empty where x is a number.
-        curves: how the axes are meant.
+        figure: how the axes are meant.
         anchor: what the ids in the figure begin with.
         title: read out in place of the figure.
     """
-    caption = curves.caption
+    caption = figure.caption
     if len(panels) > MOST_PANELS:
         caption += f" The first {MOST_PANELS} of {len(panels)} panels are drawn; results.json has all."
     with settings():
-        sheet = _draw_panels(panels[:MOST_PANELS], curves, ticks)
+        sheet = _draw_panels(panels[:MOST_PANELS], figure, ticks)
         words = (
-            f"{curves.y_label} against {curves.x_label}; panels: {len(panels)}, "
+            f"{figure.y_label} against {figure.x_label}; panels: {len(panels)}, "
             f"lines in the first: {len(panels[0].lines)}."
         )
-        return Drawing(svg=sheet.svg(anchor, title, words), caption=caption, aside=curves.aside)
+        return Drawing(svg=sheet.svg(anchor, title, words), caption=caption, aside=figure.aside)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,36 +116,36 @@ def _fit(ticks: Sequence[str], width: float) -> bool:
     return sum(len(tick) + 2 for tick in ticks) * LETTER < width
 
 
-def _draw_panels(panels: Sequence[Panel], curves: Curves, ticks: Sequence[str]) -> Sheet:
-    labelled = len(panels) <= STACKED_PANELS and curves.joined and curves.scale == "linear"
-    key = [] if labelled else _key_lines(_key_names(panels, curves))
+def _draw_panels(panels: Sequence[Panel], figure: Figure, ticks: Sequence[str]) -> Sheet:
+    labelled = len(panels) <= STACKED_PANELS and figure.joined and figure.scale == "linear"
+    key = [] if labelled else _key_lines(_key_names(panels, figure))
     layout = _layout(len(panels), ticks, len(key))
     sheet = Sheet(layout.total)
     for i, panel in enumerate(panels):
         axes = sheet.axes(**layout.box(i))
-        _scale(axes, panels, curves, ticks, upright=_fit(ticks, layout.width))
+        _scale(axes, panels, figure, ticks, upright=_fit(ticks, layout.width))
         longest = int((layout.width + LEFT - 10) * FONT / (LETTER * SMALL))
         start = (10 - LEFT) / layout.width
         axes.set_title(text.shorten(panel.title, longest), x=start, color=MUTED, fontsize=SMALL)
         for line in panel.lines:
-            _plot(axes, line, curves)
+            _plot(axes, line, figure)
         if labelled:
-            _direct_labels(axes, panel.lines, _others(curves))
+            _direct_labels(axes, panel.lines, _others(figure))
     for i, entries in enumerate(key):
-        _write_key(sheet, entries, LINE * (i + 1) - 2, curves)
-    sheet.write(layout.left - LEFT + 10, layout.head - 4, f"↑ {curves.y_label}", fontsize=SMALL)
-    sheet.write(layout.box(layout.columns - 1)["left"] + layout.width, layout.total - 4, f"{curves.x_label} →",
+        _write_key(sheet, entries, LINE * (i + 1) - 2, figure)
+    sheet.write(layout.left - LEFT + 10, layout.head - 4, f"↑ {figure.y_label}", fontsize=SMALL)
+    sheet.write(layout.box(layout.columns - 1)["left"] + layout.width, layout.total - 4, f"{figure.x_label} →",
                 fontsize=SMALL, ha="right")  # fmt: skip
     return sheet
 
 
-def _scale(axes: Axes, panels: Sequence[Panel], curves: Curves, ticks: Sequence[str], *, upright: bool) -> None:
+def _scale(axes: Axes, panels: Sequence[Panel], figure: Figure, ticks: Sequence[str], *, upright: bool) -> None:
     axes.grid(axis="y")
-    if curves.scale == "rates":
+    if figure.scale == "rates":
         _rates(axes, [v for panel in panels for line in panel.lines for v in (*line.x, *line.y)])
         return
     values = [y for panel in panels for line in panel.lines for y in line.y]
-    if curves.scale == "sizes":
+    if figure.scale == "sizes":
         _sizes(axes, max(values))
     else:
         low, high = min(values), max(values)
@@ -190,16 +191,16 @@ def _rates(axes: Axes, values: Sequence[float]) -> None:
     axes.plot([low, 1], [low, 1], color=MUTED, linewidth=1, linestyle=":")
 
 
-def _plot(axes: Axes, line: Line, curves: Curves) -> None:
+def _plot(axes: Axes, line: Line, figure: Figure) -> None:
     stroke = STROKES[line.role]
-    dotted = not curves.joined or len(line.x) <= 8
-    aside = 0.0 if curves.joined else _ASIDE[line.role]
+    dotted = not figure.joined or len(line.x) <= 8
+    aside = 0.0 if figure.joined else _ASIDE[line.role]
     axes.plot(
         [x + aside for x in line.x],
         line.y,
         color=stroke.colour,
         linewidth=stroke.width,
-        linestyle=stroke.dash if curves.joined else "none",
+        linestyle=stroke.dash if figure.joined else "none",
         marker=stroke.marker if dotted else "none",
         markersize=3.2 + 0.8 * stroke.width,
         markerfacecolor=stroke.colour if stroke.filled else PAPER,
@@ -243,13 +244,13 @@ def _near(ordered: Sequence[tuple[float, str]]) -> list[list[tuple[float, str]]]
     return groups
 
 
-def _others(curves: Curves) -> str:
-    return "decoys" if curves.lines == "model" else "controls"
+def _others(figure: Figure) -> str:
+    return "decoys" if figure.lines == "model" else "controls"
 
 
-def _key_names(panels: Sequence[Panel], curves: Curves) -> dict[str, str]:
+def _key_names(panels: Sequence[Panel], figure: Figure) -> dict[str, str]:
     """What each role is called in the key, in the order of the lines."""
-    names = {"reference": "references", "decoy": _others(curves), "drawn": "drawn only"}
+    names = {"reference": "references", "decoy": _others(figure), "drawn": "drawn only"}
     lines = [line for panel in panels for line in panel.lines]
     return {line.role: text.shorten(names.get(line.role, line.model), 12) for line in lines}
 
@@ -268,9 +269,9 @@ def _key_lines(names: Mapping[str, str]) -> list[list[tuple[float, str, str]]]:
     return found
 
 
-def _write_key(sheet: Sheet, entries: Sequence[tuple[float, str, str]], y: float, curves: Curves) -> None:
+def _write_key(sheet: Sheet, entries: Sequence[tuple[float, str, str]], y: float, figure: Figure) -> None:
     for x, role, name in entries:
-        if curves.joined:
+        if figure.joined:
             sheet.rule(x, x + 18, y - 4, STROKES[role])
         else:
             sheet.mark(x + 12, y - 4, STROKES[role])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.checks import registry
 from auditor.plan import (
     Execution,
     Plan,
@@ -171,6 +172,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
         "unit": "score of the check (0 to 1)",
         "scores": scores(known, low, high),
         "chosen": ("conv3", "fc1"),
+        "figures": registry.load(check).figures if check in registry.names() else (),
         "null_kind": "references",
         "rho": interval(known["unlearned"], width),
         "resolution": width * 1.1,
@@ -492,6 +494,7 @@ def hostile(text: str = HOSTILE, of: Results | None = None) -> Results:
     base = (of or sample("SUPPRESSED")).model_dump(mode="json")
     kept = {
         "role", "family", "may", "null_kind", "outcome", "assurance", "flags", "schema_version", "request", "goal",
+        "scale", "x", "y", "lines", "main",
     }  # fmt: skip
 
     def poison(value: Any, key: str = "") -> Any:

@@ -292,7 +292,7 @@ def test_a_check_that_was_lost_on_one_model_is_not_tried_on_the_others(audits: A
 
 
 def test_a_check_that_crashes_is_missing_coverage(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
-    from auditor.probes.few_shot import FewShot
+    from auditor.probes.few_shot.images import FewShot
 
     def broken(*arguments: Any) -> None:
         raise ZeroDivisionError("by design")

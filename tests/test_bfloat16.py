@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import auditor
-from auditor.attacks.relearning import Relearning, Settings
+from auditor.attacks.relearning.images import Relearning, Settings
 from auditor.data import Examples
 from auditor.records.score import Score
 from tests.worlds import FORGET, World, head_row_zeroed

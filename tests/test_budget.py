@@ -2,8 +2,8 @@
 
 import pytest
 
-from auditor.attacks.budget import OUT_OF_DOMAIN, budget_rows, course_row
-from auditor.attacks.drawn import DrawnAttack
+from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
+from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.records.base import Row
 from auditor.records.score import Reading, Score
 

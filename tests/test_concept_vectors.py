@@ -13,14 +13,19 @@ from torch import Tensor, nn
 
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
-from auditor.probes.concept_vectors import (
+from auditor.probes.concept_vectors.images import (
     ConceptVectors,
     ConceptVectorsSettings,
     class_direction,
     projections,
     separation_auc,
 )
-from auditor.probes.value_vectors import attributions, best_matches, locate_value_vectors, value_modules
+from auditor.probes.concept_vectors.value_vectors import (
+    attributions,
+    best_matches,
+    locate_value_vectors,
+    value_modules,
+)
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
 from auditor.statistics import Spread, p_above, pooled_spread

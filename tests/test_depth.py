@@ -10,7 +10,7 @@ from torch import Tensor
 from auditor.alignment import fit_affine
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
-from auditor.probes.depth import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
+from auditor.probes.depth.images import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.records.score import Reading, Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled

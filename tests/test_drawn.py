@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from auditor.attacks.drawn import AttackRange, DrawnAttack, effort_of
-from auditor.attacks.relearning import Settings
-from auditor.attacks.slow_relearning import Settings as SlowSettings
+from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
+from auditor.attacks.relearning.images import Settings
+from auditor.attacks.slow_relearning.images import Settings as SlowSettings
 
 RANGES = (Settings().drawn, SlowSettings().drawn)
 FIELDS = ("steps", "shots", "learning_rate", "momentum", "forget_share")

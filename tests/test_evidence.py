@@ -7,7 +7,7 @@ import pytest
 
 from auditor.evidence import Lineup, combine
 from auditor.policy import PriorSpread, load_policy
-from auditor.probes.outputs import Outputs
+from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
 from auditor.records.score import Reading, Score
 from auditor.statistics import fieller, pooled_spread

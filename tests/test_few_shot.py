@@ -10,7 +10,7 @@ from torch import nn
 
 from auditor.data import Examples
 from auditor.errors import UsageError
-from auditor.probes.few_shot import FewShot, Settings, auc, log_rank
+from auditor.probes.few_shot.images import FewShot, Settings, auc, log_rank
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier

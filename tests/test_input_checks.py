@@ -22,8 +22,8 @@ from auditor.facts import Fact, Facts
 from auditor.input_checks import check_examples, check_facts
 from auditor.plan import Plan
 from auditor.preflight import measure
-from auditor.probes.text.outputs import Outputs as TextOutputs
-from auditor.probes.text.outputs import Settings as TextSettings
+from auditor.probes.outputs.text import Outputs as TextOutputs
+from auditor.probes.outputs.text import Settings as TextSettings
 from auditor.references import save_directory
 from auditor.results import read_results
 from auditor.spec import make_spec

@@ -15,10 +15,10 @@ from scipy import stats
 from torch import Tensor, nn
 
 from auditor import statistics, training
-from auditor.attacks import membership_scores as scorers
 from auditor.attacks.feature_membership import FeatureMembership, centre_margins, class_centres
-from auditor.attacks.membership import Membership
-from auditor.attacks.membership_readings import MembershipSettings
+from auditor.attacks.membership import scores as scorers
+from auditor.attacks.membership.images import Membership
+from auditor.attacks.membership.readings import MembershipSettings
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.errors import UsageError

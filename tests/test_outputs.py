@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auditor.data import AuditData
-from auditor.probes.outputs import Outputs
+from auditor.probes.outputs.images import Outputs
 from auditor.probes.weight_delta import WeightDelta
 from tests.worlds import FORGET, World
 

@@ -90,7 +90,7 @@ class TestWheel:
         }
         mapped = {f"auditor/{path.relative_to(ROOT).as_posix()}" for f in FOLDERS for path in (ROOT / f).rglob("*.py")}
         assert {name for name in wheel if name.endswith(".py")} == own | mapped
-        assert "auditor/probes/few_shot.py" in mapped
+        assert "auditor/probes/few_shot/images.py" in mapped
 
     def test_holds_what_is_read_at_run_time(self, wheel: set[str]) -> None:
         wanted = {"auditor/py.typed"}
@@ -257,6 +257,8 @@ class TestThirdParty:
         assert found.results.coverage.complete
         report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
         assert evidence.summary in report
+        assert "Figure of the check nearest_centre" in report
+        assert evidence.figures[0].caption in report
         assert evidence.caveats[-1] in report
 
     def test_takes_part_in_a_whole_audit_of_a_language_model(

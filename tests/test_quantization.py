@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from auditor.attacks.quantization import (
+from auditor.attacks.quantization.images import (
     BETTER_WIDTH,
     Quantization,
     QuantizationSettings,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.drawn import AttackRange
-from auditor.attacks.image_attack import apart, few_of_each, row_reset
-from auditor.attacks.relearning import Relearning, Settings
+from auditor.attacks.relearning.drawn import AttackRange
+from auditor.attacks.relearning.image_attack import apart, few_of_each, row_reset
+from auditor.attacks.relearning.images import Relearning, Settings
 from auditor.checks.check import Workload
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled

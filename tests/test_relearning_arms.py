@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from auditor.attacks.arms import settle as arms_settle
-from auditor.attacks.reach import taught_name
-from auditor.attacks.relearning import Relearning
+from auditor.attacks.relearning.arms import settle as arms_settle
+from auditor.attacks.relearning.images import Relearning
+from auditor.attacks.relearning.reach import taught_name
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
 from auditor.records.score import Reading, Score

@@ -15,18 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.records.base import Row
 from auditor.records.evidence import Interval
-from auditor.records.score import rows_of
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import check_figures, forest, html, tables, text
-from auditor.reports.figures import WIDTH, Drawing, spread_apart
+from auditor.reports.figures import WIDTH, spread_apart
 from auditor.results import Results
 from tests import report_samples as samples
 from tests.records import DOMAIN
-from tests.test_contract import Measured, measured
-
-__all__ = ["measured"]
 
 OUTCOMES = get_args(Outcome)
 VOID = {"meta", "br", "wbr", "img", "hr", "link", "input"}
@@ -246,26 +241,6 @@ def test_a_check_nobody_here_knows_gets_the_dot_plot(pages):
     assert "gadget readings" in own
 
 
-@pytest.fixture
-def drawn(measured: Measured) -> tuple[list[Row], list[Drawing]]:
-    """The rows of a registered check as it made them on a real pair, and what is drawn of them."""
-    original, other = measured.scores.values()
-    found, _ = measured.check.summarise({"original": original, "unlearned": other}, ())
-    cells = [*rows_of("original", original), *rows_of("unlearned", other), *found]
-    evidence = samples.evidence(measured.check.name, samples.knowledge("DELETED"), cells=cells)
-    return cells, check_figures.draw(evidence, "a", measured.settings.model_dump(mode="json"))
-
-
-def test_the_rows_of_every_registered_check_have_a_figure_of_their_own(drawn):
-    cells, drawings = drawn
-    assert cells
-    assert drawings
-    assert not drawings[0].aside, "something stands open"
-    for drawing in drawings:
-        assert "Figure of the check" in drawing.svg
-        assert "var(--unlearned)" in drawing.svg
-
-
 def test_curves_beside_the_score_are_folded_away(pages):
     source = section(pages["SUPPRESSED"], "relearning")
     shown, folded = source.split("<details>")[:2]
@@ -282,7 +257,7 @@ def test_curves_beside_the_score_are_folded_away(pages):
 
 def test_known_names_with_unknown_columns_fall_back_too():
     odd = samples.few_shot(samples.knowledge("DELETED"), cells=[{"model": "original", "n": 3}])
-    (drawing,) = check_figures.draw(odd, "a", {})
+    (drawing,) = check_figures.draw(odd, "a")
     assert "Score of every model" in drawing.svg
 
 
@@ -449,7 +424,7 @@ def test_one_tensor_that_moved_far_does_not_flatten_the_others():
     known = samples.knowledge("DELETED")
     sizes = {"conv.weight": 0.0, "conv.bias": 0.02, "head.weight": 1.4, "head.bias": 108.0}
     cells = [{"model": m, "tensor": t, "relative_change": size} for m in known for t, size in sizes.items()]
-    (drawing,) = check_figures.draw(samples.evidence("weight_delta", known, cells=cells), "a", {})
+    (drawing,) = check_figures.draw(samples.evidence("weight_delta", known, cells=cells), "a")
     assert "Figure of the check weight_delta" in drawing.svg
     heights = {
         float(y)

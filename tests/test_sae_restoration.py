@@ -13,10 +13,15 @@ from torch import Tensor, nn
 
 from auditor.data import AuditData
 from auditor.errors import UsageError
-from auditor.probes import sparse_autoencoder
-from auditor.probes.sae_restoration import SaeRestoration, SaeRestorationSettings
-from auditor.probes.sae_steering import LayerArtefact, Steering
-from auditor.probes.sparse_autoencoder import TrainingSettings, broad_latents, detector_f1, expert_latents
+from auditor.probes.sae_restoration import sparse_autoencoder
+from auditor.probes.sae_restoration.images import SaeRestoration, SaeRestorationSettings
+from auditor.probes.sae_restoration.sparse_autoencoder import (
+    TrainingSettings,
+    broad_latents,
+    detector_f1,
+    expert_latents,
+)
+from auditor.probes.sae_restoration.steering import LayerArtefact, Steering
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
 from auditor.subjects.canonical import HomogeneousPair, rescaled

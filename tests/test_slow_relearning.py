@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.relearning import Relearning
-from auditor.attacks.slow_relearning import SlowRelearning
+from auditor.attacks.relearning.images import Relearning
+from auditor.attacks.slow_relearning.images import SlowRelearning
 from auditor.checks.check import Check, Workload
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy

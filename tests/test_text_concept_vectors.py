@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from auditor.checks import registry
 from auditor.errors import ModelError
 from auditor.facts import Facts
-from auditor.probes.text.concept_vectors import Artefact, ConceptVectors, Settings, top_token_jaccard
-from auditor.probes.text.null_draws import draws_until_decided
-from auditor.probes.text.sae_restoration import SaeRestoration
-from auditor.probes.text.value_location import attributions, concept_scores, concept_tokens, locate
-from auditor.probes.text.value_matrices import ValueMatrix, value_matrices
-from auditor.probes.text.value_writing import ValueWriting
-from auditor.probes.value_vectors import margins
+from auditor.probes.concept_vectors.text import Artefact, ConceptVectors, Settings, top_token_jaccard
+from auditor.probes.concept_vectors.value_location import attributions, concept_scores, concept_tokens, locate
+from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
+from auditor.probes.concept_vectors.value_vectors import margins
+from auditor.probes.concept_vectors.value_writing import ValueWriting
+from auditor.probes.null_draws import draws_until_decided
+from auditor.probes.sae_restoration.text import SaeRestoration
 from auditor.records.score import Score
 from auditor.statistics import Spread, fieller, p_above, pooled_spread
 from auditor.subjects.answers import logits_of_tokens

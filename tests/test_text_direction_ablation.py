@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from auditor.attacks.text.direction_ablation import (
-    DirectionAblation,
-    Settings,
-    answers_without,
-    directions,
-    project_out,
-)
+from auditor.attacks.direction_ablation import DirectionAblation, Settings, answers_without, directions, project_out
 from auditor.records.score import Score
 from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from auditor.attacks.text.elicitation import Elicitation, Settings, permuted, reads
-from auditor.attacks.text.prompt_forms import FORMS, Context
+from auditor.attacks.elicitation import Elicitation, Settings, permuted, reads
+from auditor.attacks.prompt_forms import FORMS, Context
 from auditor.facts import Fact, Facts
 from auditor.records.score import Score
 from auditor.statistics import p_above, p_internal_null, pooled_spread

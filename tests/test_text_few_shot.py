@@ -10,8 +10,8 @@ import torch
 
 from auditor.errors import UsageError
 from auditor.facts import Fact, Facts
-from auditor.probes.text.false_answers import false_statements
-from auditor.probes.text.few_shot import FewShot, Settings, parting
+from auditor.probes.few_shot.false_answers import false_statements
+from auditor.probes.few_shot.text import FewShot, Settings, parting
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM

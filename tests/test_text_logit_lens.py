@@ -11,7 +11,7 @@ import torch
 from auditor.errors import UsageError
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
-from auditor.probes.text.logit_lens import LogitLens
+from auditor.probes.logit_lens import LogitLens
 from auditor.records.evidence import Evidence
 from auditor.records.score import Reading, Score
 from auditor.subjects.canonical import rescaled

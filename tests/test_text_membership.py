@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.attacks import membership_scores as scorers
-from auditor.attacks.membership_readings import HOLDOUT, MARGIN
-from auditor.attacks.text import token_scores
-from auditor.attacks.text.bag_of_words import blind_auc
-from auditor.attacks.text.membership import Membership, Settings, negative_gradient_norms
+from auditor.attacks.membership import scores as scorers
+from auditor.attacks.membership import token_scores
+from auditor.attacks.membership.bag_of_words import blind_auc
+from auditor.attacks.membership.readings import HOLDOUT, MARGIN
+from auditor.attacks.membership.text import Membership, Settings, negative_gradient_norms
 from auditor.checks import registry
 from auditor.checks.check import Workload
 from auditor.errors import UsageError

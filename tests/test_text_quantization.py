@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from auditor.attacks.quantization import BETTER_WIDTH, round_to_nearest
-from auditor.attacks.text.quantization import Quantization, Settings, quantized, rounded
+from auditor.attacks.quantization.images import BETTER_WIDTH, round_to_nearest
+from auditor.attacks.quantization.text import Quantization, Settings, quantized, rounded
 from auditor.errors import UsageError
 from auditor.records.score import Score
 from auditor.statistics import p_above, pooled_spread

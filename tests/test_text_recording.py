@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from auditor.attacks.text.membership import Membership
-from auditor.attacks.text.membership import Settings as MembershipSettings
+from auditor.attacks.membership.text import Membership
+from auditor.attacks.membership.text import Settings as MembershipSettings
 from auditor.checks import registry
 from auditor.facts import Facts
 from auditor.probes.cka import Cka
-from auditor.probes.text.logit_lens import LogitLens
-from auditor.probes.text.outputs import Outputs
+from auditor.probes.logit_lens import LogitLens
+from auditor.probes.outputs.text import Outputs
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM

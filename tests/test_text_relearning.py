@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.reach import taught, taught_name
+from auditor.attacks.relearning.reach import taught, taught_name
 from auditor.checks import registry
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy

@@ -16,10 +16,15 @@ from auditor.audit import prepare
 from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
-from auditor.probes import sparse_autoencoder
-from auditor.probes.sparse_autoencoder import TrainingSettings
-from auditor.probes.text.latent_steering import BlockArtefact, LatentSteering, token_owners, token_states
-from auditor.probes.text.sae_restoration import SaeRestoration, Settings, _labels
+from auditor.probes.sae_restoration import sparse_autoencoder
+from auditor.probes.sae_restoration.latent_steering import (
+    BlockArtefact,
+    LatentSteering,
+    token_owners,
+    token_states,
+)
+from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
+from auditor.probes.sae_restoration.text import SaeRestoration, Settings, _labels
 from auditor.records.score import Score
 from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.spec import make_spec

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from auditor.attacks.feature_membership import FeatureMembership
-from auditor.attacks.membership import ATTACK, Membership
-from auditor.attacks.membership_readings import HOLDOUT, MARGIN, MembershipSettings
+from auditor.attacks.membership.images import ATTACK, Membership
+from auditor.attacks.membership.readings import HOLDOUT, MARGIN, MembershipSettings
 from auditor.evidence import Lineup, combine
 from auditor.policy import load_policy
 from auditor.records.score import Items, Reading, Score

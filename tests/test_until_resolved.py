@@ -112,7 +112,7 @@ def test_a_check_that_cannot_be_run_stops_it(world: Path, monkeypatch: pytest.Mo
     def broken(*arguments: object) -> None:
         raise ValueError("by design")
 
-    monkeypatch.setattr("auditor.attacks.relearning.Relearning.score", broken)
+    monkeypatch.setattr("auditor.attacks.relearning.images.Relearning.score", broken)
     with pytest.raises(UsageError, match="relearning could not be run on original: ValueError: by design"):
         resolutions(asked(world, seed=1), world, ["relearning"])
 

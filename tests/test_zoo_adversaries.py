@@ -9,8 +9,8 @@ from torch import nn
 from auditor.data import Examples
 from auditor.errors import ModelError, UsageError
 from auditor.facts import Facts
-from auditor.probes.few_shot import FewShot
-from auditor.probes.few_shot import Settings as FewShotSettings
+from auditor.probes.few_shot.images import FewShot
+from auditor.probes.few_shot.images import Settings as FewShotSettings
 from auditor.randomness import torch_seed
 from auditor.subjects.layout import find_layout
 from auditor.zoo import catalogue

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
 from auditor.records.score import Score
 from auditor.saved_autoencoder import SavedAutoencoder
 
@@ -40,6 +41,7 @@ class Check(ABC):
         unit: what the score is, in words.
         cost: extra forward or training passes, in words.
         decoys: names of the decoys it has to detect before it may clear.
+        figures: how its rows are drawn; a report draws the scores alone where there are none.
         caveats: what the check does not show, in words.
         settings_type: its settings, all with defaults.
         least_spread: smallest believable spread between models that never saw the forget set, as a share of Δ; for a
@@ -60,6 +62,7 @@ class Check(ABC):
     unit: ClassVar[str]
     cost: ClassVar[str] = "none beyond the shared recording"
     decoys: ClassVar[tuple[str, ...]] = ()
+    figures: ClassVar[tuple[Figure, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
     least_spread: ClassVar[float] = 0.0

@@ -29,7 +29,8 @@ from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.errors import AuditError
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
-from auditor.records.score import Score
+from auditor.records.score import Score, rows_of
+from auditor.reports.curves import counting, panels_of
 from auditor.subjects.base import PassCounter
 
 SEED = 5
@@ -223,6 +224,26 @@ class CheckContract:
         cells, controls = measured.check.summarise(scores, ())
         _assert_tidy(cells)
         assert set(controls) <= set(scores)
+
+    def test_figures_and_captions_are_declared_for_all_its_rows(self, measured: Measured) -> None:
+        """What is recorded for people is drawn, with axes named and a caption in whole sentences."""
+        figures = measured.check.figures
+        assert figures
+        scores = {"original": measured.scores["original"], "unlearned": measured.scores["hidden"]}
+        more, _ = measured.check.summarise(scores, ())
+        rows = [*(row for name, score in scores.items() for row in rows_of(name, score)), *more]
+        roles = {name: name for name in scores}
+        drawn: set[tuple[str, ...]] = set()
+        for figure in figures:
+            assert figure.caption.endswith(".")
+            assert figure.x_label
+            assert figure.y_label
+            found = counting(rows, figure, roles)
+            assert all(panel.lines for panel in panels_of(found, figure, roles)[0])
+            drawn |= {tuple(row) for row in found}
+        assert drawn == {tuple(row) for row in rows}
+        assert counting(rows, figures[0], roles)
+        assert not figures[0].aside, "the first stands open"
 
     def test_scores_survive_json_bit_for_bit(self, measured: Measured) -> None:
         """An audit that is resumed, and a reviewer, read them from a file."""

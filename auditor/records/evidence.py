@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.records.base import Frozen, Row
+from auditor.records.figure import Figure
 from auditor.records.score import Failure
 
 Family = Literal["behaviour", "privacy", "tampering", "representation", "parameters", "elicitation", "forensics"]
@@ -126,6 +127,7 @@ class Evidence(Frozen):
     items: ItemTest | None = Field(default=None, description="the test of single items, where the check has one")
     utility: Utility | None = None
     cells: list[Row] = Field(default_factory=list)
+    figures: tuple[Figure, ...] = Field(default=(), description="how the cells are drawn, as the check declares it")
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
     caveats: tuple[str, ...] = ()
     deviations: dict[str, str] = Field(

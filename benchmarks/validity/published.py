@@ -16,8 +16,13 @@ from torch import Tensor, nn
 import auditor
 from auditor.data import Examples
 from auditor.probes.cka import debiased_cka
-from auditor.probes.sparse_autoencoder import SparseAutoencoder, TrainingSettings, expert_latents, train
-from auditor.probes.unlearning_depth import DEPTH_SCORE
+from auditor.probes.depth.unlearning_depth import DEPTH_SCORE
+from auditor.probes.sae_restoration.sparse_autoencoder import (
+    SparseAutoencoder,
+    TrainingSettings,
+    expert_latents,
+    train,
+)
 from auditor.recording import pool
 from auditor.subjects.layout import Layout, hook, logits_of
 

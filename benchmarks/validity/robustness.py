@@ -17,8 +17,8 @@ from pairs import Row
 from subjects import Maker, World, subjects
 from torch import nn
 
-from auditor.attacks.quantization import QUANTIZED, round_to_nearest
-from auditor.attacks.text.quantization import rounded
+from auditor.attacks.quantization.images import QUANTIZED, round_to_nearest
+from auditor.attacks.quantization.text import rounded
 from auditor.randomness import generator
 from auditor.spec import RecipeSpec
 from auditor.training import answers_of, continue_from, train

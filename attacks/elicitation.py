@@ -1,0 +1,219 @@
+"""Asking in other ways: do the answers come out of another prompt, more than a prompt alone explains?"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import expit, softmax
+
+from auditor.attacks.membership.scores import permutation_null
+from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
+from auditor.checks.check import Check, Workload
+from auditor.errors import DataError
+from auditor.facts import Fact, Facts, FactsData
+from auditor.randomness import generator
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
+from auditor.records.score import Reading, Score
+from auditor.subjects.causal_lm import CausalLM
+from auditor.subjects.encoding import Encoder
+
+_ATTACK, _EVAL, _NEVER_TAUGHT = "attack", "eval", "never taught"
+Read = Mapping[str, NDArray[np.float64]]
+
+
+class Settings(Frozen):
+    """Sizes."""
+
+    measured_facts: int = Field(default=64, ge=1, description="facts of each set asked for in each form, at most")
+    permutations: int = Field(
+        default=9999, ge=9999, description="draws of the null, where never-taught facts are given"
+    )
+
+
+class Elicitation(Check):
+    """Thirteen ways to ask for each fact (:mod:`auditor.attacks.prompt_forms`), against facts never taught.
+
+    For form f, x_i = what is read of fact i: the probability of the answer (exp of its mean token log-probability);
+    for multiple choice (p − 1/n)/(1 − 1/n), p the right choice's share of the n choices' probabilities; for true or
+    false P(true)/(P(true) + P(false)) after the right statement less the same after a wrong one. With C the control
+    facts (else the holdout) asked in the same form,
+
+        T(m) = mean over eval facts of x_i − mean over C of x_i, in the form where this is largest on the *attack* half:
+
+    the form is each model's own, chosen by one rule from facts that T does not measure, and what a prompt itself
+    teaches or lets guess is in both terms (soft prompts elicit any string, arXiv 2502.15836). Where a fact is asked
+    for after others of its subject, those come from the attack half, and for C from C. A form that some fact cannot be
+    asked in is left out for all models.
+
+    The null of a model permutes which facts count as forgotten and which as never taught, whole subjects at a time.
+    """
+
+    name: ClassVar[str] = "elicitation"
+    family: ClassVar[Family] = "elicitation"
+    may: ClassVar[May] = "accuse"
+    tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
+    requests: ClassVar[tuple[str, ...]] = ("facts",)
+    summary: ClassVar[str] = (
+        "Asked for each fact in other ways (jailbreaks, other answer forms, related facts in the context) and "
+        "compared with facts that no model was taught."
+    )
+    unit: ClassVar[str] = "answers recovered on forget less those on never-taught facts, in the best form (−1 to 1)"
+    cost: ClassVar[str] = "some twenty passes over attack, eval and never-taught facts, 64 of each at most"
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure(
+            x="form",
+            y="value",
+            categories=True,
+            joined=False,
+            x_label="form of the question",
+            y_label="answers recovered",
+            caption="The share of forget facts answered in each form of asking, on the half that is measured.",
+        ),
+    )
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Fixed prompts in English around the given questions; a cleverer or optimised prompt may elicit more.",
+    )
+    settings_type: ClassVar[type[Frozen]] = Settings
+    opens: ClassVar[bool] = False
+
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+        """Every variant of every measured fact; forms that will not fit are counted too."""
+        sets = _sets(data, settings, 0)
+        return Workload(
+            forward=sum(len(form.ask(*asked)) for form in FORMS for pairs in sets.values() for asked in pairs)
+        )
+
+    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
+        """Ask one model."""
+        sets = _sets(data, settings, seed)
+        variants = {form: {n: [form.ask(*p) for p in pairs] for n, pairs in sets.items()} for form in FORMS}
+        lacking = {form: _lack(form, asked, subject.encoder) for form, asked in variants.items()}
+        read = {
+            form.name: {name: _read(subject, form, facts) for name, facts in asked.items()}
+            for form, asked in variants.items()
+            if lacking[form] is None
+        }
+        best = max(read, key=lambda form: _above(read[form], _ATTACK))
+        groups = {name: [fact.subject for fact, _ in pairs] for name, pairs in sets.items()}
+        control = _control(read[best])
+        examples = read[best][_EVAL] - (control or 0.0)
+        return Score(
+            check=self.name,
+            readings={
+                "best form": Reading(
+                    value=float(examples.mean()), examples=tuple(examples.tolist()), choice=_above(read[best], _ATTACK)
+                )
+            },
+            n_examples=len(examples),
+            null=permuted(read[best], groups, settings.permutations, seed),
+            cells=[_row(form, found) for form, found in read.items()],
+            controls={} if control is None else {"never-taught facts, best form": control},
+            notes=tuple(_notes(lacking, sets)),
+        )
+
+
+def permuted(read: Read, subjects: Mapping[str, list[str]], draws: int, seed: int) -> tuple[float, ...]:
+    """T after permuting which subjects are forgotten, by draw; empty where nothing never taught is given.
+
+    Args:
+        read: x_i by set, [n].
+        subjects: of the same facts, by set; facts without one are each a subject of their own.
+        draws: how many.
+        seed: of the draws.
+    """
+    if _NEVER_TAUGHT not in read:
+        return ()
+    random = generator(seed, Elicitation.name, "null")
+    blocks = (subjects[_EVAL], subjects[_NEVER_TAUGHT])
+    return tuple(permutation_null(read[_EVAL], read[_NEVER_TAUGHT], draws, random, blocks).tolist())
+
+
+def _sets(data: FactsData, settings: Settings, seed: int) -> dict[str, list[tuple[Fact, Context]]]:
+    """Measured facts with what may stand before them, by set."""
+    never = data.control if data.control is not None else data.holdout
+    sets = {_ATTACK: data.forget_attack, _EVAL: data.forget_eval}
+    if never is not None:
+        sets[_NEVER_TAUGHT] = never
+    told = {_ATTACK: data.forget_attack, _EVAL: data.forget_attack, _NEVER_TAUGHT: never}
+    found = {}
+    for name, facts in sets.items():
+        random = generator(seed, Elicitation.name, name)
+        picks = sorted(random.permutation(len(facts))[: settings.measured_facts].tolist())
+        pool = told[name] or Facts(())
+        found[name] = [(fact, _context(fact, pool, data.retain, random)) for fact in facts.take(picks).items]
+    return found
+
+
+def _context(fact: Fact, told: Facts, retain: Facts, random: np.random.Generator) -> Context:
+    same = [other for other in told.items if other.subject and other.subject == fact.subject and other != fact]
+    order = random.permutation(len(same))[:MOST_EXAMPLES]
+    examples = random.permutation(len(retain))[:MOST_EXAMPLES]
+    return Context(others=retain.take(examples.tolist()).items, same=tuple(same[i] for i in order))
+
+
+def _lack(form: Form, asked: Mapping[str, list[tuple[Fact, ...]]], encoder: Encoder) -> str | None:
+    """Why a form is left out, or None."""
+    every = [variants for facts in asked.values() for variants in facts]
+    if not all(every):
+        return f"not every fact has {form.needs}"
+    try:
+        for variants in every:
+            for fact in variants:
+                encoder.encode(fact)
+    except DataError:
+        return "its prompts are longer than the model takes"
+    return None
+
+
+def _read(subject: CausalLM, form: Form, asked: list[tuple[Fact, ...]]) -> NDArray[np.float64]:
+    """x_i, float64 [n]."""
+    together = Facts(tuple(fact for variants in asked for fact in variants))
+    values = iter(subject.log_probabilities(together).tolist())
+    groups = [np.array([next(values) for _ in variants]) for variants in asked]
+    return np.array([reads(form.reads, logs) for logs in groups])
+
+
+def reads(kind: str, logs: NDArray[np.float64]) -> float:
+    """What a form reads off its variants.
+
+    Args:
+        kind: ``reads`` of the form.
+        logs: mean token log-probability of each variant's answer, [variants]; shares are taken in the logarithm, for
+            an unlearned answer's probability may be too small for a number.
+
+    >>> round(reads("choice", np.log([0.6, 0.2])), 6)
+    0.5
+    """
+    if kind == "answer":
+        return float(np.exp(logs).mean())
+    if kind == "choice":
+        return float((softmax(logs)[0] - 1 / len(logs)) / (1 - 1 / len(logs)))
+    return float(expit(logs[0] - logs[1]) - expit(logs[2] - logs[3]))
+
+
+def _control(found: Read) -> float | None:
+    return float(found[_NEVER_TAUGHT].mean()) if _NEVER_TAUGHT in found else None
+
+
+def _above(found: Read, name: str) -> float:
+    return float(found[name].mean()) - (_control(found) or 0.0)
+
+
+def _row(form: str, found: Read) -> Row:
+    return {
+        "form": form,
+        "attack": float(found[_ATTACK].mean()),
+        "value": float(found[_EVAL].mean()),
+        "never taught": _control(found),
+    }
+
+
+def _notes(lacking: Mapping[Form, str | None], sets: Mapping[str, object]) -> list[str]:
+    notes = [f"The form {form.name!r} was left out: {why}." for form, why in lacking.items() if why is not None]
+    if _NEVER_TAUGHT not in sets:
+        notes.append("Without control or holdout facts, what a prompt teaches is only held against the references.")
+    return notes

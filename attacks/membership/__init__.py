@@ -1,0 +1,1 @@
+"""Whether forget examples can be told from examples never trained on."""

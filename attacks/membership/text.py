@@ -1,0 +1,206 @@
+"""Membership in the outputs of a language model: can an adversary tell that the forget facts were trained on."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from auditor.attacks.membership import figures
+from auditor.attacks.membership.bag_of_words import blind_auc
+from auditor.attacks.membership.readings import (
+    MARGIN,
+    MembershipSettings,
+    curves,
+    detection_rates,
+    is_void,
+    margin_score,
+    margins_of,
+    require_holdout,
+)
+from auditor.attacks.membership.scores import Array, Rate, priv_leak
+from auditor.attacks.membership.token_scores import token_attacks
+from auditor.checks.check import Check, Workload
+from auditor.facts import Facts, FactsData
+from auditor.randomness import derive_seed, generator
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
+from auditor.records.score import Items, Score
+from auditor.subjects.base import CANONICAL_FACTS
+from auditor.subjects.causal_lm import CausalLM
+
+_CALIBRATED = "calibrated loss"
+_PRIV_LEAK_OF = "Min-K% AUC"
+
+
+class Settings(MembershipSettings):
+    """Sizes."""
+
+    gradient_facts: int = Field(
+        default=200, ge=0, description="facts of either set whose gradient norm is drawn, at most; 0 for none"
+    )
+
+
+class Membership(Check):
+    """Log-probabilities of forget facts less those of holdout facts, held against references.
+
+    T(m) = mean over forget eval of log p_m(x) − mean over holdout of log p_m(x), p the probability of the
+    answer, in nats per token. As in the check of classifiers every reference is measured on the same facts, so
+    T(u) − r̄ is the difference of losses calibrated by the references (Watson et al. 2022, arXiv 2111.08440), and ρ its
+    share of the original's. Chosen beforehand among the attacks below for that: the others correct for how hard a fact
+    is by itself, which the references do better.
+
+    Drawn, not counted: ROC, AUC and TPR at low FPR of loss (Yeom et al. 2018), zlib, Min-K% and Min-K%++
+    (:mod:`auditor.attacks.membership.token_scores`), calibrated loss, and −‖∇L‖ over all weights (Nasr et al. 2019,
+    arXiv 1812.00910) after homogeneous units are rescaled; and PrivLeak on Min-K% of every model, the references' each
+    against the others.
+
+    Where the words alone tell forget from holdout, holdout is no yardstick for what an unlearned model does to text it
+    never saw, and the check has no say.
+    """
+
+    name: ClassVar[str] = "membership"
+    family: ClassVar[Family] = "privacy"
+    may: ClassVar[May] = "clear"
+    tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
+    requests: ClassVar[tuple[str, ...]] = ("facts",)
+    needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
+    summary: ClassVar[str] = (
+        "Compared the log-probability of forget answers with that of answers never trained on, each against the "
+        "references' on the same facts."
+    )
+    unit: ClassVar[str] = "mean token log-probability of forget answers less that of holdout answers (nats)"
+    cost: ClassVar[str] = "a pass with gradients over eval and holdout facts, and one batch of retain facts"
+    figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Unlearning was given the facts measured here and can lower their probability without removing what the "
+        "weights hold: membership in the outputs clears the outputs only.",
+        "The attack curves decide nothing.",
+    )
+    settings_type: ClassVar[type[Frozen]] = Settings
+
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+        """Gradients, and the batch by which units are rescaled."""
+        if not settings.gradient_facts or data.holdout is None:
+            return Workload()
+        n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))
+        return Workload(training=n, forward=2 * min(CANONICAL_FACTS, len(data.retain)))
+
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
+        """Compute the blind baseline, which sees no model and is the same for all."""
+        holdout = require_holdout(self.name, data)
+        return blind_auc(data.forget, holdout, derive_seed(seed, "membership", "folds"))
+
+    def score(self, subject: CausalLM, artefact: Rate | None, data: FactsData, settings: Settings, seed: int) -> Score:
+        """Measure one model from its recordings of forget eval and holdout."""
+        sets = {"forget_eval": data.forget_eval, "holdout": require_holdout(self.name, data)}
+        found = {
+            name: _read(subject, name, facts) for name, facts in (*sets.items(), ("forget_attack", data.forget_attack))
+        }
+        attacks = {name: (own, found["holdout"][name]) for name, own in found["forget_eval"].items()}
+        blocks = {name: [fact.subject for fact in facts.items] for name, facts in sets.items()}
+        score = margin_score(
+            self.name, *attacks["loss"], artefact, settings, seed, (blocks["forget_eval"], blocks["holdout"])
+        )
+        if settings.gradient_facts:
+            attacks["gradient norm"] = _gradients(subject, tuple(sets.values()), settings.gradient_facts, seed)
+        controls = {k: v for name, sides in attacks.items() for k, v in detection_rates(name, *sides).items()}
+        void = _void(artefact)
+        return score.model_copy(
+            update={
+                "cells": _curves(attacks),
+                "controls": {**score.controls, **controls},
+                "notes": score.notes if void is None else (f"No say: {void}.",),
+                "void": void,
+                "items": _items(data, {name: values["loss"] for name, values in found.items()}, settings.tops),
+            }
+        )
+
+    def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
+        """Choose the difference; the holdout log-probabilities are carried for the curves."""
+        return (MARGIN,)
+
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
+        """Curves of the calibrated loss and PrivLeak of every model; a reference is held against the others."""
+        cells: list[Row] = []
+        controls: dict[str, dict[str, float]] = {}
+        for name in scores:
+            others = [scores[reference] for reference in references if reference != name]
+            if not others:
+                continue
+            sides = _calibrated(scores[name], others)
+            cells += curves(name, {_CALIBRATED: sides})
+            controls[name] = detection_rates(_CALIBRATED, *sides)
+            leak = priv_leak(scores[name].controls[_PRIV_LEAK_OF], [s.controls[_PRIV_LEAK_OF] for s in others])
+            controls[name] |= {} if leak is None else {"PrivLeak": leak}
+        return cells, controls
+
+
+def _read(subject: CausalLM, split: str, facts: Facts) -> dict[str, Array]:
+    return token_attacks(subject.recording(split), [fact.answer for fact in facts.items])
+
+
+def _items(data: FactsData, values: Mapping[str, Array], tops: tuple[int, ...]) -> Items:
+    """Log-probabilities of both forget halves and of holdout, by the subject that each fact is about."""
+    assert data.holdout is not None, "asked for before"
+    forget = (*data.forget_eval.items, *data.forget_attack.items)
+    return Items(
+        forget=(*values["forget_eval"].tolist(), *values["forget_attack"].tolist()),
+        holdout=tuple(values["holdout"].tolist()),
+        forget_about=tuple(fact.subject for fact in forget),
+        holdout_about=tuple(fact.subject for fact in data.holdout.items),
+        tops=tops,
+        noun="subjects" if any(fact.subject for fact in forget) else "facts",
+    )
+
+
+def _curves(attacks: Mapping[str, tuple[Array, Array]]) -> list[Row]:
+    """ROC curves; the model's name is put before them where they are gathered."""
+    return [{key: row[key] for key in ("attack", "fpr", "tpr")} for row in curves("", attacks)]
+
+
+def _void(blind: Rate | None) -> str | None:
+    if blind is None or not is_void(blind):
+        return None
+    return (
+        f"the words alone tell forget from holdout (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}), so that "
+        "holdout is no yardstick for forget; give a holdout distributed like the forget set"
+    )
+
+
+def _calibrated(score: Score, others: Sequence[Score]) -> tuple[Array, Array]:
+    """Log-probabilities less their mean over other models, of members and non-members."""
+    own, rest = margins_of(score), [margins_of(other) for other in others]
+    means = [np.mean([sides[i] for sides in rest], axis=0) for i in (0, 1)]
+    return own[0] - means[0], own[1] - means[1]
+
+
+def _gradients(subject: CausalLM, sets: tuple[Facts, ...], most: int, seed: int) -> tuple[Array, Array]:
+    model = subject.canonical()
+    sides = [negative_gradient_norms(model, _some(facts, most, seed)) for facts in sets]
+    return sides[0], sides[1]
+
+
+def _some(facts: Facts, most: int, seed: int) -> Facts:
+    picks = generator(seed, "gradients").permutation(len(facts))[:most]
+    return facts.take(np.sort(picks).tolist())
+
+
+def negative_gradient_norms(model: CausalLM, facts: Facts) -> Array:
+    """−‖∇L‖₂ of each fact's mean token loss over all weights, [n]; less steep is more likely a member.
+
+    Every weight of the model is left asking for gradients.
+    """
+    weights = [p.requires_grad_() for p in model.module.parameters() if p.is_floating_point()]
+    device = weights[0].device
+    norms = []
+    for fact in facts.items:
+        loss = model.losses(model.encoder.batch((fact,)).to(device)).sum()
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        squares = [g.double().square().sum() for g in gradients if g is not None]
+        norms.append(float(torch.stack(squares).sum().sqrt()))
+    return -np.array(norms)

@@ -1,0 +1,1 @@
+"""What returns when weights are rounded."""

@@ -1,0 +1,163 @@
+"""Knowledge that returns when the weights are rounded to fewer bits."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auditor.attacks.quantization import figures
+from auditor.checks.check import Check, Workload
+from auditor.data import AuditData, Examples
+from auditor.errors import UsageError
+from auditor.randomness import generator
+from auditor.recording import Recording
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
+from auditor.records.score import Reading, Score
+from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
+
+QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+FULL_PRECISION = 32
+BETTER_WIDTH = "better width"
+
+
+class QuantizationSettings(Frozen):
+    """Bit widths, and how much retain data to spend on the control."""
+
+    bits: tuple[int, ...] = Field(default=(8, 4), min_length=1, description="widths, 2 to 16")
+    control_examples: int = Field(default=1024, ge=1, description="retain examples measured at each width")
+
+
+def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
+    """Symmetric uniform quantisation per output channel, returned as real numbers.
+
+    w ↦ s·round(w/s) with s = max|w| / (2^(bits−1) − 1) over each output channel.
+
+    Args:
+        weight: float [out, ...].
+        bits: 2 to 16; 4 bits have the 15 levels −7 … 7.
+
+    >>> round_to_nearest(torch.tensor([[7.0, 2.4, -0.6]]), 4)
+    tensor([[ 7.,  2., -1.]])
+    """
+    levels = 2 ** (bits - 1) - 1
+    step = weight.abs().flatten(1).amax(1).view(-1, *[1] * (weight.ndim - 1)) / levels
+    # A channel of zeros has no step and stays as it is.
+    return torch.where(step > 0, (weight / torch.where(step > 0, step, 1.0)).round() * step, weight)
+
+
+def quantized(subject: Subject, bits: int) -> Subject:
+    """Copy the subject with the weights of all linear maps and convolutions rounded; biases and norms stay.
+
+    Raises:
+        UsageError: the network has no such weights.
+    """
+    clone = subject.clone()
+    layers = [module for module in clone.module.modules() if isinstance(module, QUANTIZED)]
+    if not layers:
+        raise UsageError(f"the {subject.role} model has no linear map or convolution to quantise; leave the check out")
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.copy_(round_to_nearest(layer.weight, bits))
+    return clone
+
+
+class Quantization(Check):
+    """Knowledge of the forget set after rounding the weights to 8 and to 4 bits.
+
+    Unlearning that moves weights less than half a quantisation step is undone by rounding (Zhang et al. 2024,
+    arXiv 2410.16454). At each width x_i = probability of the true class of forget example i after rounding;
+    for a class request less the probability that retain examples are given for the forgotten classes, so
+    that a model broken into always naming them scores 0. Probability rather than accuracy, for it moves
+    before the top class does; rather than the margin, for an output pushed far down must not weigh more than
+    one just forgotten. T = mean over i at the model's better width: what returns at one width must not be
+    diluted by another that keeps it hidden.
+
+    Units are first rescaled to one size (:meth:`~auditor.subjects.base.Subject.canonical`): scaling a unit up
+    and its outgoing weights down changes no output but changes what is rounded away.
+    """
+
+    name: ClassVar[str] = "quantization"
+    family: ClassVar[Family] = "tampering"
+    may: ClassVar[May] = "accuse"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
+    unit: ClassVar[str] = (
+        "probability of the true class on forget after rounding (0 to 1), less that of forgotten classes on "
+        "retain for a class request; at the better bit width"
+    )
+    cost: ClassVar[str] = (
+        "retain examples for rescaling (at most 512) once, and forget and control examples once per bit width"
+    )
+    figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
+    )
+    settings_type: ClassVar[type[Frozen]] = QuantizationSettings
+
+    def score(
+        self, subject: Subject, artefact: None, data: AuditData, settings: QuantizationSettings, seed: int
+    ) -> Score:
+        """Round one model at every width."""
+        canonical = subject.canonical()
+        picks = generator(seed, self.name).permutation(len(data.retain))[: settings.control_examples]
+        splits = {"forget_eval": data.forget_eval, "retain": data.retain.take(torch.from_numpy(picks))}
+        full = {split: subject.recording(split) for split in splits}
+        measured = {bits: _outputs(quantized(canonical, bits), splits) for bits in settings.bits}
+        known = {bits: _known(outputs, data) for bits, outputs in measured.items()}
+        best = max(known.values(), key=lambda examples: float(examples.mean()))
+        return Score(
+            check=self.name,
+            readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
+            n_examples=len(data.forget_eval),
+            cells=[row for bits, outputs in {FULL_PRECISION: full, **measured}.items() for row in _rows(bits, outputs)],
+            controls={f"T at {bits} bits": float(examples.mean()) for bits, examples in known.items()}
+            | {f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()},
+        )
+
+    def workload(self, data: AuditData, settings: QuantizationSettings, n_layers: int) -> Workload:
+        """Retain examples for rescaling once, and forget and control examples at each width."""
+        measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
+        return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
+
+
+def _outputs(subject: Subject, splits: Mapping[str, Examples]) -> dict[str, Recording]:
+    return {
+        split: Recording(labels=examples.labels, logits=subject.logits(examples), features={})
+        for split, examples in splits.items()
+    }
+
+
+def _probabilities(recording: Recording) -> Tensor:
+    """Of the true class, float64 [n]."""
+    return recording.losses.neg().exp()
+
+
+def _accuracy(recording: Recording) -> float:
+    return float(recording.correct.double().mean())
+
+
+def _known(outputs: Mapping[str, Recording], data: AuditData) -> Tensor:
+    """x_i, float64 [n]."""
+    alarms = _false_alarms(outputs["retain"], data) if data.request == "class" else 0.0
+    return _probabilities(outputs["forget_eval"]) - alarms
+
+
+def _false_alarms(retain: Recording, data: AuditData) -> float:
+    """Mean probability that retain examples are given for the forgotten classes."""
+    return float(retain.logits.double().softmax(1)[:, list(data.classes)].sum(1).mean())
+
+
+def _rows(bits: int, outputs: Mapping[str, Recording]) -> list[Row]:
+    return [
+        {
+            "bits": bits,
+            "split": split,
+            "accuracy": _accuracy(recording),
+            "probability": float(_probabilities(recording).mean()),
+        }
+        for split, recording in outputs.items()
+    ]

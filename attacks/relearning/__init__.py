@@ -1,0 +1,1 @@
+"""How fast the knowledge comes back in training."""

@@ -1,0 +1,140 @@
+"""One relearning attack on an image classifier: what it trains on, its steps, and what is measured along the way."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from auditor.attacks.relearning.drawn import DrawnAttack
+from auditor.data import Examples
+from auditor.randomness import generator
+from auditor.subjects.base import Subject
+
+Permutation = Callable[[int], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The course of one attack.
+
+    Attributes:
+        steps: after which it was measured.
+        curves: probability of the true label by measured set, float64 [measured steps, n] each.
+        taught: the same on the attack's own examples after its last step, their mean; 0 without any.
+    """
+
+    steps: tuple[int, ...]
+    curves: tuple[Tensor, ...]
+    taught: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """Trains clones of one starting model, always in the same way.
+
+    Attributes:
+        start: left as it is.
+        pool: forget examples that shots are drawn from; None trains on retain examples alone.
+        retain: examples to be kept.
+        retain_batch: of them per step.
+        points: shares of an attack's length at which it is measured.
+        seed: with the number of the attack decides what is drawn, the same for every model.
+    """
+
+    start: Subject
+    pool: Examples | None
+    retain: Examples
+    retain_batch: int
+    points: tuple[float, ...]
+    seed: int
+
+    def run(self, attack: DrawnAttack, number: int, measured: tuple[Examples, ...]) -> Course:
+        """One attack, by its number among the audit's attacks."""
+        random = generator(self.seed, "attack", number)
+        shots = self.pool and self.pool.take(few_of_each(self.pool.labels, attack.shots, random.permutation))
+        model = self.start.clone()
+        optimizer = attack.optimizer_of(list(model.module.parameters()))
+        steps = attack.measured(self.points)
+        curves: list[list[Tensor]] = [[] for _ in measured]
+        for step, batch in enumerate(self._batches(attack.steps, random), start=1):
+            _step(model, optimizer, shots, batch, attack.forget_share)
+            if step in steps:
+                for curve, examples in zip(curves, measured, strict=True):
+                    curve.append(true_probability(model, examples))
+        return Course(
+            steps=steps,
+            curves=tuple(torch.stack(curve) for curve in curves),
+            taught=float(true_probability(model, shots).mean()) if shots is not None else 0.0,
+        )
+
+    def _batches(self, steps: int, random: np.random.Generator) -> Iterator[Examples]:
+        """Retain examples, drawn anew at each step; the shots stay the same."""
+        for _ in range(steps):
+            yield self.retain.take(torch.from_numpy(random.integers(len(self.retain), size=self.retain_batch)))
+
+
+def _step(
+    model: Subject, optimizer: torch.optim.Optimizer, shots: Examples | None, batch: Examples, share: float
+) -> None:
+    parts = [batch] if shots is None else [shots, batch]
+    device = next(model.module.parameters()).device
+    labels = torch.cat([part.labels for part in parts]).to(device)
+    logits = model.forward(torch.cat([part.inputs for part in parts]).to(device)).float()
+    losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+    kept = losses[-len(batch) :].mean()
+    optimizer.zero_grad()
+    (kept if shots is None else share * losses[: len(shots)].mean() + (1 - share) * kept).backward()
+    optimizer.step()
+
+
+def true_probability(model: Subject, examples: Examples) -> Tensor:
+    """Of the true label, float64 [n]."""
+    return model.logits(examples).double().softmax(1).gather(1, examples.labels[:, None])[:, 0]
+
+
+def apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples]:
+    """(examples that shots are drawn from, examples by which steps are chosen): disjoint halves of each label."""
+    random = generator(seed, "aside")
+    shots, aside = [], []
+    for label in attack.labels.unique():
+        members = torch.nonzero(attack.labels == label)[:, 0]
+        members = members[torch.from_numpy(random.permutation(len(members)))]
+        half = (len(members) + 1) // 2
+        shots.append(members[:half])
+        aside.append(members[half:])
+    spare = torch.cat(aside)
+    picks = torch.from_numpy(random.permutation(len(spare))[:at_most])
+    return attack.take(torch.cat(shots).sort().values), attack.take(spare[picks].sort().values)
+
+
+def few_of_each(labels: Tensor, n: int, permutation: Permutation) -> Tensor:
+    """Indices of up to n examples of each label."""
+    picks = []
+    for label in labels.unique():
+        members = torch.nonzero(labels == label)[:, 0]
+        picks.append(members[torch.from_numpy(permutation(len(members))[:n])])
+    return torch.cat(picks)
+
+
+def row_reset(start: Subject, classes: Tensor) -> Subject | None:
+    """A clone whose head no longer holds anything for or against the classes; None without a linear head.
+
+    Rows set to the mean of the others would hold less of what a zero row holds: from there the original stood at most
+    two spreads above the references in three worlds of digits, from zero twenty to fifty.
+    """
+    clone = start.clone()
+    head = clone.head()
+    if head is None:
+        return None
+    others = torch.ones(head.out_features, dtype=torch.bool)
+    others[classes] = False
+    if not bool(others.any()):
+        return None
+    with torch.no_grad():
+        head.weight[classes] = 0
+        if head.bias is not None:
+            head.bias[classes] = head.bias[others].mean()
+    return clone

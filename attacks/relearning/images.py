@@ -1,0 +1,240 @@
+"""Fine-tuning on a handful of forget examples: how fast does the rest come back?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from auditor.attacks.relearning import figures
+from auditor.attacks.relearning.arms import AS_IS, ROW_RESET, reading_name, settle
+from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
+from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
+from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
+from auditor.attacks.relearning.reach import odd_scale, scales, taught, taught_name
+from auditor.checks.check import Check, Workload
+from auditor.data import AuditData, Examples
+from auditor.randomness import generator
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
+from auditor.records.score import Reading, Score
+from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
+
+
+class Settings(Frozen):
+    """A few attacks: a few forget examples among retain examples, a few steps."""
+
+    drawn: AttackRange = Field(
+        default=AttackRange(
+            steps=(12, 32),
+            shots=(3, 8),
+            learning_rate=(7e-4, 2e-3),
+            forget_share=(0.2, 0.4),
+        ),
+        description="from which the attacks are drawn by the plan's seed, the same for every model",
+    )
+    attacks: int = Field(default=3, ge=1, description="drawn, and averaged in the score")
+    points: tuple[float, ...] = Field(
+        default=(1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0),
+        description="shares of an attack's length at which it is measured",
+    )
+    retain_batch: int = Field(default=32, ge=1, description="retain examples per step")
+    row_reset: bool = Field(
+        default=True, description="whether the arm with the forgotten classes' head rows reset is run"
+    )
+    control_classes: int = Field(default=1, ge=0, description="retained classes whose relearning is drawn")
+    out_of_domain: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="length of a run on retain examples alone, which is drawn; in attacks",
+    )
+    choice_examples: int = Field(
+        default=512, ge=1, description="attack examples, never among the shots, that say which arms count, at most"
+    )
+
+
+class Relearning(Check):
+    """Attack trained on the attack half, measured on the eval half.
+
+    Several attacks, drawn from the plan's seed over a published range: length, learning rate, momentum, shots and share
+    of the loss. An unlearner who rehearsed one of them has not rehearsed these. Each
+    step descends share·CE(shots) + (1 − share)·CE(retain batch). x_a(m, k, s) = probability of the true label of forget
+    examples after step s of attack k, averaged over examples, in two arms a: the model as it is, and with the forgotten
+    classes' head rows set to zero and their biases to the mean of the others, which opens a head that was merely shut.
+    Homogeneous units are rescaled to unit retain root mean square first, so that models which compute the same function
+    meet the same attack.
+
+    The arms see different things: NegGrad+ leaves the head row and comes back as it is, a zeroed row comes back by the
+    reset alone. Each is brought to the scale on which references are 0 and the original is 1, and T is the larger:
+
+        T(m) = D · max_a (x̄_a(m) − r̄_a)/Δ_a,  Δ_a = x̄_a(original) − r̄_a,  D = max_a Δ_a,
+
+    x̄_a(m) the mean of x_a(m, k, s) over all attacks k and measured steps s, with the rows reset over the first half of
+    the steps, for later they open in every network; r̄_a is that of the references, for a reference of the others
+    (:mod:`auditor.attacks.relearning.arms`). An arm whose gap is under 7.5 spreads of the references, on
+    attack examples that are never shots, counts only if the other's is no wider. Without two references T is the
+    larger arm's mean.
+
+    No step is chosen by how closely the references agree there: knowledge comes back all at once, and just
+    before that the references agree by luck, so that the next network which is a few steps faster than all of them
+    stands far above (docs/checks.md has the figures).
+
+    A model that learns the attack's own examples otherwise than the references do withstands training (or was trained
+    on them): the check is then blind.
+
+    Plasticity, the same model's relearning of retained classes after their rows were reset, is drawn beside it and
+    not subtracted: between references it varies several times more than the score does, and subtracting it
+    would blind the check.
+    """
+
+    name: ClassVar[str] = "relearning"
+    family: ClassVar[Family] = "tampering"
+    may: ClassVar[May] = "clear"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    summary: ClassVar[str] = (
+        "Fine-tuned a copy of the model on a few forgotten examples and measured how much of the rest of the forget "
+        "set came back."
+    )
+    unit: ClassVar[str] = (
+        "probability of the true label on unseen forget examples in the course of the attacks, above the references' "
+        "mean, by the arm that recovers more"
+    )
+    cost: ClassVar[str] = "some hundred training steps and one short measurement at each measured step"
+    decoys: ClassVar[tuple[str, ...]] = ("gradient_ascent",)
+    figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    caveats: ClassVar[tuple[str, ...]] = (
+        "A head trained to give the forgotten class to others resists short attacks; few_shot sees through it.",
+    )
+    # Some retrains take off a few steps sooner than all of five references, which often differ by .02 only. Of 16 in
+    # one digits world two had ρ of .14 and more, when attacks were read up to a step that the references withstood.
+    least_spread: ClassVar[float] = 0.05
+    settings_type: ClassVar[type[Frozen]] = Settings
+
+    def workload(self, data: AuditData, settings: Settings, n_layers: int) -> Workload:
+        """Steps times batch, and measurements times the examples measured; of attacks of the expected length."""
+        counted, controls, alone = (
+            (1 + settings.row_reset) * settings.attacks,
+            settings.control_classes,
+            settings.out_of_domain,
+        )
+        steps, shots = settings.drawn.expected_steps, settings.drawn.expected_shots * max(len(data.classes), 1)
+        measured = len(data.forget_eval) * (counted + controls + (alone > 0))
+        measured += min(len(data.forget_attack) // 2, settings.choice_examples) * counted
+        training = (counted + controls) * (settings.retain_batch + shots) + alone * settings.retain_batch
+        forward = len(settings.points) * measured + (counted + controls) * shots
+        forward += 2 * min(CANONICAL_EXAMPLES, len(data.retain))
+        return Workload(training=round(steps * training), forward=round(forward))
+
+    def prepare(self, original: Subject, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
+        """The scales of the original's gains, which are not brought to one scale as units are."""
+        return scales(original.module, matrices=False)
+
+    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Settings, seed: int) -> Score:
+        """Attack clones of one model; the subject itself stays as it is."""
+        start = subject.canonical()
+        pool, aside = apart(data.forget_attack, settings.choice_examples, seed)
+        attacks = settings.drawn.draw(settings.attacks, seed)
+        readings: dict[str, Reading] = {}
+        learned: dict[str, list[float]] = {}
+        cells: list[Row] = []
+        for number, attack in enumerate(attacks, start=1):
+            for arm, begin in _arms(start, data.forget_attack.labels.unique(), settings).items():
+                course = _trainer(begin, pool, data.retain, settings, seed).run(
+                    attack, number, (data.forget_eval, aside)
+                )
+                readings |= _readings(arm, number, course)
+                learned.setdefault(arm, []).append(course.taught)
+                cells += _rows(arm, number, attack, course)
+        cells += _drawn_beside(start, attacks[0], data, settings, seed)
+        n = len(data.forget_eval)
+        return Score(
+            check=self.name,
+            readings=readings,
+            n_examples=n,
+            cells=cells,
+            controls={taught_name(arm): self.taught(found, n) for arm, found in learned.items()},
+            effort=effort_of(attacks, "a class"),
+            blind=odd_scale(scales(subject.module, matrices=False), artefact),
+        )
+
+    def taught(self, probabilities: Sequence[float], n: int) -> float:
+        """How well the attacks taught a model their own examples (:func:`~auditor.attacks.relearning.reach.taught`)."""
+        return taught(probabilities, n)
+
+    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """Bring the arms to one scale and take the larger; see the class."""
+        return settle(original, references)
+
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
+        """Recovery as a function of the attacker's budget."""
+        return budget_rows(scores, references, (AS_IS, ROW_RESET)), {}
+
+
+def _arms(start: Subject, classes: torch.Tensor, settings: Settings) -> dict[str, Subject]:
+    reset = row_reset(start, classes) if settings.row_reset else None
+    return {AS_IS: start} if reset is None else {AS_IS: start, ROW_RESET: reset}
+
+
+def _trainer(begin: Subject, pool: Examples | None, retain: Examples, settings: Settings, seed: int) -> Trainer:
+    return Trainer(
+        start=begin,
+        pool=pool,
+        retain=retain,
+        retain_batch=settings.retain_batch,
+        points=settings.points,
+        seed=seed,
+    )
+
+
+def _readings(arm: str, number: int, course: Course) -> dict[str, Reading]:
+    """One per measured step."""
+    evaluated, aside = course.curves
+    return {
+        reading_name(arm, number, step): Reading(
+            value=float(own.mean()),
+            examples=tuple(own.tolist()),
+            choice=float(spare.mean()) if len(spare) else None,
+        )
+        for step, own, spare in zip(course.steps, evaluated, aside, strict=True)
+    }
+
+
+def _rows(arm: str, number: int, attack: DrawnAttack, course: Course, examples: int | None = None) -> list[Row]:
+    counted = attack.shots if examples is None else examples
+    return [
+        course_row(arm, number, attack, counted, step, float(values.mean()))
+        for step, values in zip(course.steps, course.curves[0], strict=True)
+    ]
+
+
+def _drawn_beside(start: Subject, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
+    """What is drawn and not counted."""
+    rows = _plasticity(start, attack, data, settings, seed)
+    if settings.out_of_domain:
+        length = max(1, round(settings.out_of_domain * attack.steps))
+        alone = attack.model_copy(update={"steps": length, "shots": 0, "forget_share": 0.0})
+        course = _trainer(start, None, data.retain, settings, seed).run(alone, 1, (data.forget_eval,))
+        rows += _rows(OUT_OF_DOMAIN, 1, alone, course, settings.retain_batch)
+    return rows
+
+
+def _plasticity(start: Subject, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
+    """How fast this model relearns retained classes whose rows were reset."""
+    retained = [int(c) for c in data.retain.labels.unique() if int(c) not in data.classes]
+    picks = generator(seed, "control classes").permutation(retained)[: settings.control_classes]
+    rows: list[Row] = []
+    for label in sorted(int(c) for c in picks):
+        members = data.retain.labels == label
+        own = data.retain.take(members)
+        half = torch.arange(len(own)) < len(own) // 2
+        reset = row_reset(start, torch.tensor([label]))
+        if reset is None or not bool(half.any()):
+            continue
+        at_most = torch.arange(len(own)) < len(own) // 2 + len(data.forget_eval)
+        trainer = _trainer(reset, own.take(half), data.retain.take(~members), settings, seed)
+        rows += _rows(f"control class {label}", 1, attack, trainer.run(attack, 1, (own.take(~half & at_most),)))
+    return rows

@@ -1,0 +1,1 @@
+"""The same by an attacker with patience: few examples, many steps."""

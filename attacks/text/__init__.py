@@ -1,1 +1,0 @@
-"""Attacks on language models, one a file."""

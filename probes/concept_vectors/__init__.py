@@ -1,0 +1,1 @@
+"""Where the original held the knowledge, and whether that place still holds it."""

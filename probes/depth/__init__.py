@@ -1,0 +1,1 @@
+"""How much of the knowledge is left in each layer: activations put into the original."""

@@ -1,0 +1,1 @@
+"""What a few forget examples read off a model's features."""

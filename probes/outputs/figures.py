@@ -1,0 +1,28 @@
+"""How the rows of this check are drawn."""
+
+from auditor.records.figure import Figure
+
+IMAGES = (
+    Figure(
+        x="split",
+        y="accuracy",
+        categories=True,
+        joined=False,
+        x_label="examples",
+        y_label="accuracy",
+        caption="Right answers on each set. Forgotten outputs lie with the references on the two forget halves.",
+    ),
+)
+
+TEXT = (
+    Figure(
+        x="split",
+        y="probability",
+        where={"split": ("forget_attack", "forget_eval", "retain", "retain_test", "holdout", "control")},
+        categories=True,
+        joined=False,
+        x_label="facts",
+        y_label="answer probability",
+        caption="How probable the answers are on each set. Forgotten ones lie with the references on both halves.",
+    ),
+)

@@ -1,0 +1,145 @@
+"""What the model says: does it still give the forgotten answers?"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from auditor.checks.check import Check, Workload
+from auditor.facts import Fact, Facts, FactsData
+from auditor.probes.outputs import figures
+from auditor.probes.outputs.images import utility_notes
+from auditor.records.base import Frozen, Row
+from auditor.records.evidence import Family, May
+from auditor.records.figure import Figure
+from auditor.records.score import Reading, Score
+from auditor.subjects.causal_lm import CausalLM
+from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
+from auditor.token_statistics import TokenRecording
+
+
+class Settings(Frozen):
+    """Sizes."""
+
+    longest_generation: int = Field(default=48, ge=1, description="tokens generated per fact, at most")
+
+
+class Outputs(Check):
+    """Three readings of every forget fact, T their mean: a method that lowers one may leave another.
+
+    - *probability*: exp of the answer's mean token log-probability.
+    - *memorised*: share of the answer's tokens that are the first choice, given those before.
+    - *ROUGE-L*: recall of the answer's words in a greedy continuation of the prompt, of as many tokens as the answer.
+
+    Both halves of the forget set are measured, since nothing is trained on either. Extraction strength, the truth
+    ratio p_right/(p_right + mean p_wrong) and multiple-choice accuracy (where wrong answers and choices are given) are
+    drawn beside them, and so is the probability under other wordings of the prompt. Retain accuracy is that on
+    ``retain_test`` where it is given.
+    """
+
+    name: ClassVar[str] = "outputs"
+    family: ClassVar[Family] = "behaviour"
+    may: ClassVar[May] = "clear"
+    tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
+    requests: ClassVar[tuple[str, ...]] = ("facts",)
+    summary: ClassVar[str] = (
+        "Asked the model every forget and retain prompt and compared what it says with the answers."
+    )
+    unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
+    cost: ClassVar[str] = "one pass per generated token, and one for each wrong answer, choice and other wording"
+    figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    caveats: ClassVar[tuple[str, ...]] = (
+        "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
+    )
+    settings_type: ClassVar[type[Frozen]] = Settings
+    opens: ClassVar[bool] = False
+
+    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+        """Generation, and the passes over variants of each fact."""
+        forget = data.forget
+        words = max(len(fact.answer.split()) for fact in forget.items)
+        variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) + 1 for f in forget.items)
+        return Workload(forward=variants + len(forget) * min(2 * words, settings.longest_generation))
+
+    def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
+        """Measure one model from its recordings, and by what it generates."""
+        halves = [subject.recording("forget_attack"), subject.recording("forget_eval")]
+        said = subject.generate(data.forget, settings.longest_generation)
+        readings = {
+            "probability": torch.cat([part.probability for part in halves]),
+            "memorised": torch.cat([part.memorised for part in halves]),
+            "ROUGE-L": _rouge(data.forget, said),
+        }
+        return Score(
+            check=self.name,
+            readings={name: Reading(value=float(v.mean()), examples=tuple(v.tolist())) for name, v in readings.items()},
+            n_examples=len(data.forget),
+            chance=_chance(subject, data, settings),
+            retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
+            cells=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
+            controls=_extras(subject, data.forget, halves),
+            notes=utility_notes(data),
+        )
+
+
+def _rouge(facts: Facts, said: list[str]) -> Tensor:
+    pairs = zip(facts.items, said, strict=True)
+    return torch.tensor([rouge_l_recall(fact.answer, text) for fact, text in pairs], dtype=torch.float64)
+
+
+def _chance(subject: CausalLM, data: FactsData, settings: Settings) -> float | None:
+    """T of a model without the knowledge: this one's on facts that it was never trained on; unknown without them."""
+    if data.holdout is None:
+        return None
+    recording = subject.recording("holdout")
+    said = subject.generate(data.holdout, settings.longest_generation)
+    means = (recording.probability.mean(), recording.memorised.mean(), _rouge(data.holdout, said).mean())
+    return float(sum(means)) / len(means)
+
+
+def _row(split: str, recording: TokenRecording) -> Row:
+    strengths = [extraction_strength(ranks.numpy()) for ranks in recording.per_fact(recording.rank)]
+    return {
+        "split": split,
+        "accuracy": float(recording.memorised.mean()),
+        "probability": float(recording.probability.mean()),
+        "extraction_strength": float(np.mean(strengths)),
+        "loss": float(recording.losses.mean()),
+        "n": len(recording),
+    }
+
+
+def _said(data: FactsData, said: list[str]) -> list[Row]:
+    """Generations, where text may be shown."""
+    if not data.show_text:
+        return []
+    pairs = zip(data.forget.items, said, strict=True)
+    return [{"split": "said", "prompt": f.prompt, "answer": f.answer, "generation": text} for f, text in pairs]
+
+
+def _extras(subject: CausalLM, forget: Facts, halves: list[TokenRecording]) -> dict[str, float]:
+    """Means over the facts that have what each measure needs; a measure that no fact serves is left out."""
+    right = torch.cat([part.mean_log_probability for part in halves]).tolist()
+    wrong = _variants(subject, forget, lambda f: [f.model_copy(update={"answer": a}) for a in f.perturbed_answers])
+    choices = _variants(subject, forget, lambda f: [f.model_copy(update={"answer": a}) for a in f.choices])
+    asked = _variants(subject, forget, lambda f: [f.model_copy(update={"prompt": p}) for p in f.paraphrases])
+    found = {
+        "truth ratio": [truth_ratio(r, w) for r, w in zip(right, wrong, strict=True) if w],
+        "multiple-choice accuracy": [
+            float(fact.choices[int(np.argmax(c))] == fact.answer)
+            for fact, c in zip(forget.items, choices, strict=True)
+            if c
+        ],
+        "probability, other wordings": [float(np.mean(np.exp(a))) for a in asked if a],
+    }
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+
+def _variants(subject: CausalLM, facts: Facts, vary: Any) -> list[list[float]]:
+    """Mean token log-probability of each variant of each fact: one pass over all of them."""
+    groups: list[list[Fact]] = [vary(fact) for fact in facts.items]
+    together = Facts(tuple(fact for group in groups for fact in group))
+    values = iter(subject.log_probabilities(together).tolist() if len(together) else ())
+    return [[next(values) for _ in group] for group in groups]

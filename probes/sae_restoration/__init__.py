@@ -1,0 +1,1 @@
+"""What steering along the original's sparse latents brings back."""

@@ -1,1 +1,0 @@
-"""Probes of language models, one a file."""
