@@ -35,7 +35,7 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
     verdict, wanted = result.results.verdict, EXPECTATIONS[expect]
     headline = f"{_subject(result)} is {_ending(result)}, expected {wanted}"
     if verdict.flags or verdict.outcome not in (wanted, "INCONCLUSIVE"):
-        raise AssertionError(_message(result, headline, verdict.reasons))
+        raise AssertionError(_message(result, headline, verdict.sentences))
     if verdict.outcome != wanted:
         raise Inconclusive(_message(result, headline, _open_questions(result)))
     if not result.results.coverage.complete:
@@ -62,7 +62,7 @@ def assert_not_suppressed(result: "AuditResult") -> None:
     verdict = result.results.verdict
     headline = f"{_subject(result)} is {_ending(result)}, expected no suppressed knowledge"
     if verdict.outcome in ("SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN"):
-        raise AssertionError(_message(result, headline, verdict.reasons))
+        raise AssertionError(_message(result, headline, verdict.sentences))
     if verdict.outcome == "INCONCLUSIVE":
         raise Inconclusive(_message(result, headline, _open_questions(result)))
 
@@ -128,7 +128,7 @@ def assert_utility_kept(result: "AuditResult", loss: float) -> None:
 
 def summary(result: "AuditResult") -> str:
     """What an audit found, and where its report is, for the end of a test run."""
-    return _message(result, f"{_subject(result)} is {_ending(result)}", result.results.verdict.reasons)
+    return _message(result, f"{_subject(result)} is {_ending(result)}", result.results.verdict.sentences)
 
 
 def _primaries(result: "AuditResult") -> tuple[str, ...]:
@@ -188,7 +188,7 @@ def _ending(result: "AuditResult") -> str:
 
 def _open_questions(result: "AuditResult") -> list[str]:
     verdict = result.results.verdict
-    return [*verdict.reasons, *(f"to settle it: {wish}" for wish in verdict.to_settle)]
+    return [*verdict.sentences, *(f"to settle it: {wish}" for wish in verdict.to_settle)]
 
 
 def _not_run(result: "AuditResult") -> list[str]:

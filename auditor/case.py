@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from auditor.plan import Plan
 from auditor.policy import Policy
 from auditor.records.evidence import Evidence, Interval
-from auditor.records.verdict import Assurance
+from auditor.records.verdict import Assurance, Reason, ReasonKind
 from auditor.statistics import holm
 
 
@@ -68,9 +68,9 @@ class Case:
         return self.outputs.utility.unlearned < self.policy.thresholds.working_accuracy(self.plan.n_classes)
 
     @property
-    def conclusive(self) -> dict[str, str]:
+    def conclusive(self) -> dict[str, Reason]:
         """By check, findings that accuse by themselves, such as unchanged weights."""
-        return {e.check: f"{e.check}: {e.conclusive}" for e in self.evidence if e.conclusive}
+        return {e.check: reason("finding", e, e.conclusive) for e in self.evidence if e.conclusive}
 
     def rejecting(self, p_values: Mapping[str, float | None], *, outputs: bool = False) -> set[str]:
         """Checks whose p-value survives Holm, over the primaries and over all others apart.
@@ -94,9 +94,20 @@ def _one_if_none(p: float | None) -> float:
     return 1.0 if p is None else p
 
 
-def sentence(e: Evidence, ending: str) -> str:
-    """What one check found and what follows."""
-    return f"{e.check}: ρ = {show(e.rho)}, {ending}"
+def reason(kind: ReasonKind, e: Evidence, words: str) -> Reason:
+    """A reason about one check, which its sentence names first."""
+    return Reason(kind=kind, check=e.check, sentence=f"{e.check}: {words}")
+
+
+def measured(kind: ReasonKind, e: Evidence, ending: str) -> Reason:
+    """What one check measured and what follows."""
+    return reason(kind, e, f"ρ = {show(e.rho)}, {ending}")
+
+
+def could_not_run(e: Evidence, ending: str = "") -> Reason:
+    """A check that failed."""
+    assert e.failure is not None, "asked before"
+    return reason("could not run", e, f"could not run ({e.failure.reason}){ending}")
 
 
 def show(rho: Interval | None) -> str:

@@ -1,100 +1,109 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
 from auditor.assurance import spread_is_known
-from auditor.case import Case, sentence, show
+from auditor.case import Case, could_not_run, measured, reason, show
 from auditor.records.evidence import Evidence
+from auditor.records.verdict import Reason
 from auditor.statistics import holm
 from auditor.top_items import holdout_lack, standing_out
 
 
-def obstacles(case: Case) -> list[str]:
-    """Why ``DELETED`` is not given, in sentences; empty when it is."""
+def obstacles(case: Case) -> list[Reason]:
+    """Why ``DELETED`` is not given; empty when it is."""
     found = []
     if case.damaged:
-        found.append("the model is damaged: forgetting by breaking is no deletion")
+        words = "the model is damaged: forgetting by breaking is no deletion"
+        found.append(Reason(kind="damaged", sentence=words))
     if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not spread_is_known(case.plan)):
-        found.append(f"assurance {case.assurance}: too few references for DELETED")
+        words = f"assurance {case.assurance}: too few references for DELETED"
+        found.append(Reason(kind="too few references", sentence=words))
     if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
-        found.append(
+        words = (
             "goal concept: no primary check was held against never-trained control concepts; ten or more are needed "
             "as the null (data.control)"
         )
+        found.append(Reason(kind="no control concepts", sentence=words))
     return [*found, *primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
 
 
-def primary_obstacles(case: Case) -> list[str]:
+def primary_obstacles(case: Case) -> list[Reason]:
     """What keeps the primaries from clearing."""
     planned = {e.check for e in case.primaries}
     families = case.policy.primaries.get(case.plan.request, {})
     missing = [
-        f"{' or '.join(names)}: a primary check of this request is not in the plan"
+        Reason(kind="not planned", sentence=f"{' or '.join(names)}: a primary check of this request is not in the plan")
         for names in families.values()
         if not set(names) & planned
     ]
-    return missing + [words for e in case.primaries for words in _primary_obstacle(case, e)]
+    return missing + [found for e in case.primaries for found in _primary_obstacle(case, e)]
 
 
-def _primary_obstacle(case: Case, e: Evidence) -> list[str]:
+def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     bars = case.policy.thresholds
     deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
     if e.failure is not None:
-        return [f"{e.check}: could not run ({e.failure.reason})"]
+        return [could_not_run(e)]
     if not e.powered or e.rho is None:
-        return [f"{e.check}: no power to clear: {e.powerless_because}"]
+        return [reason("no power", e, f"no power to clear: {e.powerless_because}")]
     if e.rho.high >= deleted:
-        return [sentence(e, f"its upper limit does not lie below {deleted:g}")]
+        return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:g}")]
     if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
-        return [
-            f"{e.check}: ρ = {show(e.rho_by_references)} against the references, "
-            f"its upper limit does not lie below {deleted:g}"
-        ]
+        words = (
+            f"ρ = {show(e.rho_by_references)} against the references, its upper limit does not lie below {deleted:g}"
+        )
+        return [reason("upper limit too high", e, words)]
     if e.rho.low <= over:
-        return [sentence(e, f"its lower limit does not lie above {over:g}")]
+        return [measured("lower limit too low", e, f"its lower limit does not lie above {over:g}")]
     return []
 
 
-def _beside_the_primaries(case: Case) -> list[str]:
+def _beside_the_primaries(case: Case) -> list[Reason]:
     """What other checks found, or could have found, and what all of them found too little of to accuse."""
     deleted = case.policy.thresholds.deleted - case.policy.thresholds.tolerance
     found = [
-        sentence(e, f"its upper limit does not lie below {deleted:g}, and it resolves {e.resolution:.2f}")
+        measured(
+            "upper limit too high",
+            e,
+            f"its upper limit does not lie below {deleted:g}, and it resolves {e.resolution:.2f}",
+        )
         for e in case.bounding
         if not e.primary and e.rho is not None and e.rho.high >= deleted
     ]
     found += [
-        f"{e.check}: could not run ({e.failure.reason}): DELETED says that no check recovered anything"
+        could_not_run(e, ": DELETED says that no check recovered anything")
         for e in case.evidence
         if e.failure is not None and not e.primary
     ]
     return found + _kept_items(case) + _traces(case) + _deficits(case)
 
 
-def _kept_items(case: Case) -> list[str]:
+def _kept_items(case: Case) -> list[Reason]:
     """Single items that stand out as kept ones do, or, for listed samples, too small a holdout to see any."""
     found = []
     for e in case.evidence:
         if e.items is None:
             continue
         if case.plan.request == "sample" and (lack := holdout_lack(e.items.n_forget, e.items.n_holdout)):
-            found.append(f"{e.check}: {lack}")
+            found.append(reason("holdout too small", e, lack))
         if e.items.p_value < case.policy.alpha.items:
-            found.append(f"{e.check}: single items were kept: {standing_out(e.items, case.policy.alpha.items)}")
+            words = f"single items were kept: {standing_out(e.items, case.policy.alpha.items)}"
+            found.append(reason("items kept", e, words))
     return found
 
 
-def _traces(case: Case) -> list[str]:
+def _traces(case: Case) -> list[Reason]:
     """Checks that found something, too little to accuse: DELETED says that none recovered any."""
     # A primary with an obstacle of its own has been named already.
     unclear = {e.check for e in case.primaries if _primary_obstacle(case, e)}
     found = case.rejecting({e.check: e.p_trace for e in case.evidence}, outputs=True) - unclear
     return [
-        sentence(e, "above 0 by more than chance: some of it was recovered, too little to accuse")
+        measured("trace", e, "above 0 by more than chance: some of it was recovered, too little to accuse")
         for e in case.evidence
         if e.check in found
     ]
 
 
-def _deficits(case: Case) -> list[str]:
+def _deficits(case: Case) -> list[Reason]:
     """Candidates for a primary that found less than in models that never saw the forget set: no retrain does.
 
     Those that were not chosen, too: an unlearner who presses on one probe shows there, whichever resolves better.
@@ -104,7 +113,8 @@ def _deficits(case: Case) -> list[str]:
     p_values = {e.check: 1.0 if e.p_deficit is None else e.p_deficit for e in asked}
     found = holm(p_values, case.policy.alpha.deficit)
     return [
-        sentence(
+        measured(
+            "deficit",
             e,
             "below 0 by more than chance: less than models show that never saw it, which is what training against "
             "this very check brings about",
@@ -114,16 +124,16 @@ def _deficits(case: Case) -> list[str]:
     ]
 
 
-def _decoy_obstacles(case: Case) -> list[str]:
+def _decoy_obstacles(case: Case) -> list[Reason]:
     unseen = [
-        f"the decoy {decoy} was seen through by no primary check"
+        Reason(kind="decoy not seen through", sentence=f"the decoy {decoy} was seen through by no primary check")
         for decoy in sorted({d for e in case.primaries for d in e.decoys})
         if not any(e.decoys[decoy].detected for e in case.primaries if decoy in e.decoys)
     ]
     return _unsuppressed_decoys(case) + unseen
 
 
-def _unsuppressed_decoys(case: Case) -> list[str]:
+def _unsuppressed_decoys(case: Case) -> list[Reason]:
     """Checks that saw no more of a decoy than its outputs give away: that shows nothing of what lies behind outputs."""
     assert case.outputs is not None, "the rule on outputs comes first"
     found = []
@@ -133,8 +143,9 @@ def _unsuppressed_decoys(case: Case) -> list[str]:
             if shown is None or seen is None or not seen.detected:
                 continue
             if shown.rho is None or seen.rho is None or seen.rho.low <= shown.rho.high:
-                found.append(
-                    f"{e.check}: it found no more in the decoy {name} (ρ = {show(seen.rho)}) than its outputs still "
-                    f"show (ρ = {show(shown.rho)}), so that seeing through it shows nothing"
+                words = (
+                    f"it found no more in the decoy {name} (ρ = {show(seen.rho)}) than its outputs still show "
+                    f"(ρ = {show(shown.rho)}), so that seeing through it shows nothing"
                 )
+                found.append(reason("decoy not suppressed", e, words))
     return found

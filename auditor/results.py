@@ -16,7 +16,7 @@ from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.records.verdict import Verdict
 from auditor.validation import first_fault
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 
 
 class MissingCheck(Frozen):

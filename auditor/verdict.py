@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from auditor.advice import to_settle
 from auditor.assurance import assurance_level
-from auditor.case import Case, percent, sentence
+from auditor.case import Case, could_not_run, measured, percent, reason, show
 from auditor.clearing import obstacles, primary_obstacles
 from auditor.plan import Plan
 from auditor.records.evidence import Evidence
-from auditor.records.verdict import Flag, Outcome, Verdict
+from auditor.records.verdict import Flag, Outcome, Reason, Verdict
 
 
 def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None = None) -> Verdict:
@@ -33,20 +33,20 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
     flags: list[Flag] = ["DAMAGED"] if case.damaged else []
     flags += ["OVER_UNLEARNED"] if over else []
     outcome, reasons = _outcome(case)
-    accusers = _accusers(case) if outcome in ("SUPPRESSED", "NOT_DELETED") else {}
-    more = [words for words in (case.damaged, *over, recipe_mismatch) if words]
+    more = [Reason(kind="damaged", sentence=case.damaged)] if case.damaged else []
+    more += over
+    more += [Reason(kind="references do not count", sentence=recipe_mismatch)] if recipe_mismatch else []
     return Verdict(
         outcome=outcome,
         bound=_bound(case) if outcome == "DELETED" else None,
         flags=tuple(flags),
         assurance=case.assurance,
         reasons=tuple([*reasons, *more]),
-        accusers=("outputs",) if outcome == "NOT_FORGOTTEN" else tuple(accusers),
         to_settle=to_settle(case) if outcome in ("INCONCLUSIVE", "NOT_DELETED") else (),
     )
 
 
-def _outcome(case: Case) -> tuple[Outcome, list[str]]:
+def _outcome(case: Case) -> tuple[Outcome, list[Reason]]:
     bars, outputs = case.policy.thresholds, case.outputs
     if outputs is None or outputs.rho is None:
         # Nothing says whether the model works at all, so that only unchanged weights accuse.
@@ -54,12 +54,15 @@ def _outcome(case: Case) -> tuple[Outcome, list[str]]:
         known: Outcome = "NOT_DELETED" if unchanged else "INCONCLUSIVE"
         return known, [*unchanged, _why_no_outputs(outputs), *primary_obstacles(case)]
     if case.wrecked and not case.conclusive:
-        return "INCONCLUSIVE", ["the model no longer works: nothing that it gives can be put down to knowledge"]
+        words = "the model no longer works: nothing that it gives can be put down to knowledge"
+        return "INCONCLUSIVE", [Reason(kind="model does not work", sentence=words)]
     if outputs.rho.low - bars.tolerance > bars.output:
-        return "NOT_FORGOTTEN", [sentence(outputs, f"above {bars.output:g}: the outputs still show the knowledge")]
+        words = f"above {bars.output:g}: the outputs still show the knowledge"
+        return "NOT_FORGOTTEN", [measured("outputs show it", outputs, words)]
     accusers = list(_accusers(case).values())
     if not _forgotten(case, outputs):
-        between = sentence(outputs, f"between the thresholds: {_why_between(case, outputs)}")
+        words = f"between the thresholds: {_why_between(case, outputs)}"
+        between = measured("outputs between thresholds", outputs, words)
         return ("NOT_DELETED", [*accusers, between]) if accusers else _undecided(between, case)
     if accusers:
         return "SUPPRESSED", accusers
@@ -67,7 +70,7 @@ def _outcome(case: Case) -> tuple[Outcome, list[str]]:
     return ("INCONCLUSIVE", found) if found else ("DELETED", _cleared(case, outputs))
 
 
-def _undecided(between: str, case: Case) -> tuple[Outcome, list[str]]:
+def _undecided(between: Reason, case: Case) -> tuple[Outcome, list[Reason]]:
     return "INCONCLUSIVE", [between, *primary_obstacles(case)]
 
 
@@ -90,34 +93,38 @@ def _why_between(case: Case, outputs: Evidence) -> str:
     return f"the upper limit does not lie below {bars.suppressed:g}"
 
 
-def _accusers(case: Case) -> dict[str, str]:
+def _accusers(case: Case) -> dict[str, Reason]:
     """By check, why it accuses: a finding that does so by itself, or ρ ≤ τ_suppressed rejected under its Holm."""
     outputs_known = case.outputs is not None and case.outputs.rho is not None
     if case.wrecked or not outputs_known:
         return case.conclusive
     rejected = case.rejecting({e.check: e.p_value for e in case.evidence})
     return case.conclusive | {
-        e.check: sentence(e, f"above {case.policy.thresholds.suppressed:g}")
+        e.check: measured("accuses", e, f"above {case.policy.thresholds.suppressed:g}")
         for e in case.evidence
         # Recovery from damage says nothing; what reads the model as it is still may accuse.
         if e.check in rejected and not (case.damaged and e.family == "tampering")
     }
 
 
-def _cleared(case: Case, outputs: Evidence) -> list[str]:
+def _cleared(case: Case, outputs: Evidence) -> list[Reason]:
     bars = case.policy.thresholds
     return [
-        sentence(outputs, f"below {bars.output:g}: the outputs are forgotten"),
-        *[sentence(e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}{_by(e)}") for e in case.primaries],
+        measured("outputs forgotten", outputs, f"below {bars.output:g}: the outputs are forgotten"),
+        *[
+            measured("clears", e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}{_by(e)}")
+            for e in case.primaries
+        ],
         *_bound_by_another(case),
         *_unseen_items(case),
     ]
 
 
-def _bound_by_another(case: Case) -> list[str]:
+def _bound_by_another(case: Case) -> list[Reason]:
     """Where the bound comes from, if from none of the primaries."""
     widest = max((e for e in case.bounding if e.rho is not None), key=lambda e: e.rho.high if e.rho else 0.0)
-    return [] if widest.primary else [sentence(widest, "the highest upper limit, which is the bound")]
+    words = "the highest upper limit, which is the bound"
+    return [] if widest.primary else [measured("highest upper limit", widest, words)]
 
 
 def _by(e: Evidence) -> str:
@@ -125,13 +132,17 @@ def _by(e: Evidence) -> str:
     return "" if e.effort is None else f", against {e.effort}"
 
 
-def _unseen_items(case: Case) -> list[str]:
+def _unseen_items(case: Case) -> list[Reason]:
     """How many kept samples a deletion of listed samples would not have been told from."""
     if case.plan.request != "sample":
         return []
     return [
-        f"{e.check}: {e.items.smallest_visible} kept examples of {e.items.n_forget} would have been seen where they "
-        "stand above all others, fewer not"
+        reason(
+            "kept items unseen",
+            e,
+            f"{e.items.smallest_visible} kept examples of {e.items.n_forget} would have been seen where they stand "
+            "above all others, fewer not",
+        )
         for e in case.evidence
         if e.items is not None and e.items.smallest_visible is not None and e.items.smallest_visible > 1
     ]
@@ -153,10 +164,15 @@ def _damage(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | Non
     )
 
 
-def _over_unlearned(case: Case) -> list[str]:
+def _over_unlearned(case: Case) -> list[Reason]:
     bar = -case.policy.thresholds.over
     return [
-        "OVER_UNLEARNED: " + sentence(e, f"below {bar:g}: less known than to models that never saw it, itself a leak")
+        Reason(
+            kind="over-unlearned",
+            check=e.check,
+            sentence=f"OVER_UNLEARNED: {e.check}: ρ = {show(e.rho)}, below {bar:g}: less known than to models that "
+            "never saw it, itself a leak",
+        )
         for e in case.primaries
         if e.rho is not None and e.powered and e.rho.high < bar
     ]
@@ -166,9 +182,10 @@ def _bound(case: Case) -> float:
     return max(*(e.rho.high for e in case.bounding if e.rho is not None), 0.0)
 
 
-def _why_no_outputs(outputs: Evidence | None) -> str:
+def _why_no_outputs(outputs: Evidence | None) -> Reason:
     if outputs is None:
-        return "outputs: not measured, so nothing says whether the outputs are forgotten"
+        words = "outputs: not measured, so nothing says whether the outputs are forgotten"
+        return Reason(kind="outputs unknown", check="outputs", sentence=words)
     if outputs.failure is not None:
-        return f"outputs: could not run ({outputs.failure.reason})"
-    return f"outputs: no interval: {outputs.powerless_because}"
+        return could_not_run(outputs)
+    return reason("outputs unknown", outputs, f"no interval: {outputs.powerless_because}")

@@ -132,7 +132,7 @@ class World:
             "outcome": verdict.outcome,
             "flags": ",".join(verdict.flags),
             "bound": verdict.bound,
-            "reasons": list(verdict.reasons),
+            "reasons": list(verdict.sentences),
             "complete": result.results.coverage.complete,
         }
         for e in result.results.evidence:

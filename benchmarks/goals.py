@@ -92,7 +92,7 @@ def audited(made: dict[str, nn.Module], subject: str, goal: str, seed: int, stor
         },
     )
     found = {e.check: e.rho.value for e in result.results.evidence if e.rho is not None}
-    about = {"outcome": result.outcome, "reasons": list(result.results.verdict.reasons)}
+    about = {"outcome": result.outcome, "reasons": list(result.results.verdict.sentences)}
     return {**about, **{check: found.get(check) for check in ("few_shot", "relearning", "slow_relearning")}}
 
 

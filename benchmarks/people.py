@@ -184,7 +184,7 @@ def _row(seed: int, name: str, result: auditor.AuditResult) -> dict[str, object]
         "outcome": verdict.outcome,
         "flags": ",".join(verdict.flags),
         "bound": verdict.bound,
-        "reasons": list(verdict.reasons),
+        "reasons": list(verdict.sentences),
         "complete": result.results.coverage.complete,
     }
     for e in result.results.evidence:

@@ -104,7 +104,7 @@ def show(name: str, result: auditor.AuditResult) -> None:
     verdict = result.results.verdict
     flags = "".join(f" {flag}" for flag in verdict.flags)
     print(f"\n{name}: {verdict.outcome}{flags} at {verdict.assurance}")
-    for reason in verdict.reasons:
+    for reason in verdict.sentences:
         print(f"  {reason}")
     for wish in verdict.to_settle:
         print(f"  to settle: {wish}")

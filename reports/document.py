@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from auditor.plan import Plan, PlannedModel, Role
 from auditor.primaries import PrimaryChoice
+from auditor.records import verdict as verdicts
 from auditor.records.evidence import Evidence
 from auditor.records.verdict import Verdict
 from auditor.reports import review, tables, text
@@ -172,18 +173,19 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         about_rho=text.ABOUT_RHO,
         bars=text.BARS.format(suppressed=plan.policy.thresholds.suppressed, deleted=plan.policy.thresholds.deleted),
         how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
-        reasons=tuple(_reason(words, ordered) for words in verdict.reasons),
+        reasons=tuple(_reason(reason, ordered) for reason in verdict.reasons),
         to_settle=tuple(map(text.prose, verdict.to_settle)),
         not_proven=text.NOT_PROVEN[verdict.outcome],
         warnings=tuple(_warnings(results, verdict)),
     )
 
 
-def _reason(words: str, ordered: Sequence[Evidence]) -> Reason:
+def _reason(reason: verdicts.Reason, ordered: Sequence[Evidence]) -> Reason:
+    words = text.prose(reason.sentence)
     for i, evidence in enumerate(ordered, 1):
-        if words.startswith(f"{evidence.check}:"):
-            return Reason(words=text.prose(words), gloss=evidence.summary, anchor=_anchor(i))
-    return Reason(words=text.prose(words))
+        if evidence.check == reason.check:
+            return Reason(words=words, gloss=evidence.summary, anchor=_anchor(i))
+    return Reason(words=words)
 
 
 def _anchor(i: int) -> str:

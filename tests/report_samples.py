@@ -22,7 +22,7 @@ from auditor.primaries import PrimaryChoice
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
 from auditor.records.score import Failure
-from auditor.records.verdict import Outcome, Verdict
+from auditor.records.verdict import Outcome, Reason, ReasonKind, Verdict
 from auditor.results import Coverage, Environment, MissingCheck, Results
 from auditor.spec import AuditSpec, ResponsibleSpec
 
@@ -392,32 +392,35 @@ def failed_check() -> Evidence:
     )
 
 
-REASONS: dict[Outcome, tuple[str, ...]] = {
-    "NOT_FORGOTTEN": ("outputs: ρ = 0.93 [0.89, 0.97], above 0.1: the outputs still show the knowledge",),
+def reason(kind: ReasonKind, check: str, words: str) -> Reason:
+    return Reason(kind=kind, check=check, sentence=f"{check}: {words}")
+
+
+REASONS: dict[Outcome, tuple[Reason, ...]] = {
+    "NOT_FORGOTTEN": (
+        reason("outputs show it", "outputs", "ρ = 0.93 [0.89, 0.97], above 0.1: the outputs still show the knowledge"),
+    ),
     "SUPPRESSED": (
-        "few_shot: ρ = 0.88 [0.80, 0.96], above 0.25",
-        "relearning: ρ = 0.88 [0.73, 1.03], above 0.25",
+        reason("accuses", "few_shot", "ρ = 0.88 [0.80, 0.96], above 0.25"),
+        reason("accuses", "relearning", "ρ = 0.88 [0.73, 1.03], above 0.25"),
     ),
     "NOT_DELETED": (
-        "relearning: ρ = 0.88 [0.73, 1.03], above 0.25",
-        "outputs: ρ = 0.06 [-0.20, 0.30], between the thresholds: the upper limit does not lie below 0.25",
+        reason("accuses", "relearning", "ρ = 0.88 [0.73, 1.03], above 0.25"),
+        reason(
+            "outputs between thresholds",
+            "outputs",
+            "ρ = 0.06 [-0.20, 0.30], between the thresholds: the upper limit does not lie below 0.25",
+        ),
     ),
     "DELETED": (
-        "outputs: ρ = 0.00 [0.00, 0.04], below 0.1: the outputs are forgotten",
-        "few_shot: ρ = 0.05 [-0.03, 0.13], below 0.5, with resolution 0.09",
-        "relearning: ρ = 0.05 [-0.10, 0.20], below 0.5, with resolution 0.17",
+        reason("outputs forgotten", "outputs", "ρ = 0.00 [0.00, 0.04], below 0.1: the outputs are forgotten"),
+        reason("clears", "few_shot", "ρ = 0.05 [-0.03, 0.13], below 0.5, with resolution 0.09"),
+        reason("clears", "relearning", "ρ = 0.05 [-0.10, 0.20], below 0.5, with resolution 0.17"),
     ),
     "INCONCLUSIVE": (
-        "few_shot: no power to clear: it did not see through the decoy gradient_ascent",
-        "relearning: ρ = 0.36 [0.21, 0.51], its upper limit does not lie below 0.5",
+        reason("no power", "few_shot", "no power to clear: it did not see through the decoy gradient_ascent"),
+        reason("upper limit too high", "relearning", "ρ = 0.36 [0.21, 0.51], its upper limit does not lie below 0.5"),
     ),
-}
-
-
-ACCUSERS: dict[Outcome, tuple[str, ...]] = {
-    "NOT_FORGOTTEN": ("outputs",),
-    "SUPPRESSED": ("few_shot", "relearning"),
-    "NOT_DELETED": ("relearning",),
 }
 
 
@@ -449,7 +452,6 @@ def sample(outcome: Outcome) -> Results:
         flags=("DAMAGED",) if outcome == "INCONCLUSIVE" else (),
         assurance="A3",
         reasons=REASONS[outcome],
-        accusers=ACCUSERS.get(outcome, ()),
         to_settle=("more forget examples, so that few_shot sees through the decoy gradient_ascent",)
         if outcome == "INCONCLUSIVE"
         else (),
@@ -494,7 +496,7 @@ def hostile(text: str = HOSTILE, of: Results | None = None) -> Results:
     base = (of or sample("SUPPRESSED")).model_dump(mode="json")
     kept = {
         "role", "family", "may", "null_kind", "outcome", "assurance", "flags", "schema_version", "request", "goal",
-        "scale", "x", "y", "lines", "main",
+        "scale", "x", "y", "lines", "main", "kind",
     }  # fmt: skip
 
     def poison(value: Any, key: str = "") -> Any:

@@ -100,7 +100,7 @@ def test_equal_tensors_are_not_taken_for_an_equal_network(audits: Audits, how: s
         subject.register_forward_hook(mask)
     result = audits(subject, options={"audit": {"checks": ("weight_delta",)}})
     assert result.outcome == "SUPPRESSED"
-    assert "all weights of the original are there" in result.results.verdict.reasons[0]
+    assert "all weights of the original are there" in result.results.verdict.sentences[0]
 
 
 class Held:
@@ -219,7 +219,7 @@ def test_weaker_references_do_not_count(audits: Audits) -> None:
     result = audits(audits.world.modules["retrain"], references=weak)
     assert result.outcome == "INCONCLUSIVE"
     assert result.results.verdict.assurance == "A1"
-    assert any("recipe" in reason for reason in result.results.verdict.reasons)
+    assert any("recipe" in reason for reason in result.results.verdict.sentences)
 
 
 def test_nothing_is_computed_twice(audits: Audits) -> None:

@@ -136,7 +136,7 @@ def test_a_retrain_that_inherits_the_concept_is_not_accused_by_goal_data_and_fai
     assert found.spread.n_references == CONTROLS
     assert found.rho.low > 0.25
     assert found.rho_by_references == by_data.evidence("few_shot").rho
-    assert any(reason.startswith("few_shot") for reason in by_concept.results.verdict.reasons)
+    assert any(reason.startswith("few_shot") for reason in by_concept.results.verdict.sentences)
     page = (store / "out" / "report.html").read_text()
     assert "never-trained control concepts" in page
     assert "one more control concept" in page
@@ -145,7 +145,7 @@ def test_a_retrain_that_inherits_the_concept_is_not_accused_by_goal_data_and_fai
 def test_a_retrain_from_fresh_weights_passes_both_goals(fresh: dict[str, nn.Module], store: Path) -> None:
     for goal in ("data", "concept"):
         found = audit(fresh, store, goal=goal, control=concept_world.controls(), checks=PRIMARIES)
-        assert found.outcome == "DELETED", found.results.verdict.reasons
+        assert found.outcome == "DELETED", found.results.verdict.sentences
         assert found.results.plan.prospect.deleted_in_reach
 
 

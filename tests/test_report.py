@@ -88,7 +88,7 @@ def test_the_verdict_leads_the_page_with_its_reasons(pages, outcome):
     page = Page(pages[outcome])
     bound = 0.2 if outcome == "DELETED" else None
     start = page.text.index(text.headline(outcome, bound).replace("\u00a0", " "))
-    reasons = [page.text.index(reason.replace("-", "−")) for reason in samples.REASONS[outcome]]
+    reasons = [page.text.index(reason.sentence.replace("-", "−")) for reason in samples.REASONS[outcome]]
     assert start < reasons[0]
     assert reasons == sorted(reasons)
     assert reasons[-1] < page.text.index("What this does not prove") < page.text.index("All checks on one axis")
@@ -321,7 +321,8 @@ def test_text_of_any_kind_is_shown_as_it_is(text_):
 
 def test_a_result_without_any_evidence_renders():
     base = samples.sample("INCONCLUSIVE")
-    verdict = Verdict(outcome="INCONCLUSIVE", assurance="A0", reasons=("outputs: not measured",))
+    unknown = samples.reason("outputs unknown", "outputs", "not measured")
+    verdict = Verdict(outcome="INCONCLUSIVE", assurance="A0", reasons=(unknown,))
     plan = base.plan.model_copy(update={"models": (), "data": (), "checks": ()})
     page = Page(html.render(samples.assemble(plan, [], verdict))).text
     assert "No check gave a ρ." in page
@@ -378,7 +379,8 @@ def contrast(one: str, other: str) -> float:
 def test_small_numbers_and_minus_signs_are_set_alike(pages):
     known = samples.knowledge("DELETED")
     tiny = Interval(value=-1.91e-9, low=-0.02, high=0.02)
-    reasons = ("outputs: ρ = -0.00 [-0.02, 0.02], below 0.1: the outputs are forgotten",)
+    words = "ρ = -0.00 [-0.02, 0.02], below 0.1: the outputs are forgotten"
+    reasons = (samples.reason("outputs forgotten", "outputs", words),)
     base = samples.sample("DELETED")
     verdict = base.verdict.model_copy(update={"reasons": reasons})
     odd = samples.outputs(known, forgotten=True).model_copy(

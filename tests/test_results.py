@@ -1,5 +1,6 @@
 """results.json and its published schema."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,10 +10,20 @@ from pydantic import ValidationError
 
 from auditor.errors import DataError
 from auditor.primaries import PrimaryChoice
-from auditor.results import Coverage, Environment, Results, read_results, schema
+from auditor.results import (
+    SCHEMA_VERSION,
+    Coverage,
+    Environment,
+    Results,
+    published_schema,
+    read_results,
+    schema,
+)
 from auditor.verdict import decide
 from tests.records import clean, plan
 
+OLD_RESULTS = sorted((Path(__file__).parent / "old_results").glob("schema-*.json"))
+SCHEMA_DIGESTS = {"4": "4d6ddda3cca158a8b19ea728d2500b81390121eb5b3fc351855b0d20794389c0"}
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"
 
 
@@ -67,10 +78,22 @@ def test_the_plans_digest_changes_with_anything_in_it() -> None:
     assert plan(command="audit compare a b").digest != plan().digest
 
 
-def test_a_file_of_another_schema_is_named_as_such_and_not_misread(tmp_path: Path) -> None:
-    path = tmp_path / "results.json"
-    path.write_text(sample().model_copy(update={"schema_version": "2"}).to_json())
-    with pytest.raises(DataError, match="is of results schema 2, and this version of the auditor reads schema 3"):
+def test_the_schema_changes_only_with_its_version() -> None:
+    """If this fails: raise SCHEMA_VERSION, publish the schema, note its digest, keep a results file written by it."""
+    assert hashlib.sha256(published_schema().encode()).hexdigest() == SCHEMA_DIGESTS[SCHEMA_VERSION]
+    assert {path.stem.removeprefix("schema-") for path in OLD_RESULTS} >= set(SCHEMA_DIGESTS)
+
+
+@pytest.mark.parametrize("path", OLD_RESULTS, ids=lambda path: path.stem)
+def test_a_file_that_was_kept_is_read_as_it_was_written_or_refused_by_its_schema(path: Path) -> None:
+    version = path.stem.removeprefix("schema-")
+    if version == SCHEMA_VERSION:
+        assert read_results(path).to_json() == path.read_text()
+        return
+    words = (
+        f"is of results schema {version}, and this version of the auditor reads schema {SCHEMA_VERSION}; read it with"
+    )
+    with pytest.raises(DataError, match=words):
         read_results(path)
 
 

@@ -100,7 +100,7 @@ def simulated(gap: float, n: int = 200, **rho: float) -> tuple[Counter[str], Cou
     random = np.random.default_rng([int(gap), *(int(100 * value + 1000) for value in rho.values())])
     verdicts = [audit(random, gap, rho) for _ in range(n)]
     kinds = ("above 0 by more than chance", "below 0 by more than chance", "upper limit")
-    named = Counter(kind for v in verdicts for kind in kinds if any(kind in words for words in v.reasons))
+    named = Counter(kind for v in verdicts for kind in kinds if any(kind in words for words in v.sentences))
     return Counter(v.outcome for v in verdicts), named
 
 

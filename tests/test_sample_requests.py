@@ -100,7 +100,7 @@ def test_a_retrain_that_kept_four_samples_is_not_deleted(memorised: SampleWorld,
     result = memorised.audit(memorised.modules["retrain that kept few"], tmp_path)
     assert all(e.powered and e.rho.high < 0.25 for e in result.results.evidence if e.primary)
     assert result.outcome == "INCONCLUSIVE"
-    assert any("single items were kept" in reason for reason in result.results.verdict.reasons)
+    assert any("single items were kept" in reason for reason in result.results.verdict.sentences)
 
 
 def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
@@ -110,7 +110,7 @@ def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
     result = small.audit(memorised.modules["retrain"], tmp_path)
     lack = "data.holdout holds 160 examples and the test of single items needs 320, 4 for each of 80 forget examples"
     assert result.outcome == "INCONCLUSIVE"
-    assert any(lack in reason for reason in result.results.verdict.reasons)
+    assert any(lack in reason for reason in result.results.verdict.sentences)
     assert any(lack in obstacle for obstacle in result.results.plan.prospect.obstacles)
 
 
@@ -119,5 +119,5 @@ def test_unmemorised_samples_are_inconclusive_and_the_resolution_is_named(tmp_pa
     world = make_world(mislabelled=False)
     result = world.audit(world.modules["retrain"], tmp_path)
     assert result.outcome == "INCONCLUSIVE"
-    assert any("residue" in reason for reason in result.results.verdict.reasons)
+    assert any("residue" in reason for reason in result.results.verdict.sentences)
     assert not any(e.powered for e in result.results.evidence if e.primary)

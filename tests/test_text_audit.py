@@ -137,7 +137,7 @@ class TestGuardsAndAdapters:
         options = {"models": {"guard": str(folder / "guard.py:filtered")}}
         result = audits(audits.world.modules["original"], options=options)
         assert result.outcome == "SUPPRESSED"
-        assert "beneath a guard" in result.results.verdict.reasons[0]
+        assert "beneath a guard" in result.results.verdict.sentences[0]
         depth = result.evidence("depth")
         assert depth is not None
         assert depth.rho is not None

@@ -273,7 +273,7 @@ def test_a_retrain_that_kept_few_samples_is_not_deleted(
     verdict = decided(found)
     assert verdict.outcome != "DELETED"
     if n_kept < 40:
-        assert any(f"{check.name}: single items were kept: of the {n_kept} highest" in r for r in verdict.reasons)
+        assert any(f"{check.name}: single items were kept: of the {n_kept} highest" in r for r in verdict.sentences)
 
 
 def test_a_retrain_is_deleted_and_what_could_not_be_seen_is_said() -> None:
@@ -281,7 +281,7 @@ def test_a_retrain_is_deleted_and_what_could_not_be_seen_is_said() -> None:
     assert verdict.outcome == "DELETED"
     assert (
         "membership: 3 kept examples of 80 would have been seen where they stand above all others, fewer not"
-        in verdict.reasons
+        in verdict.sentences
     )
 
 
@@ -289,14 +289,14 @@ def test_listed_samples_need_a_holdout_four_times_as_large_and_a_class_does_not(
     found = kept(0, 80, 120)
     verdict = decided(found)
     assert verdict.outcome == "INCONCLUSIVE"
-    assert verdict.reasons == (f"membership: {holdout_lack(80, 120)}",)
+    assert verdict.sentences == (f"membership: {holdout_lack(80, 120)}",)
     assert decided(found, request="class").outcome == "DELETED"
 
 
 def test_a_class_that_kept_some_examples_is_not_deleted_either() -> None:
     verdict = decided(kept(9, 80, 120), request="class")
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any(reason.startswith("membership: single items were kept") for reason in verdict.reasons)
+    assert any(reason.startswith("membership: single items were kept") for reason in verdict.sentences)
 
 
 def test_sets_that_differ_in_the_references_too_are_named() -> None:

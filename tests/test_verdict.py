@@ -27,7 +27,7 @@ def test_a_clean_retrain_is_deleted_with_the_largest_upper_limit_as_bound() -> N
 def test_rule_1_outputs_that_show_the_knowledge() -> None:
     verdict = decide(plan(), replaced(evidence("outputs", (1.0, 0.95, 1.05), utility=utility(0.98))))
     assert verdict.outcome == "NOT_FORGOTTEN"
-    assert "ρ = 1.00 [0.95, 1.05]" in verdict.reasons[0]
+    assert "ρ = 1.00 [0.95, 1.05]" in verdict.sentences[0]
 
 
 BETWEEN = [
@@ -40,7 +40,8 @@ BETWEEN = [
 def test_rule_1_outputs_in_between_are_no_deletion(rho: tuple[float, float, float], words: str) -> None:
     verdict = decide(plan(), replaced(evidence("outputs", rho, utility=utility(0.98))))
     assert (verdict.outcome, verdict.accusers) == ("INCONCLUSIVE", ())
-    assert words in verdict.reasons[0]
+    assert {reason.kind for reason in verdict.reasons} >= {"outputs between thresholds"}
+    assert words in verdict.sentences[0]
 
 
 @pytest.mark.parametrize(("rho", "words"), BETWEEN)
@@ -51,8 +52,8 @@ def test_rule_3_with_outputs_in_between_an_accused_model_is_not_deleted(
     outputs = evidence("outputs", rho, utility=utility(0.98))
     verdict = decide(plan(), [outputs, clean()[1], evidence("relearning", (0.79, 0.67, 0.90))])
     assert (verdict.outcome, verdict.accusers) == ("NOT_DELETED", ("relearning",))
-    assert verdict.reasons[0] == "relearning: ρ = 0.79 [0.67, 0.90], above 0.25"
-    assert words in verdict.reasons[1]
+    assert verdict.sentences[0] == "relearning: ρ = 0.79 [0.67, 0.90], above 0.25"
+    assert words in verdict.sentences[1]
 
 
 def test_rule_1_outputs_whose_upper_limit_lies_between_the_bars_are_forgotten() -> None:
@@ -88,15 +89,15 @@ def test_rule_2_unchanged_weights_behind_a_filter_that_refuses_everything_are_no
     same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
     verdict = decide(plan(), [filtered, evidence("few_shot", (0.7, 0.6, 0.8)), clean()[2], same])
     assert (verdict.outcome, verdict.flags) == ("SUPPRESSED", ("DAMAGED",))
-    assert verdict.reasons[0] == "weight_delta: the weights are identical"
-    assert not any("few_shot" in reason for reason in verdict.reasons)
+    assert verdict.sentences[0] == "weight_delta: the weights are identical"
+    assert not any("few_shot" in reason for reason in verdict.sentences)
 
 
 def test_rule_2_a_wreck_that_names_the_class_by_chance_has_not_kept_it() -> None:
     wreck = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.2))
     verdict = decide(plan(), replaced(wreck))
     assert (verdict.outcome, verdict.flags) == ("INCONCLUSIVE", ("DAMAGED",))
-    assert "no longer works" in verdict.reasons[0]
+    assert "no longer works" in verdict.sentences[0]
     working = evidence("outputs", (0.4, 0.3, 0.5), utility=utility(0.5))
     assert decide(plan(), replaced(working)).outcome == "NOT_FORGOTTEN"
 
@@ -104,7 +105,7 @@ def test_rule_2_a_wreck_that_names_the_class_by_chance_has_not_kept_it() -> None
 def test_rule_3_one_primary_is_enough_and_is_named() -> None:
     verdict = decide(plan(), replaced(evidence("few_shot", (0.91, 0.84, 0.97))))
     assert verdict.outcome == "SUPPRESSED"
-    assert verdict.reasons == ("few_shot: ρ = 0.91 [0.84, 0.97], above 0.25",)
+    assert verdict.sentences == ("few_shot: ρ = 0.91 [0.84, 0.97], above 0.25",)
 
 
 def test_rule_3_other_checks_share_a_stricter_level() -> None:
@@ -131,7 +132,7 @@ def test_rule_3_a_failed_check_stays_in_the_family() -> None:
 def test_rule_4_a_check_that_could_not_run_never_counts_as_passed() -> None:
     verdict = decide(plan(), [*clean(), records.failure("other")])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any("other: could not run (it broke)" in reason for reason in verdict.reasons)
+    assert any("other: could not run (it broke)" in reason for reason in verdict.sentences)
     assert "fix other: it broke" in verdict.to_settle
 
 
@@ -144,7 +145,7 @@ def test_identical_weights_are_named_where_the_outputs_leave_it_open() -> None:
     same = evidence("weight_delta", None, may="inform", conclusive="the weights are identical")
     verdict = decide(plan(), [*replaced(evidence("outputs", (0.15, -0.01, 0.2))), same])
     assert (verdict.outcome, verdict.accusers) == ("NOT_DELETED", ("weight_delta",))
-    assert verdict.reasons[0] == "weight_delta: the weights are identical"
+    assert verdict.sentences[0] == "weight_delta: the weights are identical"
 
 
 def test_identical_weights_are_not_deleted_where_the_outputs_are_unknown() -> None:
@@ -169,7 +170,7 @@ def test_an_informing_check_never_accuses() -> None:
 def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
     verdict = decide(plan(), replaced(change))
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any(words in reason for reason in verdict.reasons)
+    assert any(words in reason for reason in verdict.sentences)
     assert verdict.to_settle
 
 
@@ -178,7 +179,7 @@ def test_rule_4_a_check_that_resolves_well_has_to_lie_below_the_bound_primary_or
     loud = evidence("depth", (0.4, 0.1, 0.71), resolution=0.35)
     verdict = decide(plan(), [*clean(), loud])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any(words.startswith("depth:") and "it resolves 0.35" in words for words in verdict.reasons)
+    assert any(words.startswith("depth:") and "it resolves 0.35" in words for words in verdict.sentences)
     coarse = loud.model_copy(update={"resolution": 0.36})
     assert decide(plan(), [*clean(), coarse]).outcome == "DELETED"
 
@@ -186,7 +187,7 @@ def test_rule_4_a_check_that_resolves_well_has_to_lie_below_the_bound_primary_or
 def test_the_bound_is_the_largest_upper_limit_of_all_that_resolve_well() -> None:
     wide = decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.2)])
     assert wide.bound == 0.31
-    assert wide.reasons[-1] == "depth: ρ = 0.10 [-0.10, 0.31], the highest upper limit, which is the bound"
+    assert wide.sentences[-1] == "depth: ρ = 0.10 [-0.10, 0.31], the highest upper limit, which is the bound"
     assert decide(plan(), [*clean(), evidence("depth", (0.1, -0.1, 0.31), resolution=0.4)]).bound == 0.2
 
 
@@ -203,7 +204,7 @@ def test_rule_4_a_candidate_that_is_no_primary_is_asked_for_a_deficit_too() -> N
     pressed = evidence("depth", (-0.30, -0.46, -0.15), p_deficit=0.0037)
     verdict = decide(plan(), [*clean(), pressed])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any(words.startswith("depth: ρ = -0.30") for words in verdict.reasons)
+    assert any(words.startswith("depth: ρ = -0.30") for words in verdict.sentences)
 
 
 @pytest.mark.parametrize(
@@ -220,13 +221,13 @@ def test_rule_4_a_candidate_that_is_no_primary_is_asked_for_a_deficit_too() -> N
 def test_rule_4_a_residue_too_small_to_accuse_is_no_deletion(e: Evidence, outcome: str) -> None:
     verdict = decide(plan(), [*replaced(e), *([e] if e.check == "other" else [])])
     assert verdict.outcome == outcome
-    assert (outcome == "DELETED") != any("too little to accuse" in reason for reason in verdict.reasons)
+    assert (outcome == "DELETED") != any("too little to accuse" in reason for reason in verdict.sentences)
 
 
 def test_rule_4_a_missing_primary_is_not_dropped() -> None:
     verdict = decide(plan(), [e for e in clean() if e.check != "relearning"])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any("relearning" in reason for reason in verdict.reasons)
+    assert any("relearning" in reason for reason in verdict.sentences)
 
 
 def test_rule_4_primaries_together_must_see_every_decoy() -> None:
@@ -363,7 +364,7 @@ def test_rule_4_an_informing_check_that_could_not_run_forbids_it_too() -> None:
     broken = records.failure("weight_delta").model_copy(update={"may": "inform"})
     verdict = decide(plan(), [*clean(), broken])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert any("weight_delta: could not run (it broke)" in reason for reason in verdict.reasons)
+    assert any("weight_delta: could not run (it broke)" in reason for reason in verdict.sentences)
 
 
 @pytest.mark.parametrize(
@@ -392,4 +393,4 @@ def test_rule_4_a_decoy_shows_something_only_behind_its_outputs(
     words = (
         "few_shot: it found no more in the decoy head_relabelling (ρ = 1.00 [0.90, 1.10]) than its outputs still show"
     )
-    assert any(words in reason for reason in verdict.reasons) != deleted
+    assert any(words in reason for reason in verdict.sentences) != deleted

@@ -30,7 +30,7 @@ def demo(out: Path, task: str, seed: int) -> int:
     for audit in audits:
         verdict = audit.results.verdict
         click.echo(f"\n{world.subjects[audit.name]}: {verdict.outcome} (expected {worlds.EXPECTED[audit.name]})")
-        for reason in verdict.reasons:
+        for reason in verdict.sentences:
             click.echo(f"  {reason}")
         click.echo(f"  typed in {out}: {audit.command}")
         click.echo(f"  report: {out / audit.name / 'report.html'}")

@@ -24,7 +24,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         return
     for note in found.plan.notes:
         console.say(f"  note: {note}")
-    for reason in verdict.reasons:
+    for reason in verdict.sentences:
         console.say(f"  {reason}")
     for wish in verdict.to_settle:
         console.say(f"  to settle it: {wish}")

@@ -22,6 +22,46 @@ Flag = Literal["DAMAGED", "OVER_UNLEARNED"]
 Assurance = Literal["A0", "A1", "A2", "A3"]
 
 
+ReasonKind = Literal[
+    "outputs show it",
+    "outputs between thresholds",
+    "outputs unknown",
+    "outputs forgotten",
+    "model does not work",
+    "accuses",
+    "finding",
+    "clears",
+    "highest upper limit",
+    "kept items unseen",
+    "damaged",
+    "over-unlearned",
+    "references do not count",
+    "too few references",
+    "no control concepts",
+    "not planned",
+    "could not run",
+    "no power",
+    "upper limit too high",
+    "lower limit too low",
+    "items kept",
+    "holdout too small",
+    "trace",
+    "deficit",
+    "decoy not seen through",
+    "decoy not suppressed",
+]
+"""What a reason is, for programs; people read its sentence."""
+_ACCUSE = ("accuses", "finding", "outputs show it")
+
+
+class Reason(Frozen):
+    """One thing that decided, or that stood in the way."""
+
+    kind: ReasonKind
+    check: str | None = Field(default=None, description="the check that it is about; null where it is about none")
+    sentence: str = Field(description="in words")
+
+
 class Verdict(Frozen):
     """What the evidence supports."""
 
@@ -32,6 +72,15 @@ class Verdict(Frozen):
     )
     flags: tuple[Flag, ...] = ()
     assurance: Assurance
-    reasons: tuple[str, ...]
-    accusers: tuple[str, ...] = Field(default=(), description="checks on which it rests that something is left")
+    reasons: tuple[Reason, ...]
     to_settle: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
+
+    @property
+    def accusers(self) -> tuple[str, ...]:
+        """Checks on which it rests that something is left."""
+        return tuple(reason.check for reason in self.reasons if reason.kind in _ACCUSE and reason.check is not None)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The reasons in words."""
+        return tuple(reason.sentence for reason in self.reasons)

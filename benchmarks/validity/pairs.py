@@ -33,7 +33,7 @@ def row_of(about: Row, result: auditor.AuditResult, published: dict[str, float])
         "flags": list(verdict.flags),
         "bound": verdict.bound,
         "assurance": verdict.assurance,
-        "reasons": list(verdict.reasons),
+        "reasons": list(verdict.sentences),
         "complete": result.results.coverage.complete,
         "checks": {e.check: _check(e) for e in result.results.evidence if e.scores is not None},
         "published": published,

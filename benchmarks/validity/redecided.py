@@ -24,6 +24,7 @@ from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Policy, load_policy
 from auditor.primaries import choose, marked
 from auditor.records.evidence import Evidence, Interval, ModelScores
+from auditor.records.verdict import Reason
 from auditor.statistics import Spread
 from auditor.verdict import decide
 
@@ -42,12 +43,12 @@ def main() -> None:
     table = pd.DataFrame([{"label": row["label"], "then": row["outcome"], "now": outcome} for row, outcome, _ in again])
     print(pd.crosstab([table.label, table.then], table.now).to_string(), "\n")
     undecided = [(row, reasons) for row, outcome, reasons in again if outcome == "INCONCLUSIVE"]
-    why = Counter((row["label"], row["mechanism"], reasons[0].partition(":")[0]) for row, reasons in undecided)
+    why = Counter((row["label"], row["mechanism"], reasons[0].check or reasons[0].kind) for row, reasons in undecided)
     for (label, mechanism, check), n in sorted(why.items(), key=lambda item: (item[0][0], -item[1])):
         print(f"undecided, {label}: {n} {mechanism}, first obstacle {check}")
 
 
-def decided(row: Row, policy: Policy) -> tuple[str, tuple[str, ...]]:
+def decided(row: Row, policy: Policy) -> tuple[str, tuple[Reason, ...]]:
     """Outcome and reasons of one row under the rules as they are."""
     evidence = [_evidence(name, found, policy, row["task"]) for name, found in row["checks"].items()]
     plan = _plan(row, policy, [e.check for e in evidence])
