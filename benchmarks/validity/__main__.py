@@ -4,8 +4,8 @@ Every pair is written to the work folder as it is finished, so that an interrupt
 of world, so that several processes may share a folder. `--tables` prints the tables of what is there and writes all
 rows to one file. `--quick` makes the deletions and some suppressions of one world. After the pairs come three further
 kinds of row: `--kind altered` rounds and retrains some subjects of a few worlds (how robust is a measure?), `--kind
-vectors` looks how far value vectors have moved in language models, and `--kind three` audits the evaluation half again
-with three references and the policy that `--policy` names.
+vectors` looks how far value vectors have moved in language models, and `--kind eight` audits every deletion again with
+eight references.
 
     python benchmarks/validity --work bench-validity
 """
@@ -21,7 +21,6 @@ from typing import Any
 import published
 import robustness
 import study
-import tables
 import vectors
 from image_worlds import ImageWorld
 from pairs import Row, read_rows, row_of, write_rows
@@ -38,9 +37,8 @@ WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
 # Worlds whose models are altered.
 WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 WITH_VECTORS = (LLAMA_SEEDS[0], LLAMA_SEEDS[1], GPT2_SEEDS[0])
-FILES = {"pairs": "pairs.json", "altered": "altered.json", "vectors": "vectors.json", "three": "three.json"}
-THREE = 3
-STANDS_FOR = ("original", "request", "target")
+FILES = {"pairs": "pairs.json", "altered": "altered.json", "vectors": "vectors.json", "eight": "eight.json"}
+EIGHT = 8
 
 
 def main() -> None:
@@ -51,20 +49,19 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="nothing is made; what is there is counted")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--kind", choices=FILES, default="pairs", help="what is made")
-    parser.add_argument("--policy", type=Path, help="of --kind three")
     options = parser.parse_args()
     if not options.tables:
-        makers = {"pairs": _pairs, "altered": _altered, "vectors": _edited, "three": _evaluated}[options.kind]
+        makers = {"pairs": _pairs, "altered": _altered, "vectors": _edited, "eight": _deleted}[options.kind]
         audit: dict[str, Any] = {"checks": vectors.CHECKS} if options.kind == "vectors" else {}
-        if options.kind == "three":
-            audit = {"references": THREE, "policy": str(options.policy.resolve())}
+        if options.kind == "eight":
+            audit = {"references": EIGHT}
         for world in _worlds(options):
             run(world, makers(world, options), options.work / options.kind, audit)
     rows = {kind: _gathered(options.work, kind) for kind in FILES}
     study.mark_halves(rows["pairs"])
     for kind, found in rows.items():
         write_rows(found, options.work / FILES[kind])
-    study.report(rows["pairs"], rows["altered"], rows["vectors"], rows["three"])
+    study.report(rows["pairs"], rows["altered"], rows["vectors"], rows["eight"])
 
 
 def _gathered(work: Path, kind: str) -> list[Row]:
@@ -88,17 +85,8 @@ def _edited(world: World, options: argparse.Namespace) -> Iterator[Maker]:
         yield from vectors.edited(world)
 
 
-def _evaluated(world: World, options: argparse.Namespace) -> Iterator[Maker]:
-    """The subjects of the evaluation half."""
-    _, evaluation = study.halves(tables.labelled(_gathered(options.work, "pairs")))
-    here = {
-        (row["mechanism"], row["variant"])
-        for row in evaluation
-        if (row["original"], row["request"], row["target"]) == tuple(world.about[k] for k in STANDS_FOR)
-    }
-    for maker in _pairs(world, options):
-        if (maker.mechanism, maker.variant) in here:
-            yield maker
+def _deleted(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+    yield from (maker for maker in _pairs(world, options) if maker.label == "deleted")
 
 
 def _worlds(options: argparse.Namespace) -> Iterator[World]:

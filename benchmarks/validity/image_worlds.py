@@ -136,13 +136,14 @@ class ImageWorld:
 
     def audit(self, module: nn.Module, **options: Any) -> auditor.AuditResult:
         """Audit one subject; scores of every model are kept in the world's folder."""
+        count = options.pop("references", N_REFERENCES)
         return auditor.compare(
             self.original,
             module,
             forget=self.sets.forget,
             retain=self.sets.retain,
             holdout=self.sets.holdout,
-            references=self.references[: options.pop("references", N_REFERENCES)],
+            references=self.references if count == N_REFERENCES else self.more_references(count),
             options={
                 "audit": {
                     "seed": self.seed,

@@ -28,7 +28,7 @@ from auditor.records.verdict import Reason
 from auditor.statistics import Spread
 from auditor.verdict import decide
 
-_ROWS = Path(__file__).parent / "measured" / "pairs" / "study" / "rows.json"
+_ROWS = Path(__file__).parent / "measured" / "version-2" / "pairs.json"
 _OLD_BAR = 0.35  # above it a row says "no power" for its resolution, whatever its decoys
 
 

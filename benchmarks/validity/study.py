@@ -10,8 +10,8 @@ from calibration import prior_spread
 from pairs import Row
 
 
-def report(rows: Sequence[Row], altered: Sequence[Row], moved: Sequence[Row], three: Sequence[Row]) -> None:
-    """All tables of the rows, of altered subjects, of value vectors, and of audits with three references."""
+def report(rows: Sequence[Row], altered: Sequence[Row], moved: Sequence[Row], eight: Sequence[Row]) -> None:
+    """All tables of the rows, of altered subjects, of value vectors, and of deletions with eight references."""
     if not rows:
         print("no pairs yet")
         return
@@ -31,9 +31,9 @@ def report(rows: Sequence[Row], altered: Sequence[Row], moved: Sequence[Row], th
     print(f"\nsuppressed against deleted\n{_wide(tables.discrimination(known, calibration))}")
     print(f"\nleave one mechanism out\n{_wide(tables.leave_one_out(known))}")
     print(f"\nfaithfulness\n{_wide(tables.faithfulness(known))}")
-    if three:
-        print(f"\nwith three references: {len(three)} pairs of the evaluation half")
-        _print_rates(three)
+    if eight:
+        print(f"\nwith eight references: {len(eight)} deletions\n{tables.confusion(eight).to_string()}")
+        _print_rates(eight)
     if altered:
         print(f"\nrobustness: {len(altered)} altered subjects\n{_wide(robustness.table(rows, altered))}")
     if moved:

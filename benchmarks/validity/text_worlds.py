@@ -81,7 +81,11 @@ class TextWorld:
     @cached_property
     def references(self) -> list[nn.Module]:
         """Taught the retain facts alone."""
-        seeds = [derive_seed(self.seed, "reference", i) for i in range(N_REFERENCES)]
+        return self.more_references(N_REFERENCES)
+
+    def more_references(self, count: int) -> list[nn.Module]:
+        """As many; the first ones are :attr:`references`."""
+        seeds = [derive_seed(self.seed, "reference", i) for i in range(count)]
         retain = self.people.retain
         return [
             self._kept(f"reference-{i + 1}", lambda seed=seed: self._taught(retain, seed))
@@ -125,7 +129,7 @@ class TextWorld:
             forget=self.people.forget,
             retain=self.people.retain,
             holdout=self.people.holdout,
-            references=self.references[:count],
+            references=self.more_references(count),
             tokenizer=self.encoder.tokenizer,
             options=given,
         )
