@@ -11,20 +11,21 @@ import torch
 
 from auditor import bundle
 from auditor import lineup as models
-from auditor.assurance import recipe_mismatch
 from auditor.canonical_file import CanonicalFile, sums
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.environment import describe
 from auditor.errors import SpecError, UsageError
 from auditor.events import Begun, Event, Unit
-from auditor.evidence import Lineup as ScoreLineup
-from auditor.evidence import combine, failed
 from auditor.exclusive import alone_in
+from auditor.inference.assurance import recipe_mismatch
+from auditor.inference.combine import combine, failed
+from auditor.inference.compared import CheckScores
+from auditor.inference.primaries import choose, marked
+from auditor.inference.verdict import decide
 from auditor.plan import Plan
 from auditor.planning import make_plan
 from auditor.preflight import preflight
-from auditor.primaries import choose, marked
 from auditor.records.evidence import Evidence
 from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.results import Coverage, MissingCheck, RecordedScores, Results
@@ -33,7 +34,6 @@ from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.store import ScoreStore, write_atomically
 from auditor.tasks.gathering import gather
 from auditor.tasks.material import Material
-from auditor.verdict import decide
 
 ALWAYS = ("outputs", "weight_delta")
 
@@ -340,7 +340,7 @@ def _evidence(plan: Plan, check: Check, scores: Mapping[str, Score | Failure], *
         role: {m.name: s for m in plan.models_of(role) if isinstance(s := scores[m.name], Score)}
         for role in ("original", "unlearned", "reference", "perturbed", "decoy")
     }
-    lineup = ScoreLineup(
+    lineup = CheckScores(
         original=by_role["original"]["original"],
         unlearned=by_role["unlearned"]["unlearned"],
         references=by_role["reference"] if counts else {},

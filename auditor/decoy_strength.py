@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from auditor.checks.check import Check
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.plan import Plan, Role
 from auditor.records.score import Failure, Score
 
@@ -26,7 +27,7 @@ def suppressed(check: Check, plan: Plan, measured: Mapping[str, Score | Failure]
 
     evidence = combine(
         check,
-        Lineup(
+        CheckScores(
             original=scores("original")["original"],
             unlearned=decoy,
             references=scores("reference"),

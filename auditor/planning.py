@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor import __version__, fingerprints, statistics
-from auditor.assurance import REFERENCES_FOR_A3
+from auditor import __version__, fingerprints
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
 from auditor.facts import FactsData
+from auditor.inference import statistics
+from auditor.inference.assurance import REFERENCES_FOR_A3
+from auditor.inference.statistics import Clearing, Spread
+from auditor.inference.top_items import holdout_lack
 from auditor.lineup import Lineup
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Domain, Policy, load_policy
 from auditor.randomness import derive_seed
 from auditor.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.spec import AuditSpec
-from auditor.statistics import Clearing, Spread
 from auditor.tasks.material import Material
-from auditor.top_items import holdout_lack
 
 GAPS = (8.6, 10.0, 15.0)
 

@@ -13,7 +13,8 @@ from auditor.audit import execution_settings, prepare
 from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.events import Event
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.plan import Plan
 from auditor.policy import Policy
 from auditor.records.score import Failure, Score
@@ -118,7 +119,7 @@ def _resolution(plan: Plan, check: Check, scores: Scores) -> float | None:
         for role in ("original", "reference", "perturbed")
     }
     original = by_role["original"]["original"]
-    lineup = Lineup(
+    lineup = CheckScores(
         original=original,
         # Nothing that is read here depends on the subject; the original keeps its seat.
         unlearned=original,

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from auditor.errors import DataError
+from auditor.inference.primaries import PrimaryChoice
 from auditor.plan import Plan, json_text
-from auditor.primaries import PrimaryChoice
 from auditor.records.base import Frozen
 from auditor.records.evidence import Evidence
 from auditor.records.score import CanonicalForm, Failure, Score

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from auditor.inference.primaries import PrimaryChoice
 from auditor.plan import Plan, PlannedModel, Role
-from auditor.primaries import PrimaryChoice
 from auditor.records import verdict as verdicts
 from auditor.records.evidence import Evidence
 from auditor.records.verdict import Verdict

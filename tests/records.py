@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from auditor.inference.statistics import p_internal_null
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
 from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.records.evidence import DecoyResult, Evidence, Family, Interval, ModelScores, Utility
 from auditor.records.score import Failure, Score
-from auditor.statistics import p_internal_null
 
 DOMAIN = Domain(
     name="made-up",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from auditor.checks import registry
+from auditor.inference.primaries import PrimaryChoice
 from auditor.plan import (
     Execution,
     Plan,
@@ -18,7 +19,6 @@ from auditor.plan import (
     digest_of,
 )
 from auditor.policy import load_policy
-from auditor.primaries import PrimaryChoice
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
 from auditor.records.score import Failure

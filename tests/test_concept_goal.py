@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.concept_null import ConceptResult, against_controls
+from auditor.checks import registry
 from auditor.data import Examples
 from auditor.errors import DataError
+from auditor.inference.compared import CheckScores, Comparison, Question
+from auditor.inference.nulls import control_concepts
+from auditor.inference.statistics import Spread, fieller, p_above, resolution
 from auditor.policy import load_policy
 from auditor.records.score import Reading, Score
-from auditor.statistics import Spread, fieller, p_above, resolution
 from tests import concept_world
 from tests.concept_world import CONTROLS, FORGET, GENTLE, TRAINED, examples
 
@@ -32,13 +34,17 @@ def score(value: float, controls: list[float]) -> Score:
     return Score(check="few_shot", readings={"it": reading}, n_examples=1000)
 
 
-def held(unlearned: Score, original: Score, **decoys: Score) -> ConceptResult:
-    return against_controls(unlearned, original, decoys, ("it",), POLICY, 0.02)
+def held(unlearned: Score, original: Score, goal: str = "concept", **decoys: Score) -> Comparison | None:
+    scores = CheckScores(original=original, unlearned=unlearned, references={}, drawn={}, perturbed={}, decoys=decoys)
+    check = registry.load("few_shot")
+    asked = Question(check=check, scores=scores, chosen=("it",), policy=POLICY, population=False, goal=goal, prior=None)
+    return control_concepts.compare(asked)
 
 
 def test_rho_its_limits_and_the_resolution_follow_the_formula() -> None:
     own, bar = [0.1, 0.2, 0.3, 0.2, 0.1, 0.3, 0.2, 0.25, 0.15, 0.2], [0.3, 0.4, 0.5, 0.4] * 3
     found = held(score(0.4, own), score(0.9, bar), same=score(0.9, bar), blind=score(0.2, own))
+    assert found is not None
     s = float(np.std(own, ddof=1))
     spread = Spread(value=s, degrees=9, n_references=10)
     wanted = fieller(0.4 - 0.2, 0.9 - 0.4, spread)
@@ -54,7 +60,14 @@ def test_rho_its_limits_and_the_resolution_follow_the_formula() -> None:
 
 def test_an_original_that_does_not_stand_above_its_controls_gives_no_interval() -> None:
     found = held(score(0.4, [0.1, 0.2] * 5), score(0.3, [0.3, 0.4] * 5))
+    assert found is not None
     assert (found.limits, found.resolution, found.p_value) == (None, None, None)
+
+
+def test_too_few_controls_or_another_goal_are_no_null() -> None:
+    many, few = [0.1, 0.2] * 5, [0.1, 0.2] * 4
+    assert held(score(0.4, few), score(0.9, few)) is None
+    assert held(score(0.4, many), score(0.9, many), goal="data") is None
 
 
 def test_a_concept_that_is_one_more_of_the_controls_is_covered_as_often_as_stated() -> None:
@@ -63,7 +76,9 @@ def test_a_concept_that_is_one_more_of_the_controls_is_covered_as_often_as_state
     original = score(1.0, [0.2, 0.3] * 5)
     for _ in range(n):
         values = random.normal(0.25, 0.05, 11).tolist()
-        limits = held(score(values[0], values[1:]), original).limits
+        found = held(score(values[0], values[1:]), original)
+        assert found is not None
+        limits = found.limits
         assert limits is not None
         above += limits.low > 0
         below += limits.high < 0

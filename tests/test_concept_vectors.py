@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
+from auditor.inference.statistics import Spread, p_above, pooled_spread
 from auditor.probes.concept_vectors.images import (
     ConceptVectors,
     ConceptVectorsSettings,
@@ -28,7 +29,6 @@ from auditor.probes.concept_vectors.value_vectors import (
 )
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
-from auditor.statistics import Spread, p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import find_layout

@@ -10,9 +10,9 @@ from torch import Tensor
 from auditor.alignment import fit_affine
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
+from auditor.inference.statistics import p_above, pooled_spread
 from auditor.probes.depth.images import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.records.score import Reading, Score
-from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
 from tests.test_cka import permuted, unit_factors

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
+from auditor.inference.statistics import fieller, pooled_spread
 from auditor.policy import PriorSpread, load_policy
 from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
 from auditor.records.score import Reading, Score
-from auditor.statistics import fieller, pooled_spread
 
 POLICY = load_policy("default")
 
@@ -21,7 +22,9 @@ def score(value: float, *, n: int = 100, **extra: object) -> Score:
     )
 
 
-def lineup(unlearned: Score, references: tuple[float, ...] = (0.48, 0.5, 0.51, 0.49, 0.52), **extra: object) -> Lineup:
+def lineup(
+    unlearned: Score, references: tuple[float, ...] = (0.48, 0.5, 0.51, 0.49, 0.52), **extra: object
+) -> CheckScores:
     parts = {
         "original": score(0.9),
         "unlearned": unlearned,
@@ -30,7 +33,7 @@ def lineup(unlearned: Score, references: tuple[float, ...] = (0.48, 0.5, 0.51, 0
         "perturbed": {},
         "decoys": {},
     }
-    return Lineup(**{**parts, **extra})  # type: ignore[arg-type]
+    return CheckScores(**{**parts, **extra})  # type: ignore[arg-type]
 
 
 def test_rho_and_its_limits_follow_the_formula() -> None:

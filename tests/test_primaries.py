@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.inference.primaries import choose, marked
 from auditor.plan import Plan, PlannedCheck
 from auditor.policy import Policy, load_policy
-from auditor.primaries import choose, marked
 from auditor.records.evidence import Evidence, Interval
 from tests.records import evidence, failure, plan
 

@@ -19,8 +19,8 @@ from auditor.attacks.quantization.images import (
 )
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
+from auditor.inference.statistics import p_above, pooled_spread
 from auditor.records.score import Score
-from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
 from tests.test_cka import permuted, unit_factors

@@ -7,7 +7,8 @@ from scipy.special import logit
 from auditor.attacks.relearning.arms import settle as arms_settle
 from auditor.attacks.relearning.images import Relearning
 from auditor.attacks.relearning.reach import taught_name
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.policy import load_policy
 from auditor.records.score import Reading, Score
 
@@ -87,7 +88,7 @@ def test_the_larger_of_two_arms_accuses_one_more_reference_as_often_as_stated() 
     known = curve((0.3,) * 4, (0.3,) * 4)
     for _ in range(n):
         own, *others = arms_of(random.standard_normal((6, 2)))
-        lineup = Lineup(
+        lineup = CheckScores(
             original=known,
             unlearned=own,
             references={f"r{i}": other for i, other in enumerate(others)},
@@ -130,7 +131,9 @@ def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
         null = np.array([0.01, 0.05, 0.1, 0.3]) + noise
         models = [curve(tuple(as_is), tuple(reset)) for as_is, reset in null.tolist()]
         found = {f"r{i}": model for i, model in enumerate(models[1:])}
-        lineup = Lineup(original=ORIGINAL, unlearned=models[0], references=found, drawn={}, perturbed={}, decoys={})
+        lineup = CheckScores(
+            original=ORIGINAL, unlearned=models[0], references=found, drawn={}, perturbed={}, decoys={}
+        )
         evidence = combine(Relearning(), lineup, POLICY, population=False)
         assert evidence.rho is not None
         above += evidence.rho.low > 0
@@ -150,7 +153,7 @@ def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_no
 
     known = curve((0.9, 1.0, 1.0, 1.0), (0.0,) * 4)
     for own, *others in (3.8 + 0.5 * random.standard_normal((n, 6))).tolist():
-        lineup = Lineup(
+        lineup = CheckScores(
             original=known,
             unlearned=takes_off(own),
             references={f"r{i}": takes_off(at) for i, at in enumerate(others)},

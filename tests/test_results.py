@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from auditor.errors import DataError
-from auditor.primaries import PrimaryChoice
+from auditor.inference.primaries import PrimaryChoice
+from auditor.inference.verdict import decide
 from auditor.results import (
     SCHEMA_VERSION,
     Coverage,
@@ -19,11 +20,10 @@ from auditor.results import (
     read_results,
     schema,
 )
-from auditor.verdict import decide
 from tests.records import clean, plan
 
 OLD_RESULTS = sorted((Path(__file__).parent / "old_results").glob("schema-*.json"))
-SCHEMA_DIGESTS = {"4": "4d6ddda3cca158a8b19ea728d2500b81390121eb5b3fc351855b0d20794389c0"}
+SCHEMA_DIGESTS = {"4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b"}
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from auditor.checks.check import Check
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
+from auditor.inference.primaries import choose, marked
+from auditor.inference.statistics import pass_probability
+from auditor.inference.verdict import decide
 from auditor.plan import PlannedCheck
-from auditor.primaries import choose, marked
 from auditor.records.evidence import Evidence, Family, May
 from auditor.records.score import Reading, Score
 from auditor.records.verdict import Verdict
-from auditor.statistics import pass_probability
-from auditor.verdict import decide
 from tests.records import plan
 
 N_REFERENCES, N_EXAMPLES = 5, 10**6  # so many examples that 1/n is no floor
@@ -79,7 +80,7 @@ def drawn(check: Check, random: np.random.Generator, rho: float, gap: float) -> 
             retain_accuracy=0.98 if check.name == "outputs" and utility else None,
         )
 
-    lineup = Lineup(
+    lineup = CheckScores(
         original=score(gap).model_copy(update={"readings": {"it": Reading(value=gap)}}),
         unlearned=score(rho * gap),
         references={f"reference {i + 1}": score(0.0) for i in range(N_REFERENCES)},

@@ -7,7 +7,8 @@ from torch import nn
 from auditor.attacks.relearning.images import Relearning
 from auditor.attacks.slow_relearning.images import SlowRelearning
 from auditor.checks.check import Check, Workload
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
 from auditor.records.score import Score
@@ -42,7 +43,7 @@ def measure(check: Check, world: World, module: nn.Module | None, name: str) -> 
 
 
 def evidence(check: Check, scores: dict[str, Score], unlearned: Score) -> Evidence:
-    lineup = Lineup(
+    lineup = CheckScores(
         original=scores["original"],
         unlearned=unlearned,
         references={name: scores[name] for name in REFERENCES},

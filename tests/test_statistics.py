@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from auditor import statistics
-from auditor.statistics import Spread
+from auditor.inference import statistics
+from auditor.inference.statistics import Spread
 
 SPREAD = Spread(value=0.02, degrees=4, n_references=5)
 

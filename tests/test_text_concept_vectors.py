@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from auditor.checks import registry
 from auditor.errors import ModelError
 from auditor.facts import Facts
+from auditor.inference.statistics import Spread, fieller, p_above, pooled_spread
 from auditor.probes.concept_vectors.text import Artefact, ConceptVectors, Settings, top_token_jaccard
 from auditor.probes.concept_vectors.value_location import attributions, concept_scores, concept_tokens, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
@@ -19,7 +20,6 @@ from auditor.probes.concept_vectors.value_writing import ValueWriting
 from auditor.probes.null_draws import draws_until_decided
 from auditor.probes.sae_restoration.text import SaeRestoration
 from auditor.records.score import Score
-from auditor.statistics import Spread, fieller, p_above, pooled_spread
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM

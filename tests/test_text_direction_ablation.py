@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auditor.attacks.direction_ablation import DirectionAblation, Settings, answers_without, directions, project_out
+from auditor.inference.statistics import p_above, pooled_spread
 from auditor.records.score import Score
-from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from tests import records
 from tests.people_worlds import N_REFERENCES, TextWorld

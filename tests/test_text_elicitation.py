@@ -12,8 +12,8 @@ from torch import nn
 from auditor.attacks.elicitation import Elicitation, Settings, permuted, reads
 from auditor.attacks.prompt_forms import FORMS, Context
 from auditor.facts import Fact, Facts
+from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
 from auditor.records.score import Score
-from auditor.statistics import p_above, p_internal_null, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.refusal_tuning import Settings as RefusalSettings

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from auditor.errors import UsageError
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.policy import load_policy
 from auditor.probes.logit_lens import LogitLens
 from auditor.records.evidence import Evidence
@@ -46,7 +47,7 @@ def scores(text_world: TextWorld, masked: CausalLM) -> dict[str, Score]:
 
 
 def evidence(scores: dict[str, Score], unlearned: str, references: Sequence[str] = REFERENCES) -> Evidence:
-    lineup = Lineup(
+    lineup = CheckScores(
         original=scores["original"],
         unlearned=scores[unlearned],
         references={name: scores[name] for name in references},

@@ -18,8 +18,9 @@ from auditor.attacks.membership.text import Membership, Settings, negative_gradi
 from auditor.checks import registry
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
-from auditor.evidence import Lineup, combine
 from auditor.facts import Fact, Facts
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
 from auditor.records.score import Score
@@ -182,7 +183,7 @@ def scored(world: TextWorld, subject: CausalLM, settings: Settings = SETTINGS) -
 
 
 def evidence(scores: dict[str, Score], unlearned: str, references: tuple[str, ...] = REFERENCES) -> Evidence:
-    lineup = Lineup(
+    lineup = CheckScores(
         original=scores["original"],
         unlearned=scores[unlearned],
         references={name: scores[name] for name in references},

@@ -11,8 +11,8 @@ from transformers.pytorch_utils import Conv1D
 from auditor.attacks.quantization.images import BETTER_WIDTH, round_to_nearest
 from auditor.attacks.quantization.text import Quantization, Settings, quantized, rounded
 from auditor.errors import UsageError
+from auditor.inference.statistics import p_above, pooled_spread
 from auditor.records.score import Score
-from auditor.statistics import p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.text.method import endless, losses, probability
 from tests.people_worlds import N_REFERENCES, TextWorld

@@ -8,7 +8,8 @@ from torch import nn
 
 from auditor.attacks.relearning.reach import taught, taught_name
 from auditor.checks import registry
-from auditor.evidence import Lineup, combine
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
 from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
 from auditor.records.score import Reading, Score
@@ -102,7 +103,7 @@ def slow_scores(text_world: TextWorld) -> dict[str, Score]:
 
 
 def slow_evidence(scores: dict[str, Score], name: str) -> Evidence:
-    lineup = Lineup(
+    lineup = CheckScores(
         original=scores["original"],
         unlearned=scores[name],
         references={reference: scores[reference] for reference in REFERENCES},

@@ -16,6 +16,7 @@ from auditor.audit import prepare
 from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
+from auditor.inference.statistics import Spread, p_above, pooled_spread
 from auditor.probes.sae_restoration import sparse_autoencoder
 from auditor.probes.sae_restoration.latent_steering import (
     BlockArtefact,
@@ -28,7 +29,6 @@ from auditor.probes.sae_restoration.text import SaeRestoration, Settings, _label
 from auditor.records.score import Score
 from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.spec import make_spec
-from auditor.statistics import Spread, p_above, pooled_spread
 from auditor.subjects.canonical import rescaled
 from tests import records
 from tests.people_worlds import TextWorld

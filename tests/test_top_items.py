@@ -13,11 +13,9 @@ from scipy import stats
 from auditor.attacks.feature_membership import FeatureMembership
 from auditor.attacks.membership.images import ATTACK, Membership
 from auditor.attacks.membership.readings import HOLDOUT, MARGIN, MembershipSettings
-from auditor.evidence import Lineup, combine
-from auditor.policy import load_policy
-from auditor.records.score import Items, Reading, Score
-from auditor.reports import text
-from auditor.top_items import (
+from auditor.inference.combine import combine
+from auditor.inference.compared import CheckScores
+from auditor.inference.top_items import (
     TOPS,
     corrected,
     forget_among_top,
@@ -28,7 +26,10 @@ from auditor.top_items import (
     top_p_value,
     top_test,
 )
-from auditor.verdict import decide
+from auditor.inference.verdict import decide
+from auditor.policy import load_policy
+from auditor.records.score import Items, Reading, Score
+from auditor.reports import text
 from tests import records
 
 ALPHA = 0.02
@@ -241,7 +242,7 @@ def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | No
     model = world(7, n, m)
     own = np.zeros(n)
     own[:n_kept] = 15
-    lineup = Lineup(
+    lineup = CheckScores(
         original=model(np.full(n, 15.0)),
         references={f"reference {i}": model(np.zeros(n)) for i in range(K)},
         unlearned=model(own),

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.assurance import assurance_level, recipe_mismatch
 from auditor.errors import SpecError
+from auditor.inference.assurance import assurance_level, recipe_mismatch
+from auditor.inference.verdict import decide
 from auditor.policy import load_policy
 from auditor.records.evidence import DecoyResult, Evidence, Interval
-from auditor.verdict import decide
 from tests import records
 from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
 

@@ -9,10 +9,10 @@ from pydantic import Field, field_validator
 from auditor.attacks.membership import scores as scorers
 from auditor.attacks.membership.scores import Array
 from auditor.errors import UsageError
+from auditor.inference.top_items import TOPS
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.score import Reading, Score
-from auditor.top_items import TOPS
 
 MARGIN = "margin"
 HOLDOUT = "holdout margin"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from auditor.statistics import CONFIDENCE, exact_rate_limits
+from auditor.inference.statistics import CONFIDENCE, exact_rate_limits
 
 Array = NDArray[np.float64]
 

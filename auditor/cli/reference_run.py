@@ -7,12 +7,12 @@ from pathlib import Path
 from auditor import references
 from auditor.cli.progress import live_progress, training_progress
 from auditor.cli.terminal import Terminal
+from auditor.inference.statistics import references_needed
 from auditor.policy import load_policy
 from auditor.reference_quality import Quality
 from auditor.references import Job, Workshop
 from auditor.resolving import Resolved, resolutions, target, unresolved
 from auditor.spec import AuditSpec
-from auditor.statistics import references_needed
 
 
 class ReferenceRun:

@@ -67,7 +67,7 @@ class TopRow(Frozen):
 
 
 class ItemTest(Frozen):
-    """Whether single forget items stand out among holdout items, as kept ones would (:mod:`auditor.top_items`)."""
+    """Whether single forget items stand out among holdout items, as kept ones would."""
 
     noun: str = Field(description="what is counted: examples, or subjects of facts")
     n_forget: int

@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 from pairs import Row, read_rows
 
-from auditor import statistics
 from auditor.checks import registry
+from auditor.inference import statistics
+from auditor.inference.primaries import choose, marked
+from auditor.inference.statistics import Spread
+from auditor.inference.verdict import decide
 from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.policy import Policy, load_policy
-from auditor.primaries import choose, marked
 from auditor.records.evidence import Evidence, Interval, ModelScores
 from auditor.records.verdict import Reason
-from auditor.statistics import Spread
-from auditor.verdict import decide
 
 _ROWS = Path(__file__).parent / "measured" / "version-2" / "pairs.json"
 _OLD_BAR = 0.35  # above it a row says "no power" for its resolution, whatever its decoys

@@ -1,6 +1,6 @@
 """Assurance: what the null was made of, and whether the references count."""
 
-from auditor.case import percent
+from auditor.inference.case import percent
 from auditor.plan import Plan
 from auditor.records.evidence import Evidence
 from auditor.records.verdict import Assurance

@@ -1,69 +1,35 @@
 """The null of goal ``concept``: is the forgotten concept one more of those that this very model never learnt?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from auditor import statistics
+from auditor.data import CONTROL_CONCEPTS
+from auditor.inference import statistics
+from auditor.inference.compared import Comparison, Question, interval
+from auditor.inference.statistics import Limits, Spread
 from auditor.policy import Policy
-from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
+from auditor.records.evidence import DecoyResult, SpreadRecord
 from auditor.records.score import Score
-from auditor.statistics import Limits, Spread
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConceptResult:
-    """One check held against control concepts.
-
-    Attributes:
-        null: mean T of the control concepts on the unlearned model.
-        limits: of ρ; None where the original does not stand above its own controls.
-        resolution: w, from the original and its controls alone.
-        p_value: against ρ ≤ τ_suppressed.
-        p_trace: against ρ ≤ 0.
-        p_deficit: against ρ ≥ 0.
-        spread: what the interval was computed from.
-        decoys: by name.
-    """
-
-    null: float
-    limits: Limits | None
-    resolution: float | None
-    p_value: float | None
-    p_trace: float | None
-    p_deficit: float | None
-    spread: SpreadRecord
-    decoys: dict[str, DecoyResult]
-
-
-def against_controls(
-    unlearned: Score,
-    original: Score,
-    decoys: Mapping[str, Score],
-    chosen: tuple[str, ...],
-    policy: Policy,
-    alpha: float,
-) -> ConceptResult:
+def compare(asked: Question) -> Comparison | None:
     """Hold every model's T against the control concepts measured on the same model.
 
     With C controls and s their spread on the unlearned model, d = T(u) − mean_c T_c(u), Δ = T(o) − mean_c T_c(o), and
     the limits of ρ are Fieller's with K = C and C − 1 degrees of freedom: a prediction interval for one further
     concept that the model never learnt. The spread is between concepts, which differ far more than models do,
     and between the examples of each, so that nothing is added for either.
-
-    Args:
-        unlearned: its score, with control concepts.
-        original: the same; it sets Δ and w.
-        decoys: of the suppressed copies, by name.
-        chosen: readings that make up T.
-        policy: thresholds.
-        alpha: level at which a decoy counts as detected.
     """
-    own, bar = _Position.of(unlearned, chosen), _Position.of(original, chosen)
+    subject, policy = asked.scores.unlearned, asked.policy
+    if asked.goal != "concept" or len(subject.concepts(asked.chosen)) < CONTROL_CONCEPTS:
+        return None
+    own, bar = _Position.of(subject, asked.chosen), _Position.of(asked.scores.original, asked.chosen)
     limits, p = _rho(own, bar.above, policy)
     tolerance = policy.thresholds.tolerance
-    return ConceptResult(
+    return Comparison(
+        kind="controls",
+        against="its control concepts",
         null=own.centre,
         limits=limits,
         resolution=statistics.resolution(bar.above, bar.spread),
@@ -76,9 +42,12 @@ def against_controls(
             n_references=own.spread.n_references,
             sampling_variance=0.0,
             recipe_variance=0.0,
-            floor=1.0 / unlearned.n_examples,
+            floor=1.0 / subject.n_examples,
         ),
-        decoys={name: _decoy(_Position.of(score, chosen), bar.above, policy, alpha) for name, score in decoys.items()},
+        decoys={
+            name: _decoy(_Position.of(score, asked.chosen), bar.above, policy)
+            for name, score in asked.scores.decoys.items()
+        },
     )
 
 
@@ -112,9 +81,8 @@ def _rho(position: _Position, delta: float, policy: Policy) -> tuple[Limits | No
     return limits, p
 
 
-def _decoy(position: _Position, delta: float, policy: Policy, alpha: float) -> DecoyResult:
+def _decoy(position: _Position, delta: float, policy: Policy) -> DecoyResult:
     limits, _ = _rho(position, delta, policy)
     bar = policy.thresholds.tolerance
     p = None if limits is None else statistics.p_above(position.above, delta, position.spread, bar)
-    rho = None if limits is None else Interval(value=limits.value, low=limits.low, high=limits.high)
-    return DecoyResult(rho=rho, p_value=p, detected=p is not None and p < alpha)
+    return DecoyResult(rho=interval(limits), p_value=p, detected=p is not None and p < policy.alpha_each)

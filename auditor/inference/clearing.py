@@ -1,11 +1,11 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
-from auditor.assurance import spread_is_known
-from auditor.case import Case, could_not_run, measured, reason, show
+from auditor.inference.assurance import spread_is_known
+from auditor.inference.case import Case, could_not_run, measured, reason, show
+from auditor.inference.statistics import holm
+from auditor.inference.top_items import holdout_lack, standing_out
 from auditor.records.evidence import Evidence
 from auditor.records.verdict import Reason
-from auditor.statistics import holm
-from auditor.top_items import holdout_lack, standing_out
 
 
 def obstacles(case: Case) -> list[Reason]:

@@ -1,14 +1,14 @@
 """The verdict: a pure function of plan, evidence and policy. No model, no clock, no randomness.
 
-The rules, in order, are those of ``docs/verdict.md``; rule 4 is :mod:`auditor.clearing`.
+The rules, in order, are those of ``docs/verdict.md``; rule 4 is :mod:`auditor.inference.clearing`.
 """
 
 from collections.abc import Sequence
 
-from auditor.advice import to_settle
-from auditor.assurance import assurance_level
-from auditor.case import Case, could_not_run, measured, percent, reason, show
-from auditor.clearing import obstacles, primary_obstacles
+from auditor.inference.advice import to_settle
+from auditor.inference.assurance import assurance_level
+from auditor.inference.case import Case, could_not_run, measured, percent, reason, show
+from auditor.inference.clearing import obstacles, primary_obstacles
 from auditor.plan import Plan
 from auditor.records.evidence import Evidence
 from auditor.records.verdict import Flag, Outcome, Reason, Verdict
@@ -19,7 +19,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
 
     Args:
         plan: with the policy and the line-up.
-        evidence: one for every planned check, the primaries marked (:mod:`auditor.primaries`).
+        evidence: one for every planned check, the primaries marked (:mod:`auditor.inference.primaries`).
         recipe_mismatch: why the references do not count, where they do not.
     """
     case = Case(

@@ -1,8 +1,8 @@
 """What to supply so that an audit could decide."""
 
-from auditor.case import Case
+from auditor.inference.case import Case
+from auditor.inference.statistics import references_needed
 from auditor.records.evidence import Evidence
-from auditor.statistics import references_needed
 
 
 def to_settle(case: Case) -> tuple[str, ...]:

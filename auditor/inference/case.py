@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from auditor.inference.statistics import holm
 from auditor.plan import Plan
 from auditor.policy import Policy
 from auditor.records.evidence import Evidence, Interval
 from auditor.records.verdict import Assurance, Reason, ReasonKind
-from auditor.statistics import holm
 
 
 @dataclass(frozen=True)

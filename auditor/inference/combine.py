@@ -1,0 +1,159 @@
+"""From one check's scores to its evidence: one mechanism for every check and every null."""
+
+import numpy as np
+
+from auditor.checks.check import Check
+from auditor.inference.compared import CheckScores, Comparison, Question, interval
+from auditor.inference.nulls import NULLS, references
+from auditor.inference.top_items import item_test
+from auditor.policy import Policy, PriorSpread
+from auditor.records.base import Row
+from auditor.records.evidence import Evidence, ModelScores, Utility
+from auditor.records.score import Failure, rows_of
+
+
+def combine(
+    check: Check,
+    scores: CheckScores,
+    policy: Policy,
+    *,
+    population: bool,
+    goal: str = "data",
+    prior: PriorSpread | None = None,
+) -> Evidence:
+    """Combine one check's scores. Whether it is a primary is decided over all checks (:mod:`auditor.primaries`).
+
+    Args:
+        check: the check that made them.
+        scores: of every model.
+        policy: thresholds at which the p-value is taken.
+        population: whether the request is about a population of which the examples are a sample.
+        goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
+        prior: what calibration knows of the references' spread; None outside the calibrated domain.
+    """
+    scores = scores.settled(check)
+    chosen = check.choose(scores.original, list(scores.references.values()))
+    measured = _measured(check, scores, chosen)
+    if check.may == "inform":
+        return measured
+    void = next((score.void for score in scores.all().values() if score.void), None)
+    if void is not None:
+        return measured.model_copy(update={"powerless_because": void})
+    asked = Question(
+        check=check, scores=scores, chosen=chosen, policy=policy, population=population, goal=goal, prior=prior
+    )
+    items = item_test(scores.unlearned, scores.references, policy.alpha.items)
+    found = next((held for null in NULLS if (held := null.compare(asked)) is not None), None)
+    if found is None:
+        because = "no references and no null of its own: nothing to compare with"
+        return measured.model_copy(update={"items": items, "powerless_because": because})
+    return _held_against(measured.model_copy(update={"items": items}), found, asked)
+
+
+def failed(check: Check, failure: Failure) -> Evidence:
+    """The evidence of a check that could not run."""
+    return Evidence(
+        check=check.name,
+        family=check.family,
+        may=check.may,
+        primary=False,
+        summary=check.summary,
+        unit=check.unit,
+        powerless_because="it could not run",
+        failure=failure,
+    )
+
+
+def _held_against(measured: Evidence, found: Comparison, asked: Question) -> Evidence:
+    """The evidence of what was measured, with what a null says to it."""
+    assert measured.scores is not None, "made with scores"
+    obstacle = found.cannot_clear or _obstacle(asked.check, found, asked.policy)
+    without = "its spread on this model is too wide for an interval" if found.limits is None else None
+    because = obstacle or asked.scores.unlearned.blind or without
+    by_references = references.compare(asked) if found.kind == "controls" else None
+    return measured.model_copy(
+        update={
+            "null_kind": found.kind,
+            "scores": measured.scores.model_copy(update={"null": found.null}),
+            "rho": interval(found.limits),
+            "rho_by_references": interval(by_references.limits) if by_references is not None else None,
+            "resolution": found.resolution,
+            "sighted": obstacle is None,
+            "powered": because is None,
+            "powerless_because": because,
+            "p_value": found.p_value,
+            "p_trace": found.p_trace,
+            "p_deficit": found.p_deficit,
+            "spread": found.spread,
+            "decoys": found.decoys,
+        }
+    )
+
+
+def _measured(check: Check, scores: CheckScores, chosen: tuple[str, ...]) -> Evidence:
+    """What stands in the evidence whatever the null."""
+    everyone = scores.all()
+    cells: list[Row] = [row for name, score in everyone.items() for row in rows_of(name, score)]
+    controls = {name: score.controls for name, score in everyone.items() if score.controls}
+    more_cells, more_controls = check.summarise(everyone, tuple(scores.references))
+    for name, values in more_controls.items():
+        controls[name] = {**controls.get(name, {}), **values}
+    references = {name: s.total(chosen) for name, s in scores.references.items()}
+    return Evidence(
+        check=check.name,
+        family=check.family,
+        may=check.may,
+        primary=False,
+        summary=check.summary,
+        unit=check.unit,
+        scores=ModelScores(
+            original=scores.original.total(chosen),
+            unlearned=scores.unlearned.total(chosen),
+            references=references,
+            drawn={name: s.total(chosen) for name, s in {**scores.drawn, **scores.perturbed}.items()},
+            decoys={name: s.total(chosen) for name, s in scores.decoys.items()},
+            null=float(np.mean(list(references.values()))) if references else None,
+        ),
+        chosen=chosen,
+        effort=scores.unlearned.effort,
+        assigned_decoys=tuple(name for name in check.decoys if name in scores.decoys),
+        hits=scores.unlearned.hits,
+        n_examples=scores.unlearned.n_examples,
+        utility=_utility(scores),
+        cells=cells + more_cells,
+        figures=check.figures,
+        controls=controls,
+        caveats=(*check.caveats, *dict.fromkeys((*scores.original.notes, *scores.unlearned.notes))),
+        deviations={name: score.deviation for name, score in everyone.items() if score.deviation is not None},
+        conclusive=scores.unlearned.conclusive,
+    )
+
+
+def _utility(scores: CheckScores) -> Utility | None:
+    original, unlearned = scores.original.retain_accuracy, scores.unlearned.retain_accuracy
+    if original is None or unlearned is None:
+        return None
+    found = {name: s.retain_accuracy for name, s in scores.references.items()}
+    return Utility(
+        original=original,
+        unlearned=unlearned,
+        references={name: value for name, value in found.items() if value is not None},
+    )
+
+
+def _obstacle(check: Check, found: Comparison, policy: Policy) -> str | None:
+    """Why the check could not clear any model, whatever it scored; from original, null and decoys alone."""
+    w, decoys = found.resolution, found.decoys
+    if w is None:
+        return f"the original does not score above {found.against}: there is no gap to resolve a residue in"
+    if w > policy.thresholds.deleted:
+        return (
+            f"the smallest residue it can rule out is {w:.2f}, "
+            f"more than the {policy.thresholds.deleted:.2f} that clearing needs"
+        )
+    if check.decoys and not set(check.decoys) & set(decoys):
+        return f"none of the decoys that it has to see through could be made ({', '.join(check.decoys)})"
+    missed = [name for name in check.decoys if name in decoys and not decoys[name].detected]
+    if missed:
+        return f"it did not see through the decoy {', '.join(missed)}"
+    return None

@@ -1,0 +1,114 @@
+"""What goes into a comparison with a null, and what comes out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from auditor.checks.check import Check
+from auditor.inference.statistics import Limits
+from auditor.policy import Policy, PriorSpread
+from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
+from auditor.records.score import Score
+
+NullKind = Literal["references", "controls", "internal", "chance"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckScores:
+    """One check's scores, by the part each model plays.
+
+    Attributes:
+        original: of the original.
+        unlearned: of the subject.
+        references: of the counted references, by name.
+        drawn: of references that are drawn but not counted.
+        perturbed: of references trained by a perturbed recipe.
+        decoys: of the suppressed copies made by the auditor.
+    """
+
+    original: Score
+    unlearned: Score
+    references: Mapping[str, Score]
+    drawn: Mapping[str, Score]
+    perturbed: Mapping[str, Score]
+    decoys: Mapping[str, Score]
+
+    def settled(self, check: Check) -> "CheckScores":
+        """Every score as the check's :meth:`~auditor.checks.check.Check.settle` leaves it."""
+        settle = check.settle(self.original, list(self.references.values()))
+        parts = {
+            part: {name: settle(score) for name, score in getattr(self, part).items()}
+            for part in ("references", "drawn", "perturbed", "decoys")
+        }
+        return CheckScores(original=settle(self.original), unlearned=settle(self.unlearned), **parts)
+
+    def all(self) -> dict[str, Score]:
+        """Every score by model name, in the order of the figures."""
+        named = {"original": self.original, "unlearned": self.unlearned}
+        return {**named, **self.references, **self.drawn, **self.perturbed, **self.decoys}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One check's scores, and what is asked of them.
+
+    Attributes:
+        check: that made the scores.
+        scores: settled.
+        chosen: readings that make up T.
+        policy: thresholds at which p-values are taken.
+        population: whether the request is about a population of which the examples are a sample.
+        goal: ``data`` or ``concept``.
+        prior: what calibration knows of the references' spread; None outside the calibrated domain.
+    """
+
+    check: Check
+    scores: CheckScores
+    chosen: tuple[str, ...]
+    policy: Policy
+    population: bool
+    goal: str
+    prior: PriorSpread | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The subject held against one null.
+
+    Attributes:
+        kind: which null.
+        against: its models or items in words, as in "the original does not score above …".
+        null: r̄, what ρ = 0 stands for.
+        limits: of ρ; None where the original does not stand above the null.
+        resolution: w, the smallest residue that could be ruled out; None without a gap, or where it cannot clear.
+        p_value: one-sided, against ρ ≤ τ_suppressed.
+        p_trace: one-sided, against ρ ≤ 0.
+        p_deficit: one-sided, against ρ ≥ 0.
+        spread: what the interval was computed from.
+        decoys: by name.
+        cannot_clear: why no score held against this null could clear; None where one could.
+    """
+
+    kind: NullKind
+    against: str
+    null: float
+    limits: Limits | None
+    resolution: float | None = None
+    p_value: float | None = None
+    p_trace: float | None = None
+    p_deficit: float | None = None
+    spread: SpreadRecord | None = None
+    decoys: dict[str, DecoyResult] = field(default_factory=dict)
+    cannot_clear: str | None = None
+
+
+class Null(Protocol):
+    """What models that lack the knowledge score. A new one is a module with this function, named in ``NULLS``."""
+
+    def compare(self, asked: Question) -> Comparison | None:
+        """Hold the subject against it; None where the audit has nothing to make it of, or it does not answer."""
+
+
+def interval(limits: Limits | None) -> Interval | None:
+    """Limits as the evidence holds them."""
+    return None if limits is None else Interval(value=limits.value, low=limits.low, high=limits.high)

@@ -1,0 +1,31 @@
+"""The null that a check draws itself, on the model it measures: random directions, permuted labels."""
+
+import numpy as np
+
+from auditor.inference import statistics
+from auditor.inference.compared import Comparison, Question
+
+
+def compare(asked: Question) -> Comparison | None:
+    """Hold the subject against its own draws, and the original against a baseline of its own where it has one."""
+    scores, check = asked.scores, asked.check
+    null = scores.unlearned.null
+    baseline = scores.original.null if check.null_lacks_knowledge else null
+    if not null or not baseline:
+        return None
+    value = scores.unlearned.total(asked.chosen)
+    delta = scores.original.total(asked.chosen) - float(np.mean(baseline))
+    limits, bars = statistics.internal_null_limits(value, delta, null), asked.policy.thresholds
+    p, trace = (
+        statistics.p_internal_null(value, delta, null, tau + bars.tolerance) if limits is not None else None
+        for tau in (bars.suppressed, 0.0)
+    )
+    return Comparison(
+        kind="internal",
+        against="its own null",
+        null=float(np.mean(null)),
+        limits=limits,
+        p_value=p,
+        p_trace=trace,
+        cannot_clear="without references it can accuse through its own null, but not clear",
+    )
