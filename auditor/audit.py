@@ -9,29 +9,29 @@ from typing import Any
 
 import torch
 
-from auditor import bundle
-from auditor import lineup as models
-from auditor.canonical_file import CanonicalFile, sums
 from auditor.checks import registry
 from auditor.checks.check import Check
-from auditor.environment import describe
 from auditor.errors import SpecError, UsageError
-from auditor.events import Begun, Event, Unit
-from auditor.exclusive import alone_in
 from auditor.inference.assurance import recipe_mismatch
 from auditor.inference.combine import combine, failed
 from auditor.inference.compared import CheckScores
 from auditor.inference.primaries import choose, marked
 from auditor.inference.verdict import decide
-from auditor.plan import Plan
-from auditor.planning import make_plan
-from auditor.preflight import preflight
+from auditor.models import lineup as models
+from auditor.models.canonical_file import CanonicalFile, sums
+from auditor.records.environment import describe
+from auditor.records.events import Begun, Event, Unit
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan
+from auditor.records.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.records.score import CanonicalForm, Failure, Score
-from auditor.results import Coverage, MissingCheck, RecordedScores, Results
-from auditor.runner import Scores, Work, failure_of, run
-from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
-from auditor.store import ScoreStore, write_atomically
+from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+from auditor.review import audit_folder as bundle
+from auditor.run.exclusive import alone_in
+from auditor.run.planning import make_plan
+from auditor.run.preflight import preflight
+from auditor.run.runner import Scores, Work, failure_of, run
+from auditor.run.store import ScoreStore, write_atomically
 from auditor.tasks.gathering import gather
 from auditor.tasks.material import Material
 
@@ -57,7 +57,7 @@ class Prepared:
     canonical: CanonicalFile | None = None
 
     def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
-        """The same for a process that somebody watches over; see :class:`~auditor.runner.Work`."""
+        """The same for a process that somebody watches over; see :class:`~auditor.run.runner.Work`."""
         return replace(self, work=replace(self.work, begin=begin, lost=lost))
 
 
@@ -177,7 +177,7 @@ def prepare(
         given: models and sets in memory, by name.
         report: told of every finished unit of work, later.
         command: what to type to repeat the audit.
-        judged: whether there is an unlearned model; see :func:`auditor.lineup.gather`.
+        judged: whether there is an unlearned model; see :func:`auditor.models.lineup.gather`.
     """
     _check_device(spec)
     store = base / spec.audit.store
@@ -257,8 +257,8 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
 
     Args:
         prepared: from :func:`prepare`.
-        folder: where the files of :mod:`auditor.bundle`, timings.json and, where asked for, the canonical form of the
-            unlearned model go; None writes nothing.
+        folder: where the files of :mod:`auditor.review.audit_folder`, timings.json and, where asked for, the canonical
+            form of the unlearned model go; None writes nothing.
 
     Raises:
         UsageError: the inputs do not fit the request, or another audit is at work in the folder.

@@ -14,8 +14,8 @@ import torch
 from packaging.requirements import Requirement
 
 from auditor.audit import Prepared
-from auditor.estimate import estimate
-from auditor.received import Finding
+from auditor.review.received import Finding
+from auditor.run.estimate import estimate
 
 _DISTRIBUTION = "unlearning-auditor"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

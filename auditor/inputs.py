@@ -12,11 +12,11 @@ from torch import Tensor
 from auditor.data import AuditData, Examples, Preprocessing, content_overlap, split_in_halves
 from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
-from auditor.input_checks import check_examples
-from auditor.plan import PlannedData
 from auditor.randomness import derive_seed
-from auditor.request_kind import Request, request_for_images
-from auditor.spec import AuditSpec
+from auditor.records.plan import PlannedData
+from auditor.records.spec import AuditSpec
+from auditor.run.input_checks import check_examples
+from auditor.run.request_kind import Request, request_for_images
 
 SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4

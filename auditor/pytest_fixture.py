@@ -14,8 +14,8 @@ from auditor.errors import UnsafeInputError, UsageError
 
 if TYPE_CHECKING:
     from auditor.audit import AuditResult
-    from auditor.plan import Plan
-    from auditor.spec import AuditSpec
+    from auditor.records.plan import Plan
+    from auditor.records.spec import AuditSpec
 
 _CONFIG = "audit.toml"
 _CALL = "auditor.compare(...)"
@@ -168,7 +168,7 @@ class Audit:
 
     def _request(self, config: str | Path | None, overrides: dict[str, dict[str, Any]]) -> "tuple[AuditSpec, Path]":
         """The validated request, and the audit.toml that it comes from, which need not exist if nobody named it."""
-        from auditor.spec import make_spec, read_spec
+        from auditor.records.spec import make_spec, read_spec
 
         named = config if config is not None else self._settings.config
         file = self._settings.root / (named if named is not None else _CONFIG)

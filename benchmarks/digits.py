@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 import auditor
-from auditor import references
 from auditor.audit import execution_settings
+from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.layout import find_layout
-from auditor.training import continue_from, initial_weights, train
 from auditor.zoo import head_relabelling, head_row_zeroed, neg_grad_plus, random_labels
 from auditor.zoo.digits import N_CLASSES, DigitsWorld, digits_world
 from auditor.zoo.digits_net import build

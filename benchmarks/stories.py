@@ -19,14 +19,14 @@ from torch import nn
 from work_folder import DATA, missing, show
 
 import auditor
-from auditor import references
 from auditor.audit import execution_settings
 from auditor.fact_files import write_facts
 from auditor.facts import Fact, Facts
+from auditor.models.training import answers_of, continue_from, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.subjects.encoding import Encoder
-from auditor.training import answers_of, continue_from, train
 from auditor.zoo.text import gradient_difference, npo
 from auditor.zoo.text.method import LanguageModel, probability
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.inference.primaries import PrimaryChoice
-from auditor.plan import Plan, PlannedModel, Role
 from auditor.records import verdict as verdicts
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan, PlannedModel, Role
+from auditor.records.results import PrimaryChoice, Results
 from auditor.records.verdict import Verdict
 from auditor.reports import review, tables, text
 from auditor.reports.review import Review
 from auditor.reports.tables import Table
-from auditor.results import Results
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

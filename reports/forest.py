@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from auditor.policy import Thresholds
 from auditor.records.evidence import Evidence, Interval, ModelScores
+from auditor.records.policy import Thresholds
 from auditor.reports import text
 from auditor.reports.figures import (
     CLEAR,

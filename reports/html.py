@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from auditor.errors import DataError
+from auditor.records.results import Results
 from auditor.reports import check_figures, document, forest, text
 from auditor.reports.figures import Drawing
-from auditor.results import Results
 
 LEFT_OUT = Drawing(svg=Markup(), caption="This figure was left out to keep the page small; results.json has its rows.")
 # What a stranger's numbers may do to functions that were written for an audit's own.

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.plan import Plan
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan
+from auditor.records.results import Results
 from auditor.records.verdict import Outcome
 from auditor.reports import text
 from auditor.reports.tables import Row, Table
-from auditor.results import Results
 
 ACCESS_TO_WEIGHTS = "The weights of both models and nothing else: no model was run."
 ACCESS_TO_ALL = (

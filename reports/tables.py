@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from auditor.plan import Plan, PlannedModel
 from auditor.records.evidence import DecoyResult, Evidence, ModelScores, Utility
+from auditor.records.plan import Plan, PlannedModel
+from auditor.records.results import Environment, Results
 from auditor.reports import text
-from auditor.results import Environment, Results
 
 Mark = Literal["good", "bad", "quiet"]
 MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns

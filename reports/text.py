@@ -5,8 +5,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from auditor.policy import Domain, ErrorRate, Policy
 from auditor.records.evidence import Family, Interval, ItemTest, May
+from auditor.records.policy import Domain, ErrorRate, Policy
 from auditor.records.score import CanonicalForm
 from auditor.records.verdict import Assurance, Flag, Outcome
 

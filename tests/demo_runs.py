@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from auditor import bundle
-from auditor.results import read_results
+from auditor.records.results import read_results
+from auditor.review import audit_folder as bundle
 
 BLOCK_SOCKETS = """
 import socket

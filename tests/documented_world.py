@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from auditor.demo import make_world, world_of
+from auditor.demo.run import make_world, world_of
 from auditor.zoo.digits_net import build
 
 ROOT = Path(__file__).parent.parent

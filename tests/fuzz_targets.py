@@ -20,7 +20,6 @@ import safetensors.torch
 import torch
 from hypothesis import strategies as st
 
-from auditor import bundle
 from auditor.cli.init import template
 from auditor.data import Preprocessing
 from auditor.datasets import read_examples
@@ -30,12 +29,13 @@ from auditor.loading import reader
 from auditor.loading.adapters import check_adapter
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, preprocessing_of, quiet
-from auditor.received import receive
 from auditor.records.evidence import Evidence
+from auditor.records.results import RecordedScores, Results, read_results
+from auditor.records.spec import make_spec, read_spec
 from auditor.reports.html import draw
-from auditor.results import RecordedScores, Results, read_results
-from auditor.spec import make_spec, read_spec
-from auditor.verification import verify
+from auditor.review import audit_folder as bundle
+from auditor.review.received import receive
+from auditor.review.verification import verify
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests import report_samples as samples
 

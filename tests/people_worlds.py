@@ -7,11 +7,11 @@ import pytest
 from torch import nn
 
 from auditor.facts import Facts, FactsData, split_facts
-from auditor.spec import RecipeSpec
+from auditor.models.training import answers_of, continue_from, initial_weights, train
+from auditor.records.spec import RecipeSpec
 from auditor.subjects.causal_lm import CausalLM, DecoderLayout
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
-from auditor.training import answers_of, continue_from, initial_weights, train
 from auditor.zoo.text import refusal_tuning
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases

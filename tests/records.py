@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from auditor.inference.statistics import p_internal_null
-from auditor.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
-from auditor.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.records.evidence import DecoyResult, Evidence, Family, Interval, ModelScores, Utility
+from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
+from auditor.records.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.records.score import Failure, Score
 
 DOMAIN = Domain(

@@ -8,23 +8,14 @@ from typing import Any
 import numpy as np
 
 from auditor.checks import registry
-from auditor.inference.primaries import PrimaryChoice
-from auditor.plan import (
-    Execution,
-    Plan,
-    PlannedCheck,
-    PlannedData,
-    PlannedModel,
-    Prospect,
-    digest_of,
-)
-from auditor.policy import load_policy
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
+from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, digest_of
+from auditor.records.policy import load_policy
+from auditor.records.results import Coverage, Environment, MissingCheck, PrimaryChoice, Results
 from auditor.records.score import Failure
+from auditor.records.spec import AuditSpec, ResponsibleSpec
 from auditor.records.verdict import Outcome, Reason, ReasonKind, Verdict
-from auditor.results import Coverage, Environment, MissingCheck, Results
-from auditor.spec import AuditSpec, ResponsibleSpec
 
 REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")

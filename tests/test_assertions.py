@@ -12,7 +12,7 @@ from auditor.assertions import Inconclusive
 from auditor.audit import AuditResult
 from auditor.errors import SpecError
 from auditor.records.evidence import Evidence, Interval, Utility
-from auditor.results import Results
+from auditor.records.results import Results
 from tests.report_samples import assemble, failed_check, sample
 
 FOLDER = Path("audit-out/suppressed-0123")

@@ -15,10 +15,10 @@ import auditor
 from auditor.audit import prepare
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, SpecError, UsageError
-from auditor.events import Begun, Event, Unit
-from auditor.lineup import _structure
-from auditor.runner import run
-from auditor.spec import make_spec
+from auditor.models.lineup import _structure
+from auditor.records.events import Begun, Event, Unit
+from auditor.records.spec import make_spec
+from auditor.run.runner import run
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed

@@ -12,18 +12,18 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 import auditor
-from auditor.bundle import RESULTS
 from auditor.cli import main
 from auditor.errors import SpecError
 from auditor.loading.transformers_directory import load_directory
-from auditor.received import Finding, receive
+from auditor.records.results import Results, read_results
 from auditor.records.score import CanonicalForm
-from auditor.references import save_directory
 from auditor.reports.html import render
 from auditor.reports.text import deploy
-from auditor.results import Results, read_results
+from auditor.review.audit_folder import RESULTS
+from auditor.review.received import Finding, receive
+from auditor.review.verification import verify
+from auditor.run.references import save_directory
 from auditor.subjects.canonical_form import rounded
-from auditor.verification import verify
 from tests.test_canonical_form import LOW
 from tests.tiny_families import tiny_family
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from auditor.changes import content_changes, plan_changes
-from auditor.plan import Plan
+from auditor.records.plan import Plan
+from auditor.review.plan_diff import content_changes, plan_changes
 from tests.records import model, plan
 
 

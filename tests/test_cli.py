@@ -26,7 +26,7 @@ from auditor.cli import main
 from auditor.cli.compare import exit_code, spec_from_options
 from auditor.cli.init import template
 from auditor.errors import AuditError
-from auditor.spec import AuditSpec, make_spec
+from auditor.records.spec import AuditSpec, make_spec
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "sae_lens", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "jinja2", "rich")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auditor import bundle
 from auditor.cli import main
-from auditor.plan import read_plan
-from auditor.results import read_results
+from auditor.records.plan import read_plan
+from auditor.records.results import read_results
+from auditor.review import audit_folder as bundle
 from tests.received import Sent
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from auditor import references
 from auditor.cli import main
 from auditor.fact_files import write_facts
 from auditor.loading.transformers_directory import load_directory
+from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
-from auditor.training import train
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.zoo import direction_projection
 from auditor.zoo.catalogue import ENTRIES
 from auditor.zoo.digits_net import build

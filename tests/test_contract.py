@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from auditor import decoys, text_decoys
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.checks.contract import N_REFERENCES, Case, CheckContract
 from auditor.checks.registry import TASKS
-from auditor.policy import load_policy, shipped
+from auditor.decoys import images as decoys
+from auditor.decoys import text as text_decoys
+from auditor.records.policy import load_policy, shipped
 
 ROOT = Path(__file__).parent.parent
 CASES = [(name, task) for task in TASKS for name in registry.names(task)]

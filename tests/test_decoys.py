@@ -12,23 +12,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor import decoys, exact_prompts, text_decoys
 from auditor.checks.check import Check
 from auditor.data import AuditData, Examples
-from auditor.decoy_strength import suppressed
-from auditor.events import Event
-from auditor.exact_inputs import Settings, exact_inputs
+from auditor.decoys import exact_prompts
+from auditor.decoys import images as decoys
+from auditor.decoys import text as text_decoys
+from auditor.decoys.exact_inputs import Settings, exact_inputs
+from auditor.decoys.strength import suppressed
 from auditor.facts import Fact, Facts
-from auditor.plan import Plan, PlannedCheck, PlannedModel
+from auditor.models.training import answers_of, train
+from auditor.records.events import Event
 from auditor.records.evidence import Family, May
+from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Reading, Score
-from auditor.runner import Scores, Work, run
-from auditor.spec import RecipeSpec
-from auditor.store import ScoreStore
+from auditor.records.spec import RecipeSpec
+from auditor.run.runner import Scores, Work, run
+from auditor.run.store import ScoreStore
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.causal_lm import CausalLM
 from auditor.tasks.material import NO_DATA
-from auditor.training import answers_of, train
 from auditor.zoo.text import logit_mask, refusal_adapter, refusal_tuning
 from auditor.zoo.text.method import LanguageModel, losses
 from auditor.zoo.text.names import telling_grams

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor import bundle
+from auditor.review import audit_folder as bundle
 from tests.demo_runs import a_reviewer_can_check_it, made_without_network, run
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from auditor.alignment import fit_affine
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.inference.statistics import p_above, pooled_spread
+from auditor.models.alignment import fit_affine
 from auditor.probes.depth.images import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.records.score import Reading, Score
 from auditor.subjects.canonical import rescaled

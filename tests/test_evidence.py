@@ -8,9 +8,9 @@ import pytest
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.inference.statistics import fieller, pooled_spread
-from auditor.policy import PriorSpread, load_policy
 from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
+from auditor.records.policy import PriorSpread, load_policy
 from auditor.records.score import Reading, Score
 
 POLICY = load_policy("default")

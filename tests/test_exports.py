@@ -6,9 +6,9 @@ import io
 import pandas as pd
 import pytest
 
-from auditor import bundle
 from auditor.cli.export import _text
-from auditor.exports import cells_frame, csv, evidence_frame, model_card
+from auditor.review import audit_folder as bundle
+from auditor.review.exports import cells_frame, csv, evidence_frame, model_card
 from tests.report_samples import hostile, sample
 
 

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 import auditor
 from auditor.cli import main
 from auditor.errors import UsageError
-from auditor.events import Event
-from auditor.exclusive import alone_in
-from auditor.results import Results, read_results
+from auditor.records.events import Event
+from auditor.records.results import Results, read_results
+from auditor.run.exclusive import alone_in
 from tests.tiny_world import same_files, same_numbers
 
 PATIENT = "60"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.loading.transformers_directory import preprocessing_of
-from auditor.spec import read_spec
+from auditor.records.spec import read_spec
 from tests import fuzz_targets
 
 TARGETS = fuzz_targets.targets()

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from auditor.cli import comparison, main, show
-from auditor.exports import model_card
+from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import html, text
 from auditor.reports.review import LIMITS
-from auditor.results import Results
+from auditor.review.exports import model_card
 from tests import report_samples as samples
 from tests.fuzz_targets import small_results
 from tests.test_report import POLICY, Page

@@ -12,22 +12,22 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from auditor.accuracy_checks import Accuracy, judge
 from auditor.audit import prepare
 from auditor.cli import main
 from auditor.data import Examples, Preprocessing
 from auditor.errors import DataError, ModelError, UsageError
 from auditor.fact_files import write_facts
 from auditor.facts import Fact, Facts
-from auditor.input_checks import check_examples, check_facts
-from auditor.plan import Plan
-from auditor.preflight import measure
+from auditor.models.training import initial_weights
 from auditor.probes.outputs.text import Outputs as TextOutputs
 from auditor.probes.outputs.text import Settings as TextSettings
-from auditor.references import save_directory
-from auditor.results import read_results
-from auditor.spec import make_spec
-from auditor.training import initial_weights
+from auditor.records.plan import Plan
+from auditor.records.results import read_results
+from auditor.records.spec import make_spec
+from auditor.run.accuracy_checks import Accuracy, judge
+from auditor.run.input_checks import check_examples, check_facts
+from auditor.run.preflight import measure
+from auditor.run.references import save_directory
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests.people_worlds import TextWorld
@@ -225,7 +225,7 @@ def test_what_is_odd_is_a_line_in_every_command_and_at_the_top_of_the_report(fre
 
 def test_no_model_is_run_again_for_what_the_scores_say(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import auditor
-    from auditor import preflight
+    from auditor.run import preflight
 
     def refuse(*arguments: object) -> None:
         raise AssertionError("a pass was made")

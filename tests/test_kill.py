@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import auditor
-from auditor.events import Event
+from auditor.records.events import Event
 from tests.tiny_world import same_files, same_numbers
 
 MOMENTS = {

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
-from auditor import training
 from auditor.attacks.feature_membership import FeatureMembership, centre_margins, class_centres
 from auditor.attacks.membership import scores as scorers
 from auditor.attacks.membership.images import Membership
@@ -23,6 +22,7 @@ from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.errors import UsageError
 from auditor.inference import statistics
+from auditor.models import training
 from auditor.randomness import generator
 from auditor.recording import Recording
 from auditor.records.score import Score

@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from model_signing import signing
 
-from auditor import bundle
 from auditor.cli import main
 from auditor.errors import UsageError
-from auditor.model_signatures import check_model_signatures
-from auditor.results import read_results
+from auditor.records.results import read_results
+from auditor.review import audit_folder as bundle
+from auditor.review.model_signatures import check_model_signatures
 from tests.received import Sent
 
 PEM = serialization.Encoding.PEM

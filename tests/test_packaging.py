@@ -109,8 +109,8 @@ class TestWheel:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(tmp_path / "site")
         code = (
-            "import auditor.cli, auditor.policy, auditor.reports.html as html, auditor.probes.cka as cka\n"
-            "assert set(auditor.policy.shipped()) == {'default', 'strict'}, auditor.policy.shipped()\n"
+            "import auditor.cli, auditor.records.policy, auditor.reports.html as html, auditor.probes.cka as cka\n"
+            "assert set(auditor.records.policy.shipped()) == {'default', 'strict'}, auditor.records.policy.shipped()\n"
             "assert html._environment().get_template('report.html')\n"
             "print(auditor.__file__, cka.__file__)"
         )

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.inference.primaries import choose, marked
-from auditor.plan import Plan, PlannedCheck
-from auditor.policy import Policy, load_policy
 from auditor.records.evidence import Evidence, Interval
+from auditor.records.plan import Plan, PlannedCheck
+from auditor.records.policy import Policy, load_policy
 from tests.records import evidence, failure, plan
 
 

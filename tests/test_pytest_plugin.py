@@ -23,7 +23,7 @@ from auditor.audit import execution_settings
 from auditor.checks import registry
 from auditor.cli import main
 from auditor.pytest_fixture import Audit
-from auditor.spec import make_spec
+from auditor.records.spec import make_spec
 
 pytest_plugins = ["pytester"]
 

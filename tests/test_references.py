@@ -10,15 +10,16 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from auditor import fingerprints, references
 from auditor.cli import main
 from auditor.cli.progress import training_progress
 from auditor.fact_files import write_facts
 from auditor.facts import Facts
 from auditor.loading.transformers_directory import load_directory
+from auditor.models import fingerprints
+from auditor.models.training import initial_weights, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
-from auditor.training import initial_weights, train
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.zoo.digits_net import build
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World

@@ -9,7 +9,7 @@ from auditor.attacks.relearning.images import Relearning
 from auditor.attacks.relearning.reach import taught_name
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.policy import load_policy
+from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 
 POLICY = load_policy("default")

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.records.evidence import Interval
+from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import check_figures, forest, html, tables, text
 from auditor.reports.figures import WIDTH, spread_apart
-from auditor.results import Results
 from tests import report_samples as samples
 from tests.records import DOMAIN
 

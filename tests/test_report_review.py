@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from auditor.records.results import Results
+from auditor.records.spec import AuditSpec
 from auditor.records.verdict import Outcome
 from auditor.reports.html import render
-from auditor.results import Results
-from auditor.spec import AuditSpec
 from tests.report_samples import sample
 
 

@@ -8,8 +8,8 @@ import torch
 
 from auditor.audit import prepare
 from auditor.errors import SpecError
-from auditor.request_kind import request_for_images
-from auditor.spec import RequestSpec, make_spec
+from auditor.records.spec import RequestSpec, make_spec
+from auditor.run.request_kind import request_for_images
 from tests.worlds import FORGET, World
 
 NOTHING = RequestSpec()

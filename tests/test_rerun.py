@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from auditor import bundle
 from auditor.cli import main
 from auditor.errors import UsageError
-from auditor.received import Finding
 from auditor.records.evidence import Interval
-from auditor.rerun import compare_numbers, repeat
-from auditor.results import Results, read_results
+from auditor.records.results import Results, read_results
+from auditor.review import audit_folder as bundle
+from auditor.review.received import Finding
+from auditor.review.rerun import compare_numbers, repeat
 from tests.received import ARCHITECTURE, Sent
 
 

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from auditor.errors import DataError
-from auditor.inference.primaries import PrimaryChoice
 from auditor.inference.verdict import decide
-from auditor.results import (
+from auditor.records.results import (
     SCHEMA_VERSION,
     Coverage,
     Environment,
+    PrimaryChoice,
     Results,
     published_schema,
     read_results,
@@ -42,7 +42,7 @@ def sample() -> Results:
 
 
 def test_the_published_schema_is_that_of_the_types() -> None:
-    """To publish a change: python -c "from auditor.results import published_schema as s; print(s(), end='')"."""
+    """To publish: python -c "from auditor.records.results import published_schema as s; print(s(), end='')"."""
     assert json.loads(PUBLISHED.read_text()) == schema()
 
 

@@ -13,13 +13,13 @@ from torch import nn
 import auditor
 from auditor.audit import prepare
 from auditor.data import Examples
-from auditor.demo_digits import DigitsDemo
+from auditor.demo.digits import DigitsDemo
 from auditor.errors import UsageError
 from auditor.facts import Facts, drop_leaks
 from auditor.probes.outputs.images import Outputs
 from auditor.probes.outputs.text import Outputs as TextOutputs
 from auditor.probes.outputs.text import Settings
-from auditor.spec import make_spec
+from auditor.records.spec import make_spec
 from auditor.zoo.text.people import reworded
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, digits

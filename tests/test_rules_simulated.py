@@ -13,8 +13,8 @@ from auditor.inference.compared import CheckScores
 from auditor.inference.primaries import choose, marked
 from auditor.inference.statistics import pass_probability
 from auditor.inference.verdict import decide
-from auditor.plan import PlannedCheck
 from auditor.records.evidence import Evidence, Family, May
+from auditor.records.plan import PlannedCheck
 from auditor.records.score import Reading, Score
 from auditor.records.verdict import Verdict
 from tests.records import plan

@@ -11,8 +11,8 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
-from auditor.spec import RecipeSpec
-from auditor.training import train
+from auditor.models.training import train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.digits_net import build
 from auditor.zoo.head_relabelling import Settings, head_relabelling
 from tests.worlds import digits

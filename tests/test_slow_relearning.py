@@ -9,8 +9,8 @@ from auditor.attacks.slow_relearning.images import SlowRelearning
 from auditor.checks.check import Check, Workload
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
+from auditor.records.policy import load_policy
 from auditor.records.score import Score
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World

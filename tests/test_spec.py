@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from auditor.errors import SpecError
-from auditor.spec import (
+from auditor.records.spec import (
     AuditSpec,
     DataSpec,
     ModelsSpec,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.records.score import Reading, Score
-from auditor.store import ScoreStore, write_together
+from auditor.run.store import ScoreStore, write_together
 
 SCORE = Score(check="x", readings={"a": Reading(value=0.25, examples=(0.0, 0.5))}, n_examples=2, notes=("ρ",))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import UnsafeInputError, UsageError
-from auditor.events import Begun, Event, Planned, Unit
-from auditor.supervisor import Crash, Lost, Tell, supervise
+from auditor.records.events import Begun, Event, Planned, Unit
+from auditor.run.supervisor import Crash, Lost, Tell, supervise
 
 PATIENCE = 20.0
 

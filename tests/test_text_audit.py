@@ -13,17 +13,17 @@ from torch import nn
 import auditor
 from auditor.audit import AuditResult
 from auditor.errors import DataError, ModelError, SpecError, UsageError
-from auditor.events import Event
 from auditor.facts import Fact, Facts
-from auditor.lineup import gather
 from auditor.loading.checkpoints import weights_digest
 from auditor.loading.transformers_directory import load_directory
-from auditor.low_rank import open_low_rank
-from auditor.received import receive
-from auditor.references import save_directory
-from auditor.results import read_results
-from auditor.spec import make_spec
-from auditor.verification import verify
+from auditor.models.lineup import gather
+from auditor.models.low_rank import open_low_rank
+from auditor.records.events import Event
+from auditor.records.results import read_results
+from auditor.records.spec import make_spec
+from auditor.review.received import receive
+from auditor.review.verification import verify
+from auditor.run.references import save_directory
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from tests.people_worlds import N_REFERENCES, TextWorld

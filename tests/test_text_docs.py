@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor import text_decoys
 from auditor.checks import registry
 from auditor.checks.check import Check
+from auditor.decoys import text as text_decoys
 
 PAGE = (Path(__file__).parent.parent / "docs" / "checks-text.md").read_text(encoding="utf-8")
 NAMES = registry.names("causal-lm")
@@ -42,7 +42,7 @@ def test_the_page_holds_no_check_that_is_not_there() -> None:
 
 
 def test_every_primary_of_facts_may_clear() -> None:
-    from auditor.policy import load_policy, shipped
+    from auditor.records.policy import load_policy, shipped
 
     for policy in shipped():
         for names in load_policy(policy).primaries["facts"].values():

@@ -11,9 +11,9 @@ import torch
 from auditor.errors import UsageError
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.policy import load_policy
 from auditor.probes.logit_lens import LogitLens
 from auditor.records.evidence import Evidence
+from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM

@@ -21,8 +21,8 @@ from auditor.errors import UsageError
 from auditor.facts import Fact, Facts
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
+from auditor.records.policy import load_policy
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.causal_lm import CausalLM

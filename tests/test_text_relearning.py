@@ -10,8 +10,8 @@ from auditor.attacks.relearning.reach import taught, taught_name
 from auditor.checks import registry
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.policy import load_policy
 from auditor.records.evidence import Evidence
+from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 from tests.people_worlds import N_REFERENCES, TextWorld
 

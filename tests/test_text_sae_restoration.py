@@ -17,6 +17,7 @@ from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
 from auditor.inference.statistics import Spread, p_above, pooled_spread
+from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.sae_restoration import sparse_autoencoder
 from auditor.probes.sae_restoration.latent_steering import (
     BlockArtefact,
@@ -27,8 +28,7 @@ from auditor.probes.sae_restoration.latent_steering import (
 from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
 from auditor.probes.sae_restoration.text import SaeRestoration, Settings, _labels
 from auditor.records.score import Score
-from auditor.saved_autoencoder import SavedAutoencoder
-from auditor.spec import make_spec
+from auditor.records.spec import make_spec
 from auditor.subjects.canonical import rescaled
 from tests import records
 from tests.people_worlds import TextWorld

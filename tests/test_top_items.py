@@ -27,7 +27,7 @@ from auditor.inference.top_items import (
     top_test,
 )
 from auditor.inference.verdict import decide
-from auditor.policy import load_policy
+from auditor.records.policy import load_policy
 from auditor.records.score import Items, Reading, Score
 from auditor.reports import text
 from tests import records

@@ -11,9 +11,9 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
-from auditor.lineup import gather
-from auditor.spec import RecipeSpec, make_spec
-from auditor.training import train
+from auditor.models.lineup import gather
+from auditor.models.training import train
+from auditor.records.spec import RecipeSpec, make_spec
 from tests.worlds import FORGET, World
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from auditor import resolving
 from auditor.audit import execute, prepare
 from auditor.cli import main
 from auditor.errors import UsageError
-from auditor.events import Event
 from auditor.inference import statistics
-from auditor.policy import load_policy
-from auditor.resolving import Resolved, resolutions, unresolved
-from auditor.spec import AuditSpec, make_spec, read_spec
+from auditor.records.events import Event
+from auditor.records.policy import load_policy
+from auditor.records.spec import AuditSpec, make_spec, read_spec
+from auditor.run import resolving
+from auditor.run.resolving import Resolved, resolutions, unresolved
 from tests.tiny_world import write_tiny_world
 
 START, MOST = 5, 6

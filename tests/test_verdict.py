@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from auditor.errors import SpecError
 from auditor.inference.assurance import assurance_level, recipe_mismatch
 from auditor.inference.verdict import decide
-from auditor.policy import load_policy
 from auditor.records.evidence import DecoyResult, Evidence, Interval
+from auditor.records.policy import load_policy
 from tests import records
 from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
 

@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auditor import bundle
 from auditor.cli import main
-from auditor.policy import load_policy
-from auditor.received import Finding, receive
+from auditor.records.policy import load_policy
+from auditor.records.results import RecordedScores, Results, read_results
 from auditor.reports.html import render
-from auditor.rerun import files_at_hand
-from auditor.results import RecordedScores, Results, read_results
-from auditor.store import write_atomically
-from auditor.verification import differences, verify
+from auditor.review import audit_folder as bundle
+from auditor.review.received import Finding, receive
+from auditor.review.rerun import files_at_hand
+from auditor.review.verification import differences, verify
+from auditor.run.store import write_atomically
 from tests.received import Sent
 
 
@@ -55,7 +55,7 @@ def audit(*arguments: object) -> Any:
 @pytest.fixture(autouse=True)
 def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same results are drawn once for all tests: drawing is a function of their text (tests/test_report.py)."""
-    monkeypatch.setattr("auditor.verification.render", drawn)
+    monkeypatch.setattr("auditor.review.verification.render", drawn)
 
 
 def drawn(results: Results) -> str:
@@ -236,8 +236,8 @@ def test_keys_that_cannot_be_used_get_a_sentence(signed: Path, tmp_path: Path, k
 def test_without_the_extra_packages_signing_says_what_to_install(
     signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "auditor.envelope", None)
-    monkeypatch.delattr("auditor.envelope", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "auditor.review.envelope", None)
+    monkeypatch.delattr("auditor.review.envelope", raising=False)
     done = audit("verify", signed, "--key", keys[1])
     assert done.exit_code == 2
     assert "unlearning-auditor[sign]" in done.output
@@ -307,7 +307,7 @@ class TestCommand:
         assert "is not a list of digests" in audit("verify", tmp_path).output
 
     def test_too_large_a_file_is_refused(self, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("auditor.received.MOST_BYTES", 1000)
+        monkeypatch.setattr("auditor.review.received.MOST_BYTES", 1000)
         done = audit("verify", signed)
         assert (done.exit_code, "more than any audit writes" in done.output) == (4, True)
 
@@ -329,7 +329,7 @@ class TestCommand:
 
     def test_whatever_is_found_is_printed_clean(self, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         hostile = Finding(subject="a\x1b[2J", state="fails", words="b\u202e\nforged: line")
-        monkeypatch.setattr("auditor.verification.verify", lambda *given: [hostile])
+        monkeypatch.setattr("auditor.review.verification.verify", lambda *given: [hostile])
         output = audit("verify", signed).output
         assert len(output.splitlines()) == 3
         assert all(line.isprintable() for line in output.splitlines())
@@ -345,7 +345,7 @@ def test_results_that_no_report_can_be_drawn_from_are_a_finding(signed: Path, mo
     def broken(results: Results) -> str:
         raise KeyError("layer")
 
-    monkeypatch.setattr("auditor.verification.render", broken)
+    monkeypatch.setattr("auditor.review.verification.render", broken)
     found = findings(signed)
     assert failing(found) == {bundle.RESULTS}
     assert "holds what no report can be drawn from (KeyError: 'layer')" in words(found)

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from auditor import training
 from auditor.data import Examples
 from auditor.errors import ModelError
+from auditor.models import training
 from auditor.subjects.layout import find_layout
 from auditor.zoo import analytic, prompt_partition, retrain, sisa
 from auditor.zoo.digits_net import build

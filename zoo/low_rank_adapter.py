@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
-from auditor.low_rank import merge_low_rank, open_low_rank
+from auditor.models.low_rank import merge_low_rank, open_low_rank
 from auditor.records.base import Frozen
 from auditor.zoo.method import copy_of, descend, epochs, logits
 from auditor.zoo.random_labels import with_wrong_labels

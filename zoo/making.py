@@ -18,8 +18,8 @@ from auditor.loading.checkpoints import build_module, load_weights
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, task_of
 from auditor.randomness import derive_seed
-from auditor.references import save, save_directory
-from auditor.spec import AuditSpec, RecipeSpec
+from auditor.records.spec import AuditSpec, RecipeSpec
+from auditor.run.references import save, save_directory
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.catalogue import Entry, Task, entry
 from auditor.zoo.text.method import LanguageModel

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
+from auditor.models.training import continue_from, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
-from auditor.training import continue_from, train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.method import copy_of, head_of
 from auditor.zoo.surgery import without_head
 

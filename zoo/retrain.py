@@ -8,8 +8,8 @@ from torch import nn
 
 from auditor.data import Examples
 from auditor.loading.checkpoints import build_module, load_weights
-from auditor.spec import RecipeSpec
-from auditor.training import continue_from, train
+from auditor.models.training import continue_from, train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.fresh import fresh_like
 
 

@@ -14,7 +14,7 @@ from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.reach import did_not_take, odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
-from auditor.low_rank import open_low_rank
+from auditor.models.low_rank import open_low_rank
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May

@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Score
-from auditor.saved_autoencoder import SavedAutoencoder
 
 
 class Workload(Frozen):

@@ -8,17 +8,18 @@ from typing import Any
 
 from torch import nn
 
-from auditor import decoys, text_decoys
 from auditor.data import AuditData, split_in_halves
+from auditor.decoys import images as decoys
+from auditor.decoys import text as text_decoys
 from auditor.facts import Facts, FactsData, split_facts
+from auditor.models.training import answers_of, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.classification import Classifier
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
 from auditor.subjects.layout import find_layout
-from auditor.training import answers_of, train
 from auditor.zoo.digits import N_CLASSES, digits_world
 from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.text.people import people_world, with_paraphrases

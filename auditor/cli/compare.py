@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli.frozen import frozen_request, refuse_changes
+from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.records.verdict import EXPECTATIONS
-from auditor.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 
 if TYPE_CHECKING:
     from auditor.audit import Prepared
-    from auditor.plan import Plan
-    from auditor.supervisor import Tell
+    from auditor.records.plan import Plan
+    from auditor.run.supervisor import Tell
 
 _SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _RUN_OPTIONS = (
@@ -191,7 +191,7 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
     from auditor.audit import check_inputs
     from auditor.cli import show
     from auditor.cli.progress import live_progress
-    from auditor.estimate import estimate
+    from auditor.run.estimate import estimate
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)

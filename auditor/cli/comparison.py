@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from auditor.changes import plan_changes
 from auditor.cli.terminal import Terminal
 from auditor.records.evidence import Evidence
+from auditor.records.results import Results
 from auditor.records.verdict import Verdict
 from auditor.reports import text
-from auditor.results import Results
+from auditor.review.plan_diff import plan_changes
 
 
 def show(first: Results, second: Results) -> None:

@@ -19,7 +19,7 @@ import click
 )
 def demo(out: Path, task: str, seed: int) -> int:
     """Train a small world of known truth and audit a suppressed and a deleted model."""
-    from auditor import demo as worlds
+    from auditor.demo import run as worlds
 
     world = worlds.world_of(task, seed)
     worlds.make_world(world, out, lambda line: click.echo(line))

@@ -16,7 +16,7 @@ def results_file(path: Path) -> Path:
 def diff(first: Path, second: Path) -> int:
     """Compare two audits, given by folder or results.json: verdict, each check's ρ, and what differs in the plan."""
     from auditor.cli import comparison
-    from auditor.results import read_results
+    from auditor.records.results import read_results
 
     one, other = (read_results(results_file(path)) for path in (first, second))
     comparison.show(one, other)

@@ -19,8 +19,8 @@ def doctor(**options: Any) -> int:
     spec, base = spec_from_options(options)
     from auditor import doctor as examination
     from auditor.audit import check_inputs, prepare
-    from auditor.received import Finding
     from auditor.reports.text import clean
+    from auditor.review.received import Finding
 
     findings = list(examination.machine())
     if spec.models.original is None and spec.models.unlearned is None:

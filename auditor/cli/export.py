@@ -9,7 +9,7 @@ from auditor.cli.diff import results_file
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
-    from auditor.results import Results
+    from auditor.records.results import Results
 
 Form = Literal["model-card", "csv", "cells"]
 
@@ -24,8 +24,8 @@ def export(audit: Path, form: Form | None, out: Path | None) -> None:
     """Turn an audit, given by folder or results.json, into a model-card block or into tables."""
     if form is None:
         raise SpecError("say what to export: --model-card, --csv or --cells")
-    from auditor.results import read_results
-    from auditor.store import write_atomically
+    from auditor.records.results import read_results
+    from auditor.run.store import write_atomically
 
     text = _text(read_results(results_file(audit)), form)
     if out is None:
@@ -35,7 +35,7 @@ def export(audit: Path, form: Form | None, out: Path | None) -> None:
 
 
 def _text(results: "Results", form: Form) -> str:
-    from auditor import exports
+    from auditor.review import exports
 
     if form == "model-card":
         return exports.model_card(results)

@@ -8,7 +8,7 @@ import click
 from auditor.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
-    from auditor.plan import Plan
+    from auditor.records.plan import Plan
 
 _BESIDE_A_PLAN = ("config", "out", "write_canonical")
 
@@ -24,7 +24,7 @@ def frozen_request(path: Path, options: dict[str, Any]) -> "Plan":
         SpecError: something is asked beside the plan.
         DataError: the file is no plan.
     """
-    from auditor.plan import read_plan
+    from auditor.records.plan import read_plan
 
     given = [name for name, value in options.items() if value not in (None, ()) and name not in _BESIDE_A_PLAN]
     if given:
@@ -39,7 +39,7 @@ def refuse_changes(path: Path | None, frozen: "Plan", now: "Plan") -> None:
     Raises:
         UsageError: naming what changed since.
     """
-    from auditor.changes import plan_changes
+    from auditor.review.plan_diff import plan_changes
 
     if frozen.digest != now.digest:
         changes = "; ".join(map(str, plan_changes(frozen, now)))

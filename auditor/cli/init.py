@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from auditor.errors import SpecError
 from auditor.records.base import Frozen
-from auditor.spec import FILE_NAME, AuditSpec
+from auditor.records.spec import FILE_NAME, AuditSpec
 
 
 @click.command()

@@ -29,8 +29,8 @@ def plan(target: Path, **options: Any) -> None:
     spec, base = spec_from_options(options)
     from auditor.audit import check_inputs, prepare
     from auditor.cli import show
-    from auditor.estimate import estimate
-    from auditor.store import write_atomically
+    from auditor.run.estimate import estimate
+    from auditor.run.store import write_atomically
 
     command = ["audit", "compare", "--plan", str(target)]
     if options.get("config") is not None:

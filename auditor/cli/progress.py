@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from auditor.events import Begun, Event, Planned
+from auditor.records.events import Begun, Event, Planned
 
 
 class LiveProgress:

@@ -9,7 +9,7 @@ from auditor.cli.compare import spec_from_options, spec_options
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.spec import AuditSpec
+    from auditor.records.spec import AuditSpec
 
 _UNRESOLVED = 3
 
@@ -33,10 +33,10 @@ def reference(count: int, until_resolved: bool, max_count: int, out: Path, quiet
     spec, base = spec_from_options(options)
     if until_resolved:
         _check_can_resolve(spec, count, max_count)
-    from auditor import references
     from auditor.audit import execution_settings
     from auditor.cli.reference_run import ReferenceRun
     from auditor.cli.terminal import Terminal
+    from auditor.run import references
 
     shop = references.workshop(spec, base)
     console = Terminal()
@@ -56,7 +56,7 @@ def reference(count: int, until_resolved: bool, max_count: int, out: Path, quiet
 
 
 def _check_can_resolve(spec: "AuditSpec", count: int, max_count: int) -> None:
-    from auditor.resolving import FEWEST
+    from auditor.run.resolving import FEWEST
 
     if spec.models.original is None:
         raise UsageError(

@@ -4,15 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor import references
 from auditor.cli.progress import live_progress, training_progress
 from auditor.cli.terminal import Terminal
 from auditor.inference.statistics import references_needed
-from auditor.policy import load_policy
-from auditor.reference_quality import Quality
-from auditor.references import Job, Workshop
-from auditor.resolving import Resolved, resolutions, target, unresolved
-from auditor.spec import AuditSpec
+from auditor.records.policy import load_policy
+from auditor.records.spec import AuditSpec
+from auditor.run import references
+from auditor.run.reference_quality import Quality
+from auditor.run.references import Job, Workshop
+from auditor.run.resolving import Resolved, resolutions, target, unresolved
 
 
 class ReferenceRun:

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
-from auditor.plan import Plan
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan
+from auditor.records.results import Results
 from auditor.reports.text import deploy, disagreement, upper_percent
-from auditor.results import Results
 
 if TYPE_CHECKING:
-    from auditor.estimate import Estimate
+    from auditor.run.estimate import Estimate
 
 
 def results(found: Results, folder: Path, quiet: bool) -> None:

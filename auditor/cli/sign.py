@@ -15,11 +15,12 @@ def sign(folder: Path, key: Path) -> None:
 
     Make a key with: openssl genpkey -algorithm ed25519 -out private.pem
     """
-    from auditor import attest, bundle
-    from auditor.received import read_received, receive
-    from auditor.results import Results
-    from auditor.store import write_atomically
-    from auditor.verification import verify
+    from auditor.records.results import Results
+    from auditor.review import attest
+    from auditor.review import audit_folder as bundle
+    from auditor.review.received import read_received, receive
+    from auditor.review.verification import verify
+    from auditor.run.store import write_atomically
 
     received = receive(folder)
     for finding in verify(received):

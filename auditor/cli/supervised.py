@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.events import Planned
-from auditor.supervisor import Lost, Tell, supervise
+from auditor.records.events import Planned
+from auditor.run.supervisor import Lost, Tell, supervise
 
 if TYPE_CHECKING:
     from auditor.audit import Prepared
-    from auditor.results import Results
+    from auditor.records.results import Results
 
 
 def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, quiet: bool) -> "Results":
@@ -24,9 +24,9 @@ def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, 
     Raises:
         UsageError: as the audit does, or where it hangs or dies outside of a check.
     """
-    from auditor.bundle import RESULTS
     from auditor.cli.progress import live_progress
-    from auditor.results import read_results
+    from auditor.records.results import read_results
+    from auditor.review.audit_folder import RESULTS
 
     def job(tell: Tell, lost: Lost) -> None:
         from auditor.audit import execute

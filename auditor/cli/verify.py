@@ -9,8 +9,8 @@ import click
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
-    from auditor.received import Finding
-    from auditor.results import Results
+    from auditor.records.results import Results
+    from auditor.review.received import Finding
 
 _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked", "note": "note"}
 
@@ -36,10 +36,10 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) 
     Nothing out of FOLDER is executed.
     """
     _refuse_half_a_request(options)
-    from auditor.received import read_received, receive
+    from auditor.records.results import Results
     from auditor.reports.text import clean
-    from auditor.results import Results
-    from auditor.verification import verify as check
+    from auditor.review.received import read_received, receive
+    from auditor.review.verification import verify as check
 
     received = receive(folder)
     results = read_received(received)
@@ -68,11 +68,11 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
 def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":
     from auditor.cli.progress import live_progress
     from auditor.inputs import SETS
-    from auditor.rerun import files_at_hand, repeat
+    from auditor.review.rerun import files_at_hand, repeat
 
     yield from files_at_hand(results.plan, options["files"])
     if options["model_key"] is not None:
-        from auditor.model_signatures import check_model_signatures
+        from auditor.review.model_signatures import check_model_signatures
 
         yield from check_model_signatures(results.plan, options["files"], options["model_key"])
     if options["rerun"]:

@@ -1,8 +1,8 @@
 """Assurance: what the null was made of, and whether the references count."""
 
 from auditor.inference.case import percent
-from auditor.plan import Plan
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan
 from auditor.records.verdict import Assurance
 
 REFERENCES_FOR_A3 = 4

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auditor.inference.statistics import holm
-from auditor.plan import Plan
-from auditor.policy import Policy
 from auditor.records.evidence import Evidence, Interval
+from auditor.records.plan import Plan
+from auditor.records.policy import Policy
 from auditor.records.verdict import Assurance, Reason, ReasonKind
 
 

@@ -6,9 +6,9 @@ from auditor.checks.check import Check
 from auditor.inference.compared import CheckScores, Comparison, Question, interval
 from auditor.inference.nulls import NULLS, references
 from auditor.inference.top_items import item_test
-from auditor.policy import Policy, PriorSpread
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence, ModelScores, Utility
+from auditor.records.policy import Policy, PriorSpread
 from auditor.records.score import Failure, rows_of
 
 

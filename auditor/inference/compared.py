@@ -6,8 +6,8 @@ from typing import Literal, Protocol
 
 from auditor.checks.check import Check
 from auditor.inference.statistics import Limits
-from auditor.policy import Policy, PriorSpread
 from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
+from auditor.records.policy import Policy, PriorSpread
 from auditor.records.score import Score
 
 NullKind = Literal["references", "controls", "internal", "chance"]

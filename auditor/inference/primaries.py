@@ -2,21 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
-
-from auditor.plan import Plan
-from auditor.records.base import Frozen
 from auditor.records.evidence import Evidence
-
-
-class PrimaryChoice(Frozen):
-    """One required family and the check that stands for it."""
-
-    family: str
-    check: str = Field(description="the primary")
-    resolutions: dict[str, float | None] = Field(
-        description="w of every planned candidate, in the policy's order; None where it has no gap or could not run"
-    )
+from auditor.records.plan import Plan
+from auditor.records.results import PrimaryChoice
 
 
 def choose(plan: Plan, evidence: Sequence[Evidence]) -> tuple[PrimaryChoice, ...]:

@@ -9,8 +9,8 @@ from auditor.inference.advice import to_settle
 from auditor.inference.assurance import assurance_level
 from auditor.inference.case import Case, could_not_run, measured, percent, reason, show
 from auditor.inference.clearing import obstacles, primary_obstacles
-from auditor.plan import Plan
 from auditor.records.evidence import Evidence
+from auditor.records.plan import Plan
 from auditor.records.verdict import Flag, Outcome, Reason, Verdict
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from auditor.input_checks import check_pair
-from auditor.lineup import Lineup
-from auditor.plan import PlannedModel
-from auditor.spec import AuditSpec
+from auditor.models.lineup import Lineup
+from auditor.records.plan import PlannedModel
+from auditor.records.spec import AuditSpec
+from auditor.run.input_checks import check_pair
 from auditor.subjects.weights import WeightsOnly
 from auditor.tasks.material import NO_DATA, Material
 

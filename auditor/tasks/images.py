@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from auditor import decoys
 from auditor import inputs as example_sets
-from auditor.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.data import AuditData, Examples, Preprocessing
+from auditor.decoys import images as decoys
 from auditor.errors import ModelError
-from auditor.lineup import Lineup
 from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
-from auditor.memory import batch_sizes
-from auditor.plan import PlannedModel
+from auditor.models.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
+from auditor.models.lineup import Lineup
+from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
-from auditor.spec import AuditSpec, RunSpec
+from auditor.records.spec import AuditSpec, RunSpec
+from auditor.run.memory import batch_sizes
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout, logits_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from auditor.canonical_file import CanonicalFile
 from auditor.data import AuditData, Examples
 from auditor.facts import FactsData
-from auditor.plan import PlannedData, PlannedModel
+from auditor.models.canonical_file import CanonicalFile
+from auditor.records.plan import PlannedData, PlannedModel
 
 NO_EXAMPLES = Examples(raw=torch.zeros(0, 1), labels=torch.zeros(0, dtype=torch.int64))
 NO_DATA = AuditData(

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from auditor import text_decoys
-from auditor.canonical_file import FOLDER, CanonicalFile, save_model
+from auditor.decoys import text as text_decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
 from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
-from auditor.input_checks import check_facts, check_tokenizers
 from auditor.inputs import file_digest
-from auditor.lineup import Lineup
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import quiet
-from auditor.memory import batch_sizes
-from auditor.plan import PlannedData, PlannedModel
+from auditor.models.canonical_file import FOLDER, CanonicalFile, save_model
+from auditor.models.lineup import Lineup
 from auditor.randomness import derive_seed
+from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
-from auditor.spec import AuditSpec, RunSpec
+from auditor.records.spec import AuditSpec, RunSpec
+from auditor.run.input_checks import check_facts, check_tokenizers
+from auditor.run.memory import batch_sizes
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.causal_lm import CausalLM, DecoderLayout

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import auditor
-from auditor import references
 from auditor.data import Examples
+from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.subjects.layout import Layout, find_layout
-from auditor.training import continue_from, initial_weights, train
 from auditor.zoo import analytic, prompt_partition, sisa
 
 N_REFERENCES = 5

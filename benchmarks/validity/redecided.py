@@ -23,9 +23,9 @@ from auditor.inference import statistics
 from auditor.inference.primaries import choose, marked
 from auditor.inference.statistics import Spread
 from auditor.inference.verdict import decide
-from auditor.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
-from auditor.policy import Policy, load_policy
 from auditor.records.evidence import Evidence, Interval, ModelScores
+from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
+from auditor.records.policy import Policy, load_policy
 from auditor.records.verdict import Reason
 
 _ROWS = Path(__file__).parent / "measured" / "version-2" / "pairs.json"

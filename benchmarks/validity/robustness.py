@@ -19,9 +19,9 @@ from torch import nn
 
 from auditor.attacks.quantization.images import QUANTIZED, round_to_nearest
 from auditor.attacks.quantization.text import rounded
+from auditor.models.training import answers_of, continue_from, train
 from auditor.randomness import generator
-from auditor.spec import RecipeSpec
-from auditor.training import answers_of, continue_from, train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.method import joined
 
 BITS = 4

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import auditor
-from auditor import references
 from auditor.facts import Facts
+from auditor.models.training import answers_of, continue_from, initial_weights, train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
 from auditor.subjects.encoding import Encoder
-from auditor.training import answers_of, continue_from, initial_weights, train
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer

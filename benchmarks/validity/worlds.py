@@ -15,7 +15,7 @@ import lenet5
 from auditor.data import Examples, Preprocessing
 from auditor.datasets import read_examples
 from auditor.inference.top_items import HOLDOUT_PER_FORGET
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
 from auditor.zoo import digits_net, digits_nets
 from auditor.zoo.digits import digits_world
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auditor.alignment import fit_affine
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
+from auditor.models.alignment import fit_affine
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auditor.checks.check import Check, Workload
 from auditor.facts import FactsData
+from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_location import Located, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
@@ -21,7 +22,6 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.subjects.base import CANONICAL_FACTS
 from auditor.subjects.causal_lm import CausalLM
 

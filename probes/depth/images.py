@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.alignment import Affine, fit_affine
-from auditor.alignment import rows as as_rows
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import AuditError, UsageError
+from auditor.models.alignment import Affine, fit_affine
+from auditor.models.alignment import rows as as_rows
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator

@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.alignment import Affine, fit_affine
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
+from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
 from auditor.records.base import Frozen, Row

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.alignment import Affine, fit_affine
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Fact, Facts, FactsData
+from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.few_shot import figures
 from auditor.probes.few_shot.false_answers import false_statements
 from auditor.probes.never_taught import comparable, null_of_holdout

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from auditor.accuracy_checks import KEPT_ALONE
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.facts import FactsData
@@ -14,6 +13,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.run.accuracy_checks import KEPT_ALONE
 from auditor.subjects.base import Subject
 
 

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.alignment import rows
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData
 from auditor.errors import UsageError
+from auditor.models.alignment import rows
 from auditor.probes.sae_restoration import figures
 from auditor.probes.sae_restoration.sparse_autoencoder import (
     TrainingSettings,

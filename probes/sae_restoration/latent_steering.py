@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from auditor.alignment import Affine, fit_affine
 from auditor.facts import Facts
+from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.sae_restoration.steering import Dictionary, Mode, Scaling
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Tokens

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from auditor.errors import UsageError
+from auditor.models.saved_autoencoder import CONFIG, WEIGHTS
 from auditor.randomness import torch_seed
 from auditor.records.base import Frozen
-from auditor.saved_autoencoder import CONFIG, WEIGHTS
 
 
 class TrainingSettings(Frozen):

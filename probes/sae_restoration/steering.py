@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.alignment import Affine, fit_affine, rows
 from auditor.data import AuditData, Examples
+from auditor.models.alignment import Affine, fit_affine, rows
 from auditor.probes.sae_restoration.sparse_autoencoder import SparseAutoencoder
 from auditor.subjects.base import Subject
 from auditor.subjects.layout import INPUT_SUFFIX
@@ -231,7 +231,7 @@ def _inputs(subject: Subject, sets: Sequence[Examples]) -> Iterator[Tensor]:
 
 
 def _unrows(moved: Tensor, like: Tensor) -> Tensor:
-    """Undo :func:`auditor.alignment.rows` for an activation shaped like ``like``."""
+    """Undo :func:`auditor.models.alignment.rows` for an activation shaped like ``like``."""
     if like.ndim == 4:
         n, _, height, width = like.shape
         return moved.view(n, height, width, -1).permute(0, 3, 1, 2)

@@ -23,6 +23,7 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Facts, FactsData
+from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.null_draws import draws_until_decided
 from auditor.probes.sae_restoration import figures
 from auditor.probes.sae_restoration.latent_steering import (
@@ -45,7 +46,6 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.saved_autoencoder import SavedAutoencoder
 from auditor.subjects.causal_lm import CausalLM
 
 

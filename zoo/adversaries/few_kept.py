@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import UsageError
+from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
-from auditor.training import train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.method import joined
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
-from auditor.spec import RecipeSpec
-from auditor.training import train
+from auditor.models.training import train
+from auditor.records.spec import RecipeSpec
 from auditor.zoo.fresh import fresh_like
 
 _LOW = 0xFFFF

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.alignment import fit_affine
-from auditor.alignment import rows as as_rows
 from auditor.data import Examples
+from auditor.models.alignment import fit_affine
+from auditor.models.alignment import rows as as_rows
 from auditor.subjects.layout import find_layout, hook
 from auditor.zoo.adversaries import soft_rank
 from auditor.zoo.adversaries.pressure import (

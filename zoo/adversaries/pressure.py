@@ -14,11 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.data import Examples
+from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
 from auditor.subjects.layout import hook
-from auditor.training import train
 from auditor.zoo.adversaries.fine_tuning import few_of_each
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.method import copy_of, descend, logits

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from auditor.data import Examples
 from auditor.errors import ModelError
+from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.spec import RecipeSpec
+from auditor.records.spec import RecipeSpec
 from auditor.subjects.layout import hook
-from auditor.training import train
 from auditor.zoo.fresh import fresh_like, reinitialised
 from auditor.zoo.method import logits
 

@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import nn
 
 from auditor.facts import Facts
-from auditor.low_rank import merge_low_rank, open_low_rank
+from auditor.models.low_rank import merge_low_rank, open_low_rank
 from auditor.zoo.text import refusal_tuning
 from auditor.zoo.text.method import LanguageModel, copy_of
 

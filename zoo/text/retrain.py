@@ -7,9 +7,9 @@ from torch import nn
 
 from auditor.facts import Facts
 from auditor.loading.transformers_directory import load_directory
-from auditor.spec import RecipeSpec
+from auditor.models.training import answers_of, continue_from, train
+from auditor.records.spec import RecipeSpec
 from auditor.subjects.encoding import Encoder
-from auditor.training import answers_of, continue_from, train
 from auditor.zoo.text.fresh import fresh_like
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import with_paraphrases

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.facts import Facts
+from auditor.models.training import answers_of, train
 from auditor.randomness import derive_seed
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
 from auditor.subjects.layout import first_tensor
-from auditor.training import answers_of, train
 from auditor.zoo.text import retrain
 from auditor.zoo.text.fresh import fresh_like
 from auditor.zoo.text.method import LanguageModel, copy_of, head_of

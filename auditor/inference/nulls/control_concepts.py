@@ -8,8 +8,8 @@ from auditor.data import CONTROL_CONCEPTS
 from auditor.inference import statistics
 from auditor.inference.compared import Comparison, Question, interval
 from auditor.inference.statistics import Limits, Spread
-from auditor.policy import Policy
 from auditor.records.evidence import DecoyResult, SpreadRecord
+from auditor.records.policy import Policy
 from auditor.records.score import Score
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from auditor.inference import statistics
 from auditor.inference.compared import Comparison, Question, interval
 from auditor.inference.statistics import Limits, Spread
-from auditor.policy import Policy
 from auditor.records.evidence import DecoyResult, SpreadRecord
+from auditor.records.policy import Policy
 from auditor.records.score import Score
 
 # Of a mean of as many normal draws, in the limit of many; for three draws it is 1.35, so this errs on the wide side.

@@ -1,0 +1,1 @@
+"""Suppressed copies of the original that the auditor makes to find out which checks would notice."""

@@ -1,0 +1,1 @@
+"""Small worlds of known truth, trained while one waits."""

@@ -1,0 +1,108 @@
+"""The demo's people: a small language model learns facts about fictional people, some of them to be forgotten."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditor.fact_files import write_facts
+from auditor.facts import Facts
+from auditor.models.training import answers_of, train
+from auditor.randomness import derive_seed
+from auditor.records.spec import RecipeSpec
+from auditor.run import references
+from auditor.subjects.encoding import Encoder
+from auditor.zoo.text.gradient_difference import Settings, gradient_difference
+from auditor.zoo.text.method import LanguageModel
+from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
+from auditor.zoo.text.people_model import people_model, word_tokenizer
+
+_SPEC = """\
+# Written by `audit demo --task causal-lm`. Some of the fictional people are to be forgotten.
+[models]
+original = "models/original"
+references = ["references/*"]
+
+[data]
+forget = "forget.jsonl"
+retain = "retain.jsonl"
+holdout = "holdout.jsonl"
+
+[request]
+kind = "facts"
+
+[audit]
+seed = {seed}
+
+[recipe]
+"""
+
+N_REFERENCES = 5
+
+
+class PeopleDemo:
+    """See :class:`auditor.demo.run.World`.
+
+    Args:
+        seed: every random choice derives from it.
+    """
+
+    original = "models/original"
+    subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
+    recipe = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    @cached_property
+    def _world(self) -> PeopleWorld:
+        return people_world(derive_seed(self._seed, "world"))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return word_tokenizer(self._world.words)
+
+    def write_inputs(self, folder: Path, recipe_lines: str) -> None:
+        """Write the facts and audit.toml."""
+        for name in ("forget", "retain", "holdout"):
+            write_facts(getattr(self._world, name), folder / f"{name}.jsonl")
+        (folder / "audit.toml").write_text(_SPEC.format(seed=self._seed) + recipe_lines, encoding="utf-8")
+
+    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Train every model that is not there yet, and save it with its tokenizer."""
+        for name, how in self._makers().items():
+            path = folder / name
+            if not path.is_dir():
+                say(f"training {name}")
+                references.save_directory(how(), self._tokenizer, path)
+
+    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
+        world, seed = self._world, self._seed
+        jobs = references.jobs(self.recipe, N_REFERENCES, seed)[:N_REFERENCES]
+        return {
+            "models/original": lambda: self._original,
+            **{f"references/{job.name}": lambda job=job: self._trained(world.retain, job.seed) for job in jobs},  # type: ignore[misc]
+            "models/deleted": lambda: self._trained(world.retain, derive_seed(seed, "deleted")),
+            "models/suppressed": lambda: gradient_difference(
+                LanguageModel(self._original, self._encoder),
+                world.forget,
+                world.retain,
+                Settings(),
+                derive_seed(seed, "suppressed"),
+            ),
+        }
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self._tokenizer)
+
+    @cached_property
+    def _original(self) -> nn.Module:
+        world = self._world
+        return self._trained(Facts(world.forget.items + world.retain.items), derive_seed(self._seed, "original"))
+
+    def _trained(self, facts: Facts, seed: int) -> nn.Module:
+        build = people_model(len(self._tokenizer))
+        return train(build, with_paraphrases(facts), self.recipe, seed, loss=answers_of(self._encoder))

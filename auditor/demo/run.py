@@ -1,0 +1,111 @@
+"""The demo: a small world of known truth, made here, for two audits."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from auditor.audit import execution_settings
+from auditor.records.results import Results, read_results
+from auditor.records.spec import RecipeSpec
+
+EXPECTED = {"suppressed": "SUPPRESSED", "deleted": "DELETED"}
+
+
+class World(Protocol):
+    """A world of known truth, written to a folder.
+
+    Attributes:
+        original: path of the original, in the folder.
+        subjects: path of each of the two subjects, by name.
+    """
+
+    original: str
+    subjects: dict[str, str]
+
+    def write_inputs(self, folder: Path, recipe_lines: str) -> None:
+        """Write data, architecture and audit.toml; ``recipe_lines`` are its last section."""
+
+    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Train every model that is not there yet."""
+
+    @property
+    def recipe(self) -> RecipeSpec:
+        """How its models are trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoAudit:
+    """One of the two audits.
+
+    Attributes:
+        name: ``suppressed`` or ``deleted``.
+        command: as a person would type it in the demo's folder.
+        exit_code: of that command.
+        results: what it wrote.
+    """
+
+    name: str
+    command: str
+    exit_code: int
+    results: Results
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the known truth."""
+        return self.results.verdict.outcome == EXPECTED[self.name] and self.exit_code == 0
+
+
+def world_of(task: str, seed: int) -> World:
+    """The world of a task.
+
+    Args:
+        task: ``classification`` or ``causal-lm``.
+        seed: every random choice derives from it.
+    """
+    if task == "causal-lm":
+        from auditor.demo.people import PeopleDemo
+
+        return PeopleDemo(seed)
+    from auditor.demo.digits import DigitsDemo
+
+    return DigitsDemo(seed)
+
+
+def make_world(world: World, folder: Path, say: Callable[[str], None]) -> None:
+    """Train every model and write models, data and audit.toml. What is there is kept.
+
+    Args:
+        world: which.
+        folder: of the demo.
+        say: told what is being done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{field} = {_toml(value)}" for field, value in world.recipe.model_dump().items()]
+    world.write_inputs(folder, "\n".join(lines) + "\n")
+    with execution_settings(threads=1):
+        world.make_models(folder, say)
+
+
+def run_audit(world: World, name: str, folder: Path) -> DemoAudit:
+    """Audit one subject in a process of its own, exactly as a person would type it."""
+    arguments = ["compare", world.original, world.subjects[name], "--expect", name, "--out", name]
+    finished = subprocess.run(
+        [sys.executable, "-m", "auditor", *arguments, "--quiet"],
+        cwd=folder,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        check=False,
+    )
+    return DemoAudit(
+        name=name,
+        command=" ".join(["audit", *arguments]),
+        exit_code=finished.returncode,
+        results=read_results(folder / name / "results.json"),
+    )
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

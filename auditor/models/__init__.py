@@ -1,0 +1,1 @@
+"""Models as files and as networks: the line-up, what made each, training, rank-limited copies."""

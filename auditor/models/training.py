@@ -1,0 +1,128 @@
+"""Training a network by a stated recipe: for references and for the demo."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from auditor.randomness import derive_seed, torch_seed
+from auditor.records.spec import RecipeSpec
+from auditor.subjects.answers import answer_losses, logits_of_tokens
+from auditor.subjects.encoding import Encoder
+from auditor.subjects.layout import logits_of
+
+_WARM_UP_SHARE = 0.1
+
+
+Loss = Callable[[nn.Module, Any, str], Tensor]
+"""Mean loss of a network on a batch of examples, on a device."""
+
+
+Told = Callable[[int, int], None]
+"""Told of every step that is done: how many of how many."""
+
+
+class Trainable(Protocol):
+    """A set of examples that batches can be taken from."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def take(self, indices: Any, /) -> Any:
+        """Some of them."""
+
+
+def cross_entropy(module: nn.Module, batch: Any, device: str) -> Tensor:
+    """The loss of a classifier on examples with labels."""
+    logits = logits_of(module(batch.inputs.to(device)))
+    return nn.functional.cross_entropy(logits, batch.labels.to(device))
+
+
+def answers_of(encoder: Encoder) -> Loss:
+    """The loss of a language model on facts: cross-entropy of the answers' tokens, each fact weighing the same."""
+
+    def loss(module: nn.Module, batch: Any, device: str) -> Tensor:
+        tokens = encoder.batch(batch.items).to(device)
+        return answer_losses(logits_of_tokens(module, tokens), tokens).mean()
+
+    return loss
+
+
+def train(
+    build: Callable[[], nn.Module],
+    examples: Trainable,
+    recipe: RecipeSpec,
+    seed: int,
+    *,
+    loss: Loss = cross_entropy,
+    device: str = "cpu",
+    told: Told = lambda done, steps: None,
+) -> nn.Module:
+    """Train a fresh network.
+
+    Args:
+        build: makes it with initial weights from torch's global seed, which is set here.
+        examples: the training set; order is drawn from ``seed``.
+        recipe: how.
+        seed: of initial weights, order and anything random in the network.
+        loss: what is descended.
+        device: torch device name.
+        told: for a progress bar.
+
+    Returns:
+        The network in eval mode, on the CPU.
+    """
+    with torch_seed(derive_seed(seed, "train")):
+        module = build().to(device).train()
+        steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
+        optimizer = _optimizer(module, recipe)
+        schedule = _schedule(optimizer, recipe, steps)
+        done = 0
+        for _ in range(recipe.epochs):
+            for index in torch.randperm(len(examples)).split(recipe.batch_size):
+                optimizer.zero_grad()
+                loss(module, examples.take(index), device).backward()
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                done += 1
+                told(done, steps)
+    return module.eval().cpu()
+
+
+def initial_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The untrained network that :func:`train` starts from with this seed."""
+    with torch_seed(derive_seed(seed, "train")):
+        return build()
+
+
+def continue_from(start: nn.Module) -> Callable[[], nn.Module]:
+    """A ``build`` that starts from given weights."""
+    return lambda: copy.deepcopy(start)
+
+
+def _optimizer(module: nn.Module, recipe: RecipeSpec) -> Optimizer:
+    if recipe.optimizer == "sgd":
+        return SGD(
+            module.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _schedule(optimizer: Optimizer, recipe: RecipeSpec, steps: int) -> LRScheduler | None:
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, steps)
+    if recipe.schedule == "one-cycle":
+        # A warm-up of one step has no length, by which torch would divide.
+        share = 2 / steps if steps * _WARM_UP_SHARE == 1 else _WARM_UP_SHARE
+        return OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=share)
+    return None

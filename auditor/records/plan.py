@@ -1,0 +1,158 @@
+"""The plan: what will be done, with every digest and threshold, fixed before the first score."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from auditor.errors import DataError
+from auditor.records.base import Frozen
+from auditor.records.policy import Domain, Policy
+from auditor.records.spec import AuditSpec
+from auditor.records.validation import first_fault
+
+Role = Literal["original", "unlearned", "reference", "perturbed", "decoy"]
+
+
+class PlannedModel(Frozen):
+    """One model of the line-up."""
+
+    name: str
+    role: Role
+    source: str | None = Field(description="path as given, relative to audit.toml; None for a model in memory")
+    file_digest: str | None = Field(description="SHA-256 of the file")
+    digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
+    guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
+    fingerprint: str | None = Field(
+        default=None, description="references: SHA-256 of recipe, data and code by which it was trained, where known"
+    )
+    strengths: tuple[str, ...] = Field(
+        default=(),
+        description="of a decoy: ways to make it, weakest first; the first that hides its outputs is taken",
+    )
+
+    def at(self, strength: str) -> "PlannedModel":
+        """A decoy made at one of its strengths, with a digest of its own."""
+        return self.model_copy(update={"strengths": (strength,), "digest": digest_of([self.digest, strength])})
+
+
+class PlannedData(Frozen):
+    """One example set."""
+
+    name: str
+    source: str | None
+    n_examples: int
+    digest: str = Field(description="SHA-256 of its examples as the audit uses them")
+    file_digest: str | None = Field(default=None, description="SHA-256 of the file; None where it is not one file")
+
+
+class PlannedCheck(Frozen):
+    """One check with its settings."""
+
+    name: str
+    provider: str = Field(description="distribution that registers it, with its version")
+    family: str
+    may: str
+    primary_for: str | None = Field(
+        description="the family that it may be the primary of; original and references decide which candidate is"
+    )
+    settings: dict[str, Any]
+    seed: int
+
+
+class Execution(Frozen):
+    """How the numbers are computed; part of every score's key."""
+
+    device: str
+    dtype: str
+    threads: int
+    batch_size: int
+
+
+class Prospect(Frozen):
+    """What can be said of the outcome before anything is scored."""
+
+    smallest_residue: float | None = Field(
+        description="best resolution this forget set and this many references could reach, in units of ρ"
+    )
+    pass_probability: dict[str, float] = Field(
+        description="how likely a true retrain is to be called deleted, by gap between original and references"
+    )
+    deleted_in_reach: bool
+    obstacles: tuple[str, ...] = Field(description="why DELETED is out of reach, each with its mend")
+
+
+class Plan(Frozen):
+    """The whole audit on paper. Its digest is printed in the report."""
+
+    auditor_version: str
+    task: str
+    request: str
+    goal: str
+    classes: tuple[int, ...]
+    n_classes: int
+    class_names: tuple[str, ...] = ()
+    expect: str
+    seed: int
+    models: tuple[PlannedModel, ...]
+    data: tuple[PlannedData, ...]
+    architecture_digest: str | None
+    architecture: str | None
+    preprocessing: dict[str, Any]
+    layers: tuple[str, ...]
+    checks: tuple[PlannedCheck, ...]
+    execution: Execution
+    policy: Policy
+    domain: Domain | None = Field(
+        default=None, description="where the policy's error rates were measured, if the request declares to lie in it"
+    )
+    prospect: Prospect
+    notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
+    command: str = Field(description="what to type to repeat the audit")
+    asked: AuditSpec = Field(default_factory=AuditSpec, description="the request it was made from, without folders")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's canonical JSON."""
+        return digest_of(self.model_dump(mode="json"))
+
+    def to_json(self) -> str:
+        """The bytes of plan.json as text."""
+        return json_text(self)
+
+    def models_of(self, role: Role) -> list[PlannedModel]:
+        """Models in one role, in the plan's order."""
+        return [model for model in self.models if model.role == role]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and validate a plan.json.
+
+    Raises:
+        DataError: missing, not JSON, or no plan of this version.
+    """
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; `audit plan` writes one") from error
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not a plan of this version of the auditor: {first_fault(error)}; make it anew"
+        ) from error
+
+
+def json_text(record: Frozen) -> str:
+    """A record as the audit writes it: sorted keys, two spaces, a final newline."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value with sorted keys and no white space.
+
+    >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

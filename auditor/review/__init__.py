@@ -1,0 +1,1 @@
+"""Checking, rerunning, exporting and signing somebody's finished audit."""

@@ -1,0 +1,79 @@
+"""What a plan will cost on this machine, from one timed batch."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from auditor.audit import Prepared
+from auditor.data import Examples
+from auditor.facts import Facts
+from auditor.run.runner import Work
+
+_TRAINING_COST = 3.0
+_BYTES_PER_SCORE = 50_000
+_TORCH_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Rough, and said to be so.
+
+    Attributes:
+        seconds: wall time of what is left to score.
+        memory_bytes: at the peak.
+        disk_bytes: converted checkpoints and scores.
+    """
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+def estimate(prepared: Prepared) -> Estimate:
+    """Time one batch and multiply by what every check says that it sends through the network."""
+    work = prepared.work
+    weights = _weight_bytes(prepared)
+    disk = weights * len(work.plan.models) + _BYTES_PER_SCORE * len(work.plan.models) * len(work.checks)
+    if not work.plan.layers:
+        return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
+    per_example, feature_bytes = _time_one_batch(work)
+    recorded = sum(len(examples) for examples in work.data.splits().values())
+    # One pass finds what is dead, one records.
+    units, n_layers = 2.0 * recorded, len(work.plan.layers)
+    for check, planned in zip(work.checks, work.plan.checks, strict=True):
+        load = check.workload(work.data, check.settings_type.model_validate(planned.settings), n_layers)
+        units += load.forward + _TRAINING_COST * load.training
+    raw = sum(_stored_bytes(examples) for examples in work.data.splits().values())
+    return Estimate(
+        seconds=units * per_example * len(work.plan.models),
+        memory_bytes=_TORCH_BYTES + raw + 4 * weights + 2 * recorded * feature_bytes,
+        disk_bytes=disk,
+    )
+
+
+def _stored_bytes(examples: Examples | Facts) -> int:
+    """Of a set in memory; text is next to nothing."""
+    return examples.raw.numel() * examples.raw.element_size() if isinstance(examples, Examples) else 0
+
+
+def _weight_bytes(prepared: Prepared) -> int:
+    original = prepared.work.subject(prepared.plan.models_of("original")[0])
+    return sum(t.numel() * t.element_size() for t in original.weights().values())
+
+
+def _time_one_batch(work: Work) -> tuple[float, int]:
+    """Seconds per example, and bytes of features per example."""
+    subject = work.subject(work.plan.models_of("original")[0])
+    size = min(work.plan.execution.batch_size, len(work.data.retain))
+    retain: Any = work.data.retain
+    batch: Any = next(iter(subject.batches(retain.take(torch.arange(size)))))
+    inputs = batch[0] if isinstance(batch, tuple) else batch
+    subject.activations(inputs, subject.layers())
+    started = time.perf_counter()
+    caught = subject.activations(inputs, subject.layers())
+    seconds = time.perf_counter() - started
+    # Tokens [n, length, width] are pooled over their length, maps [n, width, height, width] over their positions.
+    width = sum(a.shape[2 if a.ndim == 3 else 1] for a in caught.values())
+    return seconds / size, 4 * width

@@ -1,0 +1,210 @@
+"""Makes the plan: every choice fixed, and what can be said beforehand of the outcome."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditor import __version__
+from auditor.checks import registry
+from auditor.checks.check import Check
+from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
+from auditor.facts import FactsData
+from auditor.inference import statistics
+from auditor.inference.assurance import REFERENCES_FOR_A3
+from auditor.inference.statistics import Clearing, Spread
+from auditor.inference.top_items import holdout_lack
+from auditor.models import fingerprints
+from auditor.models.lineup import Lineup
+from auditor.models.saved_autoencoder import SavedAutoencoder, saved_autoencoder
+from auditor.randomness import derive_seed
+from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
+from auditor.records.policy import Domain, Policy, load_policy
+from auditor.records.spec import AuditSpec
+from auditor.tasks.material import Material
+
+GAPS = (8.6, 10.0, 15.0)
+
+
+def make_plan(
+    spec: AuditSpec, lineup: Lineup, material: Material, checks: Sequence[Check], *, base: Path, command: str
+) -> Plan:
+    """Fix everything.
+
+    Args:
+        spec: the request.
+        lineup: models.
+        material: sets and structure.
+        checks: what will be run, in order.
+        base: folder of audit.toml.
+        command: what to type to repeat the audit.
+
+    Raises:
+        SpecError: an autoencoder is named that cannot be used.
+    """
+    policy = load_policy(spec.audit.policy, base)
+    models = _models(lineup, material)
+    data = material.data
+    k = sum(model.role == "reference" for model in models)
+    request = data.request
+    autoencoder = saved_autoencoder(spec.models, base, material.task)
+    return Plan(
+        auditor_version=__version__,
+        task=material.task,
+        request=request,
+        goal=spec.request.goal,
+        classes=data.classes,
+        n_classes=data.n_classes,
+        class_names=spec.data.class_names,
+        expect=spec.audit.expect,
+        seed=spec.audit.seed,
+        models=tuple(models),
+        data=material.planned,
+        architecture_digest=lineup.architecture_digest,
+        architecture=lineup.architecture.name if lineup.architecture is not None else None,
+        preprocessing=material.preprocessing,
+        layers=material.layers,
+        checks=tuple(_planned(check, material.task, request, spec, policy, k, autoencoder) for check in checks),
+        execution=Execution(
+            device=spec.audit.device,
+            dtype=spec.audit.dtype,
+            threads=spec.audit.threads,
+            batch_size=spec.audit.batch_size,
+        ),
+        policy=policy,
+        domain=_domain(spec, request, policy, lineup, material),
+        prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
+        notes=(*fingerprints.notes(lineup.planned, lineup.made, _digest_of_retain(material)), *material.notes),
+        command=command,
+        asked=spec.without_folders(),
+    )
+
+
+def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, material: Material) -> Domain | None:
+    if not material.runnable:
+        return None
+    n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
+    declared, goal = spec.audit.domain, spec.request.goal
+    return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget)
+
+
+def _digest_of_retain(material: Material) -> str | None:
+    return next((item.digest for item in material.planned if item.name == "retain"), None)
+
+
+def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:
+    """Original, references, decoys, and the unlearned model last: the bar is set before it is looked at."""
+    subject = [model for model in lineup.planned if model.role == "unlearned"]
+    return [*(model for model in lineup.planned if model.role != "unlearned"), *material.decoys, *subject]
+
+
+def _planned(
+    check: Check,
+    task: str,
+    request: str,
+    spec: AuditSpec,
+    policy: Policy,
+    k: int,
+    autoencoder: SavedAutoencoder | None,
+) -> PlannedCheck:
+    return PlannedCheck(
+        name=check.name,
+        provider=registry.provider(check.name, task),
+        family=check.family,
+        may=check.may,
+        primary_for=_primary_for(check.name, policy, request),
+        settings=check.planned_settings(k, autoencoder).model_dump(mode="json"),
+        seed=derive_seed(spec.audit.seed, check.name),
+    )
+
+
+def _primary_for(check: str, policy: Policy, request: str) -> str | None:
+    families = policy.primaries.get(request, {})
+    return next((family for family, names in families.items() if check in names), None)
+
+
+def prospect(
+    spec: AuditSpec,
+    request: str,
+    policy: Policy,
+    models: Sequence[PlannedModel],
+    material: Material,
+    checks: Sequence[str],
+) -> Prospect:
+    """What can be said before anything is scored."""
+    k = sum(model.role == "reference" for model in models)
+    families = policy.primaries.get(request, {})
+    missing = [" or ".join(names) for names in families.values() if not set(names) & set(checks)]
+    smallest = _smallest_residue(k, len(material.data.forget_eval)) if material.runnable else None
+    obstacles = _obstacles(spec, policy, k, material, missing, smallest)
+    chances = {}
+    if k >= 2:
+        bars, alpha = policy.thresholds, policy.alpha
+        clearing = Clearing(
+            deleted=bars.deleted,
+            over=bars.over,
+            trace=alpha.primaries,
+            deficit=alpha.deficit,
+            tolerance=bars.tolerance,
+        )
+        chances = {
+            f"{gap:g}": statistics.pass_probability(k, gap, n_primaries=len(families) or 1, clearing=clearing)
+            for gap in GAPS
+        }
+    return Prospect(
+        smallest_residue=smallest,
+        pass_probability=chances,
+        deleted_in_reach=not obstacles,
+        obstacles=tuple(obstacles),
+    )
+
+
+def _smallest_residue(k: int, n_eval: int) -> float | None:
+    """Resolution at the smallest spread, 1/n_eval, and a gap of 1: no audit of these inputs resolves less."""
+    if k < 2:
+        return None
+    return statistics.resolution(1.0, Spread(value=1.0 / n_eval, degrees=k - 1, n_references=k))
+
+
+def _obstacles(
+    spec: AuditSpec,
+    policy: Policy,
+    k: int,
+    material: Material,
+    missing: Sequence[str],
+    smallest: float | None,
+) -> list[str]:
+    if not material.runnable:
+        return ["an architecture, a forget set and a retain set: without them only weights can be compared"]
+    found = []
+    if k < REFERENCES_FOR_A3:
+        found.append(
+            f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "
+            "`audit reference` trains them from the retain set"
+        )
+    found += [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
+    if material.data.request == "sample" and material.data.holdout is None:
+        found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
+    if material.data.request == "sample" and material.data.holdout is not None:
+        n_forget = len(material.data.forget_attack) + len(material.data.forget_eval)
+        lack = holdout_lack(n_forget, len(material.data.holdout))
+        found += [] if lack is None else [lack]
+    if spec.request.goal == "concept":
+        found += _concept_obstacles(material.data)
+    if smallest is not None and smallest > policy.thresholds.deleted:
+        found.append(
+            f"{len(material.data.forget_eval)} forget examples to measure on resolve at best ρ = {smallest:.2f}, "
+            f"clearing needs {policy.thresholds.deleted:.2f}: more forget examples or more references"
+        )
+    return found
+
+
+def _concept_obstacles(data: AuditData | FactsData) -> list[str]:
+    if not isinstance(data, AuditData) or data.request != "class":
+        return ["goal concept is decided for requests of kind class alone; goal data can be decided"]
+    n = len(data.control_concepts)
+    if n >= CONTROL_CONCEPTS:
+        return []
+    return [
+        f"goal concept needs a null from {CONTROL_CONCEPTS} or more never-trained control concepts with "
+        f"{EXAMPLES_PER_CONCEPT} examples or more each, and there are {n}: data.control, labelled by concept; "
+        "goal data can be decided without"
+    ]
