@@ -35,6 +35,7 @@ ELSEWHERE = {
     ("docs/extending.md", '"""Whether forget examples'): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", "[project.entry-points"): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", '"""The contract of checks'): "tests/test_packaging.py installs and runs it",
+    ("docs/architecture.md", "auditor/\n"): "a picture; tests/test_architecture.py holds it against what is there",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }
 HERE = {
