@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.audit import AuditResult, compare
 
-__version__ = "0.2.0.dev1"
+__version__ = "0.2.0.dev2"
 __all__ = ["AuditResult", "__version__", "compare"]
 
 

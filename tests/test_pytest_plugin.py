@@ -353,7 +353,7 @@ def test_utility(audit):
 # Writes down every score that is computed and every page that is drawn, in whichever process.
 COUNTING = """
 import pytest
-from auditor import runner
+from auditor.run import runner
 from auditor.reports import html
 
 patch = pytest.MonkeyPatch()

@@ -462,7 +462,7 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from auditor.reports.html import render
-from auditor.results import read_results
+from auditor.records.results import read_results
 text = render(read_results(Path(sys.argv[1])))
 sys.stdout.write(hashlib.sha256(text.encode()).hexdigest() + " " + str("torch" in sys.modules))
 """

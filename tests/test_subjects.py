@@ -102,9 +102,9 @@ def test_units_that_may_be_rescaled_in_the_original_alone_are_an_error_and_not_a
         large.first.bias.mul_(20)
     pairs = find_homogeneous_pairs(small, x, ["first", "last"])
     assert pairs, "no unit of the original is cut off"
-    assert torch.allclose(canonical(small, pairs, x)(x), small(x), atol=1e-5)
+    assert torch.allclose(canonical(small, pairs, [(x, None)])(x), small(x), atol=1e-5)
     with pytest.raises(ModelError, match="changes what this network computes"):
-        canonical(large, pairs, x)
+        canonical(large, pairs, [(x, None)])
 
 
 def test_activations_that_are_no_numbers_are_an_error(world: World) -> None:

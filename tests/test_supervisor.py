@@ -173,7 +173,7 @@ def test_nothing_that_the_child_started_outlives_it(death: str, tmp_path: Path) 
 WATCHED = """
     import os, subprocess, sys, time
     from pathlib import Path
-    from auditor.supervisor import supervise
+    from auditor.run.supervisor import supervise
 
     def job(tell, lost):
         try:

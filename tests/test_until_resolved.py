@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
 
 
 def _policy(primaries: str) -> str:
-    text = (Path(resolving.__file__).parent / "policies" / "default.toml").read_text(encoding="utf-8")
+    text = (Path(resolving.__file__).parent.parent / "policies" / "default.toml").read_text(encoding="utf-8")
     before, _, after = text.partition(
         '[primaries.class]\nrepresentation = ["few_shot", "depth"]\ntampering = ["relearning"]\n'
         'patience = ["slow_relearning"]'

@@ -69,7 +69,7 @@ def test_rescaled_networks_meet_the_same_attack(nets: dict[str, nn.Module], worl
     x, layout = world.data.retain.inputs[:64], layout_of(nets, world, name)
     evaded = with_units_rescaled(nets[name], few(world)[1], 3.0)
     assert not same(evaded, nets[name])
-    plain, other = (canonical(module, layout.pairs, x) for module in (nets[name], evaded))
+    plain, other = (canonical(module, layout.pairs, [(x, None)]) for module in (nets[name], evaded))
     with torch.no_grad():
         assert torch.allclose(evaded(x), nets[name](x), atol=1e-4)
         assert torch.allclose(plain(x), nets[name](x), atol=1e-4)
