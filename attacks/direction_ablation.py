@@ -66,7 +66,7 @@ class DirectionAblation(Check):
             x="from",
             y="value",
             categories=True,
-            x_label="first block from which the direction is projected out",
+            x_label="from this block on",
             y_label="answer probability",
             caption=(
                 "What comes back of the answers once the direction that unlearning moved the model along is "

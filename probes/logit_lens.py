@@ -52,7 +52,7 @@ class LogitLens(Check):
             y="probability",
             panels=("split",),
             categories=True,
-            x_label="block that is read, from first to last",
+            x_label="block that is read",
             y_label="answer probability",
             caption=(
                 "How probable the answers are when they are read off each block through the model’s own head."

@@ -38,7 +38,7 @@ TEXT = (
         y="value",
         panels=("split",),
         categories=True,
-        x_label="block that is read, from first to last",
+        x_label="block that is read",
         y_label="share outscored (0.5 by chance)",
         caption=(
             "How often a probe that was taught on other facts ranks the true answer above a false one, read "
