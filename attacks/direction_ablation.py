@@ -82,9 +82,11 @@ class DirectionAblation(Check):
     null_lacks_knowledge: ClassVar[bool] = False
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
-        """Passes over measured facts; a dozen blocks are assumed."""
+        """Passes over measured facts, from every block on and for every random direction."""
         attack, measured = (_few(facts, settings, 0) for facts in (data.forget_attack, data.forget_eval))
-        return Workload(forward=12 * (len(attack) + len(measured)) + settings.random_directions * len(measured))
+        return Workload(
+            forward=n_layers * (len(attack) + len(measured)) + (1 + settings.random_directions) * len(measured)
+        )
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Directions:
         """The original's mean states on the attack half, by block."""

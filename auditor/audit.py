@@ -26,7 +26,7 @@ from auditor.records.plan import Plan
 from auditor.records.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from auditor.run.exclusive import alone_in
 from auditor.run.planning import make_plan
 from auditor.run.preflight import preflight
@@ -266,10 +266,10 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     if folder is None:
         return _measured(prepared)[0]
     with alone_in(folder):
-        write_atomically(folder / bundle.PLAN, prepared.plan.to_json())
+        write_atomically(folder / audit_folder.PLAN, prepared.plan.to_json())
         started = time.monotonic()
         results, scores = _measured(prepared)
-        bundle.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
+        audit_folder.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
         write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
     return results
 

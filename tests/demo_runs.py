@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from auditor.records.results import read_results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 
 BLOCK_SOCKETS = """
 import socket
@@ -56,7 +56,7 @@ def a_reviewer_can_check_it(demo: Path, inbox: Path) -> None:
         shutil.copytree(demo / audit, inbox / audit)
     for audit in ("suppressed", "deleted"):
         assert run(["verify", audit], inbox).returncode == 0
-    report = inbox / "deleted" / bundle.REPORT
+    report = inbox / "deleted" / audit_folder.REPORT
     report.write_text(report.read_text(encoding="utf-8").replace("DELETED", "deleted"), encoding="utf-8")
     forged = run(["verify", "deleted"], inbox)
     assert (forged.returncode, forged.stdout.splitlines()[-1]) == (1, "Does not hold: report.html")

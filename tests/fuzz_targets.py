@@ -33,7 +33,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.records.spec import make_spec, read_spec
 from auditor.reports.html import draw
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from auditor.review.received import receive
 from auditor.review.verification import verify
 from auditor.zoo.text.people_model import people_model, word_tokenizer
@@ -174,9 +174,9 @@ def read_and_draw(path: Path) -> object:
 
 def check_received(folder: Path) -> object:
     """``audit verify``, with the list of digests made anew, as a forger would."""
-    held = {name: (folder / name).read_bytes() for name in bundle.FILES}
-    listed = "".join(f"{bundle.sha256(data)}  {name}\n" for name, data in held.items())
-    (folder / bundle.SUMS).write_text(listed)
+    held = {name: (folder / name).read_bytes() for name in audit_folder.FILES}
+    listed = "".join(f"{audit_folder.sha256(data)}  {name}\n" for name, data in held.items())
+    (folder / audit_folder.SUMS).write_text(listed)
     return list(verify(receive(folder)))
 
 
@@ -184,10 +184,10 @@ def targets() -> dict[str, Target]:
     """Every target by name."""
     results, scores = small_results()
     sent = {
-        bundle.PLAN: results.plan.to_json().encode(),
-        bundle.RESULTS: results.to_json().encode(),
-        bundle.SCORES: scores.to_json().encode(),
-        bundle.REPORT: b"",
+        audit_folder.PLAN: results.plan.to_json().encode(),
+        audit_folder.RESULTS: results.to_json().encode(),
+        audit_folder.SCORES: scores.to_json().encode(),
+        audit_folder.REPORT: b"",
     }
     model = _model()
     tokenizer = model["tokenizer.json"]
@@ -204,7 +204,7 @@ def targets() -> dict[str, Target]:
         ),
         "received audit": Target(
             replaced(results.to_json()) | mutated(results.to_json().encode()),
-            _in_a_copy(sent, bundle.RESULTS, check_received),
+            _in_a_copy(sent, audit_folder.RESULTS, check_received),
         ),
         "facts": Target(
             mutated(*_facts()) | replaced(_facts()[0].decode().split("\n")[0]),

@@ -9,11 +9,10 @@ import rfc8785
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auditor.review import attest
-from auditor.review import audit_folder as bundle
+from auditor.review import attest, audit_folder
 from tests.report_samples import sample
 
-DIGESTS = {name: str(i) * 64 for i, name in enumerate(bundle.FILES)}
+DIGESTS = {name: str(i) * 64 for i, name in enumerate(audit_folder.FILES)}
 
 
 @pytest.mark.parametrize(

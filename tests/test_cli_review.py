@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from auditor.cli import main
 from auditor.records.plan import read_plan
 from auditor.records.results import read_results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from tests.received import Sent
 
 
@@ -38,8 +38,11 @@ class TestFrozenPlan:
 
         done = audit("compare", "--plan", "plan.json", "--out", "out")
         assert done.exit_code == 0, done.output
-        assert (files / "out" / bundle.PLAN).read_bytes() == frozen
-        assert {c.name for c in read_results(files / "out" / bundle.RESULTS).plan.checks} == {"outputs", "weight_delta"}
+        assert (files / "out" / audit_folder.PLAN).read_bytes() == frozen
+        assert {c.name for c in read_results(files / "out" / audit_folder.RESULTS).plan.checks} == {
+            "outputs",
+            "weight_delta",
+        }
         assert audit("verify", "out", "--plan", "plan.json").exit_code == 0
 
     def test_what_changed_since_is_named_in_one_sentence(self, files: Path) -> None:
@@ -74,7 +77,7 @@ def test_render_gives_the_same_bytes_in_every_environment(sent: Sent, tmp_path: 
     for i, environment in enumerate(ELSEWHERE):
         folder = tmp_path / f"folder {i}"
         folder.mkdir()
-        shutil.copy(sent.audit / bundle.RESULTS, folder)
+        shutil.copy(sent.audit / audit_folder.RESULTS, folder)
         done = subprocess.run(
             [sys.executable, "-m", "auditor", "render", "results.json"],
             cwd=folder,
@@ -85,7 +88,7 @@ def test_render_gives_the_same_bytes_in_every_environment(sent: Sent, tmp_path: 
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert (folder / bundle.REPORT).read_bytes() == (sent.audit / bundle.REPORT).read_bytes()
+        assert (folder / audit_folder.REPORT).read_bytes() == (sent.audit / audit_folder.REPORT).read_bytes()
 
 
 def test_the_command_imports_nothing_out_of_the_folder_it_is_run_in(sent: Sent, tmp_path: Path) -> None:
@@ -101,14 +104,14 @@ def test_render_says_what_is_wrong_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": "0"}')
     done = audit("render", tmp_path / "results.json")
     assert (done.exit_code, "is of results schema 0, and this version" in done.output) == (2, True)
-    assert not (tmp_path / bundle.REPORT).exists()
+    assert not (tmp_path / audit_folder.REPORT).exists()
 
 
 def test_diff_of_an_audit_with_itself_and_with_another(sent: Sent, tmp_path: Path) -> None:
-    done = audit("diff", sent.audit, sent.audit / bundle.RESULTS)
+    done = audit("diff", sent.audit, sent.audit / audit_folder.RESULTS)
     assert (done.exit_code, "the plans are the same" in done.output) == (0, True)
 
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     few_shot = results.of("few_shot")
     assert few_shot is not None
     assert few_shot.rho is not None
@@ -132,7 +135,7 @@ def test_diff_of_an_audit_with_itself_and_with_another(sent: Sent, tmp_path: Pat
 
 def test_export(sent: Sent, tmp_path: Path) -> None:
     assert audit("export", sent.audit, "--model-card").output.startswith("## Unlearning audit\n")
-    csv = audit("export", sent.audit / bundle.RESULTS, "--csv")
+    csv = audit("export", sent.audit / audit_folder.RESULTS, "--csv")
     assert csv.output.splitlines()[0].startswith("check,family,may,primary,")
     assert audit("export", sent.audit, "--cells", "--out", tmp_path / "cells.csv").output == ""
     assert (tmp_path / "cells.csv").read_text().startswith("check,")

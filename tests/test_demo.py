@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from tests.demo_runs import a_reviewer_can_check_it, made_without_network, run
 
 
@@ -23,5 +23,5 @@ def _another_run_gives_the_same_bytes(demo: Path, folder: Path) -> None:
     finished = run(["demo", "--out", "again"], other, umask=0o077, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
     assert finished.returncode == 0, finished.stderr
     for audit in ("suppressed", "deleted"):
-        for name in bundle.FILES:
+        for name in audit_folder.FILES:
             assert (other / "again" / audit / name).read_bytes() == (demo / audit / name).read_bytes(), name

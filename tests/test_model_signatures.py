@@ -11,7 +11,7 @@ from model_signing import signing
 from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.records.results import read_results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from auditor.review.model_signatures import check_model_signatures
 from tests.received import Sent
 
@@ -26,7 +26,7 @@ def write_keys(folder: Path, key: EllipticCurvePrivateKey) -> tuple[Path, Path]:
 
 
 def states(sent: Sent, files: Path, public: Path) -> dict[str, str]:
-    plan = read_results(sent.audit / bundle.RESULTS).plan
+    plan = read_results(sent.audit / audit_folder.RESULTS).plan
     return {f.subject.split(" (")[0]: f.state for f in check_model_signatures(plan, files, public)}
 
 

@@ -223,7 +223,7 @@ def test_cost_is_as_stated(world: World) -> None:
     few = QuantizationSettings(bits=(8, 5, 4), control_examples=100)
     Quantization().score(subject, None, world.data, few, 0)
     spent = subject.passes.examples - recorded
-    assert spent == 2 * 512 + 3 * (len(world.data.forget_eval) + 100)
+    assert spent == 3 * 512 + 3 * (len(world.data.forget_eval) + 100)
     assert Quantization().workload(world.data, few, 6) == Workload(forward=spent)
 
 

@@ -10,14 +10,14 @@ from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.records.evidence import Interval
 from auditor.records.results import Results, read_results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from auditor.review.received import Finding
 from auditor.review.rerun import compare_numbers, repeat
 from tests.received import ARCHITECTURE, Sent
 
 
 def rerun(sent: Sent, results: Results | None = None, **options: Any) -> list[Finding]:
-    found = results or read_results(sent.audit / bundle.RESULTS)
+    found = results or read_results(sent.audit / audit_folder.RESULTS)
     arguments = {"architecture": str(sent.files / ARCHITECTURE), "data": {}, **options}
     return list(repeat(found, sent.files, report=lambda event: None, **arguments))
 
@@ -46,7 +46,7 @@ def test_from_a_folder_of_the_output_alone_without_running_anything_in_it(
 
 
 def test_data_code_that_came_with_the_audit_is_never_run(sent: Sent, tmp_path: Path) -> None:
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     asked = results.plan.asked
     coded = asked.model_copy(update={"data": asked.data.model_copy(update={"forget": "data.py:forget"})})
     results = results.model_copy(update={"plan": results.plan.model_copy(update={"asked": coded})})
@@ -59,7 +59,7 @@ def test_data_code_that_came_with_the_audit_is_never_run(sent: Sent, tmp_path: P
 
 
 def test_a_guard_that_came_with_the_audit_is_never_run(sent: Sent) -> None:
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     asked = results.plan.asked
     guarded = asked.model_copy(update={"models": asked.models.model_copy(update={"guard": "guard.py:filtered"})})
     results = results.model_copy(update={"plan": results.plan.model_copy(update={"asked": guarded})})
@@ -68,7 +68,7 @@ def test_a_guard_that_came_with_the_audit_is_never_run(sent: Sent) -> None:
 
 
 def test_models_in_memory_cannot_be_rerun(sent: Sent) -> None:
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     models = tuple(model.model_copy(update={"source": None}) for model in results.plan.models)
     results = results.model_copy(update={"plan": results.plan.model_copy(update={"models": models})})
     with pytest.raises(UsageError, match="in memory"):
@@ -91,7 +91,7 @@ def test_another_model_is_named(sent: Sent, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("shift", "state"), [(0.004, "holds"), (0.006, "fails")])
 def test_numbers_are_held_to_the_stated_tolerance(sent: Sent, shift: float, state: str) -> None:
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     moved = []
     for e in results.evidence:
         rho = e.rho and Interval(value=e.rho.value, low=e.rho.low, high=e.rho.high + shift)
@@ -101,7 +101,7 @@ def test_numbers_are_held_to_the_stated_tolerance(sent: Sent, shift: float, stat
 
 
 def test_another_verdict_or_a_check_that_did_not_run_is_named(sent: Sent) -> None:
-    results = read_results(sent.audit / bundle.RESULTS)
+    results = read_results(sent.audit / audit_folder.RESULTS)
     verdict = results.verdict.model_copy(update={"outcome": "DELETED"})
     other = results.model_copy(update={"verdict": verdict, "evidence": results.evidence[:1]})
     failed = [f.subject for f in compare_numbers(results, other) if f.state == "fails"]

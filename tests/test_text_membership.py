@@ -280,7 +280,7 @@ def test_without_gradients_it_costs_nothing_beyond_the_recording_and_with_them_w
     settings = Settings(gradient_facts=5)
     state = {name: weight.clone() for name, weight in subject.module.state_dict().items()}
     found = scored(text_world, subject, settings)
-    assert subject.passes.examples == before + 2 * 5 + 2 * len(text_world.data.retain)
+    assert subject.passes.examples == before + 2 * 5 + 3 * len(text_world.data.retain)
     assert CHECK.workload(text_world.data, settings, 2).training == 10
     assert "gradient norm AUC" in found.controls
     assert all(torch.equal(weight, state[name]) for name, weight in subject.module.state_dict().items())

@@ -176,7 +176,7 @@ def test_cost_is_as_stated(text_world: TextWorld) -> None:
     few = Settings(bits=(8, 5, 4), control_facts=7)
     Quantization().score(subject, None, text_world.data, few, 0)
     spent = subject.passes.examples - recorded
-    assert spent == 2 * len(text_world.data.retain) + 3 * (len(text_world.data.forget_eval) + 2 * 7)
+    assert spent == 3 * len(text_world.data.retain) + 3 * (len(text_world.data.forget_eval) + 2 * 7)
     assert spent == Quantization().workload(text_world.data, few, 2).forward
 
 

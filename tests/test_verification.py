@@ -19,7 +19,7 @@ from auditor.cli import main
 from auditor.records.policy import load_policy
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.reports.html import render
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 from auditor.review.received import Finding, receive
 from auditor.review.rerun import files_at_hand
 from auditor.review.verification import differences, verify
@@ -82,20 +82,20 @@ def signed(sent: Sent, tmp_path: Path, keys: tuple[Path, Path]) -> Path:
 
 def seal(folder: Path) -> None:
     """What a forger does after tampering: list the digests anew, with a tool that is none of ours."""
-    listed = subprocess.run(["sha256sum", *bundle.FILES], cwd=folder, capture_output=True, text=True, check=True)
-    (folder / bundle.SUMS).write_text(listed.stdout)
+    listed = subprocess.run(["sha256sum", *audit_folder.FILES], cwd=folder, capture_output=True, text=True, check=True)
+    (folder / audit_folder.SUMS).write_text(listed.stdout)
 
 
 def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the results and redo everything that follows from them for a reader, but not the scores."""
-    path = folder / bundle.RESULTS
+    path = folder / audit_folder.RESULTS
     value = json.loads(path.read_text())
     change(value)
     results = Results.model_validate(value)
     results = results.model_copy(update={"plan_digest": results.plan.digest})
     path.write_text(results.to_json())
-    (folder / bundle.PLAN).write_text(results.plan.to_json())
-    (folder / bundle.REPORT).write_text(drawn(results))
+    (folder / audit_folder.PLAN).write_text(results.plan.to_json())
+    (folder / audit_folder.REPORT).write_text(drawn(results))
     seal(folder)
 
 
@@ -105,12 +105,12 @@ def test_an_honest_audit_holds(signed: Path, keys: tuple[Path, Path]) -> None:
 
 
 def test_the_digests_are_those_of_sha256sum(sent: Sent) -> None:
-    done = subprocess.run(["sha256sum", "--check", bundle.SUMS], cwd=sent.audit, capture_output=True, text=True)
+    done = subprocess.run(["sha256sum", "--check", audit_folder.SUMS], cwd=sent.audit, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count(": OK") == len(bundle.FILES)
+    assert done.stdout.count(": OK") == len(audit_folder.FILES)
 
 
-@pytest.mark.parametrize("name", [*bundle.FILES, bundle.ATTESTATION])
+@pytest.mark.parametrize("name", [*audit_folder.FILES, audit_folder.ATTESTATION])
 def test_one_changed_byte_is_named_exactly(signed: Path, keys: tuple[Path, Path], name: str) -> None:
     path = signed / name
     sound = path.read_bytes()
@@ -120,7 +120,7 @@ def test_one_changed_byte_is_named_exactly(signed: Path, keys: tuple[Path, Path]
         assert failing(found) == {name}, f"byte {position}\n{words(found)}"
 
 
-@pytest.mark.parametrize("name", bundle.FILES)
+@pytest.mark.parametrize("name", audit_folder.FILES)
 def test_a_missing_file_is_named(signed: Path, keys: tuple[Path, Path], name: str) -> None:
     (signed / name).unlink()
     assert failing(findings(signed, key=keys[1])) == {name}
@@ -135,7 +135,7 @@ def test_one_changed_byte_of_a_model_or_data_file_is_named(sent: Sent, tmp_path:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    plan = read_results(sent.audit / bundle.RESULTS).plan
+    plan = read_results(sent.audit / audit_folder.RESULTS).plan
     found = list(files_at_hand(plan, files))
     assert [f.subject.partition("(")[2] for f in found if f.state == "fails"] == [f"{name})"]
     assert {f.state for f in found} == {"holds", "fails"}
@@ -147,14 +147,14 @@ def test_a_forged_number_does_not_follow_from_the_scores(signed: Path) -> None:
 
     forge(signed, lower)
     found = findings(signed)
-    assert failing(found) == {bundle.RESULTS}
+    assert failing(found) == {audit_folder.RESULTS}
     assert "its evidence does not follow from the scores: evidence.few_shot.rho.high is" in words(found)
 
 
 def test_a_forged_verdict_does_not_follow_from_the_scores(signed: Path) -> None:
     forge(signed, lambda value: value["verdict"].update(outcome="DELETED", bound=0.1, to_settle=[]))
     found = findings(signed)
-    assert failing(found) == {bundle.RESULTS}
+    assert failing(found) == {audit_folder.RESULTS}
     assert "verdict.outcome is 'DELETED', recomputed 'INCONCLUSIVE'" in words(found)
 
 
@@ -178,7 +178,7 @@ def test_the_signature_notices_what_a_forger_sealed_anew(signed: Path, keys: tup
     forge(signed, lambda value: value["environment"].update(python="2.7"))
     assert failing(findings(signed)) == set(), "nothing else can notice it"
     found = findings(signed, key=keys[1])
-    assert failing(found) == {bundle.ATTESTATION}
+    assert failing(found) == {audit_folder.ATTESTATION}
     assert "was made over another results.json" in words(found)
 
 
@@ -186,12 +186,12 @@ def test_the_signature_of_somebody_else(signed: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     _, public = write_keys(tmp_path / "other", Ed25519PrivateKey.generate())
     found = findings(signed, key=public)
-    assert failing(found) == {bundle.ATTESTATION}
+    assert failing(found) == {audit_folder.ATTESTATION}
     assert "is not a signature by the key in" in words(found)
 
 
 def test_an_unsigned_audit(sent: Sent, keys: tuple[Path, Path]) -> None:
-    assert failing(findings(sent.audit, key=keys[1])) == {bundle.ATTESTATION}
+    assert failing(findings(sent.audit, key=keys[1])) == {audit_folder.ATTESTATION}
     assert failing(findings(sent.audit)) == set()
     assert "nobody vouches for the audit" in words(findings(sent.audit))
 
@@ -200,17 +200,17 @@ def test_an_unsigned_audit(sent: Sent, keys: tuple[Path, Path]) -> None:
     "text", ["", "[]", '{"payload": 1, "payloadType": "x", "signatures": []}', "\xff", "[" * 10**5]
 )
 def test_a_signature_file_that_is_none(signed: Path, keys: tuple[Path, Path], text: str) -> None:
-    (signed / bundle.ATTESTATION).write_text(text, encoding="latin-1")
-    assert failing(findings(signed, key=keys[1])) == {bundle.ATTESTATION}
+    (signed / audit_folder.ATTESTATION).write_text(text, encoding="latin-1")
+    assert failing(findings(signed, key=keys[1])) == {audit_folder.ATTESTATION}
 
 
 def test_signing_needs_an_audit_that_holds(sent: Sent, tmp_path: Path, keys: tuple[Path, Path]) -> None:
     folder = shutil.copytree(sent.audit, tmp_path / "audit")
-    (folder / bundle.REPORT).write_text("<h1>Deleted</h1>")
+    (folder / audit_folder.REPORT).write_text("<h1>Deleted</h1>")
     done = audit("sign", folder, "--key", keys[0])
     assert done.exit_code == 2
     assert "is not signed: report.html" in done.output
-    assert not (folder / bundle.ATTESTATION).exists()
+    assert not (folder / audit_folder.ATTESTATION).exists()
 
 
 def test_keys_that_cannot_be_used_get_a_sentence(signed: Path, tmp_path: Path, keys: tuple[Path, Path]) -> None:
@@ -245,14 +245,14 @@ def test_without_the_extra_packages_signing_says_what_to_install(
 
 
 def test_writing_an_audit_anew_removes_the_old_signature(signed: Path) -> None:
-    results = read_results(signed / bundle.RESULTS)
-    bundle.write(signed, results, RecordedScores.model_validate_json((signed / bundle.SCORES).read_bytes()))
-    assert not (signed / bundle.ATTESTATION).exists()
+    results = read_results(signed / audit_folder.RESULTS)
+    audit_folder.write(signed, results, RecordedScores.model_validate_json((signed / audit_folder.SCORES).read_bytes()))
+    assert not (signed / audit_folder.ATTESTATION).exists()
     assert failing(findings(signed)) == set()
 
 
 def test_an_earlier_plan_that_differs_is_named(signed: Path, tmp_path: Path) -> None:
-    plan = read_results(signed / bundle.RESULTS).plan
+    plan = read_results(signed / audit_folder.RESULTS).plan
     earlier = tmp_path / "earlier.json"
     write_atomically(earlier, plan.model_copy(update={"seed": 9}).to_json())
     found = findings(signed, frozen=earlier)
@@ -263,10 +263,10 @@ def test_an_earlier_plan_that_differs_is_named(signed: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("scores", [{}, {"few_shot": {}}, {"outputs": {"original": {"reason": "x"}}}])
 def test_scores_of_something_else_get_a_sentence(signed: Path, scores: dict[str, Any]) -> None:
     recorded = RecordedScores.model_validate({"scores": scores})
-    (signed / bundle.SCORES).write_text(recorded.to_json())
+    (signed / audit_folder.SCORES).write_text(recorded.to_json())
     forge(signed, lambda value: value.update(scores_digest=recorded.digest))
     found = findings(signed)
-    assert failing(found) == {bundle.SCORES}
+    assert failing(found) == {audit_folder.SCORES}
     assert "does not hold the scores of this plan" in words(found)
 
 
@@ -283,7 +283,7 @@ def test_a_report_drawn_by_other_versions_is_not_called_forged(signed: Path) -> 
         value["environment"]["packages"]["matplotlib"] = "0.1"
 
     forge(signed, older)
-    (signed / bundle.REPORT).write_text("<p>as an old version drew it</p>")
+    (signed / audit_folder.REPORT).write_text("<p>as an old version drew it</p>")
     seal(signed)
     found = findings(signed)
     assert failing(found) == set()
@@ -296,14 +296,14 @@ class TestCommand:
         assert (done.exit_code, "Everything that was checked holds." in done.output) == (0, True), done.output
         done = audit("verify", signed, "--files", signed)
         assert (done.exit_code, "is not at hand" in done.output) == (3, True)
-        (signed / bundle.PLAN).write_text("{}")
+        (signed / audit_folder.PLAN).write_text("{}")
         done = audit("verify", signed)
         assert (done.exit_code, done.output.splitlines()[-1]) == (1, "Does not hold: plan.json")
 
     def test_a_folder_that_is_no_audit(self, tmp_path: Path) -> None:
         assert "SHA256SUMS does not exist" in audit("verify", tmp_path).output
         assert audit("verify", tmp_path / "absent").exit_code == 2
-        (tmp_path / bundle.SUMS).write_text("nonsense")
+        (tmp_path / audit_folder.SUMS).write_text("nonsense")
         assert "is not a list of digests" in audit("verify", tmp_path).output
 
     def test_too_large_a_file_is_refused(self, signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,5 +347,5 @@ def test_results_that_no_report_can_be_drawn_from_are_a_finding(signed: Path, mo
 
     monkeypatch.setattr("auditor.review.verification.render", broken)
     found = findings(signed)
-    assert failing(found) == {bundle.RESULTS}
+    assert failing(found) == {audit_folder.RESULTS}
     assert "holds what no report can be drawn from (KeyError: 'layer')" in words(found)

@@ -28,7 +28,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
-from auditor.subjects.base import CANONICAL_FACTS
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.subjects.causal_lm import CausalLM
 
 _CALIBRATED = "calibrated loss"
@@ -86,7 +86,7 @@ class Membership(Check):
         if not settings.gradient_facts or data.holdout is None:
             return Workload()
         n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))
-        return Workload(training=n, forward=2 * min(CANONICAL_FACTS, len(data.retain)))
+        return Workload(training=n, forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
         """Compute the blind baseline, which sees no model and is the same for all."""

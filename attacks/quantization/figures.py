@@ -16,14 +16,10 @@ IMAGES = (
 )
 
 TEXT = (
-    Figure(
-        x="bits",
-        y="probability",
-        panels=("split",),
-        where={"split": ("forget_eval", "retain")},
-        categories=True,
-        x_label="bits per weight",
-        y_label="answer probability",
-        caption="What returns of the answers when the weights are rounded; 32 bits are the model as it is.",
+    IMAGES[0].model_copy(
+        update={
+            "y_label": "answer probability",
+            "caption": "What returns of the answers when the weights are rounded; 32 bits are the model as it is.",
+        }
     ),
 )

@@ -17,7 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, Subject
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FULL_PRECISION = 32
@@ -121,7 +121,9 @@ class Quantization(Check):
     def workload(self, data: AuditData, settings: QuantizationSettings, n_layers: int) -> Workload:
         """Retain examples for rescaling once, and forget and control examples at each width."""
         measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
-        return Workload(forward=2 * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured)
+        return Workload(
+            forward=CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured
+        )
 
 
 def _outputs(subject: Subject, splits: Mapping[str, Examples]) -> dict[str, Recording]:

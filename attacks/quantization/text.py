@@ -17,7 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.subjects.causal_lm import CausalLM
 
 
@@ -76,7 +76,9 @@ class Quantization(Check):
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """A batch for rescaling, at most, and every measured fact at each width."""
         measured = sum(map(len, self._splits(data, settings, 0).values()))
-        return Workload(forward=2 * min(CANONICAL_FACTS, len(data.retain)) + len(settings.bits) * measured)
+        return Workload(
+            forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)) + len(settings.bits) * measured
+        )
 
     def _splits(self, data: FactsData, settings: Settings, seed: int) -> dict[str, Facts]:
         few = {name: facts for name, facts in data.splits().items() if name in ("retain", "holdout")}

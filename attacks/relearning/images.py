@@ -19,7 +19,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, Subject
 
 
 class Settings(Frozen):
@@ -124,7 +124,7 @@ class Relearning(Check):
         measured += min(len(data.forget_attack) // 2, settings.choice_examples) * counted
         training = (counted + controls) * (settings.retain_batch + shots) + alone * settings.retain_batch
         forward = len(settings.points) * measured + (counted + controls) * shots
-        forward += 2 * min(CANONICAL_EXAMPLES, len(data.retain))
+        forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
         return Workload(training=round(steps * training), forward=round(forward))
 
     def prepare(self, original: Subject, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:

@@ -20,7 +20,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.subjects.causal_lm import CausalLM
 
 _WIDTH = 64
@@ -102,7 +102,7 @@ class Relearning(Check):
             training=round(steps * size - alone * (size - settings.retain_batch)),
             forward=readings * len(data.forget_eval)
             + settings.attacks * len(data.forget_attack)
-            + 2 * min(CANONICAL_FACTS, len(data.retain)),
+            + CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)),
         )
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> dict[str, float]:

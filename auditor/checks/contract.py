@@ -287,7 +287,7 @@ class CheckContract:
     def test_a_model_it_can_read_nothing_from_is_scored_or_refused_in_words(
         self, measured: Measured, form: str
     ) -> None:
-        """No wreck ends an audit, becomes a NaN, or passes for a model that knows as much as the original."""
+        """No wreck ends an audit with a traceback or becomes a NaN."""
         broken = measured.subject(_broken(measured, form))
         try:
             score = measured.score(broken)

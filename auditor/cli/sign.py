@@ -16,8 +16,7 @@ def sign(folder: Path, key: Path) -> None:
     Make a key with: openssl genpkey -algorithm ed25519 -out private.pem
     """
     from auditor.records.results import Results
-    from auditor.review import attest
-    from auditor.review import audit_folder as bundle
+    from auditor.review import attest, audit_folder
     from auditor.review.received import read_received, receive
     from auditor.review.verification import verify
     from auditor.run.store import write_atomically
@@ -28,6 +27,6 @@ def sign(folder: Path, key: Path) -> None:
             raise DataError(f"{folder} is not signed: {finding.subject} {finding.words}")
     results = read_received(received)
     assert isinstance(results, Results), "they were verified"
-    digests = {name: bundle.sha256(received.data[name]) for name in bundle.FILES}
-    write_atomically(folder / bundle.ATTESTATION, attest.sign(results, digests, key))
-    click.echo(f"wrote {folder / bundle.ATTESTATION}")
+    digests = {name: audit_folder.sha256(received.data[name]) for name in audit_folder.FILES}
+    write_atomically(folder / audit_folder.ATTESTATION, attest.sign(results, digests, key))
+    click.echo(f"wrote {folder / audit_folder.ATTESTATION}")

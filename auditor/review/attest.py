@@ -12,7 +12,7 @@ from typing import Any
 
 from auditor.errors import DataError, UsageError
 from auditor.records.results import Results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -33,7 +33,7 @@ def statement(results: Results, digests: Mapping[str, str]) -> dict[str, Any]:
     verdict = results.verdict
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [*audited, *(_resource(name, digests[name]) for name in bundle.FILES)],
+        "subject": [*audited, *(_resource(name, digests[name]) for name in audit_folder.FILES)],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "result": _result(results),
@@ -54,7 +54,7 @@ def _result(results: Results) -> str:
 
 def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     plan = results.plan
-    yield _resource(bundle.PLAN, digests[bundle.PLAN])
+    yield _resource(audit_folder.PLAN, digests[audit_folder.PLAN])
     for model in plan.models:
         if model.role in ("original", "reference", "perturbed"):
             yield _resource(model.source or model.name, model.file_digest or model.digest)
@@ -99,7 +99,7 @@ def check(data: bytes, key: Path, results: Results, digests: Mapping[str, str]) 
         payload = envelope.unseal(data, key)
     except DataError as error:
         return [str(error)]
-    wrong = [name for name in bundle.FILES if name not in digests]
+    wrong = [name for name in audit_folder.FILES if name not in digests]
     if not wrong and payload == envelope.canonical(statement(results, digests)):
         return []
     return _other_statement(payload, digests)
@@ -111,7 +111,7 @@ def _other_statement(payload: bytes, digests: Mapping[str, str]) -> list[str]:
         signed = {item["name"]: item["digest"]["sha256"] for item in json.loads(payload)["subject"]}
     except (ValueError, LookupError, TypeError):
         return ["is over something that is no statement of an audit"]
-    wrong = [name for name in bundle.FILES if signed.get(name) != digests.get(name)]
+    wrong = [name for name in audit_folder.FILES if signed.get(name) != digests.get(name)]
     return [f"{OTHER_FILE} {name}" for name in wrong] or ["is over another statement than this audit gives"]
 
 

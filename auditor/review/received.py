@@ -7,7 +7,7 @@ from typing import Literal
 
 from auditor.errors import DataError, UnsafeInputError
 from auditor.records.results import Results, parse_results
-from auditor.review import audit_folder as bundle
+from auditor.review import audit_folder
 
 State = Literal["holds", "fails", "unchecked", "note"]
 MOST_BYTES = 512 * 2**20
@@ -45,7 +45,7 @@ class Received:
 
     def altered(self, name: str) -> bool:
         """Whether a file is missing or another one than the list of digests says."""
-        return name not in self.data or self.sums.get(name) != bundle.sha256(self.data[name])
+        return name not in self.data or self.sums.get(name) != audit_folder.sha256(self.data[name])
 
 
 def receive(folder: Path) -> Received:
@@ -57,9 +57,9 @@ def receive(folder: Path) -> Received:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the one that holds results.json")
-    sums = bundle.read_sums(folder)
+    sums = audit_folder.read_sums(folder)
     found = {}
-    for name in (*bundle.FILES, bundle.ATTESTATION):
+    for name in (*audit_folder.FILES, audit_folder.ATTESTATION):
         path = folder / name
         if path.is_file():
             if path.stat().st_size > MOST_BYTES:
@@ -70,9 +70,9 @@ def receive(folder: Path) -> Received:
 
 def read_received(received: Received) -> Results | Finding:
     """The results, or why they are none."""
-    if bundle.RESULTS not in received.data:
-        return Finding(subject=bundle.RESULTS, state="fails", words="is missing")
+    if audit_folder.RESULTS not in received.data:
+        return Finding(subject=audit_folder.RESULTS, state="fails", words="is missing")
     try:
-        return parse_results(received.data[bundle.RESULTS], "it")
+        return parse_results(received.data[audit_folder.RESULTS], "it")
     except DataError as error:
-        return Finding(subject=bundle.RESULTS, state="fails", words=str(error).removeprefix("it "))
+        return Finding(subject=audit_folder.RESULTS, state="fails", words=str(error).removeprefix("it "))

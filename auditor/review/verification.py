@@ -21,8 +21,7 @@ from auditor.records.policy import load_policy, shipped
 from auditor.records.results import SCHEMA_VERSION, RecordedScores, Results
 from auditor.records.validation import first_fault
 from auditor.reports.html import BROKEN_ASSUMPTIONS, render
-from auditor.review import attest
-from auditor.review import audit_folder as bundle
+from auditor.review import attest, audit_folder
 from auditor.review.plan_diff import plan_changes
 from auditor.review.received import Finding, Received, read_received
 
@@ -46,7 +45,7 @@ def verify(received: Received, key: Path | None = None, frozen: Path | None = No
     results = read_received(received)
     if isinstance(results, Finding):
         yield results
-        others = [name for name in bundle.FILES if name != bundle.RESULTS]
+        others = [name for name in audit_folder.FILES if name != audit_folder.RESULTS]
         for name in others:
             yield Finding(subject=name, state="unchecked", words="cannot be held against results.json")
         return
@@ -60,15 +59,15 @@ def verify(received: Received, key: Path | None = None, frozen: Path | None = No
 
 
 def _digests(received: Received) -> Iterator[Finding]:
-    for name in bundle.FILES:
+    for name in audit_folder.FILES:
         if name not in received.data:
             yield Finding(subject=name, state="fails", words="is missing")
         elif received.altered(name):
-            found, listed = bundle.sha256(received.data[name]), received.sums.get(name)
-            words = f"has SHA-256 {found}, {bundle.SUMS} lists {listed or 'none'}: it was changed after the audit"
+            found, listed = audit_folder.sha256(received.data[name]), received.sums.get(name)
+            words = f"has SHA-256 {found}, {audit_folder.SUMS} lists {listed or 'none'}: it was changed after the audit"
             yield Finding(subject=name, state="fails", words=words)
         else:
-            yield Finding(subject=name, state="holds", words=f"is the file that {bundle.SUMS} lists")
+            yield Finding(subject=name, state="holds", words=f"is the file that {audit_folder.SUMS} lists")
 
 
 def _against(received: Received, subject: str, other: str, agrees: bool, holds: str, fails: str) -> Finding:
@@ -81,9 +80,9 @@ def _against(received: Received, subject: str, other: str, agrees: bool, holds: 
 
 
 def _canonical(received: Received, results: Results) -> Finding:
-    same = results.to_json().encode() == received.data[bundle.RESULTS]
+    same = results.to_json().encode() == received.data[audit_folder.RESULTS]
     return Finding(
-        subject=bundle.RESULTS,
+        subject=audit_folder.RESULTS,
         state="holds" if same else "fails",
         words=f"fits schema {SCHEMA_VERSION}" if same else "is not written as an audit writes it",
     )
@@ -94,11 +93,11 @@ def _plan(received: Received, results: Results, frozen: Path | None) -> Iterator
     agrees = results.plan_digest == digest
     words = f"the plan in it has the digest it states, {digest}"
     wrong = f"states plan digest {results.plan_digest}, but the plan in it has {digest}"
-    yield Finding(subject=bundle.RESULTS, state="holds" if agrees else "fails", words=words if agrees else wrong)
-    if bundle.PLAN in received.data:
-        same = received.data[bundle.PLAN] == results.plan.to_json().encode()
+    yield Finding(subject=audit_folder.RESULTS, state="holds" if agrees else "fails", words=words if agrees else wrong)
+    if audit_folder.PLAN in received.data:
+        same = received.data[audit_folder.PLAN] == results.plan.to_json().encode()
         holds, fails = "is the plan that results.json carries", "is not the plan that results.json carries"
-        yield _against(received, bundle.PLAN, bundle.RESULTS, same, holds, fails)
+        yield _against(received, audit_folder.PLAN, audit_folder.RESULTS, same, holds, fails)
     if frozen is not None:
         changes = [str(change) for change in plan_changes(read_plan(frozen), results.plan)]
         words = "; ".join(changes) if changes else "is exactly what was carried out"
@@ -118,20 +117,20 @@ def _policy(plan: Plan) -> Finding:
 
 
 def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
-    if bundle.SCORES not in received.data:
+    if audit_folder.SCORES not in received.data:
         return
-    found = received.data[bundle.SCORES]
-    same = bundle.sha256(found) == results.scores_digest
+    found = received.data[audit_folder.SCORES]
+    same = audit_folder.sha256(found) == results.scores_digest
     holds, fails = "are the scores that results.json was made from", "are not those that results.json was made from"
-    yield _against(received, bundle.SCORES, bundle.RESULTS, same, holds, fails)
+    yield _against(received, audit_folder.SCORES, audit_folder.RESULTS, same, holds, fails)
     try:
         recorded = RecordedScores.model_validate_json(found)
         again = _conclude(results.plan, recorded)
     except ValidationError as error:
-        yield Finding(subject=bundle.SCORES, state="fails", words=f"holds no scores: {first_fault(error)}")
+        yield Finding(subject=audit_folder.SCORES, state="fails", words=f"holds no scores: {first_fault(error)}")
         return
     except DataError as error:
-        yield Finding(subject=bundle.SCORES, state="fails", words=str(error))
+        yield Finding(subject=audit_folder.SCORES, state="fails", words=str(error))
         return
     except SpecError as error:
         yield Finding(subject="evidence", state="unchecked", words=f"cannot be recomputed here: {error}")
@@ -141,8 +140,8 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
         named = "; ".join(wrong[:_NAMED_DIFFERENCES])
         yield _against(
             received,
-            bundle.RESULTS,
-            bundle.SCORES,
+            audit_folder.RESULTS,
+            audit_folder.SCORES,
             not wrong,
             f"its {part} follows from the scores under the stated policy",
             f"its {part} does not follow from the scores: {named}",
@@ -205,19 +204,19 @@ def _short(value: Any) -> str:
 
 
 def _report(received: Received, results: Results) -> Finding:
-    if bundle.REPORT not in received.data:
-        return Finding(subject=bundle.REPORT, state="unchecked", words="is missing")
+    if audit_folder.REPORT not in received.data:
+        return Finding(subject=audit_folder.REPORT, state="unchecked", words="is missing")
     try:
-        same = received.data[bundle.REPORT] == render(results).encode()
+        same = received.data[audit_folder.REPORT] == render(results).encode()
     except BROKEN_ASSUMPTIONS as error:
         words = f"holds what no report can be drawn from ({type(error).__name__}: {error})"
-        return Finding(subject=bundle.RESULTS, state="fails", words=words)
-    if not same and not received.altered(bundle.REPORT) and (other := _other_versions(results)):
+        return Finding(subject=audit_folder.RESULTS, state="fails", words=words)
+    if not same and not received.altered(audit_folder.REPORT) and (other := _other_versions(results)):
         words = f"cannot be drawn anew to the byte with other versions than the audit's: {', '.join(other)}"
-        return Finding(subject=bundle.REPORT, state="unchecked", words=words)
+        return Finding(subject=audit_folder.REPORT, state="unchecked", words=words)
     holds = "is, byte for byte, what results.json renders to"
     fails = "is not what results.json renders to: believe results.json, or draw it anew with `audit render`"
-    return _against(received, bundle.REPORT, bundle.RESULTS, same, holds, fails)
+    return _against(received, audit_folder.REPORT, audit_folder.RESULTS, same, holds, fails)
 
 
 def _deployable(received: Received, results: Results) -> Iterator[Finding]:
@@ -247,16 +246,16 @@ def _other_versions(results: Results) -> list[str]:
 
 
 def _signature(received: Received, results: Results, key: Path | None) -> Finding:
-    signed = received.data.get(bundle.ATTESTATION)
+    signed = received.data.get(audit_folder.ATTESTATION)
     if key is None:
         words = "is there; --key PUBLIC.pem says whose it is" if signed else "is missing: nobody vouches for the audit"
-        return Finding(subject=bundle.ATTESTATION, state="note", words=words)
+        return Finding(subject=audit_folder.ATTESTATION, state="note", words=words)
     if signed is None:
-        return Finding(subject=bundle.ATTESTATION, state="fails", words="is missing: the audit is not signed")
-    digests = {name: bundle.sha256(data) for name, data in received.data.items() if name in bundle.FILES}
+        return Finding(subject=audit_folder.ATTESTATION, state="fails", words="is missing: the audit is not signed")
+    digests = {name: audit_folder.sha256(data) for name, data in received.data.items() if name in audit_folder.FILES}
     wrong = attest.check(signed, key, results, digests)
-    changed = [name for name in bundle.FILES if received.altered(name)]
+    changed = [name for name in audit_folder.FILES if received.altered(name)]
     words = "; ".join(wrong) if wrong else f"is a signature of this audit by the key in {key}"
     if wrong and changed and all(fault.startswith(attest.OTHER_FILE) for fault in wrong):
-        return Finding(subject=bundle.ATTESTATION, state="unchecked", words=f"is valid, and {words}")
-    return Finding(subject=bundle.ATTESTATION, state="fails" if wrong else "holds", words=words)
+        return Finding(subject=audit_folder.ATTESTATION, state="unchecked", words=f"is valid, and {words}")
+    return Finding(subject=audit_folder.ATTESTATION, state="fails" if wrong else "holds", words=words)

@@ -14,7 +14,9 @@ from auditor.records.score import CanonicalForm
 
 CANONICAL_EXAMPLES = 512
 CANONICAL_FACTS = 256
-"""Retain examples sent forward, at most, to find the canonical form of a model, and again to see that it is one."""
+"""Retain examples, and facts, by which a model's units are rescaled, at most."""
+CANONICAL_PASSES = 3
+"""Over them: one finds the scales; one of either form, batch by batch, shows that both compute the same."""
 
 
 def movable_copy(module: nn.Module) -> nn.Module:

@@ -83,7 +83,7 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
         ModelError: the pairs, which were found on the original, do not hold in this network.
     """
     clone = copy.deepcopy(module)
-    squares, before = _mean_squares(module, pairs, batches)
+    squares = _mean_squares(module, pairs, batches)
     with torch.no_grad():
         for pair in pairs:
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
@@ -91,7 +91,8 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
             # rescaled from the front, set the scale.
             scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
-        if any(_differ(_run(clone, batch), logits, batch[1]) for batch, logits in zip(batches, before, strict=True)):
+        # Run again rather than kept: logits over a whole vocabulary of all batches would not fit beside a model.
+        if any(_differ(_run(clone, batch), _run(module, batch), batch[1]) for batch in batches):
             raise ModelError(
                 "rescaling units that may be rescaled in the original changes what this network computes, so the two "
                 "cannot meet the same attack; check that both have the same architecture and activations"
@@ -146,13 +147,10 @@ def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, lo
     return bool((trial - logits).abs().max() <= 1e-4 * scale)
 
 
-def _mean_squares(
-    module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]
-) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Mean square of every input channel of each pair's consumer, by the consumer's name; and each batch's logits."""
+def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """Mean square of every input channel of each pair's consumer, by the consumer's name."""
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
-    logits = []
     with torch.no_grad():
         for batch in batches:
             seen: dict[str, Tensor] = {}
@@ -160,12 +158,12 @@ def _mean_squares(
                 for name in {pair.consumer for pair in pairs}:
                     hook = partial(_note, seen=seen, name=name, counted=batch[1])
                     stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)
-                logits.append(_run(module, batch))
+                _run(module, batch)
             for name, x in seen.items():
                 others = [d for d in range(x.ndim) if d != _channel(x)]
                 sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(dim=others).cpu()
                 rows[name] = rows.get(name, 0) + x.numel() // x.shape[_channel(x)]
-    return {name: total / rows[name] for name, total in sums.items()}, logits
+    return {name: total / rows[name] for name, total in sums.items()}
 
 
 def _note(

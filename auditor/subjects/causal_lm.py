@@ -13,7 +13,7 @@ from auditor.facts import Facts, FactsData
 from auditor.recording import FeatureStore
 from auditor.records.score import CanonicalForm
 from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.base import CANONICAL_FACTS, PassCounter, movable_copy
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES, PassCounter, movable_copy
 from auditor.subjects.canonical import HomogeneousPair, canonical
 from auditor.subjects.encoding import Encoder, Tokens
 from auditor.subjects.layout import hook
@@ -252,7 +252,7 @@ class CausalLM:
     def canonical(self) -> "CausalLM":
         """The same function with homogeneous units rescaled to unit retain RMS."""
         few = self.data.retain.take(range(min(CANONICAL_FACTS, len(self.data.retain))))
-        self.passes.examples += 2 * len(few)
+        self.passes.examples += CANONICAL_PASSES * len(few)
         batches = [(tokens.ids, tokens.mask) for tokens in self.batches(few)]
         return self._like(canonical(self.module, self.layout.pairs, batches))
 

@@ -10,7 +10,7 @@ from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
 from auditor.records.score import CanonicalForm
-from auditor.subjects.base import CANONICAL_EXAMPLES, PassCounter, movable_copy
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, PassCounter, movable_copy
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of
 
@@ -119,7 +119,7 @@ class Classifier:
     def canonical(self) -> "Classifier":
         """The same function with homogeneous units rescaled to unit retain RMS."""
         inputs = self._data.retain.take(torch.arange(min(CANONICAL_EXAMPLES, len(self._data.retain)))).inputs
-        self.passes.examples += 2 * inputs.shape[0]
+        self.passes.examples += CANONICAL_PASSES * inputs.shape[0]
         return self._like(canonical(self.module, self._layout.pairs, [(inputs.to(self._device, self._dtype), None)]))
 
     def _like(self, module: nn.Module) -> "Classifier":

@@ -22,7 +22,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.subjects.causal_lm import CausalLM
 
 _BLIND = (
@@ -120,7 +120,9 @@ class ConceptVectors(Check):
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Passes of a model that does not stand out: what is written back, its null, and silencing with its own."""
         passes = 1 + min(60, settings.null_draws) + 3 + settings.silencing_draws
-        return Workload(forward=2 * min(CANONICAL_FACTS, len(data.retain)) + passes * len(data.forget_eval))
+        return Workload(
+            forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)) + passes * len(data.forget_eval)
+        )
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Artefact:
         """Locate, and find out whether what was located matters.
