@@ -72,7 +72,9 @@ class Membership(Check):
         "references' on the same facts."
     )
     unit: ClassVar[str] = "mean token log-probability of forget answers less that of holdout answers (nats)"
-    cost: ClassVar[str] = "a pass with gradients over eval and holdout facts, and one batch of retain facts"
+    cost: ClassVar[str] = (
+        "a pass with gradients over eval and holdout facts, and three over retain facts for rescaling (at most 256)"
+    )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the facts measured here and can lower their probability without removing what the "
@@ -82,7 +84,7 @@ class Membership(Check):
     settings_type: ClassVar[type[Frozen]] = Settings
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
-        """Gradients, and the batch by which units are rescaled."""
+        """Gradients, and the facts by which units are rescaled."""
         if not settings.gradient_facts or data.holdout is None:
             return Workload()
         n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))

@@ -90,7 +90,7 @@ class Quantization(Check):
         "retain for a class request; at the better bit width"
     )
     cost: ClassVar[str] = (
-        "retain examples for rescaling (at most 512) once, and forget and control examples once per bit width"
+        "retain examples for rescaling (at most 512) three times, and forget and control examples once per bit width"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
     caveats: ClassVar[tuple[str, ...]] = (
@@ -119,7 +119,7 @@ class Quantization(Check):
         )
 
     def workload(self, data: AuditData, settings: QuantizationSettings, n_layers: int) -> Workload:
-        """Retain examples for rescaling once, and forget and control examples at each width."""
+        """Retain examples for rescaling, and forget and control examples at each width."""
         measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
         return Workload(
             forward=CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured

@@ -48,7 +48,9 @@ class Quantization(Check):
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured which answers came back."
     unit: ClassVar[str] = "mean answer probability on forget after rounding, at the better bit width (0 to 1)"
-    cost: ClassVar[str] = "one batch of retain facts for rescaling, and forget and control facts once per bit width"
+    cost: ClassVar[str] = (
+        "retain facts for rescaling (at most 256) three times, and forget and control facts once per bit width"
+    )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
@@ -74,7 +76,7 @@ class Quantization(Check):
         )
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
-        """A batch for rescaling, at most, and every measured fact at each width."""
+        """Retain facts for rescaling, and every measured fact at each width."""
         measured = sum(map(len, self._splits(data, settings, 0).values()))
         return Workload(
             forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)) + len(settings.bits) * measured
