@@ -31,7 +31,7 @@ class Settings(Frozen):
     random_directions: int = Field(default=1000, ge=1, description="draws of the null, at most")
 
 
-class DirectionAblation(Check):
+class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
     """What a model answers once the direction in which unlearning moved it is projected out of its residual stream.
 
     For block l, d_l is the mean over attack facts of the model's states less the original's (each averaged over the

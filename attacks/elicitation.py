@@ -34,7 +34,7 @@ class Settings(Frozen):
     )
 
 
-class Elicitation(Check):
+class Elicitation(Check[CausalLM, FactsData, Settings, None]):
     """Thirteen ways to ask for each fact (:mod:`auditor.attacks.prompt_forms`), against facts never taught.
 
     For form f, x_i = what is read of fact i: the probability of the answer (exp of its mean token log-probability);

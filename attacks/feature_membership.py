@@ -1,7 +1,7 @@
 """Membership in the features: were the forget examples trained on, whatever the head now says."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,12 +16,12 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 _ONLY_EVAL = "Of the forget set only the eval half was looked at: the attack half made the centre of a class."
 
 
-class FeatureMembership(Check):
+class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate | None]):
     """Margins as in ``membership``, read from the features by class centres instead of the model's own head.
 
     At a layer with features z-scored on retain, c_k the mean of class k over retain (over the attack half
@@ -61,11 +61,20 @@ class FeatureMembership(Check):
     )
     settings_type: ClassVar[type[MembershipSettings]] = MembershipSettings
 
-    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
+    def prepare(
+        self, original: Classifier, data: AuditData, settings: MembershipSettings, seed: int
+    ) -> scorers.Rate | None:
         """Compute the blind baseline of ``membership``."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: MembershipSettings, seed: int) -> Score:
+    def score(
+        self,
+        subject: Classifier,
+        artefact: scorers.Rate | None,
+        data: AuditData,
+        settings: MembershipSettings,
+        seed: int,
+    ) -> Score:
         """Measure one model from its recordings; every layer is shown, the last decides."""
         require_holdout(self.name, data)
         margins = {layer: _margins_at(subject, data, layer) for layer in subject.layers()}
@@ -109,7 +118,7 @@ def centre_margins(features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     return distances.scatter(1, labels[:, None], torch.inf).amin(1) - own
 
 
-def _margins_at(subject: Subject, data: AuditData, layer: str) -> dict[str, Tensor]:
+def _margins_at(subject: Classifier, data: AuditData, layer: str) -> dict[str, Tensor]:
     """Margins of forget eval and holdout at one layer; of the attack half too, unless it made a centre."""
     retain = subject.recording("retain")
     mean, std = retain.features[layer].mean(0), retain.features[layer].std(0)

@@ -111,7 +111,7 @@ def assert_utility_kept(result: "AuditResult", loss: float) -> None:
     __tracebackhide__ = True
     if not 0 <= loss < 1:
         raise SpecError(f"loss = {loss!r} is no loss of accuracy; give one from 0 to below 1 (0.02 is 2 points)")
-    outputs = result.evidence("outputs")
+    outputs = result.results.outputs
     if outputs is None or outputs.utility is None:
         headline = f"{_subject(result)}: retain accuracy was not measured"
         raise Inconclusive(_message(result, headline, [f"outputs: {_why_unable(outputs)}"]))

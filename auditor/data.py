@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.checks.sets import Sets
 from auditor.records.base import Frozen
 
 
@@ -73,6 +74,11 @@ class Examples:
         for start in range(0, len(self), size):
             yield self.preprocessing(self.raw[start : start + size]), self.labels[start : start + size]
 
+    @property
+    def nbytes(self) -> int:
+        """Of the inputs as stored."""
+        return self.raw.numel() * self.raw.element_size()
+
     @cached_property
     def content_hashes(self) -> list[str]:
         """SHA-256 of each input's bytes, labels apart: equal hashes are the same example."""
@@ -90,48 +96,8 @@ class Examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditData:
-    """The example sets of one audit, split and ready.
-
-    Attributes:
-        request: what is to be forgotten: ``class`` or ``sample``.
-        classes: forgotten classes for a ``class`` request, else empty.
-        n_classes: how many classes the models tell apart.
-        forget_attack: half of the forget set that a probe or attack may train on.
-        forget_eval: the other half, only ever measured.
-        retain: what should stay.
-        retain_test: distributed like retain, never trained on; None where not given.
-        holdout: same distribution as forget, never trained on; None where not given.
-        control: concepts no model was trained on, its labels naming the concept and no class of the models; None
-            where not given.
-    """
-
-    request: str
-    classes: tuple[int, ...]
-    n_classes: int
-    forget_attack: Examples
-    forget_eval: Examples
-    retain: Examples
-    retain_test: Examples | None = None
-    holdout: Examples | None = None
-    control: Examples | None = None
-
-    def splits(self) -> dict[str, Examples]:
-        """The sets present, by name."""
-        named = {
-            "forget_attack": self.forget_attack,
-            "forget_eval": self.forget_eval,
-            "retain": self.retain,
-            "retain_test": self.retain_test,
-            "holdout": self.holdout,
-            "control": self.control,
-        }
-        return {name: examples for name, examples in named.items() if examples is not None}
-
-    @property
-    def utility_split(self) -> str:
-        """Name of the set that retain accuracy is measured on: the one nothing was trained on, where it is given."""
-        return "retain" if self.retain_test is None else "retain_test"
+class AuditData(Sets[Examples]):
+    """The sets of one audit of an image classifier; labels of ``control`` name concepts, no class of the models."""
 
     @property
     def control_concepts(self) -> tuple[int, ...]:
@@ -165,9 +131,3 @@ def split_in_halves(examples: Examples, seed: int) -> tuple[Examples, Examples]:
         attack |= np.isin(hashes, random.permutation(groups)[: len(groups) // 2])
     mask = torch.from_numpy(attack)
     return examples.take(mask), examples.take(~mask)
-
-
-def content_overlap(first: Examples, second: Examples) -> list[int]:
-    """Indices in ``second`` of examples whose content also stands in ``first``."""
-    known = set(first.content_hashes)
-    return [i for i, content in enumerate(second.content_hashes) if content in known]

@@ -13,9 +13,9 @@ import psutil
 import torch
 from packaging.requirements import Requirement
 
-from auditor.audit import Prepared
 from auditor.review.received import Finding
 from auditor.run.estimate import estimate
+from auditor.run.preparing import Prepared
 
 _DISTRIBUTION = "unlearning-auditor"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
+from auditor.checks.sets import Sets
 from auditor.randomness import generator
 from auditor.records.base import Frozen
-
-_MAY_LEAK = (
-    *(("forget", "retain"), ("forget", "retain_test"), ("retain", "retain_test")),
-    *(("forget", "holdout"), ("retain", "holdout")),
-    *(("forget", "control"), ("retain", "control")),
-)
 
 
 class Fact(Frozen):
@@ -47,8 +43,8 @@ class Facts:
     def __len__(self) -> int:
         return len(self.items)
 
-    def take(self, indices: Sequence[int]) -> "Facts":
-        """The facts at ``indices``."""
+    def take(self, indices: Tensor | Sequence[int]) -> "Facts":
+        """The facts at ``indices``, int64 [m] or a plain sequence."""
         return Facts(tuple(self.items[int(i)] for i in indices))
 
     @property
@@ -59,6 +55,11 @@ class Facts:
     def of_subjects(self, wanted: Sequence[str]) -> "Facts":
         """The facts about the given subjects."""
         return Facts(tuple(fact for fact in self.items if fact.subject in set(wanted)))
+
+    @property
+    def nbytes(self) -> int:
+        """Of prompts and answers."""
+        return sum(len(fact.prompt) + len(fact.answer) for fact in self.items)
 
     @cached_property
     def content_hashes(self) -> list[str]:
@@ -72,48 +73,19 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactsData:
-    """The sets of one audit of a language model, split and ready.
+class FactsData(Sets[Facts]):
+    """The sets of one audit of a language model. Every subject's facts are halved; ``control`` has matched subjects.
 
     Attributes:
-        forget_attack: half of every subject's facts that a probe or attack may train on.
-        forget_eval: the other half, only ever measured.
-        retain: what should stay.
-        retain_test: distributed like retain, in a wording never trained on; None where not given.
-        holdout: distributed like forget, never trained on; None where not given.
-        control: facts about matched subjects that no model was trained on; None where not given.
         encoding: digest of tokenizer and template, by which the text becomes tokens.
         show_text: whether text may stand in the results.
     """
 
-    forget_attack: Facts
-    forget_eval: Facts
-    retain: Facts
-    retain_test: Facts | None = None
-    holdout: Facts | None = None
-    control: Facts | None = None
-    encoding: str = ""
-    show_text: bool = False
     request: str = "facts"
     classes: tuple[int, ...] = ()
     n_classes: int = 0
-
-    def splits(self) -> dict[str, Facts]:
-        """The sets present, by name."""
-        named = {
-            "forget_attack": self.forget_attack,
-            "forget_eval": self.forget_eval,
-            "retain": self.retain,
-            "retain_test": self.retain_test,
-            "holdout": self.holdout,
-            "control": self.control,
-        }
-        return {name: facts for name, facts in named.items() if facts is not None}
-
-    @property
-    def utility_split(self) -> str:
-        """Name of the set that retain accuracy is measured on: the one nothing was trained on, where it is given."""
-        return "retain" if self.retain_test is None else "retain_test"
+    encoding: str = ""
+    show_text: bool = False
 
     @property
     def forget(self) -> Facts:
@@ -144,28 +116,6 @@ def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
         attack |= set(np.asarray(own)[random.permutation(len(own))[:size]].tolist())
     sides = np.array([h in attack for h in hashes], dtype=bool)
     return facts.take(np.flatnonzero(sides).tolist()), facts.take(np.flatnonzero(~sides).tolist())
-
-
-def shared_facts(first: Facts, second: Facts) -> list[int]:
-    """Indices in ``second`` of facts that also stand in ``first``."""
-    known = set(first.content_hashes)
-    return [i for i, content in enumerate(second.content_hashes) if content in known]
-
-
-def drop_leaks(sets: dict[str, Facts]) -> list[str]:
-    """Remove from the later set what also stands in the earlier one, and say so.
-
-    Args:
-        sets: by name, changed in place: ``forget`` and ``retain``, and where given ``retain_test``, ``holdout`` and
-            ``control``.
-    """
-    notes = []
-    for kept, cleaned in _MAY_LEAK:
-        shared = set(shared_facts(sets[kept], sets[cleaned])) if cleaned in sets else set()
-        if shared:
-            sets[cleaned] = sets[cleaned].take([i for i in range(len(sets[cleaned])) if i not in shared])
-            notes.append(f"leak: {len(shared)} facts of {cleaned} also stand in {kept} and were left out")
-    return notes
 
 
 def _folded(text: str) -> str:

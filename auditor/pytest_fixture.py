@@ -150,7 +150,9 @@ class Audit:
     ) -> "AuditResult":
         from filelock import FileLock
 
-        from auditor.audit import AuditResult, execute, prepare
+        from auditor.audit import AuditResult
+        from auditor.run.execution import execute
+        from auditor.run.preparing import prepare
 
         named, in_memory = _paths_apart(given)
         spec, file = self._request(config, _laid_over(options, named))

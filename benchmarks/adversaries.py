@@ -24,9 +24,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import auditor
-from auditor.audit import execution_settings
 from auditor.data import Examples, split_in_halves
 from auditor.randomness import derive_seed
+from auditor.run.settings import execution_settings
 from auditor.subjects.base import movable_copy
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import few_kept, low_bits, patient, patient_text, sleeping

@@ -17,9 +17,9 @@ from resnet20 import build
 from torch import nn
 from work_folder import DATA, WorkFolder, missing, show
 
-from auditor.audit import execution_settings
 from auditor.data import Examples, Preprocessing
 from auditor.datasets import read_examples
+from auditor.run.settings import execution_settings
 from auditor.zoo import neg_grad_plus
 from auditor.zoo.method import accuracy
 

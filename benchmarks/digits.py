@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.audit import execution_settings
+from auditor.models import references
 from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
+from auditor.run.settings import execution_settings
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.layout import find_layout
 from auditor.zoo import head_relabelling, head_row_zeroed, neg_grad_plus, random_labels

@@ -17,8 +17,8 @@ import pandas as pd
 from torch import nn
 
 import auditor
-from auditor.audit import execution_settings
 from auditor.randomness import derive_seed
+from auditor.run.settings import execution_settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests import concept_world

@@ -16,13 +16,13 @@ from lenet5 import build
 from torch import nn
 from work_folder import DATA, WorkFolder, missing, show
 
-from auditor.audit import execution_settings
 from auditor.data import Examples, Preprocessing
 from auditor.datasets import read_examples
+from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
+from auditor.run.settings import execution_settings
 from auditor.zoo import neg_grad_plus
 
 ARCHITECTURE = Path(__file__).parent / "lenet5.py"

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.audit import execution_settings
 from auditor.facts import Facts
+from auditor.models import references
 from auditor.models.training import answers_of, continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
+from auditor.run.settings import execution_settings
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text import gradient_difference, npo, refusal_adapter, refusal_tuning
 from auditor.zoo.text.method import LanguageModel

@@ -20,13 +20,13 @@ from torch import nn
 from work_folder import DATA
 
 from auditor.attacks.membership.images import Membership
-from auditor.audit import execution_settings
 from auditor.checks.check import Check
 from auditor.data import AuditData, Examples, split_in_halves
 from auditor.datasets import read_examples
 from auditor.probes.cka import Cka
 from auditor.probes.outputs.images import Outputs
 from auditor.randomness import torch_seed
+from auditor.run.settings import execution_settings
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout
 

@@ -19,13 +19,13 @@ from torch import nn
 from work_folder import DATA, missing, show
 
 import auditor
-from auditor.audit import execution_settings
 from auditor.fact_files import write_facts
 from auditor.facts import Fact, Facts
+from auditor.models import references
 from auditor.models.training import answers_of, continue_from, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
+from auditor.run.settings import execution_settings
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text import gradient_difference, npo
 from auditor.zoo.text.method import LanguageModel, probability

@@ -13,9 +13,9 @@ import pandas as pd
 from torch import nn
 
 import auditor
+from auditor.models import references
 from auditor.records.events import Event
 from auditor.records.evidence import Evidence, Utility
-from auditor.run import references
 
 DATA = Path("../shared/data")
 Seconds = dict[str, dict[str, float]]

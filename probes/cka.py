@@ -2,25 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from auditor.checks.check import Check
-from auditor.data import AuditData
+from auditor.checks.check import Check, NoSettings
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import Features, FeatureSubject
 from auditor.errors import UsageError
-from auditor.facts import FactsData
-from auditor.recording import Recording
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
-from auditor.subjects.causal_lm import CausalLM
-from auditor.token_statistics import TokenRecording
 
-Recordings = Mapping[str, Recording | TokenRecording]
+FeaturesBySplit = Mapping[str, Mapping[str, Tensor]]
 SPLITS: Mapping[str, tuple[str, ...]] = {"forget": ("forget_attack", "forget_eval"), "retain": ("retain",)}
 SMALLEST_SET = 4
 _BLOCK = 1024
@@ -118,7 +114,7 @@ def _varies(moments: Moments, origin: Tensor) -> bool:
     return mean_square > 1e-24 * float(origin.square().sum()) and moments.hsic() > 1e-12 * mean_square**2
 
 
-class Cka(Check):
+class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
     """Similarity of a model's features to the original's. It informs: to be similar is not to know.
 
     It reads one recorded vector per example and layer; of a language model, the residual stream averaged over the
@@ -128,7 +124,7 @@ class Cka(Check):
     name: ClassVar[str] = "cka"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "inform"
-    tasks: ClassVar[tuple[str, ...]] = ("classification", "causal-lm")
+    asks: ClassVar[tuple[type, ...]] = (Features,)
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     summary: ClassVar[str] = (
         "Compared each layer's features with the original's by debiased linear CKA, forget and retain apart."
@@ -153,27 +149,27 @@ class Cka(Check):
     )
 
     def prepare(
-        self, original: Subject | CausalLM, data: AuditData | FactsData, settings: Any, seed: int
-    ) -> Recordings:
-        """Keep the original's recordings."""
+        self, original: FeatureSubject, data: Sets[ExampleSet], settings: NoSettings, seed: int
+    ) -> FeaturesBySplit:
+        """Keep the original's features."""
         n_forget = len(data.forget_attack) + len(data.forget_eval)
         for name, n in (("forget", n_forget), ("retain", len(data.retain))):
             if n < SMALLEST_SET:
                 raise UsageError(
                     f"the {name} set has {n} examples; debiased CKA needs {SMALLEST_SET} or more, supply them"
                 )
-        return {part: original.recording(part) for parts in SPLITS.values() for part in parts}
+        return {part: original.features(part) for parts in SPLITS.values() for part in parts}
 
     def score(
         self,
-        subject: Subject | CausalLM,
-        artefact: Recordings,
-        data: AuditData | FactsData,
-        settings: Any,
+        subject: FeatureSubject,
+        artefact: FeaturesBySplit,
+        data: Sets[ExampleSet],
+        settings: NoSettings,
         seed: int,
     ) -> Score:
         """CKA to the original at each layer; T is the mean over layers on the forget set."""
-        own = {part: subject.recording(part) for part in artefact}
+        own = {part: subject.features(part) for part in artefact}
         cells: list[Row] = []
         readings = {}
         for layer in subject.layers():
@@ -183,7 +179,7 @@ class Cka(Check):
                 cells.append({"layer": layer, "split": split, "cka": value})
                 if split == "forget":
                     readings[layer] = Reading(value=_defined(value, layer, subject.role))
-        n = sum(len(own[part]) for part in SPLITS["forget"])
+        n = len(data.forget_attack) + len(data.forget_eval)
         return Score(check=self.name, readings=readings, n_examples=n, cells=cells)
 
 
@@ -196,20 +192,20 @@ def _defined(value: float | None, layer: str, role: str) -> float:
     return value
 
 
-def _scales(recordings: Recordings, layer: str) -> tuple[Tensor, Tensor]:
+def _scales(features: FeaturesBySplit, layer: str) -> tuple[Tensor, Tensor]:
     """Each unit's mean and standard deviation on retain data, so that the size of a unit does not matter."""
-    retain = recordings["retain"].features[layer].double()
+    retain = features["retain"][layer].double()
     std = retain.std(0)
     silent = std <= 1e-6 * retain.abs().amax(0)
     # A unit silent on retain data may still speak on forget data; there it sets its own scale.
-    forget = torch.cat([recordings[part].features[layer].double() for part in SPLITS["forget"]]).std(0)
+    forget = torch.cat([features[part][layer].double() for part in SPLITS["forget"]]).std(0)
     std = torch.where(silent, forget, std)
     return retain.mean(0), torch.where(std > 0, std, torch.ones_like(std))
 
 
 def _blocks(
-    original: Recordings,
-    own: Recordings,
+    original: FeaturesBySplit,
+    own: FeaturesBySplit,
     layer: str,
     parts: tuple[str, ...],
     scales: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
@@ -217,6 +213,6 @@ def _blocks(
     """Paired z-scored features, float64, a block of examples at a time."""
     (x_mean, x_std), (y_mean, y_std) = scales
     for part in parts:
-        x, y = original[part].features[layer], own[part].features[layer]
+        x, y = original[part][layer], own[part][layer]
         for rows_x, rows_y in zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True):
             yield (rows_x - x_mean) / x_std, (rows_y - y_mean) / y_std

@@ -1,13 +1,13 @@
 """Read the answers off each layer: are they there before the last layers put something else in their place?"""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.checks.check import Check
+from auditor.checks.check import Check, NoSettings
 from auditor.errors import UsageError
 from auditor.facts import FactsData
 from auditor.probes.never_taught import comparable, null_of_holdout
@@ -21,7 +21,7 @@ _FLOOR = -100.0
 """Log-probability that stands for a probability of 0, which no mean survives."""
 
 
-class LogitLens(Check):
+class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
     """Logit lens (nostalgebraist 2020): each layer's residual stream through the model's own final norm and head.
 
     At block l, x_i = mean over the answer's tokens of log p read there, in nats; a block's reading is its mean over the
@@ -66,11 +66,11 @@ class LogitLens(Check):
         "A method that pushes answers below the level of a model never taught leaves less than nothing to read here.",
     )
 
-    def prepare(self, original: CausalLM, data: FactsData, settings: Any, seed: int) -> bool:
+    def prepare(self, original: CausalLM, data: FactsData, settings: NoSettings, seed: int) -> bool:
         """Whether holdout can stand for what was never taught."""
         return comparable(data, seed)
 
-    def score(self, subject: CausalLM, artefact: bool, data: FactsData, settings: Any, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: bool, data: FactsData, settings: NoSettings, seed: int) -> Score:
         """Measure one model from its recordings.
 
         Raises:

@@ -1,25 +1,34 @@
 """Where and how the weights differ from the original's."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from auditor.checks.check import Check
-from auditor.data import AuditData
+from auditor.checks.check import Check, NoSettings
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import Subject
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
+from auditor.records.score import CheckRole, Reading, Score
 
 _ENERGY = 0.99
 _LOW_RANK_SHARE = 0.1
 _LARGEST_SVD = 4096
 
 
-class WeightDelta(Check):
+@dataclass(frozen=True)
+class _Known:
+    """The original's weights by name, and the digest of the model."""
+
+    weights: dict[str, Tensor]
+    digest: str
+
+
+class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     """Relative size and effective rank of the change of every tensor, canonical form against canonical form.
 
     It informs: how far weights moved says little about what they still encode, since units can be renamed and
@@ -29,9 +38,9 @@ class WeightDelta(Check):
     """
 
     name: ClassVar[str] = "weight_delta"
+    role: ClassVar[CheckRole] = "weights"
     family: ClassVar[Family] = "forensics"
     may: ClassVar[May] = "inform"
-    tasks: ClassVar[tuple[str, ...]] = ("classification", "causal-lm", "weights")
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     needs: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "Compared every weight tensor with the original's."
@@ -43,7 +52,7 @@ class WeightDelta(Check):
             categories=True,
             joined=False,
             scale="sizes",
-            x_label="weight tensor, from input to output",
+            x_label="weight tensor",
             y_label="change / size, in powers of ten",
             caption=(
                 "How far each weight tensor lies from the original’s, relative to its size: 0 is unchanged, about 1.4 "
@@ -55,13 +64,15 @@ class WeightDelta(Check):
         "Weights that moved far may compute the same function, and a small edit may delete: this check only informs.",
     )
 
-    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> Any:
+    def prepare(self, original: Subject, data: Sets[ExampleSet], settings: NoSettings, seed: int) -> _Known:
         """The original's weights and digest."""
-        return {name: t.detach().cpu() for name, t in original.weights().items()}, original.digest
+        return _Known({name: t.detach().cpu() for name, t in original.weights().items()}, original.digest)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+    def score(
+        self, subject: Subject, artefact: _Known, data: Sets[ExampleSet], settings: NoSettings, seed: int
+    ) -> Score:
         """Compare one model."""
-        original, digest = artefact
+        original, digest = artefact.weights, artefact.digest
         weights = {n: t.detach().cpu() for n, t in subject.weights().items() if t.is_floating_point()}
         rows = [_row(name, original[name], tensor) for name, tensor in weights.items() if name in original]
         return Score(
@@ -75,7 +86,7 @@ class WeightDelta(Check):
         )
 
 
-def _conclusive(subject: Any, original: str) -> str | None:
+def _conclusive(subject: Subject, original: str) -> str | None:
     if subject.digest == original:
         return "the weights are identical to the original's: nothing was deleted from them"
     if subject.beneath == original:

@@ -98,7 +98,7 @@ class Document:
 
 def build(results: Results) -> Document:
     """Everything the report shows, in its order."""
-    ordered = tuple(sorted(results.evidence, key=lambda item: (not item.primary, item.check != "outputs")))
+    ordered = tuple(sorted(results.evidence, key=lambda item: (not item.primary, item.role != "outputs")))
     order = ["original", "unlearned", *(model.name for model in results.plan.models)]
     return Document(
         top=_top(results, ordered),
@@ -125,7 +125,7 @@ def build(results: Results) -> Document:
 
 def _decoys_made(results: Results) -> tuple[tuple[str, str], ...]:
     """Name, and how it was made, of each decoy; at which strength, where the outputs tell."""
-    outputs = results.of("outputs")
+    outputs = results.outputs
     controls = outputs.controls if outputs is not None else {}
     return tuple(
         (m.name, "; ".join(filter(None, (text.DECOYS.get(m.name), _strength(m, controls.get(m.name, {}))))))
@@ -273,7 +273,7 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
     if outcome == "DELETED" and e.primary:
         return f"It clears: its whole interval lies between −{bars.over:g} and {bars.deleted:g}."
     above = e.rho is not None and e.rho.low > bars.suppressed
-    if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.check != "outputs":
+    if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.role != "outputs":
         return (
             f"Its interval lies above {bars.suppressed:g}, yet it does not accuse: that takes a p-value that stays "
             "small when corrected for the number of checks, and a model that is not damaged."

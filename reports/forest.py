@@ -130,7 +130,7 @@ def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
     for edge, outside, marker in ((low, row.rho.low < low, "<"), (high, row.rho.high > high, ">")):
         if outside:
             axes.plot(edge, row.line, marker, color=colour, markersize=9, clip_on=False, zorder=4)
-    if item.check == "outputs":
+    if item.role == "outputs":
         axes.plot([bars.output] * 2, [row.line - 7, row.line + 7], color=INK, linewidth=1.6, zorder=2)
     for i, line in enumerate(row.reason):
         axes.text(low, row.line + 24 + 16 * i, line, fontsize=SMALL, color=MUTED, va="baseline")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from auditor.records.results import read_results
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 
 BLOCK_SOCKETS = """
 import socket

@@ -33,9 +33,9 @@ from auditor.records.evidence import Evidence
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.records.spec import make_spec, read_spec
 from auditor.reports.html import draw
-from auditor.review import audit_folder
 from auditor.review.received import receive
 from auditor.review.verification import verify
+from auditor.run import audit_folder
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests import report_samples as samples
 

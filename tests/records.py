@@ -73,6 +73,7 @@ def evidence(check: str, rho: tuple[float, float, float] | None, **changes: Any)
     primary = check in ("few_shot", "relearning", "slow_relearning", "membership")
     made = Evidence(
         check=check,
+        role="outputs" if check == "outputs" else "evidence",
         family=FAMILIES.get(check, "representation"),
         may="clear" if primary or check == "outputs" else "accuse",
         primary=primary,

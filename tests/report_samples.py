@@ -156,6 +156,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
     low, high = changes.pop("scale", (0.52, 0.88))
     fields: dict[str, Any] = {
         "check": check,
+        "role": "outputs" if check == "outputs" else "evidence",
         "family": "representation",
         "may": "accuse",
         "primary": False,
@@ -163,7 +164,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
         "unit": "score of the check (0 to 1)",
         "scores": scores(known, low, high),
         "chosen": ("conv3", "fc1"),
-        "figures": registry.load(check).figures if check in registry.names() else (),
+        "figures": registry.load(check, "classification").figures if check in registry.names("classification") else (),
         "null_kind": "references",
         "rho": interval(known["unlearned"], width),
         "resolution": width * 1.1,

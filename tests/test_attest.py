@@ -9,7 +9,8 @@ import rfc8785
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auditor.review import attest, audit_folder
+from auditor.review import attest
+from auditor.run import audit_folder
 from tests.report_samples import sample
 
 DIGESTS = {name: str(i) * 64 for i, name in enumerate(audit_folder.FILES)}

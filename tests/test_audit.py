@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.audit import prepare
 from auditor.data import Examples
 from auditor.errors import DataError, ModelError, SpecError, UsageError
 from auditor.models.lineup import _structure
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.spec import make_spec
+from auditor.run.preparing import prepare
 from auditor.run.runner import run
 from auditor.subjects.canonical import rescaled
 from auditor.zoo.digits_net import DigitsNet

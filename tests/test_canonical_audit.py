@@ -15,14 +15,14 @@ import auditor
 from auditor.cli import main
 from auditor.errors import SpecError
 from auditor.loading.transformers_directory import load_directory
+from auditor.models.references import save_directory
 from auditor.records.results import Results, read_results
 from auditor.records.score import CanonicalForm
 from auditor.reports.html import render
 from auditor.reports.text import deploy
-from auditor.review.audit_folder import RESULTS
 from auditor.review.received import Finding, receive
 from auditor.review.verification import verify
-from auditor.run.references import save_directory
+from auditor.run.audit_folder import RESULTS
 from auditor.subjects.canonical_form import rounded
 from tests.test_canonical_form import LOW
 from tests.tiny_families import tiny_family

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.probes.cka import Cka, debiased_cka
-from auditor.recording import Recording
 from auditor.records.score import Score
 from auditor.subjects.canonical import rescaled
 from auditor.subjects.classification import Classifier
@@ -206,15 +205,13 @@ class Recorded:
     role = "recorded"
 
     def __init__(self, forget: Tensor, retain: Tensor) -> None:
-        self.features = {"forget_attack": forget[:20], "forget_eval": forget[20:], "retain": retain}
+        self.sets = {"forget_attack": forget[:20], "forget_eval": forget[20:], "retain": retain}
 
     def layers(self) -> tuple[str, ...]:
         return ("layer",)
 
-    def recording(self, split: str) -> Recording:
-        features = self.features[split]
-        labels = torch.zeros(len(features), dtype=torch.int64)
-        return Recording(labels=labels, logits=torch.zeros(len(features), 2), features={"layer": features})
+    def features(self, split: str) -> dict[str, Tensor]:
+        return {"layer": self.sets[split]}
 
 
 @pytest.mark.parametrize("loudness", [0.125, 8.0])

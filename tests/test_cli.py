@@ -27,6 +27,7 @@ from auditor.cli.compare import exit_code, spec_from_options
 from auditor.cli.init import template
 from auditor.errors import AuditError
 from auditor.records.spec import AuditSpec, make_spec
+from auditor.tasks import registry as tasks
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "sae_lens", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "jinja2", "rich")
@@ -165,7 +166,7 @@ class TestList:
         assert max(map(len, shown.splitlines())) < 80
 
     def test_every_check_with_what_it_may_do(self, shown: str) -> None:
-        for task in registry.TASKS:
+        for task in tasks.names():
             self.page_holds(task, shown.partition(f"task {task}\n\n")[2].partition("\n\ntask ")[0])
 
     def page_holds(self, task: str, page: str) -> None:
@@ -176,7 +177,7 @@ class TestList:
             first, _, rest = entries[check.name].partition("\n")
             assert first.split("   ") == [check.family, rights[check.may]]
             flowing = " ".join(rest.split())
-            for part in (check.summary, check.cost, *check.tasks, *check.requests, *check.needs):
+            for part in (check.summary, check.cost, *tasks.tasks_of(check), *check.requests, *check.needs):
                 assert part in flowing
 
 
@@ -325,7 +326,7 @@ class TestOtherExits:
         def broken(*arguments: Any, **extra: Any) -> None:
             raise ZeroDivisionError("by design")
 
-        monkeypatch.setattr("auditor.audit.prepare", broken)
+        monkeypatch.setattr("auditor.run.preparing.prepare", broken)
         done = audit("compare", "original.safetensors", "unlearned.safetensors")
         assert done.exit_code == 5
         assert done.stdout == ""
@@ -339,14 +340,14 @@ class TestOtherExits:
         def broken(*arguments: Any, **extra: Any) -> None:
             raise AuditError("cannot be")
 
-        monkeypatch.setattr("auditor.audit.prepare", broken)
+        monkeypatch.setattr("auditor.run.preparing.prepare", broken)
         assert audit("compare", "original.safetensors", "unlearned.safetensors").exit_code == 5
 
     def test_interrupted(self, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*arguments: Any, **extra: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("auditor.audit.execute", interrupt)
+        monkeypatch.setattr("auditor.run.execution.execute", interrupt)
         done = audit("compare", "original.safetensors", "unlearned.safetensors")
         assert done.exit_code == 130
         assert done.stdout == ""

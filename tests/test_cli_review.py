@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from auditor.cli import main
 from auditor.records.plan import read_plan
 from auditor.records.results import read_results
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 from tests.received import Sent
 
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from auditor.cli import main
 from auditor.fact_files import write_facts
 from auditor.loading.transformers_directory import load_directory
+from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
 from auditor.zoo import direction_projection
 from auditor.zoo.catalogue import ENTRIES
 from auditor.zoo.digits_net import build

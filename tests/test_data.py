@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.data import Examples, Preprocessing, content_overlap, split_in_halves
+from auditor.checks.sets import overlap
+from auditor.data import Examples, Preprocessing, split_in_halves
 
 
 def examples(contents: list[int], labels: list[int]) -> Examples:
@@ -42,7 +43,7 @@ def test_the_same_image_under_two_labels_stays_on_one_side() -> None:
 
 
 def test_overlap_names_positions_in_the_second_set() -> None:
-    assert content_overlap(examples([1, 2], [0, 0]), examples([3, 2, 1], [5, 5, 5])) == [1, 2]
+    assert overlap(examples([1, 2], [0, 0]), examples([3, 2, 1], [5, 5, 5])) == [1, 2]
 
 
 def test_preprocessing_by_hand() -> None:

@@ -24,13 +24,13 @@ from auditor.models.training import answers_of, train
 from auditor.records.events import Event
 from auditor.records.evidence import Family, May
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel
-from auditor.records.score import Failure, Reading, Score
+from auditor.records.score import CheckRole, Failure, Reading, Score
 from auditor.records.spec import RecipeSpec
 from auditor.run.runner import Scores, Work, run
 from auditor.run.store import ScoreStore
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.causal_lm import CausalLM
-from auditor.tasks.material import NO_DATA
+from auditor.tasks.weights_only import NoSets
 from auditor.zoo.text import logit_mask, refusal_adapter, refusal_tuning
 from auditor.zoo.text.method import LanguageModel, losses
 from auditor.zoo.text.names import telling_grams
@@ -58,6 +58,7 @@ class Asked(Check):
     """What the fake says, with a hit for every example that it knows."""
 
     name: ClassVar[str] = "outputs"
+    role: ClassVar[CheckRole] = "outputs"
     family: ClassVar[Family] = "behaviour"
     may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -74,6 +75,7 @@ class Strength(Asked):
     """Which strength it met, by its place in the ladder."""
 
     name: ClassVar[str] = "few_shot"
+    role: ClassVar[CheckRole] = "evidence"
 
     def score(self, subject: FakeSubject, artefact: Any, data: Any, settings: Any, seed: int) -> Score:
         place = LADDER.index(subject.strength) + 1 if subject.strength else 0
@@ -117,7 +119,7 @@ class Bench:
         work = Work(
             plan=planned,
             checks=checks,
-            data=NO_DATA,
+            data=NoSets(),
             subject=self._subject,
             store=ScoreStore(self.store),
             report=self.events.append,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 from tests.demo_runs import a_reviewer_can_check_it, made_without_network, run
 
 

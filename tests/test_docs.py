@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from auditor.cli import main
 from auditor.fact_files import write_facts
 from auditor.facts import Facts
+from auditor.models.references import save_directory
 from auditor.records.results import read_results
 from auditor.records.spec import make_spec
-from auditor.run.references import save_directory
 from tests.documented_world import CHECKS, ROOT, blocks, in_memory, write_world
 from tests.people_worlds import N_REFERENCES, TextWorld
 

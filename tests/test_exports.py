@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from auditor.cli.export import _text
-from auditor.review import audit_folder
 from auditor.review.exports import cells_frame, csv, evidence_frame, model_card
+from auditor.run import audit_folder
 from tests.report_samples import hostile, sample
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.checks.sets import overlap
 from auditor.errors import DataError
 from auditor.fact_files import read_facts, write_facts
-from auditor.facts import Fact, Facts, FactsData, shared_facts, split_facts
+from auditor.facts import Fact, Facts, FactsData, split_facts
 
 TEXT = st.text(min_size=1, max_size=12).filter(lambda text: text.strip())
 FACT = st.builds(
@@ -124,7 +125,7 @@ class TestSplit:
 def test_content_folds_case_and_white_space_and_nothing_else() -> None:
     pairs = (("Where  is it?", "Oslo", ""), ("where is IT?", " oslo", "x"), ("Where is it?", "Bern", ""))
     one, same, other = facts(*pairs).items
-    assert shared_facts(Facts((one,)), Facts((same, other))) == [0]
+    assert overlap(Facts((one,)), Facts((same, other))) == [0]
 
 
 def test_the_digest_follows_text_encoding_and_what_may_be_shown() -> None:

@@ -8,16 +8,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from auditor.audit import prepare
 from auditor.cli import main
 from auditor.errors import ModelError, SpecError
-from auditor.inputs import file_digest
 from auditor.models import fingerprints
 from auditor.models.fingerprints import Fingerprint, Made
+from auditor.models.references import save
 from auditor.records.plan import Plan, PlannedModel, Role
 from auditor.records.spec import RecipeSpec, make_spec, read_spec
 from auditor.review.plan_diff import content_changes
-from auditor.run.references import save
+from auditor.run.preparing import prepare
+from auditor.tasks.classification.inputs import file_digest
 from tests.tiny_world import write_tiny_world
 
 RETAIN = "a" * 64

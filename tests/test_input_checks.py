@@ -12,22 +12,24 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from auditor.audit import prepare
 from auditor.cli import main
 from auditor.data import Examples, Preprocessing
 from auditor.errors import DataError, ModelError, UsageError
 from auditor.fact_files import write_facts
 from auditor.facts import Fact, Facts
+from auditor.models.references import save_directory
 from auditor.models.training import initial_weights
 from auditor.probes.outputs.text import Outputs as TextOutputs
 from auditor.probes.outputs.text import Settings as TextSettings
 from auditor.records.plan import Plan
 from auditor.records.results import read_results
 from auditor.records.spec import make_spec
-from auditor.run.accuracy_checks import Accuracy, judge
-from auditor.run.input_checks import check_examples, check_facts
-from auditor.run.preflight import measure
-from auditor.run.references import save_directory
+from auditor.run.accuracy_checks import judge
+from auditor.run.preparing import prepare
+from auditor.tasks.causal_lm.accuracy import accuracy as measure
+from auditor.tasks.causal_lm.input_checks import check_facts
+from auditor.tasks.classification.input_checks import check_examples
+from auditor.tasks.task import Accuracy
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests.people_worlds import TextWorld

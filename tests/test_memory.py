@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from auditor.run.memory import batch_sizes, out_of_memory
+from auditor.models.memory import batch_sizes, out_of_memory
 
 
 def raised_by_torch() -> Exception:

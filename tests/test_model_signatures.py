@@ -11,8 +11,8 @@ from model_signing import signing
 from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.records.results import read_results
-from auditor.review import audit_folder
 from auditor.review.model_signatures import check_model_signatures
+from auditor.run import audit_folder
 from tests.received import Sent
 
 PEM = serialization.Encoding.PEM

@@ -19,6 +19,7 @@ from auditor.checks import registry
 from auditor.cli.compare import exit_code
 from auditor.data import Examples
 from auditor.errors import SpecError
+from auditor.tasks import registry as tasks
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, head_row_zeroed
 
@@ -148,9 +149,12 @@ def test_a_folder_imported_by_its_own_name_says_how(folder: str) -> None:
 
 
 def test_entry_points_of_the_project_resolve() -> None:
-    for group in registry.GROUPS.values():
+    for group in (registry.GROUP, tasks.GROUP):
         for name, value in PROJECT["project"]["entry-points"][group].items():
-            assert EntryPoint(name=name, value=value, group=group).load().name == name
+            made = EntryPoint(name=name, value=value, group=group).load()
+            assert made.name == name.partition(".")[0]
+            if "." in name:
+                assert made.tasks == (name.partition(".")[2],)
     (plugin,) = PROJECT["project"]["entry-points"]["pytest11"].items()
     assert plugin[0] == "unlearning_auditor"
     assert callable(EntryPoint(name=plugin[0], value=plugin[1], group="pytest11").load().pytest_runtest_call)
@@ -159,8 +163,10 @@ def test_entry_points_of_the_project_resolve() -> None:
 
 
 def test_the_installed_entry_points_are_the_projects() -> None:
-    for task, group in registry.GROUPS.items():
-        assert set(PROJECT["project"]["entry-points"][group]) <= set(registry.names(task))
+    listed = PROJECT["project"]["entry-points"]
+    assert set(listed[tasks.GROUP]) <= set(tasks.names())
+    for name, _, task in (name.partition(".") for name in listed[registry.GROUP]):
+        assert all(name in registry.names(one) for one in ([task] if task else tasks.names()))
 
 
 def test_one_version() -> None:
@@ -176,8 +182,8 @@ def shown_in_the_docs(language: str, number: int = 0) -> str:
 
 
 def install(site: Path, distribution: str, modules: dict[str, str], entry_points: dict[str, str]) -> None:
-    """What pip would leave behind: modules and a dist-info folder, with checks of images."""
-    install_groups(site, distribution, modules, {registry.GROUPS["classification"]: entry_points})
+    """What pip would leave behind: modules and a dist-info folder, with checks."""
+    install_groups(site, distribution, modules, {registry.GROUP: entry_points})
 
 
 def install_groups(site: Path, distribution: str, modules: dict[str, str], groups: dict[str, dict[str, str]]) -> None:
@@ -233,15 +239,19 @@ def audited(world: World, store: Path, check: str, **changes: Any) -> auditor.Au
 
 class TestThirdParty:
     def test_is_listed_and_loaded(self, site: Path) -> None:
-        before = registry.names()
+        before = {task: registry.names(task) for task in tasks.names()}
         documented(site)
-        assert set(registry.names()) - set(before) == {"nearest_centre"}
-        assert "nearest_centre" in [check.name for check in registry.load_all(None, "classification")]
-        assert "nearest_centre" not in [check.name for check in registry.load_all(None, "weights")]
-        assert [check.name for check in registry.load_all(("outputs", "nearest_centre"), "")] == [
-            "nearest_centre",
-            "outputs",
-        ]
+        for task, known in before.items():
+            assert set(registry.names(task)) - set(known) == {"nearest_centre"}
+            found = registry.load_all(("outputs", "nearest_centre"), task)
+            assert [check.name for check in found] == ["nearest_centre", "outputs"]
+        assert "nearest_centre" not in [check.name for check in tasks.checks_of(tasks.load("weights"))]
+
+    def test_that_serves_no_task_is_an_error(self) -> None:
+        with pytest.raises(SpecError, match="there is no task called 'audio'; there are: causal-lm, classification"):
+            tasks.load("audio")
+        with pytest.raises(SpecError, match="there is no check called 'few_shot'"):
+            registry.load("few_shot", "audio")
 
     def test_takes_part_in_a_whole_audit(self, site: Path, world: World, tmp_path: Path) -> None:
         documented(site)
@@ -296,7 +306,7 @@ class TestThirdParty:
 
     def test_that_breaks_the_contract_is_told_so(self, site: Path) -> None:
         """One that draws from the global stream: another score each time."""
-        source = shown_in_the_docs("python").replace("import Any, ClassVar", "import Any, ClassVar\n\nimport torch")
+        source = shown_in_the_docs("python").replace("import ClassVar", "import ClassVar\n\nimport torch")
         source = source.replace("nearer.mean())", "nearer.mean()) * float(torch.rand(()))").replace(
             ", examples=tuple(nearer.tolist())", ""
         )
@@ -342,7 +352,7 @@ class TestThirdParty:
     def test_that_is_misnamed_or_no_check(self, site: Path, name: str, value: str) -> None:
         install(site, "misnamed", {"nearest_centre": shown_in_the_docs("python")}, {name: value})
         with pytest.raises(SpecError) as caught:
-            registry.load(name)
+            registry.load(name, "classification")
         assert f"{name!r} ({value})" in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -356,7 +366,7 @@ class TestThirdParty:
     def test_that_cannot_be_loaded(self, site: Path, value: str, reason: str) -> None:
         unfinished = 'from auditor.checks.check import Check\n\nclass Unfinished(Check):\n    name = "broken"\n'
         install(site, "broken", {"other": unfinished}, {"broken": value})
-        with pytest.raises(SpecError, match=f"'broken' .* cannot be loaded: .*{reason}.*mend or uninstall"):
+        with pytest.raises(SpecError, match=f"'broken' .* cannot be loaded: .*{reason}.*fix or uninstall"):
             registry.load_all(None, "classification")
 
     def test_that_takes_the_name_of_another(self, site: Path) -> None:
@@ -364,8 +374,8 @@ class TestThirdParty:
         install(site, "impostor", {}, {"outputs": "nearest_centre:NearestCentre"})
         sentence = "two installed checks are called 'outputs': auditor.*Outputs and nearest_centre.*; uninstall one"
         with pytest.raises(SpecError, match=sentence):
-            registry.load("outputs")
+            registry.load("outputs", "classification")
 
     def test_unknown_names_are_answered_with_the_known_ones(self) -> None:
         with pytest.raises(SpecError, match=r"no check called 'few_shots'; there are: cka, .*few_shot"):
-            registry.load("few_shots")
+            registry.load("few_shots", "classification")

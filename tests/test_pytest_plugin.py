@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from auditor.audit import execution_settings
 from auditor.checks import registry
 from auditor.cli import main
 from auditor.pytest_fixture import Audit
 from auditor.records.spec import make_spec
+from auditor.run.settings import execution_settings
 
 pytest_plugins = ["pytester"]
 

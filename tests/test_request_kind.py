@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from auditor.audit import prepare
 from auditor.errors import SpecError
 from auditor.records.spec import RequestSpec, make_spec
-from auditor.run.request_kind import request_for_images
+from auditor.run.preparing import prepare
+from auditor.tasks.classification.request_kind import request_for_images
 from tests.worlds import FORGET, World
 
 NOTHING = RequestSpec()

@@ -10,9 +10,9 @@ from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.records.evidence import Interval
 from auditor.records.results import Results, read_results
-from auditor.review import audit_folder
 from auditor.review.received import Finding
 from auditor.review.rerun import compare_numbers, repeat
+from auditor.run import audit_folder
 from tests.received import ARCHITECTURE, Sent
 
 

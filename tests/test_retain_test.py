@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.audit import prepare
+from auditor.checks.sets import drop_leaks
 from auditor.data import Examples
 from auditor.demo.digits import DigitsDemo
 from auditor.errors import UsageError
-from auditor.facts import Facts, drop_leaks
+from auditor.facts import Facts
 from auditor.probes.outputs.images import Outputs
 from auditor.probes.outputs.text import Outputs as TextOutputs
 from auditor.probes.outputs.text import Settings
 from auditor.records.spec import make_spec
+from auditor.run.preparing import prepare
 from auditor.zoo.text.people import reworded
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, digits
@@ -130,7 +131,9 @@ def test_facts_that_stand_in_retain_are_left_out(text_world: TextWorld) -> None:
     retain = text_world.people.retain
     both = Facts(reworded(retain).items + retain.items[:2])
     sets = {"forget": text_world.people.forget, "retain": retain, "retain_test": both}
-    assert drop_leaks(sets) == ["leak: 2 facts of retain_test also stand in retain and were left out"]
+    assert drop_leaks(sets, "facts") == [
+        "leak: 2 facts of retain_test are identical to facts of retain and were left out (positions 0, 1)"
+    ]
     assert len(sets["retain_test"]) == len(retain)
 
 

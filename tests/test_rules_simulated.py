@@ -15,7 +15,7 @@ from auditor.inference.statistics import pass_probability
 from auditor.inference.verdict import decide
 from auditor.records.evidence import Evidence, Family, May
 from auditor.records.plan import PlannedCheck
-from auditor.records.score import Reading, Score
+from auditor.records.score import CheckRole, Reading, Score
 from auditor.records.verdict import Verdict
 from tests.records import plan
 
@@ -25,6 +25,7 @@ N_REFERENCES, N_EXAMPLES = 5, 10**6  # so many examples that 1/n is no floor
 def _kind(check: str, a_family: Family, allowed: May) -> Check:
     class Drawn(Check):
         name: ClassVar[str] = check
+        role: ClassVar[CheckRole] = "outputs" if check == "outputs" else "evidence"
         family: ClassVar[Family] = a_family
         may: ClassVar[May] = allowed
         tasks: ClassVar[tuple[str, ...]] = ("classification",)

@@ -16,14 +16,14 @@ from auditor.errors import DataError, ModelError, SpecError, UsageError
 from auditor.facts import Fact, Facts
 from auditor.loading.checkpoints import weights_digest
 from auditor.loading.transformers_directory import load_directory
-from auditor.models.lineup import gather
+from auditor.models.lineup import load_lineup
 from auditor.models.low_rank import open_low_rank
+from auditor.models.references import save_directory
 from auditor.records.events import Event
 from auditor.records.results import read_results
 from auditor.records.spec import make_spec
 from auditor.review.received import receive
 from auditor.review.verification import verify
-from auditor.run.references import save_directory
 from auditor.zoo.text import logit_mask
 from auditor.zoo.text.method import LanguageModel
 from tests.people_worlds import N_REFERENCES, TextWorld
@@ -177,10 +177,10 @@ class TestGuardsAndAdapters:
     def test_an_adapter_is_not_known_by_its_merged_weights_alone(self, folder: Path, tmp_path: Path) -> None:
         """The very same weights as one checkpoint hold nothing beneath, and their scores say so."""
         pair = {"original": str(folder / "original"), "unlearned": str(folder / "adapter")}
-        lineup = gather(make_spec({}, {"models": pair}), {}, tmp_path, tmp_path / "cache")
+        lineup = load_lineup(make_spec({}, {"models": pair}), {}, tmp_path, tmp_path / "cache")
         merged = lineup.module("unlearned")
         given = {"original": lineup.module("original"), "unlearned": merged}
-        alone = gather(make_spec({}, {}), given, tmp_path, tmp_path / "cache")
+        alone = load_lineup(make_spec({}, {}), given, tmp_path, tmp_path / "cache")
         assert weights_digest(dict(merged.state_dict())) == alone.entries["unlearned"].planned.digest
         assert lineup.entries["unlearned"].planned.digest != alone.entries["unlearned"].planned.digest
         assert lineup.entries["unlearned"].beneath == lineup.entries["original"].planned.digest

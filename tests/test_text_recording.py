@@ -49,7 +49,7 @@ def scored(world: TextWorld, subject: CausalLM) -> Score:
 
 class TestCka:
     def test_serves_language_models_under_the_same_name(self) -> None:
-        assert type(registry.load("cka", "causal-lm")) is type(registry.load("cka")) is Cka
+        assert type(registry.load("cka", "causal-lm")) is type(registry.load("cka", "classification")) is Cka
 
     def test_a_suppressor_stays_nearer_to_the_original_than_a_retrain(self, text_world: TextWorld) -> None:
         names = ("original", "refusal", "retrain", "reference 0")

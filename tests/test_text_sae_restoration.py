@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.audit import prepare
 from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
 from auditor.facts import Fact, Facts
@@ -29,6 +28,7 @@ from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
 from auditor.probes.sae_restoration.text import SaeRestoration, Settings, _labels
 from auditor.records.score import Score
 from auditor.records.spec import make_spec
+from auditor.run.preparing import prepare
 from auditor.subjects.canonical import rescaled
 from tests import records
 from tests.people_worlds import TextWorld

@@ -11,7 +11,7 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
-from auditor.models.lineup import gather
+from auditor.models.lineup import load_lineup
 from auditor.models.training import train
 from auditor.records.spec import RecipeSpec, make_spec
 from tests.worlds import FORGET, World
@@ -80,9 +80,9 @@ def test_equal_weights_under_another_configuration_are_another_model(original: A
     config = json.loads((tmp_path / "other" / "config.json").read_text())
     (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     spec = make_spec({}, {"models": {"original": folders[0], "unlearned": folders[1]}})
-    same = gather(spec, {}, tmp_path, tmp_path / "cache").entries
+    same = load_lineup(spec, {}, tmp_path, tmp_path / "cache").entries
     spec = make_spec({}, {"models": {"original": folders[0], "unlearned": folders[2]}})
-    other = gather(spec, {}, tmp_path, tmp_path / "cache").entries
+    other = load_lineup(spec, {}, tmp_path, tmp_path / "cache").entries
     assert same["unlearned"].planned.digest == same["original"].planned.digest
     assert other["original"].planned.digest == same["original"].planned.digest
     assert other["unlearned"].planned.digest != same["unlearned"].planned.digest

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from auditor.audit import execute, prepare
 from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.inference import statistics
@@ -16,6 +15,8 @@ from auditor.records.events import Event
 from auditor.records.policy import load_policy
 from auditor.records.spec import AuditSpec, make_spec, read_spec
 from auditor.run import resolving
+from auditor.run.execution import execute
+from auditor.run.preparing import prepare
 from auditor.run.resolving import Resolved, resolutions, unresolved
 from tests.tiny_world import write_tiny_world
 

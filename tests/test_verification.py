@@ -19,10 +19,10 @@ from auditor.cli import main
 from auditor.records.policy import load_policy
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.reports.html import render
-from auditor.review import audit_folder
 from auditor.review.received import Finding, receive
 from auditor.review.rerun import files_at_hand
 from auditor.review.verification import differences, verify
+from auditor.run import audit_folder
 from auditor.run.store import write_atomically
 from tests.received import Sent
 

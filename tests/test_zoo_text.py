@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.loading.checkpoints import weights_digest
+from auditor.models.references import save_directory
 from auditor.models.training import initial_weights
 from auditor.probes.weight_delta import WeightDelta
 from auditor.randomness import torch_seed
 from auditor.records.base import Frozen
-from auditor.run.references import save_directory
 from auditor.subjects.answers import logits_of_tokens
 from auditor.zoo.text import (
     direction_projection,

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import auditor
-from auditor.review.audit_folder import FILES, PLAN, RESULTS, SCORES
+from auditor.run.audit_folder import FILES, PLAN, RESULTS, SCORES
 
 # What the unlearned model does where $TINY says so; $TINY_ROLE makes the original do it instead. The original is
 # recognised by a weight that the canonical form leaves as it is, and small batches pass: the network's structure is

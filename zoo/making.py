@@ -8,19 +8,19 @@ from typing import Any
 
 from torch import nn
 
-from auditor import inputs
+from auditor.checks.sets import drop_leaks
 from auditor.data import Preprocessing
 from auditor.errors import SpecError, UsageError
 from auditor.fact_files import read_facts
-from auditor.facts import drop_leaks
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, task_of
+from auditor.models.references import save, save_directory
 from auditor.randomness import derive_seed
 from auditor.records.spec import AuditSpec, RecipeSpec
-from auditor.run.references import save, save_directory
 from auditor.subjects.encoding import Encoder
+from auditor.tasks.classification import inputs
 from auditor.zoo.catalogue import Entry, Task, entry
 from auditor.zoo.text.method import LanguageModel
 
@@ -109,7 +109,7 @@ def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:
         weights = load_weights(base / source, Path(cache))
     module = build_module(architecture.function, weights, source)
     shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
-    found = inputs.gather(spec, {}, base, shape)
+    found = inputs.read_sets(spec, {}, base, shape)
     assert found is not None, "forget and retain are given"
     return Ingredients(
         task="vision",
@@ -125,7 +125,7 @@ def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:
 
 def _texts(spec: AuditSpec, base: Path, source: str, forget: str, retain: str) -> Ingredients:
     sets = {"forget": read_facts(forget, base), "retain": read_facts(retain, base)}
-    notes = drop_leaks(sets)
+    notes = drop_leaks(sets, "facts")
     module = load_directory(base / source).module
     tokenizer = load_tokenizer(base / (spec.models.tokenizer or source))
     return Ingredients(

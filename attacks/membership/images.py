@@ -1,10 +1,11 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.attacks.membership import figures
@@ -26,7 +27,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Reading, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 ATTACK = "attack-half margin"
 # Of the curves, which describe and decide nothing.
@@ -36,7 +37,7 @@ _BLIND_SIZE = 8
 _BLIND_EXAMPLES = 2000
 
 
-class Membership(Check):
+class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate | None]):
     """Margins of forget examples less those of holdout examples, held against references.
 
     T(m) = mean over forget eval of φ_m(x) − mean over holdout of φ_m(x), in nats, φ the logit margin
@@ -73,11 +74,20 @@ class Membership(Check):
     )
     settings_type: ClassVar[type[MembershipSettings]] = MembershipSettings
 
-    def prepare(self, original: Subject, data: AuditData, settings: Any, seed: int) -> scorers.Rate | None:
+    def prepare(
+        self, original: Classifier, data: AuditData, settings: MembershipSettings, seed: int
+    ) -> scorers.Rate | None:
         """Compute the blind baseline, which sees no model and is the same for all."""
         return blind_baseline(data, require_holdout(self.name, data), seed)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: MembershipSettings, seed: int) -> Score:
+    def score(
+        self,
+        subject: Classifier,
+        artefact: scorers.Rate | None,
+        data: AuditData,
+        settings: MembershipSettings,
+        seed: int,
+    ) -> Score:
         """Measure one model from its recordings of forget eval and holdout; its single items on both halves."""
         require_holdout(self.name, data)
         members = subject.recording("forget_eval").margins.numpy()
@@ -141,7 +151,9 @@ def _small(inputs: Tensor) -> Tensor:
     return inputs.flatten(1)
 
 
-def _at_most(inputs: Any, labels: Any, random: np.random.Generator) -> tuple[Array, Any]:
+def _at_most(
+    inputs: NDArray[np.generic], labels: NDArray[np.int64], random: np.random.Generator
+) -> tuple[Array, NDArray[np.int64]]:
     picks = np.sort(random.permutation(len(labels))[:_BLIND_EXAMPLES])
     return inputs[picks].astype(np.float64), labels[picks]
 

@@ -43,7 +43,7 @@ class Settings(MembershipSettings):
     )
 
 
-class Membership(Check):
+class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
     """Log-probabilities of forget facts less those of holdout facts, held against references.
 
     T(m) = mean over forget eval of log p_m(x) − mean over holdout of log p_m(x), p the probability of the

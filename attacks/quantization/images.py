@@ -17,7 +17,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES
+from auditor.subjects.classification import Classifier
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FULL_PRECISION = 32
@@ -49,7 +50,7 @@ def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     return torch.where(step > 0, (weight / torch.where(step > 0, step, 1.0)).round() * step, weight)
 
 
-def quantized(subject: Subject, bits: int) -> Subject:
+def quantized(subject: Classifier, bits: int) -> Classifier:
     """Copy the subject with the weights of all linear maps and convolutions rounded; biases and norms stay.
 
     Raises:
@@ -65,7 +66,7 @@ def quantized(subject: Subject, bits: int) -> Subject:
     return clone
 
 
-class Quantization(Check):
+class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     """Knowledge of the forget set after rounding the weights to 8 and to 4 bits.
 
     Unlearning that moves weights less than half a quantisation step is undone by rounding (Zhang et al. 2024,
@@ -76,8 +77,8 @@ class Quantization(Check):
     one just forgotten. T = mean over i at the model's better width: what returns at one width must not be
     diluted by another that keeps it hidden.
 
-    Units are first rescaled to one size (:meth:`~auditor.subjects.base.Subject.canonical`): scaling a unit up
-    and its outgoing weights down changes no output but changes what is rounded away.
+    Units are first rescaled to one size (:meth:`~auditor.subjects.classification.Classifier.canonical`): scaling a
+    unit up and its outgoing weights down changes no output but changes what is rounded away.
     """
 
     name: ClassVar[str] = "quantization"
@@ -99,7 +100,7 @@ class Quantization(Check):
     settings_type: ClassVar[type[Frozen]] = QuantizationSettings
 
     def score(
-        self, subject: Subject, artefact: None, data: AuditData, settings: QuantizationSettings, seed: int
+        self, subject: Classifier, artefact: None, data: AuditData, settings: QuantizationSettings, seed: int
     ) -> Score:
         """Round one model at every width."""
         canonical = subject.canonical()
@@ -126,7 +127,7 @@ class Quantization(Check):
         )
 
 
-def _outputs(subject: Subject, splits: Mapping[str, Examples]) -> dict[str, Recording]:
+def _outputs(subject: Classifier, splits: Mapping[str, Examples]) -> dict[str, Recording]:
     return {
         split: Recording(labels=examples.labels, logits=subject.logits(examples), features={})
         for split, examples in splits.items()

@@ -28,7 +28,7 @@ class Settings(Frozen):
     control_facts: int = Field(default=256, ge=1, description="retain and holdout facts measured at each width, each")
 
 
-class Quantization(Check):
+class Quantization(Check[CausalLM, FactsData, Settings, None]):
     """Answers to forget prompts after rounding the weights to 8 and to 4 bits.
 
     Unlearning that moves weights less than half a quantisation step is undone by rounding (Zhang et al. 2024,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.data import Examples
 from auditor.randomness import generator
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 Permutation = Callable[[int], NDArray[np.int64]]
 
@@ -44,7 +44,7 @@ class Trainer:
         seed: with the number of the attack decides what is drawn, the same for every model.
     """
 
-    start: Subject
+    start: Classifier
     pool: Examples | None
     retain: Examples
     retain_batch: int
@@ -77,7 +77,7 @@ class Trainer:
 
 
 def _step(
-    model: Subject, optimizer: torch.optim.Optimizer, shots: Examples | None, batch: Examples, share: float
+    model: Classifier, optimizer: torch.optim.Optimizer, shots: Examples | None, batch: Examples, share: float
 ) -> None:
     parts = [batch] if shots is None else [shots, batch]
     device = next(model.module.parameters()).device
@@ -90,7 +90,7 @@ def _step(
     optimizer.step()
 
 
-def true_probability(model: Subject, examples: Examples) -> Tensor:
+def true_probability(model: Classifier, examples: Examples) -> Tensor:
     """Of the true label, float64 [n]."""
     return model.logits(examples).double().softmax(1).gather(1, examples.labels[:, None])[:, 0]
 
@@ -119,7 +119,7 @@ def few_of_each(labels: Tensor, n: int, permutation: Permutation) -> Tensor:
     return torch.cat(picks)
 
 
-def row_reset(start: Subject, classes: Tensor) -> Subject | None:
+def row_reset(start: Classifier, classes: Tensor) -> Classifier | None:
     """A clone whose head no longer holds anything for or against the classes; None without a linear head.
 
     Rows set to the mean of the others would hold less of what a zero row holds: from there the original stood at most

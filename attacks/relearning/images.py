@@ -1,7 +1,7 @@
 """Fine-tuning on a handful of forget examples: how fast does the rest come back?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -19,7 +19,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, Subject
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES
+from auditor.subjects.classification import Classifier
 
 
 class Settings(Frozen):
@@ -55,7 +56,7 @@ class Settings(Frozen):
     )
 
 
-class Relearning(Check):
+class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     """Attack trained on the attack half, measured on the eval half.
 
     Several attacks, drawn from the plan's seed over a published range: length, learning rate, momentum, shots and share
@@ -127,11 +128,13 @@ class Relearning(Check):
         forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
         return Workload(training=round(steps * training), forward=round(forward))
 
-    def prepare(self, original: Subject, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
+    def prepare(self, original: Classifier, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
         """The scales of the original's gains, which are not brought to one scale as units are."""
         return scales(original.module, matrices=False)
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Settings, seed: int) -> Score:
+    def score(
+        self, subject: Classifier, artefact: dict[str, float], data: AuditData, settings: Settings, seed: int
+    ) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
         pool, aside = apart(data.forget_attack, settings.choice_examples, seed)
@@ -174,12 +177,12 @@ class Relearning(Check):
         return budget_rows(scores, references, (AS_IS, ROW_RESET)), {}
 
 
-def _arms(start: Subject, classes: torch.Tensor, settings: Settings) -> dict[str, Subject]:
+def _arms(start: Classifier, classes: torch.Tensor, settings: Settings) -> dict[str, Classifier]:
     reset = row_reset(start, classes) if settings.row_reset else None
     return {AS_IS: start} if reset is None else {AS_IS: start, ROW_RESET: reset}
 
 
-def _trainer(begin: Subject, pool: Examples | None, retain: Examples, settings: Settings, seed: int) -> Trainer:
+def _trainer(begin: Classifier, pool: Examples | None, retain: Examples, settings: Settings, seed: int) -> Trainer:
     return Trainer(
         start=begin,
         pool=pool,
@@ -211,7 +214,7 @@ def _rows(arm: str, number: int, attack: DrawnAttack, course: Course, examples: 
     ]
 
 
-def _drawn_beside(start: Subject, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
+def _drawn_beside(start: Classifier, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
     """What is drawn and not counted."""
     rows = _plasticity(start, attack, data, settings, seed)
     if settings.out_of_domain:
@@ -222,7 +225,7 @@ def _drawn_beside(start: Subject, attack: DrawnAttack, data: AuditData, settings
     return rows
 
 
-def _plasticity(start: Subject, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
+def _plasticity(start: Classifier, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:
     """How fast this model relearns retained classes whose rows were reset."""
     retained = [int(c) for c in data.retain.labels.unique() if int(c) not in data.classes]
     picks = generator(seed, "control classes").permutation(retained)[: settings.control_classes]

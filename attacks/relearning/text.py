@@ -49,7 +49,7 @@ class Settings(Frozen):
     rank: int = Field(default=4, ge=1, description="of the low-rank run")
 
 
-class Relearning(Check):
+class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     """Attack on the attack half, measured on the eval half: other facts of the *same* subjects.
 
     Several attacks, drawn from the plan's seed over a published range: length, learning rate, momentum, share of the
@@ -109,7 +109,9 @@ class Relearning(Check):
         """The scales of the original's weights."""
         return _scales(original.canonical())
 
-    def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(
+        self, subject: CausalLM, artefact: dict[str, float], data: FactsData, settings: Settings, seed: int
+    ) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
         trainer = _Trainer(start, data.retain, settings, seed)

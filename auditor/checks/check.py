@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import Subject
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Score
+from auditor.records.score import CheckRole, Score
 
 
 class Workload(Frozen):
@@ -22,19 +24,30 @@ class NoSettings(Frozen):
     """For a check without settings."""
 
 
-class Check(ABC):
+SubjectT = TypeVar("SubjectT", bound=Subject)
+SetsT = TypeVar("SetsT", bound=Sets[ExampleSet])
+SettingsT = TypeVar("SettingsT", bound=Frozen)
+ArtefactT = TypeVar("ArtefactT")
+
+
+class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     """Measures, identically on every model, how much of the forget set it recovers.
 
-    Subjects and data are those of its tasks: :class:`~auditor.subjects.base.Subject` and
-    :class:`~auditor.data.AuditData` for classifiers, :class:`~auditor.subjects.causal_lm.CausalLM` and
-    :class:`~auditor.facts.FactsData` for language models. A check opens the model unless it says otherwise: where
-    a guard stands around the weights it is given the weights without it.
+    A check of one task names what it is given: :class:`~auditor.subjects.classification.Classifier` and
+    :class:`~auditor.data.AuditData`, or :class:`~auditor.subjects.causal_lm.CausalLM` and
+    :class:`~auditor.facts.FactsData`. One that names no task serves every task whose subjects offer the capabilities it
+    asks for (:mod:`auditor.checks.subject`). A check opens the model unless it says otherwise: where a guard stands
+    around the weights it is given the weights without it.
 
     Attributes:
         name: as written in the plan, the report and the entry point.
         family: what kind of evidence it is.
         may: ``clear`` (and accuse), ``accuse``, or ``inform``.
-        tasks: subject adapters it serves.
+        role: ``outputs`` for the one check of a task that measures what the model says: by it the original is found to
+            work, decoys are held back, and the verdict begins; ``weights`` for the one that records what the weights
+            are. Both are part of every audit. ``evidence`` for all others.
+        tasks: those it serves, by name; none: every task whose subjects offer what it asks for.
+        asks: capabilities that it needs of a subject.
         requests: kinds of request it serves.
         needs: example sets without which it cannot run: ``forget``, ``retain``, ``holdout``, ``control``.
         summary: one sentence for the report: what was done.
@@ -55,7 +68,9 @@ class Check(ABC):
     name: ClassVar[str]
     family: ClassVar[Family]
     may: ClassVar[May]
-    tasks: ClassVar[tuple[str, ...]]
+    role: ClassVar[CheckRole] = "evidence"
+    tasks: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[tuple[type, ...]] = ()
     requests: ClassVar[tuple[str, ...]] = ("class", "sample")
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain")
     summary: ClassVar[str]
@@ -77,15 +92,15 @@ class Check(ABC):
         """
         return self.settings_type()
 
-    def prepare(self, original: Any, data: Any, settings: Any, seed: int) -> Any:
+    def prepare(self, original: SubjectT, data: SetsT, settings: SettingsT, seed: int) -> ArtefactT:
         """Learn something from the original once; what is returned reaches every :meth:`score`."""
-        return None
+        return None  # type: ignore[return-value]  # a check that learns nothing has the artefact None
 
     @abstractmethod
-    def score(self, subject: Any, artefact: Any, data: Any, settings: Any, seed: int) -> Score:
+    def score(self, subject: SubjectT, artefact: ArtefactT, data: SetsT, settings: SettingsT, seed: int) -> Score:
         """Measure one model. The same seed is used for every model, so that draws are paired."""
 
-    def workload(self, data: Any, settings: Any, n_layers: int) -> Workload:
+    def workload(self, data: SetsT, settings: SettingsT, n_layers: int) -> Workload:
         """What :meth:`score` costs beside the shared recording, on one model; default nothing.
 
         Args:
@@ -117,3 +132,8 @@ class Check(ABC):
             references: names of the counted references.
         """
         return [], {}
+
+
+AnyCheck: TypeAlias = Check[Any, Any, Any, Any]
+"""A check of which only the name is known. Its task gives it the subjects and sets that it expects, and the plan its
+settings; no type can say so where checks of all tasks stand in one list."""

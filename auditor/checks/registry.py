@@ -1,58 +1,89 @@
-"""Which checks there are: those of this distribution and any other that names an entry-point group."""
+"""Which checks there are: those of this distribution and of any other that names the entry-point group.
+
+An entry point is called like its check. Where a check has a variant for each task, the task stands behind a dot:
+``few_shot.classification`` and ``few_shot.causal-lm`` are both ``few_shot``.
+"""
 
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
-from auditor.checks.check import Check
+from auditor.checks.check import AnyCheck, Check
 from auditor.errors import SpecError
 
-GROUPS = {"classification": "unlearning_auditor.checks", "causal-lm": "unlearning_auditor.causal_lm_checks"}
-"""Entry-point group by task. A check that serves both tasks under one name stands in both."""
-TASKS = tuple(GROUPS)
-_IMAGES = "classification"
+GROUP = "unlearning_auditor.checks"
 
 
-def names(task: str = _IMAGES) -> tuple[str, ...]:
-    """Names of every installed check of a task, sorted, without importing any."""
-    return tuple(sorted({entry.name for entry in entry_points(group=_group(task))}))
+def names(task: str) -> tuple[str, ...]:
+    """Names of the installed checks that serve a task, sorted."""
+    return tuple(check.name for check in load_all(None, task))
 
 
-def load(name: str, task: str = _IMAGES) -> Check:
-    """Import and make one check.
+def load(name: str, task: str) -> AnyCheck:
+    """Import and make the check of a name that serves a task.
 
     Raises:
         SpecError: no such check, two packages that register the name, a class that cannot be imported or made, or
             one that does not carry the name it is registered under.
     """
-    found = {entry.value: entry for entry in entry_points(group=_group(task)) if entry.name == name}
+    return _made(_entry(name, task))
+
+
+def load_all(wanted: Iterable[str] | None, task: str) -> list[AnyCheck]:
+    """The wanted checks, or all that serve the task, in alphabetical order.
+
+    Raises:
+        SpecError: as :func:`load`; also where no check is asked for by name and none serves the task.
+    """
+    if wanted is not None:
+        return [load(name, task) for name in sorted(set(wanted))]
+    found = [load(name, task) for name in _registered(task)]
+    serving = [check for check in found if _serves(check, task)]
+    if not serving:
+        raise SpecError(f"no installed check serves the task {task!r}; install a package of checks for it")
+    return serving
+
+
+def provider(name: str, task: str) -> str:
+    """The distribution that registers a check, with its version: scores of one version are not those of another."""
+    entry = _entry(name, task)
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unknown"
+
+
+def _registered(task: str) -> list[str]:
+    return sorted({_name(entry) for entry in entry_points(group=GROUP) if _may_serve(entry, task)})
+
+
+def _entry(name: str, task: str) -> EntryPoint:
+    # Two tools that install the same package may each list its entry points: a value counts once.
+    found = {e.value: e for e in entry_points(group=GROUP) if _name(e) == name and _may_serve(e, task)}
     if not found:
-        raise SpecError(f"there is no check called {name!r}; there are: {', '.join(names(task))}")
+        raise SpecError(f"there is no check called {name!r}; there are: {', '.join(_registered(task))}")
     if len(found) > 1:
         # One would silently stand in for the other, and by whatever order they were installed in.
         raise SpecError(f"two installed checks are called {name!r}: {' and '.join(sorted(found))}; uninstall one")
-    [(value, entry)] = found.items()
+    [entry] = found.values()
+    return entry
+
+
+def _name(entry: EntryPoint) -> str:
+    return entry.name.partition(".")[0]
+
+
+def _may_serve(entry: EntryPoint, task: str) -> bool:
+    """Whether the name of an entry point leaves the task open, or names it."""
+    return entry.name.partition(".")[2] in ("", task)
+
+
+def _serves(check: AnyCheck, task: str) -> bool:
+    return not check.tasks or task in check.tasks
+
+
+def _made(entry: EntryPoint) -> AnyCheck:
+    name = _name(entry)
     try:
         kind = entry.load()
         if isinstance(kind, type) and issubclass(kind, Check) and getattr(kind, "name", None) == name:
             return kind()
     except (ImportError, AttributeError, TypeError) as error:
-        raise SpecError(f"the check {name!r} ({value}) cannot be loaded: {error}; mend or uninstall it") from error
-    raise SpecError(f"the entry point {name!r} ({value}) does not give a check of that name")
-
-
-def provider(name: str, task: str = _IMAGES) -> str:
-    """The distribution that registers a check, with its version: scores of one version are not those of another."""
-    entry = next(entry for entry in entry_points(group=_group(task)) if entry.name == name)
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unknown"
-
-
-def load_all(wanted: Iterable[str] | None, task: str) -> list[Check]:
-    """The wanted checks, or all that serve the task, in alphabetical order."""
-    if wanted is not None:
-        return [load(name, task) for name in sorted(set(wanted))]
-    return [check for check in (load(name, task) for name in names(task)) if task in check.tasks]
-
-
-def _group(task: str) -> str:
-    # A bare pair of checkpoints is compared by the checks of either task that need no more; they are the same ones.
-    return GROUPS.get(task, GROUPS[_IMAGES])
+        raise SpecError(f"the check {name!r} ({entry.value}) cannot be loaded: {error}; fix or uninstall it") from error
+    raise SpecError(f"the entry point {entry.name!r} ({entry.value}) does not give a check of that name")

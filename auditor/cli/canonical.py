@@ -28,8 +28,8 @@ def canonical(target: Path, model: str, **options: Any) -> None:
     if target.exists():
         raise SpecError(f"{target} exists already and is not replaced; give another --out")
     spec, base = spec_from_options({**options, "unlearned": model})
-    from auditor.audit import write_canonical
     from auditor.reports.text import disagreement
+    from auditor.run.preparing import write_canonical
 
     form = write_canonical(spec, base, target)
     click.echo(f"wrote {target}, digest {form.digest}; {form.zeroed} numbers of dead units were zeroed")

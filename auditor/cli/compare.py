@@ -13,8 +13,8 @@ from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.records.verdict import EXPECTATIONS
 
 if TYPE_CHECKING:
-    from auditor.audit import Prepared
     from auditor.records.plan import Plan
+    from auditor.run.preparing import Prepared
     from auditor.run.supervisor import Tell
 
 _SETS = ("forget", "retain", "retain_test", "holdout", "control")
@@ -162,7 +162,7 @@ def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: 
     command = command_line(arguments) if planned is None else planned.command
 
     def prepared(tell: "Tell") -> "Prepared":
-        from auditor.audit import prepare
+        from auditor.run.preparing import prepare
 
         made = prepare(spec, base, {}, report=tell, command=command)
         if planned is not None:
@@ -188,10 +188,10 @@ def _as_planned(planned: "Plan", options: dict[str, Any]) -> AuditSpec:
 
 
 def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
-    from auditor.audit import check_inputs
     from auditor.cli import show
     from auditor.cli.progress import live_progress
     from auditor.run.estimate import estimate
+    from auditor.run.execution import check_inputs
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)

@@ -18,9 +18,10 @@ def doctor(**options: Any) -> int:
     """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
     spec, base = spec_from_options(options)
     from auditor import doctor as examination
-    from auditor.audit import check_inputs, prepare
     from auditor.reports.text import clean
     from auditor.review.received import Finding
+    from auditor.run.execution import check_inputs
+    from auditor.run.preparing import prepare
 
     findings = list(examination.machine())
     if spec.models.original is None and spec.models.unlearned is None:

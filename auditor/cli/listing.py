@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from auditor.checks.check import Check
+    from collections.abc import Sequence
+
+    from auditor.checks.check import AnyCheck
 
 _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
@@ -15,18 +17,23 @@ _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 @click.command("list")
 def list_checks() -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
-    from auditor.checks import registry
+    from auditor.tasks import registry
 
+    # Image classifiers first, as everywhere.
+    tasks = [
+        registry.load(name) for name in sorted(registry.names(), key=lambda name: (name != "classification", name))
+    ]
     pages = [
-        [f"task {task}", *(_entry(registry.load(n, task)) for n in registry.names(task))] for task in registry.TASKS
+        [f"task {task.name}", *(_entry(check, registry.tasks_of(check)) for check in registry.checks_of(task))]
+        for task in tasks
     ]
     click.echo("\n\n".join(entry for page in pages for entry in page))
 
 
-def _entry(check: "Check") -> str:
+def _entry(check: "AnyCheck", tasks: "Sequence[str]") -> str:
     needs = ", ".join(check.needs) or "the two checkpoints alone"
     paragraphs = [
-        f"tasks: {', '.join(check.tasks)}   requests: {', '.join(check.requests)}   needs: {needs}",
+        f"tasks: {', '.join(tasks)}   requests: {', '.join(check.requests)}   needs: {needs}",
         check.summary,
         f"extra cost: {check.cost}",
     ]

@@ -27,9 +27,10 @@ def plan(target: Path, **options: Any) -> None:
     if target.exists():
         raise SpecError(f"{target} exists already, and a frozen plan is not replaced; give another --out")
     spec, base = spec_from_options(options)
-    from auditor.audit import check_inputs, prepare
     from auditor.cli import show
     from auditor.run.estimate import estimate
+    from auditor.run.execution import check_inputs
+    from auditor.run.preparing import prepare
     from auditor.run.store import write_atomically
 
     command = ["audit", "compare", "--plan", str(target)]

@@ -33,12 +33,13 @@ def reference(count: int, until_resolved: bool, max_count: int, out: Path, quiet
     spec, base = spec_from_options(options)
     if until_resolved:
         _check_can_resolve(spec, count, max_count)
-    from auditor.audit import execution_settings
     from auditor.cli.reference_run import ReferenceRun
     from auditor.cli.terminal import Terminal
-    from auditor.run import references
+    from auditor.models import references
+    from auditor.run.settings import execution_settings
+    from auditor.tasks import registry
 
-    shop = references.workshop(spec, base)
+    shop = registry.workshop(spec, base)
     console = Terminal()
     for note in shop.notes:
         console.say(f"note: {note}")

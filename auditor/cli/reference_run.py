@@ -7,11 +7,11 @@ from pathlib import Path
 from auditor.cli.progress import live_progress, training_progress
 from auditor.cli.terminal import Terminal
 from auditor.inference.statistics import references_needed
+from auditor.models import references
+from auditor.models.reference_quality import Quality
+from auditor.models.references import Job, Workshop
 from auditor.records.policy import load_policy
 from auditor.records.spec import AuditSpec
-from auditor.run import references
-from auditor.run.reference_quality import Quality
-from auditor.run.references import Job, Workshop
 from auditor.run.resolving import Resolved, resolutions, target, unresolved
 
 

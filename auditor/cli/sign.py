@@ -16,9 +16,10 @@ def sign(folder: Path, key: Path) -> None:
     Make a key with: openssl genpkey -algorithm ed25519 -out private.pem
     """
     from auditor.records.results import Results
-    from auditor.review import attest, audit_folder
+    from auditor.review import attest
     from auditor.review.received import read_received, receive
     from auditor.review.verification import verify
+    from auditor.run import audit_folder
     from auditor.run.store import write_atomically
 
     received = receive(folder)

@@ -8,8 +8,8 @@ from auditor.records.events import Planned
 from auditor.run.supervisor import Lost, Tell, supervise
 
 if TYPE_CHECKING:
-    from auditor.audit import Prepared
     from auditor.records.results import Results
+    from auditor.run.preparing import Prepared
 
 
 def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, quiet: bool) -> "Results":
@@ -26,10 +26,10 @@ def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, 
     """
     from auditor.cli.progress import live_progress
     from auditor.records.results import read_results
-    from auditor.review.audit_folder import RESULTS
+    from auditor.run.audit_folder import RESULTS
 
     def job(tell: Tell, lost: Lost) -> None:
-        from auditor.audit import execute
+        from auditor.run.execution import execute
 
         made = prepared(tell)
         tell(Planned(units=len(made.plan.models) * len(made.plan.checks)))

@@ -66,8 +66,8 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
 
 
 def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":
+    from auditor.checks.sets import SETS
     from auditor.cli.progress import live_progress
-    from auditor.inputs import SETS
     from auditor.review.rerun import files_at_hand, repeat
 
     yield from files_at_hand(results.plan, options["files"])

@@ -41,7 +41,7 @@ def make(method: str, given: tuple[str, ...], out: Path, **options: Any) -> None
     if out.exists():
         raise UsageError(f"{out} is there already; choose another --out")
     spec, base = spec_from_options(options)
-    from auditor.audit import execution_settings
+    from auditor.run.settings import execution_settings
     from auditor.zoo import making
 
     found = making.ingredients(spec, base)

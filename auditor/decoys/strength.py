@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from auditor.checks.check import Check
+from auditor.checks.check import AnyCheck
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.plan import Plan, Role
 from auditor.records.score import Failure, Score
 
 
-def suppressed(check: Check, plan: Plan, measured: Mapping[str, Score | Failure], decoy: Score) -> bool:
+def suppressed(check: AnyCheck, plan: Plan, measured: Mapping[str, Score | Failure], decoy: Score) -> bool:
     """Whether the upper limit of ρ(outputs) lies below τ_output, the decoy held against the null as a subject would be.
 
     Where there is no interval, its T has to be below τ_output of the original's.

@@ -9,10 +9,11 @@ import numpy as np
 from torch import nn
 
 from auditor.data import Examples
+from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
-from auditor.run import references
+from auditor.tasks import registry
 from auditor.zoo.digits import DigitsWorld, digits_world
 from auditor.zoo.digits_net import build
 from auditor.zoo.neg_grad_plus import Settings, neg_grad_plus
@@ -79,7 +80,7 @@ class DigitsDemo:
                 say(f"training {name}")
                 references.save(how(), path)
         # As `audit reference` does, so that they carry what made them.
-        workshop = references.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
+        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
         for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
             if not (folder / "references" / f"{job.name}.pt").is_file():
                 say(f"training references/{job.name}")

@@ -9,10 +9,10 @@ from torch import nn
 
 from auditor.fact_files import write_facts
 from auditor.facts import Facts
+from auditor.models import references
 from auditor.models.training import answers_of, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text.gradient_difference import Settings, gradient_difference
 from auditor.zoo.text.method import LanguageModel

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from auditor.audit import execution_settings
 from auditor.records.results import Results, read_results
 from auditor.records.spec import RecipeSpec
+from auditor.run.settings import execution_settings
 
 EXPECTED = {"suppressed": "SUPPRESSED", "deleted": "DELETED"}
 

@@ -32,7 +32,7 @@ def _finer(case: Case, e: Evidence) -> str | None:
     """How many references would do, if gap and spread stayed what they are."""
     if e.resolution is None or e.spread is None or e.null_kind != "references":
         return None
-    wanted = case.policy.thresholds.suppressed if e.check == "outputs" else case.policy.thresholds.sharp_resolution
+    wanted = case.policy.thresholds.suppressed if e.role == "outputs" else case.policy.thresholds.sharp_resolution
     n = references_needed(e.resolution, e.spread.n_references, wanted)
     if n is None:
         return (

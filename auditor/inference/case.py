@@ -36,12 +36,12 @@ class Case:
     @property
     def outputs(self) -> Evidence | None:
         """The evidence of what the model says."""
-        return next((e for e in self.evidence if e.check == "outputs"), None)
+        return next((e for e in self.evidence if e.role == "outputs"), None)
 
     @property
     def able(self) -> list[Evidence]:
         """What may accuse, the outputs apart: they have a rule of their own."""
-        return [e for e in self.evidence if e.may != "inform" and e.check != "outputs"]
+        return [e for e in self.evidence if e.may != "inform" and e.role != "outputs"]
 
     @property
     def primaries(self) -> list[Evidence]:

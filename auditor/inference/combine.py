@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from auditor.checks.check import Check
+from auditor.checks.check import AnyCheck
 from auditor.inference.compared import CheckScores, Comparison, Question, interval
 from auditor.inference.nulls import NULLS, references
 from auditor.inference.top_items import item_test
@@ -13,7 +13,7 @@ from auditor.records.score import Failure, rows_of
 
 
 def combine(
-    check: Check,
+    check: AnyCheck,
     scores: CheckScores,
     policy: Policy,
     *,
@@ -50,10 +50,11 @@ def combine(
     return _held_against(measured.model_copy(update={"items": items}), found, asked)
 
 
-def failed(check: Check, failure: Failure) -> Evidence:
+def failed(check: AnyCheck, failure: Failure) -> Evidence:
     """The evidence of a check that could not run."""
     return Evidence(
         check=check.name,
+        role=check.role,
         family=check.family,
         may=check.may,
         primary=False,
@@ -90,7 +91,7 @@ def _held_against(measured: Evidence, found: Comparison, asked: Question) -> Evi
     )
 
 
-def _measured(check: Check, scores: CheckScores, chosen: tuple[str, ...]) -> Evidence:
+def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> Evidence:
     """What stands in the evidence whatever the null."""
     everyone = scores.all()
     cells: list[Row] = [row for name, score in everyone.items() for row in rows_of(name, score)]
@@ -101,6 +102,7 @@ def _measured(check: Check, scores: CheckScores, chosen: tuple[str, ...]) -> Evi
     references = {name: s.total(chosen) for name, s in scores.references.items()}
     return Evidence(
         check=check.name,
+        role=check.role,
         family=check.family,
         may=check.may,
         primary=False,
@@ -141,7 +143,7 @@ def _utility(scores: CheckScores) -> Utility | None:
     )
 
 
-def _obstacle(check: Check, found: Comparison, policy: Policy) -> str | None:
+def _obstacle(check: AnyCheck, found: Comparison, policy: Policy) -> str | None:
     """Why the check could not clear any model, whatever it scored; from original, null and decoys alone."""
     w, decoys = found.resolution, found.decoys
     if w is None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from auditor.checks.check import Check
+from auditor.checks.check import AnyCheck
 from auditor.inference.statistics import Limits
 from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
 from auditor.records.policy import Policy, PriorSpread
@@ -33,7 +33,7 @@ class CheckScores:
     perturbed: Mapping[str, Score]
     decoys: Mapping[str, Score]
 
-    def settled(self, check: Check) -> "CheckScores":
+    def settled(self, check: AnyCheck) -> "CheckScores":
         """Every score as the check's :meth:`~auditor.checks.check.Check.settle` leaves it."""
         settle = check.settle(self.original, list(self.references.values()))
         parts = {
@@ -62,7 +62,7 @@ class Question:
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
     """
 
-    check: Check
+    check: AnyCheck
     scores: CheckScores
     chosen: tuple[str, ...]
     policy: Policy

@@ -150,7 +150,7 @@ def _unseen_items(case: Case) -> list[Reason]:
 
 def _damage(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None) -> str | None:
     """Rule 2: what the model lost of what it should have kept."""
-    outputs = next((e for e in evidence if e.check == "outputs"), None)
+    outputs = next((e for e in evidence if e.role == "outputs"), None)
     if outputs is None or outputs.utility is None:
         return None
     utility = outputs.utility

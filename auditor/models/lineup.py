@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +101,9 @@ class Lineup:
         return build().eval()
 
 
-def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path, *, judged: bool = True) -> Lineup:
+def load_lineup(
+    spec: AuditSpec, given: Mapping[str, object], base: Path, cache: Path, *, judged: bool = True
+) -> Lineup:
     """Load every model named in the spec or given in memory.
 
     Args:
@@ -135,7 +136,7 @@ def gather(spec: AuditSpec, given: dict[str, Any], base: Path, cache: Path, *, j
 
 
 def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
-    """The original alone, by its path; the arguments are those of :func:`gather`."""
+    """The original alone, by its path; the arguments are those of :func:`load_lineup`."""
     loader = _Loader(_architecture(spec.models.architecture, base), base, cache, spec.models.base)
     return loader.entry("original", "original", spec.models.original, None)
 
@@ -164,8 +165,8 @@ def _rounded_digest(tensors: Mapping[str, Tensor]) -> str:
     )
 
 
-def _sources(spec: AuditSpec, given: dict[str, Any], base: Path, judged: bool) -> list[tuple[str, Role, Any]]:
-    pair: list[tuple[str, Role, Any]] = []
+def _sources(spec: AuditSpec, given: Mapping[str, object], base: Path, judged: bool) -> list[tuple[str, Role, object]]:
+    pair: list[tuple[str, Role, object]] = []
     roles: tuple[Role, ...] = ("original", "unlearned") if judged else ("original",)
     for role in roles:
         source = given.get(role)
@@ -173,11 +174,23 @@ def _sources(spec: AuditSpec, given: dict[str, Any], base: Path, judged: bool) -
         if source is None:
             raise SpecError(f"no {role} model; give it as in `audit compare original.pt unlearned.pt`")
         pair.append((role, role, source))
-    references = given.get("references") or _expand(spec.models.references, base)
-    perturbed = given.get("perturbed") or _expand(spec.models.perturbed, base)
-    many: list[tuple[str, Role, Any]] = [(f"reference {i + 1}", "reference", s) for i, s in enumerate(references)]
+    references = _many(given, "references") or _expand(spec.models.references, base)
+    perturbed = _many(given, "perturbed") or _expand(spec.models.perturbed, base)
+    many: list[tuple[str, Role, object]] = [(f"reference {i + 1}", "reference", s) for i, s in enumerate(references)]
     many += [(f"perturbed {i + 1}", "perturbed", s) for i, s in enumerate(perturbed)]
     return [*pair, *many]
+
+
+def _many(given: Mapping[str, object], name: str) -> Sequence[object]:
+    """Several models in memory; none where none are given.
+
+    Raises:
+        SpecError: a single one instead of a list.
+    """
+    found = given.get(name) or ()
+    if isinstance(found, str) or not isinstance(found, Sequence):
+        raise SpecError(f"{name} is a {type(found).__name__}; give a list of models or paths")
+    return found
 
 
 def _expand(patterns: Sequence[str], base: Path) -> list[str]:
@@ -195,7 +208,7 @@ def _expand(patterns: Sequence[str], base: Path) -> list[str]:
     return found
 
 
-def _architecture(source: Any, base: Path) -> Architecture | None:
+def _architecture(source: object, base: Path) -> Architecture | None:
     if source is None or isinstance(source, Architecture):
         return source
     return load_architecture(str(source), base)
@@ -217,7 +230,7 @@ class _Loader:
     cache: Path
     ground: str | None
 
-    def entry(self, name: str, role: Role, source: Any, original: Entry | None) -> Entry:
+    def entry(self, name: str, role: Role, source: object, original: Entry | None) -> Entry:
         """An entry; ``original`` is there for every model but itself."""
         if isinstance(source, nn.Module):
             return self._in_memory(name, role, source, original)
@@ -295,11 +308,11 @@ def _code(kind: type) -> str:
         return ""
 
 
-def _attributes(part: nn.Module) -> dict[str, Any]:
+def _attributes(part: nn.Module) -> dict[str, object]:
     return vars(part) | {name: part._buffers[name] for name in part._non_persistent_buffers_set}
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     """A setting or a tensor in words; empty for an object of any other kind."""
     if isinstance(value, Tensor):
         return weights_digest({"": value})
@@ -316,7 +329,7 @@ def _hooks(module: nn.Module) -> list[str]:
     ]
 
 
-def _own_forward(part: nn.Module) -> list[Any]:
+def _own_forward(part: nn.Module) -> list[object]:
     """The function that was put in the place of one network's ``forward``."""
     return [vars(part)["forward"]] if "forward" in vars(part) else []
 
@@ -335,7 +348,7 @@ def _built(
     )
 
 
-def _known_as(entry: Entry, parts: list[Any]) -> Entry:
+def _known_as(entry: Entry, parts: list[str]) -> Entry:
     """The entry under the digest of more than its tensors."""
     return replace(entry, planned=entry.planned.model_copy(update={"digest": digest_of(parts)}))
 

@@ -20,20 +20,20 @@ class SavedAutoencoder(Frozen):
     block: str = Field(description="name of the block whose output it reads")
 
 
-def saved_autoencoder(models: ModelsSpec, base: Path, task: str) -> SavedAutoencoder | None:
+def saved_autoencoder(models: ModelsSpec, base: Path, *, readable: bool) -> SavedAutoencoder | None:
     """The autoencoder that the spec names; None without one.
 
     Args:
         models: of the spec.
         base: folder that paths are relative to.
-        task: of the models.
+        readable: whether checks of these models can use one.
 
     Raises:
         SpecError: files are missing, nothing says which block it reads, or the models are no language models.
     """
     if models.autoencoder is None:
         return None
-    if task != "causal-lm":
+    if not readable:
         raise SpecError("models.autoencoder is for language models; leave it out")
     folder = base / models.autoencoder
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from auditor.records.base import Frozen, Row
 from auditor.records.figure import Figure
-from auditor.records.score import Failure
+from auditor.records.score import CheckRole, Failure
 
 Family = Literal["behaviour", "privacy", "tampering", "representation", "parameters", "elicitation", "forensics"]
 
@@ -95,6 +95,7 @@ class Evidence(Frozen):
     """One check's scores combined."""
 
     check: str
+    role: CheckRole = Field(default="evidence", description="`outputs` or `weights`: a part that every audit has")
     family: Family
     may: May
     primary: bool

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from auditor.errors import DataError
 from auditor.records.base import Frozen
 from auditor.records.policy import Domain, Policy
+from auditor.records.score import CheckRole
 from auditor.records.spec import AuditSpec
 from auditor.records.validation import first_fault
 
@@ -52,6 +53,7 @@ class PlannedCheck(Frozen):
     """One check with its settings."""
 
     name: str
+    role: CheckRole = Field(default="evidence", description="`outputs` or `weights`: a part that every audit has")
     provider: str = Field(description="distribution that registers it, with its version")
     family: str
     may: str

@@ -15,7 +15,7 @@ from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.records.validation import first_fault
 from auditor.records.verdict import Verdict
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 
 
 class PrimaryChoice(Frozen):
@@ -94,6 +94,11 @@ class Results(Frozen):
     def to_json(self) -> str:
         """The file's bytes as text."""
         return json_text(self)
+
+    @property
+    def outputs(self) -> Evidence | None:
+        """The evidence of what the model says, or None."""
+        return next((item for item in self.evidence if item.role == "outputs"), None)
 
     def of(self, check: str) -> Evidence | None:
         """The evidence of one check, or None."""

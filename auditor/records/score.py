@@ -1,8 +1,12 @@
 """What one check measured on one model, or why it could not."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from auditor.records.base import Frozen, Row
+
+CheckRole = Literal["outputs", "weights", "evidence"]
 
 
 class Reading(Frozen):

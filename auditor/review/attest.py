@@ -12,7 +12,7 @@ from typing import Any
 
 from auditor.errors import DataError, UsageError
 from auditor.records.results import Results
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"

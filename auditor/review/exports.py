@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.records.results import Results
 from auditor.reports.text import clean, upper_percent
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 
 if TYPE_CHECKING:
     import pandas as pd

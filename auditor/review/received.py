@@ -7,7 +7,7 @@ from typing import Literal
 
 from auditor.errors import DataError, UnsafeInputError
 from auditor.records.results import Results, parse_results
-from auditor.review import audit_folder
+from auditor.run import audit_folder
 
 State = Literal["holds", "fails", "unchecked", "note"]
 MOST_BYTES = 512 * 2**20

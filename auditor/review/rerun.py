@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from auditor.audit import execute, prepare
 from auditor.errors import UsageError
 from auditor.records.events import Event
 from auditor.records.evidence import Evidence, Interval
@@ -17,6 +16,8 @@ from auditor.records.results import Results
 from auditor.records.spec import AuditSpec
 from auditor.review.plan_diff import content_changes
 from auditor.review.received import Finding
+from auditor.run.execution import execute
+from auditor.run.preparing import prepare
 
 _WEIGHTS = "model.safetensors"
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from auditor.audit import conclude
 from auditor.checks import registry
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
 from auditor.models.canonical_file import FILE, FOLDER, digest_of_written
@@ -21,9 +20,11 @@ from auditor.records.policy import load_policy, shipped
 from auditor.records.results import SCHEMA_VERSION, RecordedScores, Results
 from auditor.records.validation import first_fault
 from auditor.reports.html import BROKEN_ASSUMPTIONS, render
-from auditor.review import attest, audit_folder
+from auditor.review import attest
 from auditor.review.plan_diff import plan_changes
 from auditor.review.received import Finding, Received, read_received
+from auditor.run import audit_folder
+from auditor.run.concluding import conclude
 
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3

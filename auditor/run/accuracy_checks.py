@@ -1,33 +1,16 @@
 """What the models' accuracies say of the inputs: preprocessing, the order of the two models, the recipe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from auditor.errors import UsageError
 from auditor.records.plan import Plan
+from auditor.tasks import registry
+from auditor.tasks.task import Accuracy
 
 KEPT_ALONE = "retain accuracy, forgotten classes aside"
 """The control of the check `outputs` that holds :attr:`Accuracy.kept_alone`."""
 _EXCHANGED = 0.25
 """No unlearning makes a model so much better at the forget set than the original, in accuracy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Of one model; for facts, the share of answer tokens that are its first choice.
-
-    Attributes:
-        forget: on the forget set.
-        kept: on ``retain_test`` where that is given, else on ``retain``.
-        kept_alone: the same with the forgotten classes left out of the answers, so that a model that knows more
-            classes is not held to be worse for them; for other requests the same as ``kept``.
-        n_kept: examples behind ``kept``.
-    """
-
-    forget: float
-    kept: float
-    kept_alone: float
-    n_kept: int
 
 
 def judge(plan: Plan, found: Mapping[str, Accuracy]) -> None:
@@ -88,9 +71,7 @@ def _kept_set(plan: Plan) -> str:
 
 
 def _suspects(plan: Plan) -> str:
-    if plan.task == "causal-lm":
-        return "check the checkpoint, its tokenizer and data.template"
-    return "check the checkpoint, data.mean, data.std and data.resize, and the order of the classes"
+    return registry.load(plan.task).suspects
 
 
 def _percent(share: float) -> str:

@@ -2,14 +2,12 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from auditor.audit import Prepared
-from auditor.data import Examples
-from auditor.facts import Facts
+from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
+from auditor.tasks import registry
 
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
@@ -45,17 +43,12 @@ def estimate(prepared: Prepared) -> Estimate:
     for check, planned in zip(work.checks, work.plan.checks, strict=True):
         load = check.workload(work.data, check.settings_type.model_validate(planned.settings), n_layers)
         units += load.forward + _TRAINING_COST * load.training
-    raw = sum(_stored_bytes(examples) for examples in work.data.splits().values())
+    raw = sum(examples.nbytes for examples in work.data.splits().values())
     return Estimate(
         seconds=units * per_example * len(work.plan.models),
         memory_bytes=_TORCH_BYTES + raw + 4 * weights + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
-
-
-def _stored_bytes(examples: Examples | Facts) -> int:
-    """Of a set in memory; text is next to nothing."""
-    return examples.raw.numel() * examples.raw.element_size() if isinstance(examples, Examples) else 0
 
 
 def _weight_bytes(prepared: Prepared) -> int:
@@ -67,12 +60,11 @@ def _time_one_batch(work: Work) -> tuple[float, int]:
     """Seconds per example, and bytes of features per example."""
     subject = work.subject(work.plan.models_of("original")[0])
     size = min(work.plan.execution.batch_size, len(work.data.retain))
-    retain: Any = work.data.retain
-    batch: Any = next(iter(subject.batches(retain.take(torch.arange(size)))))
-    inputs = batch[0] if isinstance(batch, tuple) else batch
-    subject.activations(inputs, subject.layers())
+    task, few = registry.load(work.plan.task), work.data.retain.take(torch.arange(size))
+    # The first pass warms caches up.
+    task.activations(subject, few)
     started = time.perf_counter()
-    caught = subject.activations(inputs, subject.layers())
+    caught = task.activations(subject, few)
     seconds = time.perf_counter() - started
     # Tokens [n, length, width] are pooled over their length, maps [n, width, height, width] over their positions.
     width = sum(a.shape[2 if a.ndim == 3 else 1] for a in caught.values())

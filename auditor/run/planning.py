@@ -5,9 +5,9 @@ from pathlib import Path
 
 from auditor import __version__
 from auditor.checks import registry
-from auditor.checks.check import Check
-from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT, AuditData
-from auditor.facts import FactsData
+from auditor.checks.check import AnyCheck
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT
 from auditor.inference import statistics
 from auditor.inference.assurance import REFERENCES_FOR_A3
 from auditor.inference.statistics import Clearing, Spread
@@ -19,13 +19,14 @@ from auditor.randomness import derive_seed
 from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.spec import AuditSpec
-from auditor.tasks.material import Material
+from auditor.tasks.registry import load
+from auditor.tasks.task import AnyMaterial
 
 GAPS = (8.6, 10.0, 15.0)
 
 
 def make_plan(
-    spec: AuditSpec, lineup: Lineup, material: Material, checks: Sequence[Check], *, base: Path, command: str
+    spec: AuditSpec, lineup: Lineup, material: AnyMaterial, checks: Sequence[AnyCheck], *, base: Path, command: str
 ) -> Plan:
     """Fix everything.
 
@@ -45,7 +46,7 @@ def make_plan(
     data = material.data
     k = sum(model.role == "reference" for model in models)
     request = data.request
-    autoencoder = saved_autoencoder(spec.models, base, material.task)
+    autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
     return Plan(
         auditor_version=__version__,
         task=material.task,
@@ -78,7 +79,7 @@ def make_plan(
     )
 
 
-def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, material: Material) -> Domain | None:
+def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, material: AnyMaterial) -> Domain | None:
     if not material.runnable:
         return None
     n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
@@ -86,18 +87,18 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
     return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget)
 
 
-def _digest_of_retain(material: Material) -> str | None:
+def _digest_of_retain(material: AnyMaterial) -> str | None:
     return next((item.digest for item in material.planned if item.name == "retain"), None)
 
 
-def _models(lineup: Lineup, material: Material) -> list[PlannedModel]:
+def _models(lineup: Lineup, material: AnyMaterial) -> list[PlannedModel]:
     """Original, references, decoys, and the unlearned model last: the bar is set before it is looked at."""
     subject = [model for model in lineup.planned if model.role == "unlearned"]
     return [*(model for model in lineup.planned if model.role != "unlearned"), *material.decoys, *subject]
 
 
 def _planned(
-    check: Check,
+    check: AnyCheck,
     task: str,
     request: str,
     spec: AuditSpec,
@@ -107,6 +108,7 @@ def _planned(
 ) -> PlannedCheck:
     return PlannedCheck(
         name=check.name,
+        role=check.role,
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
@@ -126,7 +128,7 @@ def prospect(
     request: str,
     policy: Policy,
     models: Sequence[PlannedModel],
-    material: Material,
+    material: AnyMaterial,
     checks: Sequence[str],
 ) -> Prospect:
     """What can be said before anything is scored."""
@@ -168,7 +170,7 @@ def _obstacles(
     spec: AuditSpec,
     policy: Policy,
     k: int,
-    material: Material,
+    material: AnyMaterial,
     missing: Sequence[str],
     smallest: float | None,
 ) -> list[str]:
@@ -197,8 +199,8 @@ def _obstacles(
     return found
 
 
-def _concept_obstacles(data: AuditData | FactsData) -> list[str]:
-    if not isinstance(data, AuditData) or data.request != "class":
+def _concept_obstacles(data: Sets[ExampleSet]) -> list[str]:
+    if data.request != "class":
         return ["goal concept is decided for requests of kind class alone; goal data can be decided"]
     n = len(data.control_concepts)
     if n >= CONTROL_CONCEPTS:

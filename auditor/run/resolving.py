@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from auditor.audit import execution_settings, prepare
-from auditor.checks.check import Check
+from auditor.checks.check import AnyCheck
 from auditor.errors import UsageError
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
@@ -19,7 +18,9 @@ from auditor.records.plan import Plan
 from auditor.records.policy import Policy
 from auditor.records.score import Failure, Score
 from auditor.records.spec import AuditSpec
+from auditor.run.preparing import prepare
 from auditor.run.runner import Scores, Work, run
+from auditor.run.settings import execution_settings
 
 TARGET_SHARE = 0.7
 """Of τ_deleted. An upper limit lies about w above ρ, so at w = τ_deleted a true retrain stays below τ_deleted in half
@@ -103,7 +104,7 @@ def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
             f"the primary check {missing[0] if missing else ''} cannot be run with these sets; "
             "`audit compare --dry-run` says what is lacking"
         )
-    kept = {"outputs", *wanted}
+    kept = {*wanted, *(check.name for check in work.checks if check.role == "outputs")}
     plan = work.plan.model_copy(
         update={
             "models": tuple(model for model in work.plan.models if model.role != "decoy"),
@@ -113,7 +114,7 @@ def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
     return replace(work, plan=plan, checks=[check for check in work.checks if check.name in kept])
 
 
-def _resolution(plan: Plan, check: Check, scores: Scores) -> float | None:
+def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
     by_role = {
         role: {model.name: _scored(check, scores[check.name][model.name]) for model in plan.models_of(role)}
         for role in ("original", "reference", "perturbed")
@@ -133,7 +134,7 @@ def _resolution(plan: Plan, check: Check, scores: Scores) -> float | None:
     return evidence.resolution
 
 
-def _scored(check: Check, score: Score | Failure) -> Score:
+def _scored(check: AnyCheck, score: Score | Failure) -> Score:
     if isinstance(score, Failure):
         raise UsageError(
             f"{check.name} could not be run on {score.model}: {score.reason}; more references change nothing"

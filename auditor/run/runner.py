@@ -4,21 +4,22 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from auditor.checks.check import Check
-from auditor.data import AuditData
+from pydantic import JsonValue
+
+from auditor.checks.check import AnyCheck
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import Subject
 from auditor.decoys.strength import suppressed
 from auditor.errors import AuditError, UsageError
-from auditor.facts import FactsData
+from auditor.models.memory import batch_sizes, out_of_memory
 from auditor.records.base import Frozen
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel, digest_of
 from auditor.records.score import Failure, Score
-from auditor.run.memory import batch_sizes, out_of_memory
 from auditor.run.store import ScoreStore
-from auditor.subjects.base import Subject
 from auditor.subjects.canonical_form import REVISION
+from auditor.tasks import registry
 
 Scores = dict[str, dict[str, Score | Failure]]
 
@@ -40,8 +41,8 @@ class Work:
     """
 
     plan: Plan
-    checks: Sequence[Check]
-    data: AuditData | FactsData
+    checks: Sequence[AnyCheck]
+    data: Sets[ExampleSet]
     subject: Callable[[PlannedModel], Subject]
     store: ScoreStore
     report: Callable[[Event], None]
@@ -58,11 +59,11 @@ def run(work: Work) -> Scores:
         bench.next_model(model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
             measured = scores[check.name]
-            hides = check.name == "outputs" and bool(model.strengths)
+            hides = check.role == "outputs" and bool(model.strengths)
             measured[model.name] = (
                 bench.strengthened(check, planned, measured) if hides else bench.measure(check, planned)
             )
-            if model.role == "original" and check.name == "outputs":
+            if model.role == "original" and check.role == "outputs":
                 gate(work.plan, scores[check.name][model.name])
     return scores
 
@@ -88,15 +89,7 @@ def refuse_broken(plan: Plan, accuracy: float) -> None:
     """
     if accuracy >= plan.policy.thresholds.working_accuracy(plan.n_classes):
         return
-    if plan.task == "causal-lm":
-        raise UsageError(
-            f"the original's first choice is right for only {100 * accuracy:.1f} % of the retain answers' tokens; "
-            "check the tokenizer, data.template and whether the model was trained on these facts"
-        )
-    raise UsageError(
-        f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
-        f"{100 / plan.n_classes:.1f} %); check preprocessing, class order and architecture"
-    )
+    raise UsageError(registry.load(plan.task).not_working(accuracy, plan.n_classes))
 
 
 class _Bench:
@@ -105,7 +98,7 @@ class _Bench:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._original: Subject | None = None
-        self._artefacts: dict[str, Any] = {}
+        self._artefacts: dict[str, object] = {}
         self._model = work.plan.models[0]
         self._subject: Subject | None = None
 
@@ -113,12 +106,12 @@ class _Bench:
         """Let go of the model before; only the original stays."""
         self._model, self._subject = model, None
 
-    def measure(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+    def measure(self, check: AnyCheck, planned: PlannedCheck) -> Score | Failure:
         result, reused = self._result(check, planned)
         return self._reported(check, result, reused)
 
     def strengthened(
-        self, check: Check, planned: PlannedCheck, measured: Mapping[str, Score | Failure]
+        self, check: AnyCheck, planned: PlannedCheck, measured: Mapping[str, Score | Failure]
     ) -> Score | Failure:
         """Outputs of a decoy, made stronger until they are suppressed; later checks meet it at that strength.
 
@@ -137,7 +130,7 @@ class _Bench:
                 break
         return self._reported(check, result, reused)
 
-    def _result(self, check: Check, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
+    def _result(self, check: AnyCheck, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
         """The result, and whether it was taken from the store."""
         key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
         keeps = self._model.name not in self._work.anew
@@ -147,12 +140,12 @@ class _Bench:
             self._work.store.put(key, result)
         return result, stored is not None
 
-    def _reported(self, check: Check, result: Score | Failure, reused: bool) -> Score | Failure:
+    def _reported(self, check: AnyCheck, result: Score | Failure, reused: bool) -> Score | Failure:
         failed = isinstance(result, Failure)
         self._work.report(Event(model=self._model.name, check=check.name, reused=reused, failed=failed))
         return result
 
-    def _given_up(self, check: Check) -> Failure | None:
+    def _given_up(self, check: AnyCheck) -> Failure | None:
         """Why a check is not run: one unit that was lost leaves it without evidence, and others may be lost alike."""
         for unit, reason in self._work.lost.items():
             if unit.check == check.name:
@@ -161,14 +154,14 @@ class _Bench:
                 return Failure(reason=words, model=self._model.name)
         return None
 
-    def _contained(self, check: Check, planned: PlannedCheck) -> Score | Failure:
+    def _contained(self, check: AnyCheck, planned: PlannedCheck) -> Score | Failure:
         self._work.begin(Begun(check=check.name, model=self._model.name))
         try:
             return self._in_memory(check, planned)
         except Exception as error:  # noqa: BLE001 - a check's crash is data
             return failure_of(error, self._model.name)
 
-    def _in_memory(self, check: Check, planned: PlannedCheck) -> Score:
+    def _in_memory(self, check: AnyCheck, planned: PlannedCheck) -> Score:
         """The score as planned or, where memory runs out, from smaller batches, which it then says.
 
         Raises:
@@ -187,7 +180,7 @@ class _Bench:
         tried = f", also in batches of {size} instead of {wanted}" if size != wanted else ""
         raise UsageError(f"memory ran out{tried}; give the machine more, or audit.batch_size a smaller value")
 
-    def _score(self, check: Check, planned: PlannedCheck, batch_size: int) -> Score:
+    def _score(self, check: AnyCheck, planned: PlannedCheck, batch_size: int) -> Score:
         settings = check.settings_type.model_validate(planned.settings)
         if check.name not in self._artefacts:
             original = _in_batches(self.original, batch_size)
@@ -222,7 +215,7 @@ class _Key(Frozen):
     auditor_version: str
     check: str
     provider: str
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     seed: int
     model: str
     original: str
@@ -230,7 +223,7 @@ class _Key(Frozen):
     data: str
     architecture: str | None
     layers: tuple[str, ...]
-    execution: dict[str, Any]
+    execution: dict[str, JsonValue]
 
 
 def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_digest: str) -> str:

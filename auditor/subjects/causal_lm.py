@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
 from auditor.facts import Facts, FactsData
 from auditor.recording import FeatureStore
 from auditor.records.score import CanonicalForm
 from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES, PassCounter, movable_copy
+from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES, movable_copy
 from auditor.subjects.canonical import HomogeneousPair, canonical
 from auditor.subjects.encoding import Encoder, Tokens
 from auditor.subjects.layout import hook
@@ -145,6 +146,14 @@ class CausalLM:
         if split not in self._recordings:
             self._recordings[split] = self.record(self.data.splits()[split])
         return self._recordings[split]
+
+    def scores(self, split: str) -> Tensor:
+        """Mean log-probability of each answer's tokens, float64 [n]."""
+        return self.recording(split).mean_log_probability
+
+    def features(self, split: str) -> Mapping[str, Tensor]:
+        """By block, residual stream averaged over the positions that predict the answer, float32 [n, width]."""
+        return self.recording(split).features
 
     def record(self, facts: Facts) -> TokenRecording:
         """One pass over any facts, not kept.

@@ -1,22 +1,23 @@
 """The adapter for any torch image classifier."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from auditor.checks.subject import PassCounter
 from auditor.data import AuditData, Examples
 from auditor.errors import ModelError
 from auditor.recording import FeatureStore, Recording, pool
 from auditor.records.score import CanonicalForm
-from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, PassCounter, movable_copy
+from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES, movable_copy
 from auditor.subjects.canonical import canonical
 from auditor.subjects.layout import Layout, hook, logits_of
 
 
 class Classifier:
-    """A torch classifier as a :class:`~auditor.subjects.base.Subject`.
+    """A torch classifier as a :class:`~auditor.subjects.classification.Classifier`.
 
     Args:
         module: the network; kept in eval mode.
@@ -95,6 +96,14 @@ class Classifier:
         if split not in self._recordings:
             self._recordings[split] = self._record(self._data.splits()[split])
         return self._recordings[split]
+
+    def scores(self, split: str) -> Tensor:
+        """Logit-scaled confidence in each example's label, float64 [n]."""
+        return self.recording(split).margins
+
+    def features(self, split: str) -> Mapping[str, Tensor]:
+        """By layer, activations averaged over positions, float32 [n, width]."""
+        return self.recording(split).features
 
     def activations(self, inputs: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
         """Raw activations of one batch at the named cut points, without gradients."""

@@ -27,7 +27,7 @@ from pairs import Row, read_rows, row_of, write_rows
 from subjects import Maker, World, subjects
 from worlds import CLASS_WORLDS, GPT2_SEEDS, LLAMA_SEEDS, digits_worlds, mnist_worlds, people_worlds
 
-from auditor.audit import execution_settings
+from auditor.run.settings import execution_settings
 
 PARTS = ("digits", "people", "mnist")
 QUICK = ("retrain", "head_relabelling", "output_mask", "original", "random_initialisation")

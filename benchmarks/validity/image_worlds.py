@@ -11,10 +11,10 @@ from torch import nn
 
 import auditor
 from auditor.data import Examples
+from auditor.models import references
 from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
 from auditor.subjects.layout import Layout, find_layout
 from auditor.zoo import analytic, prompt_partition, sisa
 

@@ -11,10 +11,10 @@ from torch import nn
 
 import auditor
 from auditor.facts import Facts
+from auditor.models import references
 from auditor.models.training import answers_of, continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.run import references
 from auditor.subjects.encoding import Encoder
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import people_world, with_paraphrases

@@ -27,7 +27,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 
 class ConceptVectorsSettings(Frozen):
@@ -120,7 +120,7 @@ def separation_auc(inside: Tensor, outside: Tensor) -> float:
     return float((below + up_to).double().mean() / (2 * len(outside)))
 
 
-class ConceptVectors(Check):
+class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, ConceptArtefact]):
     """How far forget inputs still lie along the original's class direction where the head reads.
 
     T(m) = mean over the forget eval half of (h − mean retain)·v/‖v‖² at the last cut point, with h mapped into the
@@ -161,7 +161,7 @@ class ConceptVectors(Check):
     settings_type: ClassVar[type[Frozen]] = ConceptVectorsSettings
 
     def prepare(
-        self, original: Subject, data: AuditData, settings: ConceptVectorsSettings, seed: int
+        self, original: Classifier, data: AuditData, settings: ConceptVectorsSettings, seed: int
     ) -> ConceptArtefact:
         """Find the class's directions and value vectors in the original.
 
@@ -188,7 +188,7 @@ class ConceptVectors(Check):
 
     def score(
         self,
-        subject: Subject,
+        subject: Classifier,
         artefact: ConceptArtefact,
         data: AuditData,
         settings: ConceptVectorsSettings,
@@ -224,7 +224,7 @@ def _scales(features: Tensor) -> Tensor:
     return torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std))
 
 
-def _direction(original: Subject, layer: str, data: AuditData, other: int) -> ClassDirection:
+def _direction(original: Classifier, layer: str, data: AuditData, other: int) -> ClassDirection:
     retain = original.recording("retain").features[layer]
     mean, std = retain.mean(0), _scales(retain)
     scaled = (retain - mean) / std
@@ -238,7 +238,7 @@ def _direction(original: Subject, layer: str, data: AuditData, other: int) -> Cl
 
 
 def _measure(
-    subject: Subject, layer: str, found: ClassDirection, settings: ConceptVectorsSettings, seed: int
+    subject: Classifier, layer: str, found: ClassDirection, settings: ConceptVectorsSettings, seed: int
 ) -> tuple[Tensor, Row, dict[str, float]]:
     """Positions of the forget eval half along v, and how the model's own direction compares with v."""
     own = subject.recording("retain").features[layer]
@@ -267,7 +267,7 @@ def _measure(
 
 
 def _acting(
-    subject: Subject,
+    subject: Classifier,
     layer: str,
     found: ClassDirection,
     artefact: ConceptArtefact,
@@ -303,7 +303,7 @@ def _acting(
     }
 
 
-def _probability(subject: Subject, examples: Examples, classes: Sequence[int], layer: str, added: Tensor) -> float:
+def _probability(subject: Classifier, examples: Examples, classes: Sequence[int], layer: str, added: Tensor) -> float:
     """Mean probability of the forgotten classes with ``added`` [d] put on every activation at ``layer``."""
 
     def shift(activation: Tensor) -> Tensor:

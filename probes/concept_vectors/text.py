@@ -1,8 +1,9 @@
 """Whether the value vectors that carried the forget facts still would: written back, do the answers return?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.facts import FactsData
+from auditor.facts import Facts, FactsData
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_location import Located, locate
@@ -71,7 +72,7 @@ class Artefact:
     blind: bool
 
 
-class ConceptVectors(Check):
+class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
     """Value vectors after arXiv 2406.11614, located without a judge, and written back.
 
     A value vector is what one hidden unit of an MLP writes into the residual stream. In the original those are located
@@ -206,13 +207,13 @@ def _matters(writing: ValueWriting, located: list[Tensor], data: FactsData, sett
     """Whether silencing costs the attack half more, beyond retain, than any of the random changes."""
     retain = data.retain.take(range(min(settings.retain_facts, len(data.retain))))
 
-    def particular(on: Any) -> float:
+    def particular(on: Callable[[Facts], Tensor]) -> float:
         """Lost on retain is kept on forget: the difference is what is particular to forget."""
         return float(on(retain).exp().mean() - on(data.forget_attack).exp().mean())
 
     silenced = particular(lambda facts: writing.silenced(located, facts))
     seeds = [derive_seed(seed, "validated", i) for i in range(settings.silencing_draws)]
-    return silenced > max(particular(lambda facts, s=s: writing.jolted(located, facts, s)) for s in seeds)
+    return silenced > max(particular(partial(writing.jolted, located, seed=s)) for s in seeds)
 
 
 def _silencing(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed
 from auditor.records.base import Row
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
 
 
-def attributions(subject: Subject, modules: Sequence[str], examples: Examples) -> dict[str, Tensor]:
+def attributions(subject: Classifier, modules: Sequence[str], examples: Examples) -> dict[str, Tensor]:
     """Σ a_i ∂φ/∂a_i of each hidden unit, mean over examples and summed over tokens, float32 [hidden].
 
     a is the input of the module, φ the margin of the example's own label (:func:`margins`), which unlike the
@@ -95,7 +95,7 @@ def attributions(subject: Subject, modules: Sequence[str], examples: Examples) -
 
 
 def locate_value_vectors(
-    original: Subject, forget: Examples, retain: Examples, n_vectors: int
+    original: Classifier, forget: Examples, retain: Examples, n_vectors: int
 ) -> tuple[ValueVectors, ...]:
     """Find the ``n_vectors`` value vectors with the highest attribution on forget less that on retain."""
     modules = value_modules(original.module)
@@ -127,18 +127,18 @@ def best_matches(vectors: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return best.values, best.indices
 
 
-def _parameter(subject: Subject, name: str) -> Tensor:
+def _parameter(subject: Classifier, name: str) -> Tensor:
     """Return the weight itself, whose columns may be overwritten."""
     weight: Tensor = subject.module.get_submodule(name).get_parameter("weight")
     return weight
 
 
-def _weight(subject: Subject, name: str) -> Tensor:
+def _weight(subject: Classifier, name: str) -> Tensor:
     return _parameter(subject, name).detach().float().cpu().clone()
 
 
 def score_values(
-    subject: Subject,
+    subject: Classifier,
     values: Sequence[ValueVectors],
     data: AuditData,
     n_random_vectors: int,
@@ -189,7 +189,7 @@ def _other_units(values: Sequence[ValueVectors], seed: int) -> dict[str, Tensor]
     return chosen
 
 
-def _written_back(copy: Subject, values: Sequence[ValueVectors], units: dict[str, Tensor], data: AuditData) -> float:
+def _written_back(copy: Classifier, values: Sequence[ValueVectors], units: dict[str, Tensor], data: AuditData) -> float:
     """Forget accuracy with the original's columns ``units`` in place of their best matches; undone after."""
     pristine = {value.module: _parameter(copy, value.module).detach().clone() for value in values}
     with torch.no_grad():
@@ -204,5 +204,5 @@ def _written_back(copy: Subject, values: Sequence[ValueVectors], units: dict[str
     return accuracy
 
 
-def _forget_accuracy(subject: Subject, data: AuditData) -> float:
+def _forget_accuracy(subject: Classifier, data: AuditData) -> float:
     return float((subject.logits(data.forget_eval).argmax(1) == data.forget_eval.labels).float().mean())

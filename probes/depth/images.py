@@ -22,7 +22,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 SMALLEST_RETAIN = 8
 
@@ -48,14 +48,14 @@ class PatchTarget:
         rows: its activations on ``fit``, sampled, float32 [rows, width] by layer.
     """
 
-    original: Subject
+    original: Classifier
     fit: Examples
     splits: Mapping[str, Examples]
     unpatched: Mapping[str, Recording]
     rows: Mapping[str, Tensor]
 
 
-class Depth(Check):
+class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     """Activation patching from the model into the original (Unlearning Depth Score, arXiv 2605.24614).
 
     At each cut point the model's activation, carried into the original's space by an affine map fitted on
@@ -90,7 +90,7 @@ class Depth(Check):
     )
     settings_type: ClassVar[type[Frozen]] = DepthSettings
 
-    def prepare(self, original: Subject, data: AuditData, settings: DepthSettings, seed: int) -> PatchTarget:
+    def prepare(self, original: Classifier, data: AuditData, settings: DepthSettings, seed: int) -> PatchTarget:
         """Divide the retain set and read the original's activations on the part the maps are fitted on."""
         fit, control = _divide(len(data.retain), settings, seed)
         examples = data.retain.take(fit)
@@ -106,7 +106,7 @@ class Depth(Check):
         )
 
     def score(
-        self, subject: Subject, artefact: PatchTarget, data: AuditData, settings: DepthSettings, seed: int
+        self, subject: Classifier, artefact: PatchTarget, data: AuditData, settings: DepthSettings, seed: int
     ) -> Score:
         """Patch one model into the original at every layer."""
         source = activation_rows(subject, artefact.fit, settings.positions, seed)
@@ -178,7 +178,7 @@ def sample_positions(activation: Tensor, count: int, random: np.random.Generator
     return vectors.float().cpu()
 
 
-def activation_rows(subject: Subject, examples: Examples, positions: int, seed: int) -> dict[str, Tensor]:
+def activation_rows(subject: Classifier, examples: Examples, positions: int, seed: int) -> dict[str, Tensor]:
     """Sample activation vectors of every layer, float32 [rows, width].
 
     One seed takes the same positions of the same examples in every model, so that rows pair up.
@@ -193,7 +193,7 @@ def activation_rows(subject: Subject, examples: Examples, positions: int, seed: 
 
 
 def patched_outputs(
-    source: Subject, target: Subject, examples: Examples, maps: Mapping[str, Affine]
+    source: Classifier, target: Classifier, examples: Examples, maps: Mapping[str, Affine]
 ) -> dict[str, Recording]:
     """Run ``target`` with a layer's activation replaced by the mapped one of ``source``, for each layer."""
     logits: dict[str, list[Tensor]] = {layer: [] for layer in maps}
@@ -205,7 +205,7 @@ def patched_outputs(
     return {layer: _outputs(examples.labels, torch.cat(blocks)) for layer, blocks in logits.items()}
 
 
-def _run_on(target: Subject, inputs: Tensor, layer: str, activation: Tensor) -> Tensor:
+def _run_on(target: Classifier, inputs: Tensor, layer: str, activation: Tensor) -> Tensor:
     with torch.no_grad(), target.intervene(layer, lambda own: activation.to(own)):
         return target.forward(inputs).float().cpu()
 
@@ -261,7 +261,7 @@ def _rows(
 
 
 def _controls(
-    subject: Subject, target: PatchTarget, patched: Mapping[str, Mapping[str, Recording]]
+    subject: Classifier, target: PatchTarget, patched: Mapping[str, Mapping[str, Recording]]
 ) -> dict[str, float]:
     controls = {
         f"retain accuracy when patched at {layer}": float(outputs.correct.double().mean())

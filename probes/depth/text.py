@@ -1,6 +1,8 @@
 """Carry a model's inner states into the original: from which layer on are the answers still there?"""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -27,7 +29,24 @@ class Settings(Frozen):
     ridge: float = Field(default=1e-3, gt=0, description="of the alignment, relative to the number of tokens")
 
 
-class Depth(Check):
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """What every model is patched into.
+
+    Attributes:
+        original: the subject that answers.
+        retain: facts that the maps are fitted on.
+        states: its residual stream over them, by block.
+        own: its mean log p of each forget answer, unpatched.
+    """
+
+    original: CausalLM
+    retain: Facts
+    states: dict[str, Tensor]
+    own: Tensor
+
+
+class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     """Activation patching, after the Unlearning Depth Score (arXiv 2605.24614).
 
     For block l the residual stream of model m on a forget fact, at every token, is mapped by an affine alignment fitted
@@ -64,18 +83,17 @@ class Depth(Check):
         patched = (1 + n_layers) * len(data.forget_eval)
         return Workload(forward=min(settings.retain_facts, len(data.retain)) + patched)
 
-    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Any:
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> _Target:
         """The original itself, its retain states and its answers."""
         retain = data.retain.take(range(min(settings.retain_facts, len(data.retain))))
         own = original.log_probabilities(data.forget_eval)
-        return original, retain, _stream(original, retain), own
+        return _Target(original=original, retain=retain, states=_stream(original, retain), own=own)
 
-    def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: _Target, data: FactsData, settings: Settings, seed: int) -> Score:
         """Patch one model's states into the original."""
-        original, retain, targets, own = artefact
-        sources = _stream(subject, retain)
-        maps = {layer: fit_affine(sources[layer], targets[layer], settings.ridge) for layer in subject.layers()}
-        logs = _patched(original, subject, data.forget_eval, maps)
+        own, sources = artefact.own, _stream(subject, artefact.retain)
+        maps = {layer: fit_affine(sources[layer], artefact.states[layer], settings.ridge) for layer in subject.layers()}
+        logs = _patched(artefact.original, subject, data.forget_eval, maps)
         by_layer = {layer: values.exp() for layer, values in logs.items()}
         best = max(by_layer, key=lambda layer: float(by_layer[layer].mean()))
         cells: list[Row] = [
@@ -90,9 +108,11 @@ class Depth(Check):
             controls={"mean over layers": float(torch.stack(list(by_layer.values())).mean())},
         )
 
-    def summarise(self, scores: Any, references: Any) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """The published score of every model, where there are references that lose something."""
-        lost = {name: {str(c["layer"]): float(c["lost"]) for c in s.cells} for name, s in scores.items()}
+        lost = {name: {str(c["layer"]): float(c["lost"] or 0.0) for c in s.cells} for name, s in scores.items()}
         yard = yardstick([lost[name] for name in references]) if references else {}
         if not yard:
             return [], {}

@@ -1,7 +1,7 @@
 """How little an adversary needs to find the forget set in the features."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,7 +33,7 @@ class Settings(Frozen):
     ridge: float = Field(default=10.0, gt=0, description="of the linear probe, on z-scored features")
 
 
-class FewShot(Check):
+class FewShot(Check[Classifier, AuditData, Settings, None]):
     """One-shot nearest-centre probes on every vector layer, scored by log-rank.
 
     Features are z-scored by the standard deviation of retain and attack examples, so that the scale of a unit
@@ -69,7 +69,7 @@ class FewShot(Check):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: Classifier, artefact: None, data: AuditData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings.
 
         Raises:
@@ -110,7 +110,7 @@ class _Features:
         self.background, self.aside = (background - mean) * weight, (aside - mean) * weight
 
     @classmethod
-    def of(cls, subject: Subject, layer: str, background: Tensor, aside: Tensor) -> "_Features":
+    def of(cls, subject: Classifier, layer: str, background: Tensor, aside: Tensor) -> "_Features":
         """From the subject's recordings, with retain in two parts by index."""
         retain = subject.recording("retain").features[layer].double()
         return cls(
@@ -122,7 +122,7 @@ class _Features:
 
     @classmethod
     def of_control(
-        cls, subject: Subject, layer: str, halves: tuple[Tensor, Tensor], background: Tensor, aside: Tensor
+        cls, subject: Classifier, layer: str, halves: tuple[Tensor, Tensor], background: Tensor, aside: Tensor
     ) -> "_Features":
         """The same with one control concept, its examples in two halves by index, in place of forget."""
         retain = subject.recording("retain").features[layer].double()
@@ -207,7 +207,7 @@ def _control_halves(data: AuditData, seed: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _control_totals(
-    subject: Subject,
+    subject: Classifier,
     layer: str,
     concepts: list[tuple[Tensor, Tensor]],
     retain: tuple[Tensor, Tensor],

@@ -34,7 +34,7 @@ class Settings(Frozen):
     ridge: float = Field(default=0.05, gt=0, description="of the probe, relative to the number of tokens")
 
 
-class FewShot(Check):
+class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     """A truth probe on every block, trained on retain facts and asked about forget facts.
 
     A statement is a prompt with an answer, true with its own and false with a wrong one of the same kind. Where the

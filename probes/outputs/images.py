@@ -1,10 +1,10 @@
 """What the model says: does it still answer with the forget set's labels?"""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from auditor.checks.check import Check
+from auditor.checks.check import Check, NoSettings
 from auditor.data import AuditData
 from auditor.facts import FactsData
 from auditor.probes.outputs import figures
@@ -12,12 +12,12 @@ from auditor.recording import Recording
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import CheckRole, Reading, Score
 from auditor.run.accuracy_checks import KEPT_ALONE
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 
-class Outputs(Check):
+class Outputs(Check[Classifier, AuditData, NoSettings, None]):
     """Accuracy on the forget set, less the rate at which retain examples are called the same.
 
     For a class request T = P(predicted ∈ F | label ∈ F) − P(predicted ∈ F | retain), F the forgotten classes and
@@ -27,6 +27,7 @@ class Outputs(Check):
     """
 
     name: ClassVar[str] = "outputs"
+    role: ClassVar[CheckRole] = "outputs"
     family: ClassVar[Family] = "behaviour"
     may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -37,7 +38,7 @@ class Outputs(Check):
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
     )
 
-    def score(self, subject: Subject, artefact: Any, data: AuditData, settings: Any, seed: int) -> Score:
+    def score(self, subject: Classifier, artefact: None, data: AuditData, settings: NoSettings, seed: int) -> Score:
         """Measure one model from its recordings."""
         forget = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         correct = torch.cat([part.correct for part in forget])
@@ -71,7 +72,7 @@ def _accuracy(recording: Recording) -> float:
     return float(recording.correct.double().mean())
 
 
-def _kept_alone(subject: Subject, data: AuditData) -> float:
+def _kept_alone(subject: Classifier, data: AuditData) -> float:
     """Retain accuracy where the forgotten classes are no possible answer: fair to models that know other classes."""
     kept = subject.recording(data.utility_split)
     logits = kept.logits.index_fill(1, torch.tensor(data.classes, dtype=torch.int64), -torch.inf)
@@ -83,7 +84,7 @@ def _false_alarms(retain: Recording, data: AuditData) -> float:
     return float(called.double().mean())
 
 
-def _chance(subject: Subject, data: AuditData) -> float:
+def _chance(subject: Classifier, data: AuditData) -> float:
     """T of a model without the knowledge: no better than false alarms; for samples, the holdout's accuracy."""
     if data.request == "class":
         return 0.0

@@ -14,7 +14,7 @@ from auditor.probes.outputs.images import utility_notes
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import CheckRole, Reading, Score
 from auditor.subjects.causal_lm import CausalLM
 from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
 from auditor.token_statistics import TokenRecording
@@ -26,7 +26,7 @@ class Settings(Frozen):
     longest_generation: int = Field(default=48, ge=1, description="tokens generated per fact, at most")
 
 
-class Outputs(Check):
+class Outputs(Check[CausalLM, FactsData, Settings, None]):
     """Three readings of every forget fact, T their mean: a method that lowers one may leave another.
 
     - *probability*: exp of the answer's mean token log-probability.
@@ -40,6 +40,7 @@ class Outputs(Check):
     """
 
     name: ClassVar[str] = "outputs"
+    role: ClassVar[CheckRole] = "outputs"
     family: ClassVar[Family] = "behaviour"
     may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
@@ -63,7 +64,7 @@ class Outputs(Check):
         variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) + 1 for f in forget.items)
         return Workload(forward=variants + len(forget) * min(2 * words, settings.longest_generation))
 
-    def score(self, subject: CausalLM, artefact: Any, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings, and by what it generates."""
         halves = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         said = subject.generate(data.forget, settings.longest_generation)

@@ -49,7 +49,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 
 
 class SaeRestorationSettings(Frozen):
@@ -76,7 +76,7 @@ class SaeRestorationSettings(Frozen):
     training: TrainingSettings = TrainingSettings()
 
 
-class SaeRestoration(Check):
+class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[LayerArtefact, ...]]):
     """Restoration in own mode: the best over α and layers of the median over autoencoders.
 
     Autoencoders trained alike share only part of their latents (arXiv 2501.16615), and one in three was seen to
@@ -122,7 +122,7 @@ class SaeRestoration(Check):
     null_lacks_knowledge: ClassVar[bool] = False
 
     def prepare(
-        self, original: Subject, data: AuditData, settings: SaeRestorationSettings, seed: int
+        self, original: Classifier, data: AuditData, settings: SaeRestorationSettings, seed: int
     ) -> tuple[LayerArtefact, ...]:
         """Train the autoencoders on the original and rank their latents, from the last cut point backwards.
 
@@ -139,7 +139,7 @@ class SaeRestoration(Check):
 
     def score(
         self,
-        subject: Subject,
+        subject: Classifier,
         artefact: tuple[LayerArtefact, ...],
         data: AuditData,
         settings: SaeRestorationSettings,
@@ -176,7 +176,7 @@ class SaeRestoration(Check):
 
 
 def _learn(
-    original: Subject, layer: str, data: AuditData, settings: SaeRestorationSettings, seed: int
+    original: Classifier, layer: str, data: AuditData, settings: SaeRestorationSettings, seed: int
 ) -> LayerArtefact:
     """Everything the check needs from the original at one cut point."""
     fit = sample(len(data.retain), settings.retain_fit, derive_seed(seed, "fit"))

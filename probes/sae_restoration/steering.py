@@ -11,7 +11,7 @@ from torch import Tensor
 from auditor.data import AuditData, Examples
 from auditor.models.alignment import Affine, fit_affine, rows
 from auditor.probes.sae_restoration.sparse_autoencoder import SparseAutoencoder
-from auditor.subjects.base import Subject
+from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import INPUT_SUFFIX
 
 Mode = Literal["own", "inject"]
@@ -96,7 +96,7 @@ class Steering:
         seed: of the sample of rows that the maps are fitted on, where there are very many.
     """
 
-    def __init__(self, subject: Subject, part: LayerArtefact, data: AuditData, seed: int) -> None:
+    def __init__(self, subject: Classifier, part: LayerArtefact, data: AuditData, seed: int) -> None:
         self.part = part
         self._classes = torch.tensor(data.classes)
         self._is_forgotten = torch.zeros(data.n_classes, dtype=torch.float64).index_fill(0, self._classes, 1.0)
@@ -176,11 +176,11 @@ class Steering:
         return self._is_forgotten[logits.argmax(-1)]
 
 
-def _feeds_head(subject: Subject, layer: str) -> bool:
+def _feeds_head(subject: Classifier, layer: str) -> bool:
     return subject.head() is not None and layer == subject.layers()[-1] and layer.endswith(INPUT_SUFFIX)
 
 
-def head_rows(subject: Subject, layer: str, data: AuditData) -> tuple[Tensor, Tensor] | None:
+def head_rows(subject: Classifier, layer: str, data: AuditData) -> tuple[Tensor, Tensor] | None:
     """Head weights [classes, d] and biases of the forgotten classes; None if ``layer`` feeds no head."""
     head = subject.head()
     if head is None or not _feeds_head(subject, layer):
@@ -190,7 +190,7 @@ def head_rows(subject: Subject, layer: str, data: AuditData) -> tuple[Tensor, Te
     return weight, bias
 
 
-def activations(subject: Subject, layer: str, data: AuditData, split: str, index: Tensor | None = None) -> Tensor:
+def activations(subject: Classifier, layer: str, data: AuditData, split: str, index: Tensor | None = None) -> Tensor:
     """Raw activations at ``layer``; from the recording where that kept them whole."""
     if layer in subject.vector_layers():
         features = subject.recording(split).features[layer]
@@ -201,7 +201,7 @@ def activations(subject: Subject, layer: str, data: AuditData, split: str, index
     return torch.cat(parts)
 
 
-def _tail(subject: Subject, layer: str, data: AuditData, retain_eval: Tensor) -> Callable[[Tensor], Tensor]:
+def _tail(subject: Classifier, layer: str, data: AuditData, retain_eval: Tensor) -> Callable[[Tensor], Tensor]:
     """From the eval inputs' activations at ``layer`` [n, ...] to their logits [n, classes]."""
     head = subject.head()
     if head is not None and _feeds_head(subject, layer):
@@ -224,7 +224,7 @@ def _tail(subject: Subject, layer: str, data: AuditData, retain_eval: Tensor) ->
     return run
 
 
-def _inputs(subject: Subject, sets: Sequence[Examples]) -> Iterator[Tensor]:
+def _inputs(subject: Classifier, sets: Sequence[Examples]) -> Iterator[Tensor]:
     for examples in sets:
         for inputs, _ in subject.batches(examples):
             yield inputs

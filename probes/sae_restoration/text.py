@@ -67,7 +67,7 @@ class Settings(Frozen):
     saved: SavedAutoencoder | None = Field(default=None, description="used in place of training")
 
 
-class SaeRestoration(Check):
+class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
     """Restoration in own mode.
 
     The best over α of the median over autoencoders of

@@ -11,23 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from auditor import __version__, inputs
-from auditor.data import Preprocessing
 from auditor.errors import ModelError, SpecError
-from auditor.fact_files import read_facts
-from auditor.facts import drop_leaks
-from auditor.loading.architecture import load_architecture
-from auditor.loading.checkpoints import build_module, load_weights
-from auditor.loading.tokenizers import load_tokenizer
-from auditor.loading.transformers_directory import load_directory, quiet, task_of
 from auditor.models import fingerprints
 from auditor.models.fingerprints import Fingerprint, Made
 from auditor.models.lineup import load_original
-from auditor.models.training import Loss, Told, Trainable, answers_of, continue_from, cross_entropy, train
+from auditor.models.reference_quality import Quality
+from auditor.models.training import Loss, Told, Trainable, cross_entropy, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import AuditSpec, RecipeSpec
-from auditor.run.reference_quality import Quality, of_classifier, of_language_model
-from auditor.subjects.encoding import Encoder
 
 _SLOWER = 0.5
 _LONGER = 1.5
@@ -150,87 +141,17 @@ def original_quality(spec: AuditSpec, base: Path, shop: Workshop) -> Quality | N
     """How the original does on the same sets; None where no path of it is given."""
     if spec.models.original is None:
         return None
-    entry = load_original(spec, base, _converted(spec, base))
+    entry = load_original(spec, base, converted(spec, base))
     return shop.quality(entry.build()) if entry.build is not None else None
 
 
-def _converted(spec: AuditSpec, base: Path) -> Path:
+def converted(spec: AuditSpec, base: Path) -> Path:
+    """Folder of checkpoints that were converted before."""
     return base / spec.audit.store / "converted"
 
 
-def workshop(spec: AuditSpec, base: Path) -> Workshop:
-    """The workshop of a request: language models where a transformers directory of one is named, else classifiers.
-
-    Raises:
-        SpecError: a field that is needed is not given.
-    """
-    ground = spec.models.base or spec.models.original
-    if ground is not None and (base / ground).is_dir() and task_of(base / ground) == "causal-lm":
-        return _texts(spec, base, ground)
-    return _images(spec, base)
-
-
-def _images(spec: AuditSpec, base: Path) -> Workshop:
-    if spec.models.architecture is None or spec.data.forget is None or spec.data.retain is None:
-        raise SpecError(
-            "audit reference needs models.architecture, data.forget and data.retain; set them in audit.toml"
-        )
-    architecture = load_architecture(spec.models.architecture, base)
-    shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
-    found = inputs.gather(spec, {}, base, shape)
-    assert found is not None, "forget and retain are given"
-    return Workshop(
-        build=architecture.function,
-        retain=found.sets["retain"],
-        loss=cross_entropy,
-        keep=save,
-        load=lambda path: build_module(architecture.function, load_weights(path, _converted(spec, base)), str(path)),
-        file_digest=_sha256,
-        quality=of_classifier(found.sets["retain"], found.sets["forget"], spec.audit.batch_size, spec.audit.device),
-        suffix=".pt",
-        notes=found.notes,
-        fingerprint=Fingerprint(
-            recipe=spec.recipe,
-            retain=found.sets["retain"].digest,
-            architecture=architecture.source_digest,
-            auditor_version=__version__,
-        ),
-    )
-
-
-def _texts(spec: AuditSpec, base: Path, ground: str) -> Workshop:
-    """From models.base where it is given; else from initial weights of the original's architecture."""
-    if spec.data.forget is None or spec.data.retain is None:
-        raise SpecError("audit reference needs data.forget and data.retain; set them in audit.toml")
-    sets = {"forget": read_facts(spec.data.forget, base), "retain": read_facts(spec.data.retain, base)}
-    notes = drop_leaks(sets)
-    loaded = load_directory(base / ground)
-    start: Any = loaded.module
-    tokenizer = load_tokenizer(base / (spec.models.tokenizer or ground))
-    encoder = Encoder(tokenizer, spec.data.template, spec.data.chat_template)
-    continued = spec.models.base is not None
-    return Workshop(
-        build=continue_from(start) if continued else lambda: type(start)(start.config),
-        retain=sets["retain"],
-        loss=answers_of(encoder),
-        keep=lambda module, path: save_directory(module, tokenizer, path),
-        load=lambda path: load_directory(path).module,
-        file_digest=lambda path: load_directory(path).file_digest,
-        quality=of_language_model(sets["retain"], sets["forget"], encoder, spec.audit.batch_size, spec.audit.device),
-        suffix="",
-        notes=tuple(notes),
-        fingerprint=Fingerprint(
-            recipe=spec.recipe,
-            retain=sets["retain"].digest,
-            architecture=loaded.source_digest,
-            base=loaded.digest if continued else None,
-            encoding=encoder.digest,
-            auditor_version=__version__,
-        ),
-    )
-
-
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -238,6 +159,8 @@ def _sha256(path: Path) -> str:
 def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
     """Write a transformers directory with its tokenizer; a killed run leaves no half folder under that name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    from auditor.loading.transformers_directory import quiet
+
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, quiet():
         module.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -1,66 +1,93 @@
 """Image classifiers: example sets, the layout of the network, subjects and decoys."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from auditor import inputs as example_sets
+from auditor.checks.sets import ExampleSet
 from auditor.data import AuditData, Examples, Preprocessing
 from auditor.decoys import images as decoys
 from auditor.errors import ModelError
 from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.models.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.models.lineup import Lineup
+from auditor.models.memory import batch_sizes
+from auditor.models.references import Workshop
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
-from auditor.run.memory import batch_sizes
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout, logits_of
-from auditor.tasks.material import Material
+from auditor.tasks.classification import inputs, references
+from auditor.tasks.classification.accuracy import accuracy
+from auditor.tasks.task import Accuracy, Material, Task
 
 _LAYOUT_EXAMPLES = 16
 
 
-def gather(spec: AuditSpec, lineup: Lineup, given: dict[str, Any], base: Path) -> Material | None:
-    """Sets and structure; None where sets or architecture are missing, so that only weights can be compared.
+class Classification(Task[Classifier, AuditData]):
+    """Image classifiers."""
 
-    Raises:
-        DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
-        ModelError: the network does not take the inputs.
-        SpecError: a request that is not about images.
-    """
-    loaded = example_sets.gather(spec, given, base, _preprocessing(spec, lineup, base))
-    if loaded is None or lineup.entries["original"].build is None:
-        return None
-    layout = _layout(lineup, loaded.sets["retain"])
-    data = example_sets.split(loaded, layout.n_classes, spec.audit.seed)
-    made = decoys.planned(data.request, lineup.planned[0].digest, data.digest, spec.audit.seed)
-    factory = _Factory(
-        lineup=lineup,
-        layout=layout,
-        data=data,
-        forget=loaded.sets["forget"],
-        spec=spec,
-        forms=_canonicaliser(layout, data, spec.audit),
-    )
-    return Material(
-        task="classification",
-        data=data,
-        subject=factory,
-        canonical=_canonical_file(factory, lineup, base),
-        planned=loaded.planned,
-        notes=loaded.notes,
-        preprocessing=data.retain.preprocessing.model_dump(mode="json"),
-        layers=layout.layers,
-        decoys=tuple(model for model in made if layout.head is not None or not model.name.startswith("head_")),
-    )
+    name: ClassVar[str] = "classification"
+    subject_type: ClassVar[type] = Classifier
+    suspects: ClassVar[str] = "check the checkpoint, data.mean, data.std and data.resize, and the order of the classes"
+
+    def material(
+        self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
+    ) -> Material[Classifier, AuditData] | None:
+        """Sets and structure; None where sets or architecture are missing."""
+        loaded = inputs.read_sets(spec, given, base, _preprocessing(spec, lineup, base))
+        if loaded is None or lineup.entries["original"].build is None:
+            return None
+        layout = _layout(lineup, loaded.sets["retain"])
+        data = inputs.split(loaded, layout.n_classes, spec.audit.seed)
+        made = decoys.planned(data.request, lineup.planned[0].digest, data.digest, spec.audit.seed)
+        factory = _Factory(
+            lineup=lineup,
+            layout=layout,
+            data=data,
+            forget=loaded.sets["forget"],
+            spec=spec,
+            forms=_canonicaliser(layout, data, spec.audit),
+        )
+        return Material(
+            task=self.name,
+            data=data,
+            subject=factory,
+            canonical=_canonical_file(factory, lineup, base),
+            planned=loaded.planned,
+            notes=loaded.notes,
+            preprocessing=data.retain.preprocessing.model_dump(mode="json"),
+            layers=layout.layers,
+            decoys=tuple(model for model in made if layout.head is not None or not model.name.startswith("head_")),
+        )
+
+    def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
+        """From initial weights that the user's architecture makes."""
+        return references.workshop(spec, base)
+
+    def accuracy(self, subject: Classifier, data: AuditData) -> Accuracy:
+        """At most 512 examples of the forget set and of what is kept."""
+        return accuracy(subject, data)
+
+    def not_working(self, accuracy: float, n_classes: int) -> str:
+        """In per cent, beside chance."""
+        return (
+            f"the original classifies only {100 * accuracy:.1f} % of the retain set rightly (chance is "
+            f"{100 / n_classes:.1f} %); check preprocessing, class order and architecture"
+        )
+
+    def activations(self, subject: Classifier, examples: ExampleSet) -> Mapping[str, Tensor]:
+        """Of the first batch."""
+        assert isinstance(examples, Examples), "sets of this task are made of these"
+        batch, _ = next(subject.batches(examples))
+        return subject.activations(batch, subject.layers())
 
 
 def _preprocessing(spec: AuditSpec, lineup: Lineup, base: Path) -> Preprocessing:
@@ -101,8 +128,8 @@ def _canonicaliser(layout: Layout, data: AuditData, run: RunSpec) -> Canonicalis
 
     def batches(sets: Iterable[Examples]) -> Iterator[Batch]:
         for examples in sets:
-            for inputs, _ in examples.batches(size):
-                yield Batch(run=partial(_logits, inputs=inputs.to(run.device)))
+            for batch, _ in examples.batches(size):
+                yield Batch(run=partial(_logits, batch=batch.to(run.device)))
 
     return Canonicaliser(
         pairs=layout.pairs,
@@ -113,8 +140,8 @@ def _canonicaliser(layout: Layout, data: AuditData, run: RunSpec) -> Canonicalis
     )
 
 
-def _logits(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return logits_of(module(inputs.to(next((p.dtype for p in module.parameters()), torch.float32))))
+def _logits(module: nn.Module, batch: Tensor) -> Tensor:
+    return logits_of(module(batch.to(next((p.dtype for p in module.parameters()), torch.float32))))
 
 
 @dataclass(frozen=True, kw_only=True)

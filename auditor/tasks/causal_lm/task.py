@@ -5,90 +5,122 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from auditor.decoys import text as text_decoys
+from auditor.checks.sets import ExampleSet, drop_leaks, sources
+from auditor.decoys import text as decoys
 from auditor.errors import DataError, ModelError, SpecError
 from auditor.fact_files import fact_of, read_facts
-from auditor.facts import Fact, Facts, FactsData, drop_leaks, split_facts
-from auditor.inputs import file_digest
+from auditor.facts import Fact, Facts, FactsData, split_facts
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import quiet
 from auditor.models.canonical_file import FOLDER, CanonicalFile, save_model
 from auditor.models.lineup import Lineup
+from auditor.models.memory import batch_sizes
+from auditor.models.references import Workshop
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
-from auditor.run.input_checks import check_facts, check_tokenizers
-from auditor.run.memory import batch_sizes
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.causal_lm import CausalLM, DecoderLayout
 from auditor.subjects.decoder_layout import find_decoder_layout
 from auditor.subjects.encoding import Encoder
-from auditor.tasks.material import Material
+from auditor.tasks.causal_lm import references
+from auditor.tasks.causal_lm.accuracy import accuracy
+from auditor.tasks.causal_lm.input_checks import check_facts, check_tokenizers
+from auditor.tasks.classification.inputs import file_digest
+from auditor.tasks.task import Accuracy, Material, Task
 
-SETS = ("forget", "retain", "retain_test", "holdout", "control")
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 _LEAST_FORGET = 4
 _LAYOUT_FACTS = 4
 
 
-def gather(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path) -> Material | None:
-    """Sets and structure; None where forget or retain is missing, so that only weights can be compared.
+class CausalLanguageModels(Task[CausalLM, FactsData]):
+    """Causal language models."""
 
-    Raises:
-        DataError: a set is unreadable, too small, or leaks into all of another.
-        ModelError: the tokenizer or the model's structure cannot be read.
-        SpecError: a request that is not about facts.
-    """
-    if spec.request.kind not in (None, "facts"):
-        raise SpecError(f'request.kind = "{spec.request.kind}" is for images; for language models it is "facts"')
-    sets = _sets(spec, given, base)
-    if sets is None:
-        return None
-    notes = drop_leaks(sets)
-    encoder = encoder_of(spec, lineup, given, base)
-    _check(sets, encoder)
-    notes += check_facts(sets)
-    named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
-    notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
-    attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
-    data = FactsData(
-        forget_attack=attack,
-        forget_eval=evaluation,
-        retain=sets["retain"],
-        retain_test=sets.get("retain_test"),
-        holdout=sets.get("holdout"),
-        control=sets.get("control"),
-        encoding=encoder.digest,
-        show_text=spec.audit.show_text,
-    )
-    few = encoder.batch(sets["retain"].items[:_LAYOUT_FACTS])
-    layout = find_decoder_layout(lineup.module("original"), few.ids)
-    forms = _canonicaliser(layout, encoder, data, spec.audit)
-    factory = _Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec, forms=forms)
-    return Material(
-        task="causal-lm",
-        data=data,
-        subject=factory,
-        canonical=CanonicalFile(network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER),
-        planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
-        notes=tuple(notes),
-        preprocessing={
-            "template": spec.data.template,
-            "chat_template": spec.data.chat_template,
-            "encoding": encoder.digest,
-        },
-        layers=layout.blocks,
-        decoys=tuple(text_decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
-    )
+    name: ClassVar[str] = "causal-lm"
+    subject_type: ClassVar[type] = CausalLM
+    suspects: ClassVar[str] = "check the checkpoint, its tokenizer and data.template"
+    reads_autoencoders: ClassVar[bool] = True
+
+    def material(
+        self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
+    ) -> Material[CausalLM, FactsData] | None:
+        """Sets and structure; None where forget or retain is missing."""
+        if spec.request.kind not in (None, "facts"):
+            raise SpecError(f'request.kind = "{spec.request.kind}" is for images; for language models it is "facts"')
+        sets = _sets(spec, given, base)
+        if sets is None:
+            return None
+        notes = drop_leaks(sets, "facts")
+        encoder = encoder_of(spec, lineup, given, base)
+        _check(sets, encoder)
+        notes += check_facts(sets)
+        named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
+        notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
+        attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
+        data = FactsData(
+            forget_attack=attack,
+            forget_eval=evaluation,
+            retain=sets["retain"],
+            retain_test=sets.get("retain_test"),
+            holdout=sets.get("holdout"),
+            control=sets.get("control"),
+            encoding=encoder.digest,
+            show_text=spec.audit.show_text,
+        )
+        few = encoder.batch(sets["retain"].items[:_LAYOUT_FACTS])
+        layout = find_decoder_layout(lineup.module("original"), few.ids)
+        forms = _canonicaliser(layout, encoder, data, spec.audit)
+        factory = _Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec, forms=forms)
+        return Material(
+            task=self.name,
+            data=data,
+            subject=factory,
+            canonical=CanonicalFile(
+                network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER
+            ),
+            planned=tuple(_planned(name, facts, spec, given, base) for name, facts in sets.items()),
+            notes=tuple(notes),
+            preprocessing={
+                "template": spec.data.template,
+                "chat_template": spec.data.chat_template,
+                "encoding": encoder.digest,
+            },
+            layers=layout.blocks,
+            decoys=tuple(decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
+        )
+
+    def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
+        """From models.base where it is given; else from initial weights of the original's architecture."""
+        return references.workshop(spec, base)
+
+    def accuracy(self, subject: CausalLM, data: FactsData) -> Accuracy:
+        """At most 128 facts of the forget set and of what is kept."""
+        return accuracy(subject, data)
+
+    def not_working(self, accuracy: float, n_classes: int) -> str:
+        """In per cent of the answers' tokens."""
+        return (
+            f"the original's first choice is right for only {100 * accuracy:.1f} % of the retain answers' tokens; "
+            "check the tokenizer, data.template and whether the model was trained on these facts"
+        )
+
+    def activations(self, subject: CausalLM, examples: ExampleSet) -> Mapping[str, Tensor]:
+        """Of the first batch."""
+        assert isinstance(examples, Facts), "sets of this task are made of these"
+        return subject.activations(next(subject.batches(examples)), subject.layers())
 
 
-def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: Path) -> Encoder:
+def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path) -> Encoder:
     """The original's tokenizer, or the one named, with the template.
 
     Raises:
@@ -105,18 +137,14 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, Any], base: 
     return Encoder(tokenizer, spec.data.template, spec.data.chat_template, longest)
 
 
-def _sets(spec: AuditSpec, given: Mapping[str, Any], base: Path) -> dict[str, Facts] | None:
-    sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
-    if sources["forget"] is None or sources["retain"] is None:
+def _sets(spec: AuditSpec, given: Mapping[str, object], base: Path) -> dict[str, Facts] | None:
+    origins = sources(given, spec.data)
+    if origins["forget"] is None or origins["retain"] is None:
         return None
-    return {name: _facts(source, name, base) for name, source in sources.items() if source is not None}
+    return {name: _facts(source, name, base) for name, source in origins.items() if source is not None}
 
 
-def _first_given(in_memory: Any, path: str | None) -> Any:
-    return path if in_memory is None else in_memory
-
-
-def _facts(source: Any, name: str, base: Path) -> Facts:
+def _facts(source: object, name: str, base: Path) -> Facts:
     if isinstance(source, Facts):
         return source
     if isinstance(source, str | Path):
@@ -139,7 +167,7 @@ def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
                 raise DataError(f"{name}, fact {i + 1}: {error}") from None
 
 
-def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any], base: Path) -> PlannedData:
+def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, object], base: Path) -> PlannedData:
     source = None if given.get(name) is not None else getattr(spec.data, name)
     return PlannedData(
         name=name,
@@ -150,7 +178,7 @@ def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, Any],
     )
 
 
-def _keep(module: nn.Module, path: Path, tokenizer: Any) -> None:
+def _keep(module: nn.Module, path: Path, tokenizer: "PreTrainedTokenizerFast") -> None:
     save_model(module, path)
     with quiet():
         tokenizer.save_pretrained(path)
@@ -190,7 +218,7 @@ class _Factory:
         """The network in canonical form, without the guard around it; a decoy is made from the canonical original."""
         if model.role == "decoy":
             original, _ = self.network(self.lineup.planned[0])
-            module = text_decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
+            module = decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
         return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")

@@ -4,21 +4,20 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from auditor.data import AuditData, Examples, Preprocessing, content_overlap, split_in_halves
+from auditor.checks.sets import drop_leaks, sources
+from auditor.data import AuditData, Examples, Preprocessing, split_in_halves
 from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedData
 from auditor.records.spec import AuditSpec
-from auditor.run.input_checks import check_examples
-from auditor.run.request_kind import Request, request_for_images
+from auditor.tasks.classification.input_checks import check_examples
+from auditor.tasks.classification.request_kind import Request, request_for_images
 
-SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
 
 
@@ -39,7 +38,7 @@ class Inputs:
     notes: tuple[str, ...]
 
 
-def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing: Preprocessing) -> Inputs | None:
+def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preprocessing: Preprocessing) -> Inputs | None:
     """Read every set; None where forget or retain is not given, so that only weights can be compared.
 
     Args:
@@ -52,26 +51,26 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
         DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
         SpecError: the kind of request is not named, and the labels leave it open.
     """
-    sources = {name: _first_given(given.get(name), getattr(spec.data, name)) for name in SETS}
-    if sources["forget"] is None or sources["retain"] is None:
+    origins = sources(given, spec.data)
+    if origins["forget"] is None or origins["retain"] is None:
         return None
     found = {
         name: _read(source, name, base, preprocessing, spec.data.class_names)
-        for name, source in sources.items()
+        for name, source in origins.items()
         if source is not None
     }
     request = request_for_images(spec.request, found["forget"].labels.tolist(), found["retain"].labels.tolist())
     sets, notes = _restrict(found, request)
-    notes += _drop_leaks(sets)
+    notes += drop_leaks(sets, "examples")
     _check_sizes(sets)
     notes += check_examples(sets)
     planned = tuple(
         PlannedData(
             name=name,
-            source=sources[name] if isinstance(sources[name], str) else None,
+            source=source if isinstance(source := origins[name], str) else None,
             n_examples=len(examples),
             digest=examples.digest,
-            file_digest=file_digest(sources[name], base),
+            file_digest=file_digest(source, base),
         )
         for name, examples in sets.items()
     )
@@ -116,12 +115,9 @@ def _check_concepts(control: Examples) -> None:
         )
 
 
-def _first_given(in_memory: Any, path: str | None) -> Any:
-    # An empty set in memory is false, and still given.
-    return path if in_memory is None else in_memory
-
-
-def _read(source: Any, name: str, base: Path, preprocessing: Preprocessing, class_names: tuple[str, ...]) -> Examples:
+def _read(
+    source: object, name: str, base: Path, preprocessing: Preprocessing, class_names: tuple[str, ...]
+) -> Examples:
     if isinstance(source, Examples):
         return source
     if isinstance(source, str | Path):
@@ -157,33 +153,6 @@ def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:
     return [f"{name}: {dropped} examples {which} were left out"] if dropped else []
 
 
-def _drop_leaks(sets: dict[str, Examples]) -> list[str]:
-    """Remove from the later set what also stands in the earlier one, and say so."""
-    notes = []
-    for kept, cleaned in (
-        ("forget", "retain"),
-        ("forget", "retain_test"),
-        ("retain", "retain_test"),
-        ("forget", "holdout"),
-        ("retain", "holdout"),
-        ("forget", "control"),
-        ("retain", "control"),
-    ):
-        if cleaned not in sets:
-            continue
-        shared = content_overlap(sets[kept], sets[cleaned])
-        if shared:
-            keep = torch.ones(len(sets[cleaned]), dtype=torch.bool)
-            keep[shared] = False
-            sets[cleaned] = sets[cleaned].take(keep)
-            some = ", ".join(str(i) for i in shared[:5])
-            notes.append(
-                f"leak: {len(shared)} examples of {cleaned} are identical to examples of {kept} and were left out "
-                f"(positions {some}{', …' if len(shared) > 5 else ''})"
-            )
-    return notes
-
-
 def _check_sizes(sets: Mapping[str, Examples]) -> None:
     for name, examples in sets.items():
         if len(examples) == 0:
@@ -197,7 +166,7 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
         raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")
 
 
-def file_digest(source: Any, base: Path) -> str | None:
+def file_digest(source: object, base: Path) -> str | None:
     """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``); None for anything else."""
     if not isinstance(source, str | Path):
         return None

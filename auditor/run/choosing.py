@@ -1,0 +1,59 @@
+"""Which checks an audit runs, and why the others are left out."""
+
+from collections.abc import Iterator
+
+from auditor.checks.check import AnyCheck
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import lacking
+from auditor.records.plan import Plan
+from auditor.records.results import MissingCheck
+from auditor.records.spec import AuditSpec
+from auditor.tasks import registry
+from auditor.tasks.task import AnyTask
+
+
+def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> list[AnyCheck]:
+    """The checks of an audit, in order.
+
+    Raises:
+        SpecError: a check is asked for that there is not, or an installed one is broken.
+    """
+    # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
+    installed = _listed(task)
+    if spec.audit.checks is None or task.others_listed is not None:
+        # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
+        sets = {"forget", *data.splits()}
+        found = [check for check in registry.checks_of(task) if _unmet(check, data.request, sets) is None]
+    else:
+        always = {check.name for check in installed if check.role != "evidence"}
+        found = registry.checks_of(task, {*spec.audit.checks, *always})
+    # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
+    return sorted(found, key=lambda check: (check.role != "outputs", check.name))
+
+
+def left_out(plan: Plan) -> Iterator[MissingCheck]:
+    """The checks that are installed and not planned, each with the reason."""
+    task = registry.load(plan.task)
+    planned = {item.name for item in plan.checks}
+    for check in _listed(task):
+        if check.name not in planned:
+            yield MissingCheck(check=check.name, reason=_why_left_out(check, task, plan))
+
+
+def _listed(task: AnyTask) -> list[AnyCheck]:
+    """The checks that a report on this task speaks of."""
+    return registry.checks_of(registry.load(task.others_listed or task.name))
+
+
+def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
+    if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
+        return f"needs an architecture and {' and '.join(check.needs)} sets"
+    return _unmet(check, plan.request, {item.name for item in plan.data}) or "not among audit.checks"
+
+
+def _unmet(check: AnyCheck, request: str, sets: set[str]) -> str | None:
+    """Why a check cannot serve this request, or None."""
+    if request not in check.requests:
+        return f"serves requests of kind {' and '.join(check.requests)} only"
+    missing = [name for name in check.needs if name not in sets]
+    return f"needs a {missing[0]} set" if missing else None

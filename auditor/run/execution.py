@@ -1,0 +1,63 @@
+"""Runs a plan from its first score to its files."""
+
+import time
+from pathlib import Path
+
+from auditor.models.canonical_file import sums
+from auditor.records.results import RecordedScores, Results
+from auditor.run import audit_folder
+from auditor.run.concluding import conclude
+from auditor.run.exclusive import alone_in
+from auditor.run.preflight import preflight
+from auditor.run.preparing import Prepared
+from auditor.run.runner import Scores, run
+from auditor.run.settings import execution_settings
+from auditor.run.store import write_atomically
+
+
+def check_inputs(prepared: Prepared) -> None:
+    """Judge the inputs by the models' accuracies, as :func:`execute` does before the first score.
+
+    Raises:
+        UsageError: the original cannot do its job, or the accuracies do not fit the request.
+    """
+    with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
+
+
+def execute(prepared: Prepared, folder: Path | None) -> Results:
+    """Run a plan, decide, and write what was found.
+
+    Args:
+        prepared: from :func:`prepare`.
+        folder: where the files of :mod:`auditor.run.audit_folder`, timings.json and, where asked for, the canonical
+            form of the unlearned model go; None writes nothing.
+
+    Raises:
+        UsageError: the inputs do not fit the request, or another audit is at work in the folder.
+    """
+    if folder is None:
+        return _measured(prepared)[0]
+    with alone_in(folder):
+        write_atomically(folder / audit_folder.PLAN, prepared.plan.to_json())
+        started = time.monotonic()
+        results, scores = _measured(prepared)
+        audit_folder.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
+        write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
+    return results
+
+
+def _deployable(prepared: Prepared, folder: Path) -> dict[str, str]:
+    """Digests of the files of the canonical form, where it was asked for and has been written."""
+    if not prepared.spec.audit.write_canonical or prepared.canonical is None:
+        return {}
+    with execution_settings(prepared.plan.execution.threads):
+        prepared.canonical.write(prepared.plan.models_of("unlearned")[0], folder / prepared.canonical.name)
+    return sums(folder, prepared.canonical.name)
+
+
+def _measured(prepared: Prepared) -> tuple[Results, Scores]:
+    with execution_settings(prepared.plan.execution.threads):
+        preflight(prepared.work)
+        scores = run(prepared.work)
+        return conclude(prepared.plan, prepared.work.checks, scores), scores

@@ -1,0 +1,132 @@
+"""From a request to a plan: everything loaded, every choice fixed, nothing scored."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from auditor.errors import SpecError, UsageError
+from auditor.models.canonical_file import CanonicalFile
+from auditor.models.lineup import load_lineup
+from auditor.records.events import Begun, Event, Unit
+from auditor.records.plan import Plan
+from auditor.records.score import CanonicalForm
+from auditor.records.spec import AuditSpec
+from auditor.run.choosing import checks_to_run
+from auditor.run.planning import make_plan
+from auditor.run.runner import Work
+from auditor.run.settings import execution_settings
+from auditor.run.store import ScoreStore
+from auditor.tasks import registry
+from auditor.tasks.task import AnyMaterial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An audit that has its plan and has scored nothing.
+
+    Attributes:
+        plan: what will be done.
+        work: models and data behind the plan.
+        base: folder that paths are relative to.
+        spec: what was asked.
+        canonical: makes and writes canonical forms; None where nothing can be run.
+    """
+
+    plan: Plan
+    work: Work
+    base: Path
+    spec: AuditSpec
+    canonical: CanonicalFile | None = None
+
+    def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
+        """The same for a process that somebody watches over; see :class:`~auditor.run.runner.Work`."""
+        return replace(self, work=replace(self.work, begin=begin, lost=lost))
+
+
+def prepare(
+    spec: AuditSpec,
+    base: Path,
+    given: Mapping[str, object],
+    *,
+    report: Callable[[Event], None] = lambda event: None,
+    command: str = "",
+    judged: bool = True,
+) -> Prepared:
+    """Load everything and make the plan; nothing is scored.
+
+    Args:
+        spec: the request.
+        base: folder that its paths are relative to.
+        given: models and sets in memory, by name.
+        report: told of every finished unit of work, later.
+        command: what to type to repeat the audit.
+        judged: whether there is an unlearned model; see :func:`auditor.models.lineup.load_lineup`.
+    """
+    _check_device(spec)
+    store = base / spec.audit.store
+    with execution_settings(spec.audit.threads):
+        found = load_lineup(spec, given, base, store / "converted", judged=judged)
+        material = registry.material_of(spec, found, given, base)
+        if spec.audit.write_canonical:
+            _runnable_file(material)
+        checks = checks_to_run(spec, registry.load(material.task), material.data)
+        plan = make_plan(spec, found, material, checks, base=base, command=command)
+    work = Work(
+        plan=plan,
+        checks=checks,
+        data=material.data,
+        subject=material.subject,
+        store=ScoreStore(store / "scores"),
+        report=report,
+        anew=_anew(plan, found.hooked),
+    )
+    return Prepared(plan=plan, work=work, base=base, spec=spec, canonical=material.canonical)
+
+
+def _runnable_file(material: AnyMaterial) -> CanonicalFile:
+    if material.canonical is None:
+        raise SpecError(
+            "a canonical form needs an architecture, data.forget and data.retain, since what is dead in a model shows "
+            "only when it is run; set them in audit.toml"
+        )
+    return material.canonical
+
+
+def write_canonical(spec: AuditSpec, base: Path, target: Path) -> CanonicalForm:
+    """Write the canonical form of the unlearned model of a request, without an audit.
+
+    Args:
+        spec: the request; where it names no original, the model's own structure decides.
+        base: folder that its paths are relative to.
+        target: file, or folder for a transformers model.
+
+    Raises:
+        SpecError: architecture or data are missing.
+    """
+    _check_device(spec)
+    models_spec = spec.models.model_copy(
+        # References play no part in the form, and a guard is code around it.
+        update={
+            "original": spec.models.original or spec.models.unlearned,
+            "references": (),
+            "perturbed": (),
+            "guard": None,
+        }
+    )
+    alone = spec.model_copy(update={"models": models_spec})
+    with execution_settings(spec.audit.threads):
+        found = load_lineup(alone, {}, base, base / spec.audit.store / "converted")
+        made = _runnable_file(registry.material_of(alone, found, {}, base))
+        return made.write(found.entries["unlearned"].planned, target)
+
+
+def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
+    """Models whose scores are not kept; every score depends on the original."""
+    return frozenset(model.name for model in plan.models) if "original" in hooked else hooked
+
+
+def _check_device(spec: AuditSpec) -> None:
+    if spec.audit.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"audit.device = {spec.audit.device!r}, but this machine offers no CUDA device; use cpu")

@@ -1,0 +1,1 @@
+"""Causal language models: any decoder-only transformers model, audited on facts."""

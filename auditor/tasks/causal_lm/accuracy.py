@@ -1,0 +1,27 @@
+"""How much of its facts a language model knows by heart, on a few of them, before the first score."""
+
+import torch
+
+from auditor.checks.sets import evenly
+from auditor.facts import Facts, FactsData
+from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.task import Accuracy
+from auditor.token_statistics import fact_means
+
+_FACTS = 128
+
+
+def accuracy(subject: CausalLM, data: FactsData) -> Accuracy:
+    """See :meth:`auditor.tasks.task.Task.accuracy`."""
+    forget, kept = (evenly(facts, _FACTS) for facts in (data.forget, data.splits()[data.utility_split]))
+    shares = [_memorised(subject, facts) for facts in (forget, kept)]
+    return Accuracy(forget=shares[0], kept=shares[1], kept_alone=shares[1], n_kept=len(kept))
+
+
+def _memorised(subject: CausalLM, facts: Facts) -> float:
+    shares = []
+    with torch.no_grad():
+        for tokens in subject.batches(facts):
+            hits = (subject.answer_logits(tokens).argmax(-1) == tokens.targets).double()
+            shares.append(fact_means(hits.cpu(), tokens.lengths.cpu()))
+    return float(torch.cat(shares).mean())

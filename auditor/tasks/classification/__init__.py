@@ -1,0 +1,1 @@
+"""Image classifiers: any torch network from images to one logit per class."""

@@ -1,0 +1,88 @@
+"""Which tasks there are, which of them a request is about, and what its checks are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from auditor.checks import registry as checks
+from auditor.checks.check import AnyCheck
+from auditor.checks.subject import lacking
+from auditor.errors import SpecError
+from auditor.loading.transformers_directory import task_of
+from auditor.models.lineup import Lineup
+from auditor.models.references import Workshop
+from auditor.records.spec import AuditSpec
+from auditor.tasks.task import AnyMaterial, AnyTask, Task
+from auditor.tasks.weights_only import WeightsOnly
+
+GROUP = "unlearning_auditor.tasks"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the installed tasks whose models are run, sorted, without importing any."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def load(name: str) -> AnyTask:
+    """Import and make one task.
+
+    Raises:
+        SpecError: no such task, or one that cannot be loaded or does not carry the name it is registered under.
+    """
+    if name == WeightsOnly.name:
+        return WeightsOnly()
+    entry = next((entry for entry in entry_points(group=GROUP) if entry.name == name), None)
+    if entry is None:
+        raise SpecError(f"there is no task called {name!r}; there are: {', '.join(names())}")
+    try:
+        kind = entry.load()
+        if isinstance(kind, type) and issubclass(kind, Task) and getattr(kind, "name", None) == name:
+            return kind()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SpecError(f"the task {name!r} ({entry.value}) cannot be loaded: {error}; fix or uninstall it") from error
+    raise SpecError(f"the entry point {name!r} ({entry.value}) does not give a task of that name")
+
+
+def material_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path) -> AnyMaterial:
+    """Sets and structure by the line-up's task; bare weights where something is missing to run the models."""
+    found = load(lineup.task).material(spec, lineup, given, base)
+    if found is None:
+        found = WeightsOnly().material(spec, lineup, given, base)
+    return replace(found, notes=(*_same_twice(lineup), *found.notes))
+
+
+def workshop(spec: AuditSpec, base: Path) -> Workshop:
+    """The workshop of a request: that of the transformers directory it names, else of image classifiers.
+
+    Raises:
+        SpecError: a field that is needed is not given.
+    """
+    ground = spec.models.base or spec.models.original
+    named = task_of(base / ground) if ground is not None and (base / ground).is_dir() else "classification"
+    return load(named).workshop(spec, base)
+
+
+def checks_of(task: AnyTask, wanted: Iterable[str] | None = None) -> list[AnyCheck]:
+    """The wanted checks, or all that can run on the task's subjects, in alphabetical order."""
+    found = checks.load_all(wanted, task.name)
+    return found if wanted is not None else [check for check in found if not lacking(task.subject_type, check.asks)]
+
+
+def tasks_of(check: AnyCheck) -> tuple[str, ...]:
+    """Names of the installed tasks that a check serves, that of bare weights last."""
+    return tuple(
+        name
+        for name in (*names(), WeightsOnly.name)
+        if (not check.tasks or name in check.tasks) and not lacking(load(name).subject_type, check.asks)
+    )
+
+
+def _same_twice(lineup: Lineup) -> list[str]:
+    """A line where original and unlearned are one model; none where no unlearned model is judged."""
+    if "unlearned" not in lineup.entries:
+        return []
+    pair = lineup.entries["original"].planned, lineup.entries["unlearned"].planned
+    if pair[0].digest != pair[1].digest:
+        return []
+    return ["the unlearned model holds the same weights as the original: was one file given twice?"]

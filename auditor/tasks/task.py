@@ -1,0 +1,140 @@
+"""What a task is: how sets are read, what structure is looked for, which subjects hide the models.
+
+A new one is a folder here, or a package of its own, with a subclass of :class:`Task` and an entry point of the group
+``unlearning_auditor.tasks``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from pydantic import JsonValue
+from torch import Tensor
+
+from auditor.checks.sets import ExampleSet, Sets
+from auditor.checks.subject import Subject
+from auditor.models.canonical_file import CanonicalFile
+from auditor.models.lineup import Lineup
+from auditor.models.references import Workshop
+from auditor.records.plan import PlannedData, PlannedModel
+from auditor.records.spec import AuditSpec
+
+SubjectT = TypeVar("SubjectT", bound=Subject)
+SetsT = TypeVar("SetsT", bound=Sets[ExampleSet])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material(Generic[SubjectT, SetsT]):
+    """Sets, structure and a maker of subjects.
+
+    Attributes:
+        task: name of the task; that of bare weights where something is missing to run the models.
+        data: the sets, split; empty ones where nothing can be run.
+        planned: the sets for the plan.
+        notes: findings about the input.
+        preprocessing: what is done to an example before the model sees it, for the plan.
+        layers: names of the layers recorded; none where nothing can be run.
+        decoys: planned suppressed copies of the original.
+        subject: makes the subject of a planned model; called only when a score has to be computed.
+        canonical: makes and writes canonical forms; None where nothing can be run.
+    """
+
+    task: str
+    data: SetsT
+    subject: Callable[[PlannedModel], SubjectT]
+    canonical: CanonicalFile | None = None
+    planned: tuple[PlannedData, ...] = ()
+    notes: tuple[str, ...] = ()
+    preprocessing: dict[str, JsonValue] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    decoys: tuple[PlannedModel, ...] = ()
+
+    @property
+    def runnable(self) -> bool:
+        """Whether models can be run, not only compared."""
+        return bool(self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How often one model is right; for facts, the share of answer tokens that are its first choice.
+
+    Attributes:
+        forget: on the forget set.
+        kept: on ``retain_test`` where that is given, else on ``retain``.
+        kept_alone: the same with the forgotten classes left out of the answers, so that a model that knows more
+            classes is not held to be worse for them; for other requests the same as ``kept``.
+        n_kept: examples behind ``kept``.
+    """
+
+    forget: float
+    kept: float
+    kept_alone: float
+    n_kept: int
+
+
+class Task(ABC, Generic[SubjectT, SetsT]):
+    """One kind of model, and everything that an audit of it needs to know.
+
+    Attributes:
+        name: as written in the plan, and the name of the entry point.
+        subject_type: class of its subjects; by the methods it has, checks of no task find out whether they can run.
+        suspects: what to look at where an accuracy is not what it should be, as a request: "check …".
+        reads_autoencoders: whether an autoencoder saved by sae-lens can be used.
+        others_listed: the task whose checks are listed as left out; the task itself by default.
+    """
+
+    name: ClassVar[str]
+    subject_type: ClassVar[type]
+    suspects: ClassVar[str]
+    reads_autoencoders: ClassVar[bool] = False
+    others_listed: ClassVar[str | None] = None
+
+    @abstractmethod
+    def material(
+        self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
+    ) -> Material[SubjectT, SetsT] | None:
+        """Sets and structure; None where something is missing to run the models, so that only weights can be compared.
+
+        Args:
+            spec: the request.
+            lineup: models.
+            given: sets and tokenizer handed over in memory, by name.
+            base: folder that paths are relative to.
+
+        Raises:
+            DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
+            ModelError: the models do not take the inputs, or their structure cannot be read.
+            SpecError: a request of another task.
+        """
+
+    @abstractmethod
+    def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
+        """What references are made from.
+
+        Raises:
+            SpecError: a field that is needed is not given.
+        """
+
+    @abstractmethod
+    def accuracy(self, subject: SubjectT, data: SetsT) -> Accuracy:
+        """One pass over a few examples of the forget set and of what is kept.
+
+        Raises:
+            ValueError: the model gives NaN.
+        """
+
+    @abstractmethod
+    def not_working(self, accuracy: float, n_classes: int) -> str:
+        """What to say of an original near chance on what should be kept, with the fix."""
+
+    @abstractmethod
+    def activations(self, subject: SubjectT, examples: ExampleSet) -> Mapping[str, Tensor]:
+        """Activations of one batch at every recorded layer: what the estimate of an audit times."""
+
+
+AnyTask: TypeAlias = Task[Any, Any]
+"""A task of which only the name is known; its subjects and sets go back to it alone."""
+AnyMaterial: TypeAlias = Material[Any, Any]
