@@ -31,7 +31,7 @@ def word_tokenizer(words: Sequence[str]) -> "PreTrainedTokenizerFast":
     backend = Tokenizer(WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
     backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", known.index("<s>"))])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no types
         tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
 

@@ -123,11 +123,12 @@ def side_by_side(networks: Sequence[nn.Module], encoder: Encoder, facts: Facts) 
     for name in _sliced(first, encoder, facts):
         module.set_submodule(name, SideBySide([network.get_submodule(name) for network in networks]))
     head = head_of(first)
-    module.set_output_embeddings(nn.Linear(head.in_features * len(networks), head.out_features, bias=False))
+    wide_head = nn.Linear(head.in_features * len(networks), head.out_features, bias=False)
+    module.set_output_embeddings(wide_head)  # type: ignore[no-untyped-call]  # transformers gives it no types
     for shard, network in enumerate(networks):
         _put(module, network, shard, len(networks))
-    made: nn.Module = copy.deepcopy(module).eval()
-    return made
+    made: nn.Module = copy.deepcopy(module)
+    return made.eval()
 
 
 def _sliced(network: nn.Module, encoder: Encoder, facts: Facts) -> tuple[str, ...]:
