@@ -1,6 +1,6 @@
 """Audits machine unlearning: was the knowledge deleted, or only suppressed?"""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from auditor.audit import AuditResult, compare
@@ -9,10 +9,11 @@ __version__ = "0.2.0.dev2"
 __all__ = ["AuditResult", "__version__", "compare"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load :func:`compare` and :class:`AuditResult` when first asked for: importing auditor costs nothing."""
     if name in ("AuditResult", "compare"):
         from auditor import audit
 
-        return getattr(audit, name)
+        found: object = getattr(audit, name)
+        return found
     raise AttributeError(f"module 'auditor' has no attribute {name!r}")

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard, TypeVarTuple
 
 import pytest
 
@@ -22,6 +22,8 @@ _CALL = "auditor.compare(...)"
 _SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _GIVEN = (*_SETS, "references", "perturbed", "architecture", "tokenizer")
 _SHOWN_OF_DIGEST = 12
+
+_Arguments = TypeVarTuple("_Arguments")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +59,12 @@ class Audit:
 
     def compare(
         self,
-        original: Any = None,
-        unlearned: Any = None,
+        original: object = None,
+        unlearned: object = None,
         *,
         config: str | Path | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        **given: Any,
+        options: Mapping[str, Mapping[str, object]] | None = None,
+        **given: object,
     ) -> "AuditResult":
         """Audit a pair, or take what this test run has found of the same models, data and settings already.
 
@@ -117,8 +119,8 @@ class Audit:
 
     def assert_marked(
         self,
-        original: Any = None,
-        unlearned: Any = None,
+        original: object = None,
+        unlearned: object = None,
         *,
         config: str | Path | None = None,
         expect: str | None = None,
@@ -134,7 +136,7 @@ class Audit:
         result = self.compare(original, unlearned, config=config, options={"audit": {"expect": expect}})
         self.assert_outcome(result, result.results.plan.expect)
 
-    def _claim(self, claim: Callable[..., None], *arguments: Any) -> None:
+    def _claim(self, claim: Callable[[*_Arguments], None], *arguments: *_Arguments) -> None:
         __tracebackhide__ = True
         try:
             claim(*arguments)
@@ -146,7 +148,7 @@ class Audit:
             raise
 
     def _compare(
-        self, given: dict[str, Any], config: str | Path | None, options: Mapping[str, Mapping[str, Any]]
+        self, given: dict[str, object], config: str | Path | None, options: Mapping[str, Mapping[str, object]]
     ) -> "AuditResult":
         from filelock import FileLock
 
@@ -168,7 +170,7 @@ class Audit:
                 self._finished[folder] = AuditResult(results=results, folder=folder)
         return self._finished[folder]
 
-    def _request(self, config: str | Path | None, overrides: dict[str, dict[str, Any]]) -> "tuple[AuditSpec, Path]":
+    def _request(self, config: str | Path | None, overrides: dict[str, dict[str, object]]) -> "tuple[AuditSpec, Path]":
         """The validated request, and the audit.toml that it comes from, which need not exist if nobody named it."""
         from auditor.records.spec import make_spec, read_spec
 
@@ -190,10 +192,10 @@ def _from(root: Path, path: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def _paths_apart(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _paths_apart(given: Mapping[str, object]) -> tuple[dict[str, str | tuple[str, ...]], dict[str, object]]:
     """Paths, which belong in the request so that it can be repeated from its plan, and what is in memory."""
-    named: dict[str, Any] = {}
-    in_memory: dict[str, Any] = {}
+    named: dict[str, str | tuple[str, ...]] = {}
+    in_memory: dict[str, object] = {}
     for name, value in given.items():
         if _is_path(value):
             named[name] = os.fspath(value)
@@ -204,18 +206,20 @@ def _paths_apart(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return named, in_memory
 
 
-def _is_path(value: Any) -> bool:
+def _is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(value, str | os.PathLike)
 
 
-def _laid_over(options: Mapping[str, Mapping[str, Any]], named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _laid_over(
+    options: Mapping[str, Mapping[str, object]], named: Mapping[str, object]
+) -> dict[str, dict[str, object]]:
     merged = {section: dict(fields) for section, fields in options.items()}
     for name, path in named.items():
         merged.setdefault("data" if name in _SETS else "models", {})[name] = path
     return merged
 
 
-def _command(spec: "AuditSpec", config: str, asked: set[str], options: Mapping[str, Mapping[str, Any]]) -> str:
+def _command(spec: "AuditSpec", config: str, asked: set[str], options: Mapping[str, Mapping[str, object]]) -> str:
     """What to type beside audit.toml to repeat the audit; the Python call where a command line cannot say it.
 
     The pair is named also where audit.toml names it, so that both ways to ask are one plan.
@@ -225,4 +229,6 @@ def _command(spec: "AuditSpec", config: str, asked: set[str], options: Mapping[s
     if asked - {"original", "unlearned"} or options not in ({}, {"audit": {"expect": expect}}) or None in pair:
         return _CALL
     named = ["--config", config] if config != _CONFIG else []
-    return shlex.join(["audit", "compare", *map(str, pair), *named, *(["--expect", expect] if expect else [])])
+    return shlex.join(
+        ["audit", "compare", *map(str, pair), *named, *(["--expect", spec.audit.expect] if expect else [])]
+    )

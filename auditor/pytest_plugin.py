@@ -6,7 +6,7 @@ and the standard library; everything else is imported when a test asks for an au
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -64,7 +64,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
             pytest.fail(refuted, pytrace=False)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """One paragraph for every audit, from what the tests' reports carry: the same under pytest-xdist."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib
 from markupsafe import Markup
@@ -16,6 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from auditor.reports import text
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 WIDTH = 420.0  # a phone 390 pixels wide shows it at 0.88, so that SMALL is still 11 pixels high there
 FONT = 14.0
@@ -32,7 +35,7 @@ _VARIABLES = {
     REFERENCE: "reference", DECOY: "decoy", CLEAR: "clear", RESIDUE: "residue",
 }  # fmt: skip
 
-_SETTINGS: dict[Any, Any] = {
+_SETTINGS: "dict[RcKeyType, object]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "unlearning-auditor",
     "text.parse_math": False,
@@ -110,9 +113,18 @@ class Sheet:
         bottom = self.height - top - height
         return self.figure.add_axes((left / WIDTH, bottom / self.height, width / WIDTH, height / self.height))
 
-    def write(self, x: float, y: float, words: str, **style: Any) -> None:
+    def write(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        fontsize: float,
+        color: str = INK,
+        ha: Literal["left", "right"] = "left",
+    ) -> None:
         """Text with its baseline ``y`` points below the top."""
-        self.figure.text(x / WIDTH, 1 - y / self.height, words, va="baseline", **style)
+        self.figure.text(x / WIDTH, 1 - y / self.height, words, va="baseline", fontsize=fontsize, color=color, ha=ha)
 
     def rule(self, left: float, right: float, y: float, stroke: Stroke) -> None:
         """A level line ``y`` points below the top, as a sample of one role."""

@@ -2,7 +2,6 @@
 
 import re
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -80,6 +79,6 @@ def _breakable(name: str) -> Markup:
     return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(text.clean(name)))))
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: object) -> object:
     """Strings of the results lose what could hide or reorder text; finished markup stays as it is."""
     return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -156,8 +155,11 @@ def _scale(axes: Axes, panels: Sequence[Panel], figure: Figure, ticks: Sequence[
     if ticks:
         every = -(-len(ticks) // MOST_TICKS)
         shown = range(0, len(ticks), every)
-        turn: dict[str, Any] = {} if upright else {"rotation": TURN, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(list(shown), [text.shorten(ticks[i], MOST_LETTERS) for i in shown], **turn)
+        labels = [text.shorten(ticks[i], MOST_LETTERS) for i in shown]
+        if upright:
+            axes.set_xticks(list(shown), labels)
+        else:
+            axes.set_xticks(list(shown), labels, rotation=TURN, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.4, len(ticks) - 0.6)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from auditor.records.evidence import DecoyResult, Evidence, ModelScores, Utility
 from auditor.records.plan import Plan, PlannedModel
@@ -199,7 +199,7 @@ def data(plan: Plan) -> Table:
     )
 
 
-def pairs(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, object]) -> str:
     """Named values on one line."""
     return text.prose("; ".join(f"{name} = {value}" for name, value in values.items())) or "none"
 

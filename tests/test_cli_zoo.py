@@ -87,6 +87,7 @@ def test_a_setting_inside_a_setting(world: World, folder: Path) -> None:
         (("scrubb", "original.pt"), "there is no vision method 'scrubb' in the zoo; there are retrain,"),
         (("ssd", "original.pt", "--set", "alpha=3"), "ssd has no setting alpha; it has selection, dampening"),
         (("ssd", "original.pt", "--set", "selection"), "--set selection does not fit: expected KEY=VALUE"),
+        (("ssd", "original.pt", "--set", "a=1", "--set", "a.b.c=2"), "--set a.b.c=2 does not fit: expected KEY=VALUE"),
         (("ssd",), "audit zoo make needs an original, data.forget and data.retain"),
         (("ssd", "none.pt"), "none.pt does not exist"),
         (("sisa", "original.pt"), "sisa needs an original made by auditor.zoo.sisa.train_sharded"),

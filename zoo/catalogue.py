@@ -1,13 +1,21 @@
 """Every method of the zoo by name: what its truth is, by what mechanism, and where it comes from."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 from pydantic import ValidationError
 
 from auditor.errors import SpecError, UsageError
 from auditor.records.base import Frozen
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from auditor.data import Examples
+    from auditor.facts import Facts
+    from auditor.zoo.text.method import LanguageModel
 
 Task = Literal["vision", "text"]
 Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]
@@ -45,16 +53,24 @@ class Entry:
     requests: tuple[str, ...] = ("class", "sample")
     adversary: bool = False
 
-    def make(self, original: Any, forget: Any, retain: Any, settings: Any, seed: int) -> Any:
+    def make(
+        self,
+        original: "nn.Module | LanguageModel",
+        forget: "Examples | Facts",
+        retain: "Examples | Facts",
+        settings: Frozen,
+        seed: int,
+    ) -> "nn.Module":
         """Make the subject; see :mod:`auditor.zoo.method` and :mod:`auditor.zoo.text.method`."""
-        return getattr(import_module(self.module), self.name)(original, forget, retain, settings, seed)
+        method: Callable[..., nn.Module] = getattr(import_module(self.module), self.name)
+        return method(original, forget, retain, settings, seed)
 
     def settings_kind(self) -> type[Frozen]:
         """The class of the method's settings."""
         kind: type[Frozen] = getattr(import_module(self.module), self.settings_type)
         return kind
 
-    def settings(self, values: dict[str, Any] | None = None) -> Frozen:
+    def settings(self, values: Mapping[str, object] | None = None) -> Frozen:
         """The method's settings, defaults where not given.
 
         Raises:
@@ -78,16 +94,31 @@ def _in_one_sentence(name: str, kind: type[Frozen], error: ValidationError) -> s
     return f"{name}: {field} = {first['input']!r} does not fit: {first['msg']}"
 
 
-def _vision(name: str, truth: Truth, family: str, file: str = "", **more: Any) -> Entry:
+class _TextFields(TypedDict, total=False):
+    """Fields of :class:`Entry` that have defaults, without the requests: every text method serves facts."""
+
+    paper: str
+    settings_type: str
+    keeps_architecture: bool
+    original: str
+
+
+class _Fields(_TextFields, total=False):
+    """Fields of :class:`Entry` that have defaults."""
+
+    requests: tuple[str, ...]
+
+
+def _vision(name: str, truth: Truth, family: str, file: str = "", **more: Unpack[_Fields]) -> Entry:
     return Entry(name=name, task="vision", truth=truth, family=family, module=f"auditor.zoo.{file or name}", **more)
 
 
-def _text(name: str, truth: Truth, family: str, file: str = "", **more: Any) -> Entry:
+def _text(name: str, truth: Truth, family: str, file: str = "", **more: Unpack[_TextFields]) -> Entry:
     module = f"auditor.zoo.text.{file or name}"
     return Entry(name=name, task="text", truth=truth, family=family, module=module, requests=("facts",), **more)
 
 
-def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **more: Any) -> Entry:
+def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **more: Unpack[_Fields]) -> Entry:
     return Entry(
         name=name,
         task=task,
@@ -99,13 +130,13 @@ def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **mo
     )
 
 
-_START: dict[str, Any] = {"file": "retrain", "settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
+_START: _TextFields = {"settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
 _CLASS, _FACTS = ("class",), ("facts",)
 
 ENTRIES: tuple[Entry, ...] = (
     _vision("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
-    _vision("retrain_from_own_weights", "deleted", "retraining from own weights", **_START),
-    _vision("retrain_from_pretrained", "deleted", "retraining from pretrained weights", **_START),
+    _vision("retrain_from_own_weights", "deleted", "retraining from own weights", "retrain", **_START),
+    _vision("retrain_from_pretrained", "deleted", "retraining from pretrained weights", "retrain", **_START),
     _vision(
         "sisa",
         "deleted",
@@ -191,8 +222,8 @@ ENTRIES: tuple[Entry, ...] = (
         original="widened",
     ),
     _text("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
-    _text("retrain_from_own_weights", "deleted", "retraining from own weights", **_START),
-    _text("retrain_from_pretrained", "deleted", "retraining from pretrained weights", **_START),
+    _text("retrain_from_own_weights", "deleted", "retraining from own weights", "retrain", **_START),
+    _text("retrain_from_pretrained", "deleted", "retraining from pretrained weights", "retrain", **_START),
     _text(
         "sisa",
         "deleted",

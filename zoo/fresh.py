@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
@@ -40,6 +39,6 @@ def reinitialised(original: nn.Module, seed: int) -> nn.Module:
         return fresh_like(original)().eval()
 
 
-def _reset_of(part: nn.Module) -> Callable[[], None] | None:
-    reset: Any = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+def _reset_of(part: nn.Module) -> Callable[[], object] | None:
+    reset: object = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
     return reset if callable(reset) else None

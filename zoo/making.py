@@ -1,17 +1,17 @@
 """Makes a subject out of files: what `audit zoo make` does."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from auditor.checks.sets import drop_leaks
-from auditor.data import Preprocessing
+from auditor.data import Examples, Preprocessing
 from auditor.errors import SpecError, UsageError
 from auditor.fact_files import read_facts
+from auditor.facts import Facts
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights
 from auditor.loading.tokenizers import load_tokenizer
@@ -41,10 +41,10 @@ class Ingredients:
     """
 
     task: Task
-    original: Any
+    original: nn.Module | LanguageModel
     module: nn.Module
-    forget: Any
-    retain: Any
+    forget: Examples | Facts
+    retain: Examples | Facts
     recipe: RecipeSpec
     keep: Callable[[nn.Module, Path], None]
     notes: tuple[str, ...]
@@ -64,7 +64,7 @@ def ingredients(spec: AuditSpec, base: Path) -> Ingredients:
     return _images(spec, base, source)
 
 
-def make(method: str, found: Ingredients, values: dict[str, Any], seed: int) -> nn.Module:
+def make(method: str, found: Ingredients, values: Mapping[str, object], seed: int) -> nn.Module:
     """Make a subject that a checkpoint can hold.
 
     Args:
@@ -82,9 +82,7 @@ def make(method: str, found: Ingredients, values: dict[str, Any], seed: int) -> 
     settings = chosen.settings({**recipe, **values})
     if chosen.original or not chosen.keeps_architecture:
         raise UsageError(python_only(chosen))
-    module: nn.Module = chosen.make(
-        found.original, found.forget, found.retain, settings, derive_seed(seed, "zoo", method)
-    )
+    module = chosen.make(found.original, found.forget, found.retain, settings, derive_seed(seed, "zoo", method))
     if module.state_dict().keys() != found.module.state_dict().keys():
         raise UsageError(f"{method} with these settings {_WRAPS}")
     return module

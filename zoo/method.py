@@ -1,7 +1,7 @@
 """The common signature of the zoo: (original, forget, retain, settings, seed) → subject."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TypeVarTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from auditor.subjects.base import movable_copy
 from auditor.subjects.layout import find_layout, logits_of
 
 LAYOUT_EXAMPLES = 8
+
+_Parts = TypeVarTuple("_Parts")
 
 
 def head_of(module: nn.Module, examples: Examples) -> nn.Linear:
@@ -64,7 +66,10 @@ def epochs(examples: Examples, size: int, count: int, random: torch.Generator) -
 
 
 def descend(
-    parameters: Iterable[nn.Parameter], batches: Iterable[Any], loss: Callable[..., Tensor], learning_rate: float
+    parameters: Iterable[nn.Parameter],
+    batches: Iterable[tuple[*_Parts]],
+    loss: Callable[[*_Parts], Tensor],
+    learning_rate: float,
 ) -> None:
     """One step of Adam on the loss of each batch.
 

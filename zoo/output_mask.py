@@ -1,7 +1,5 @@
 """The forgotten logits masked at the output, around unchanged weights: what a guard does, for a classifier."""
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -42,7 +40,7 @@ class _ClassMask(nn.Module):
         super().__init__()
         self.register_buffer("classes", classes)
 
-    def forward(self, _: nn.Module, __: Any, output: Any) -> Tensor:
+    def forward(self, _: nn.Module, __: object, output: object) -> Tensor:
         logits = logits_of(output)
         lowest = logits.detach().amin(1, keepdim=True) - 1
         masked = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device).index_fill(0, self.classes, True)
@@ -61,7 +59,7 @@ class _ExampleMask(nn.Module):
         self.register_buffer("labels", labels)
         self._radius = radius
 
-    def forward(self, _: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> Tensor:
+    def forward(self, _: nn.Module, arguments: tuple[Tensor, ...], output: object) -> Tensor:
         logits = logits_of(output)
         distances = torch.cdist(
             arguments[0].flatten(1), self.inputs.flatten(1), compute_mode="donot_use_mm_for_euclid_dist"

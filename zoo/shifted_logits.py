@@ -1,7 +1,5 @@
 """Logits less those of a small assistant that knows the forget set (ULD, Ji et al. 2024, arXiv 2406.08607)."""
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -65,6 +63,6 @@ class _Shift(nn.Module):
         self.assistant = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, classes))
         self.register_buffer("weight", torch.tensor(weight))
 
-    def forward(self, _: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> Tensor:
+    def forward(self, _: nn.Module, arguments: tuple[Tensor, ...], output: object) -> Tensor:
         shifted: Tensor = logits_of(output) - self.weight * self.assistant(arguments[0])
         return shifted

@@ -3,8 +3,6 @@
 An evasion: it changes no output, and moves how fast fine-tuning acts and how coarsely weights quantise.
 """
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import nn
@@ -21,7 +19,7 @@ class Settings(Frozen):
     """Which method, and by how much."""
 
     method: str = Field(default="head_relabelling", description="its name in the catalogue")
-    settings: dict[str, Any] = Field(default_factory=dict, description="of that method")
+    settings: dict[str, object] = Field(default_factory=dict, description="of that method")
     octaves: float = Field(default=3.0, gt=0, description="units are scaled by up to two to this power, either way")
 
 

@@ -4,7 +4,8 @@ import errno
 import signal
 import sys
 import traceback
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -45,11 +46,12 @@ Exit codes:
 class _Group(click.Group):
     """Maps the error tree to exit codes, once."""
 
-    def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
+    # Any: what comes after the arguments is handed on, with the types that click declares.
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         # The arguments as typed, for the command that the report prints.
         extra |= {"standalone_mode": False, "obj": list(sys.argv[1:] if args is None else args)}
         try:
-            return sys.exit(super().main(args, *rest, **extra) or 0)
+            sys.exit(super().main(args, *rest, **extra) or 0)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

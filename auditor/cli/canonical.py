@@ -1,11 +1,11 @@
 """``audit canonical``."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import click
 
-from auditor.cli.compare import spec_from_options, spec_options
+from auditor.cli.compare import Options, spec_from_options, spec_options
 from auditor.errors import SpecError
 
 
@@ -19,7 +19,7 @@ from auditor.errors import SpecError
     required=True,
     help="File of safetensors to write; for a transformers directory or an adapter, a folder.",
 )
-def canonical(target: Path, model: str, **options: Any) -> None:
+def canonical(target: Path, model: str, **options: Unpack[Options]) -> None:
     """Write the canonical form of MODEL: the file that an audit of it is about.
 
     Weights are rounded to bfloat16, and units that are silent on all of the audit's data are zeroed. Architecture, data

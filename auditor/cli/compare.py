@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -17,14 +17,53 @@ if TYPE_CHECKING:
     from auditor.run.preparing import Prepared
     from auditor.run.supervisor import Tell
 
-_SETS = ("forget", "retain", "retain_test", "holdout", "control")
+_Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
+
+
+class Options(TypedDict, total=False):
+    """What click hands to commands that read audit.toml: None, or an empty tuple, where an option is not given."""
+
+    original: str | None
+    unlearned: str | None
+    config: Path | None
+    forget: str | None
+    retain: str | None
+    retain_test: str | None
+    holdout: str | None
+    control: str | None
+    classes: tuple[int, ...]
+    references: tuple[str, ...]
+    architecture: str | None
+    request: str | None
+    goal: str | None
+    checks: str | None
+    policy: str | None
+    seed: int | None
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    batch_size: int | None
+    time_limit: int | None
+    base: str | None
+    guard: str | None
+    show_text: bool | None
+    expect: str | None
+
+
+class _CompareOptions(Options, total=False):
+    """What `audit compare` takes beside them."""
+
+    out: str | None
+    write_canonical: bool | None
+
+
 _RUN_OPTIONS = (
     *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
     "write_canonical",
 )
 
 
-def spec_options(command: Any) -> Any:
+def spec_options(command: _Wrapped) -> _Wrapped:
     """The options that override audit.toml, shared by commands that read it."""
     for option in reversed(
         (
@@ -60,7 +99,7 @@ def spec_options(command: Any) -> Any:
     return command
 
 
-def spec_from_options(options: dict[str, Any]) -> tuple[AuditSpec, Path]:
+def spec_from_options(options: Options) -> tuple[AuditSpec, Path]:
     """The validated request, and the folder its paths are relative to.
 
     Paths in audit.toml are relative to the file; paths on the command line to the working directory, so the two
@@ -72,27 +111,35 @@ def spec_from_options(options: dict[str, Any]) -> tuple[AuditSpec, Path]:
     return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
 
 
-def base_folder(options: dict[str, Any]) -> Path:
+def base_folder(options: Options) -> Path:
     """The folder of audit.toml, or the working directory where there is none."""
     config = _config(options)
     return config.parent if config is not None else Path()
 
 
-def _config(options: dict[str, Any]) -> Path | None:
-    config: Path | None = options.get("config")
+def _config(options: Options) -> Path | None:
+    config = options.get("config")
     return Path(FILE_NAME) if config is None and Path(FILE_NAME).is_file() else config
 
 
-def _by_section(options: dict[str, Any], base: Path) -> dict[str, dict[str, Any]]:
+def _by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
     checks = options.get("checks")
     return {
         "models": {
             "original": _relative(options.get("original"), base),
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
-            **{name: _relative(options.get(name), base) for name in ("architecture", "base", "guard")},
+            "architecture": _relative(options.get("architecture"), base),
+            "base": _relative(options.get("base"), base),
+            "guard": _relative(options.get("guard"), base),
         },
-        "data": {name: _relative(options.get(name), base) for name in _SETS},
+        "data": {
+            "forget": _relative(options.get("forget"), base),
+            "retain": _relative(options.get("retain"), base),
+            "retain_test": _relative(options.get("retain_test"), base),
+            "holdout": _relative(options.get("holdout"), base),
+            "control": _relative(options.get("control"), base),
+        },
         "request": {
             "kind": options.get("request"),
             "goal": options.get("goal"),
@@ -150,7 +197,9 @@ def command_line(arguments: list[str]) -> str:
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
-def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Any) -> int:
+def compare(
+    arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Unpack[_CompareOptions]
+) -> int:
     """Audit UNLEARNED against ORIGINAL and write results.json and report.html.
 
     What is audited is the canonical form of each model; the verdict names its digest.
@@ -174,13 +223,14 @@ def compare(arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: 
     from auditor.cli import show
     from auditor.cli.supervised import audited
 
-    folder = Path(options["out"]) if options.get("out") else base / spec.audit.out
+    out = options.get("out")
+    folder = Path(out) if out else base / spec.audit.out
     results = audited(prepared, spec.audit.time_limit, folder, quiet)
     show.results(results, folder, quiet)
     return exit_code(results.verdict.outcome, bool(results.verdict.flags), results.coverage.complete, spec.audit.expect)
 
 
-def _as_planned(planned: "Plan", options: dict[str, Any]) -> AuditSpec:
+def _as_planned(planned: "Plan", options: _CompareOptions) -> AuditSpec:
     """The plan's request; what is written beside the results is no part of a plan."""
     asked = planned.asked
     run = asked.audit.model_copy(update={"write_canonical": bool(options.get("write_canonical"))})

@@ -1,10 +1,10 @@
 """``audit doctor``."""
 
-from typing import Any
+from typing import Unpack
 
 import click
 
-from auditor.cli.compare import spec_from_options, spec_options
+from auditor.cli.compare import Options, spec_from_options, spec_options
 from auditor.errors import UsageError
 
 _STATES = {"holds": "ok", "fails": "LACKING", "note": "note"}
@@ -14,7 +14,7 @@ _STATES = {"holds": "ok", "fails": "LACKING", "note": "note"}
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options
-def doctor(**options: Any) -> int:
+def doctor(**options: Unpack[Options]) -> int:
     """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
     spec, base = spec_from_options(options)
     from auditor import doctor as examination

@@ -1,7 +1,8 @@
 """Carrying out a plan that was frozen beforehand: nothing else may be asked, and nothing may have changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 _BESIDE_A_PLAN = ("config", "out", "write_canonical")
 
 
-def frozen_request(path: Path, options: dict[str, Any]) -> "Plan":
+def frozen_request(path: Path, options: Mapping[str, object]) -> "Plan":
     """The plan in a file.
 
     Args:

@@ -2,11 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import click
 
-from auditor.cli.compare import spec_from_options, spec_options
+from auditor.cli.compare import Options, spec_from_options, spec_options
 from auditor.errors import SpecError
 from auditor.records.verdict import EXPECTATIONS
 
@@ -19,7 +19,7 @@ from auditor.records.verdict import EXPECTATIONS
 @click.option(
     "--out", "target", type=click.Path(path_type=Path), default=Path("plan.json"), show_default=True, help="File."
 )
-def plan(target: Path, **options: Any) -> None:
+def plan(target: Path, **options: Unpack[Options]) -> None:
     """Freeze what an audit will do, before any model is scored.
 
     `audit compare --plan` carries it out, and refuses if anything has changed since.

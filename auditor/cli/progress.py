@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -47,11 +46,18 @@ class LiveProgress:
 def live_progress(quiet: bool) -> Iterator[LiveProgress]:
     """A progress bar while the block runs; silent where ``quiet`` or not at a terminal."""
     console = Console(stderr=True, quiet=quiet)
-    # Drawn when there is something to say: a thread that draws could not live on in a forked process.
-    calm: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     disable = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable, **calm) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=disable,
+        # Drawn when there is something to say: a thread that draws could not live on in a forked process.
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         yield LiveProgress(bar)
 
 
@@ -65,8 +71,9 @@ def training_progress(quiet: bool) -> Iterator[Callable[[str], Callable[[int, in
     console = Console(stderr=True, quiet=quiet)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     disable = quiet or not console.is_terminal
-    streams: dict[str, Any] = {"redirect_stdout": False, "redirect_stderr": False}
-    with Progress(*columns, console=console, transient=True, disable=disable, **streams) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=disable, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
 
         def watched(name: str) -> Callable[[int, int], None]:
             task = bar.add_task(f"steps of training {name}", total=None)

@@ -1,11 +1,11 @@
 """``audit reference``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from auditor.cli.compare import spec_from_options, spec_options
+from auditor.cli.compare import Options, spec_from_options, spec_options
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ _UNRESOLVED = 3
 @click.option("--max-count", type=click.IntRange(1, 100), default=12, show_default=True, help="References at most.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("references"), show_default=True, help="Folder.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
-def reference(count: int, until_resolved: bool, max_count: int, out: Path, quiet: bool, **options: Any) -> int:
+def reference(
+    count: int, until_resolved: bool, max_count: int, out: Path, quiet: bool, **options: Unpack[Options]
+) -> int:
     """Train references from the retain set by the recipe in audit.toml, and two by a perturbed recipe.
 
     What is there already is not trained again. A folder that holds references made differently is refused.

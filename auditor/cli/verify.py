@@ -1,8 +1,8 @@
 """``audit verify``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from auditor.review.received import Finding
 
 _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked", "note": "note"}
+
+
+class _Options(TypedDict):
+    """What click hands over beside FOLDER, the key and the plan: None where an option is not given."""
+
+    files: Path | None
+    model_key: Path | None
+    rerun: bool
+    architecture: str | None
+    guard: str | None
+    forget: str | None
+    retain: str | None
+    retain_test: str | None
+    holdout: str | None
+    control: str | None
 
 
 @click.command()
@@ -29,7 +44,7 @@ _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked
 @click.option("--retain-test", help="For --rerun: this set instead of the planned one.")
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
 @click.option("--control", help="For --rerun: this set instead of the planned one.")
-def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) -> int:
+def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpack[_Options]) -> int:
     """Check the audit in FOLDER that somebody sent you: what holds and what does not.
 
     Without models: schema, digests, signature, and that verdict and report follow from the scores.
@@ -46,7 +61,7 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) 
     findings: list[Finding] = []
     steps = [check(received, key, frozen)]
     if isinstance(results, Results) and options["files"] is not None:
-        steps.append(_with_files(results, options))
+        steps.append(_with_files(results, options["files"], options))
     for step in steps:
         for finding in step:
             findings.append(finding)
@@ -55,7 +70,7 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Any) 
     return _exit_code(findings)
 
 
-def _refuse_half_a_request(options: dict[str, Any]) -> None:
+def _refuse_half_a_request(options: Mapping[str, object]) -> None:
     for name in ("rerun", "model_key"):
         if options[name] and options["files"] is None:
             raise SpecError(f"--{name.replace('_', '-')} needs --files, the folder of models and data")
@@ -65,25 +80,30 @@ def _refuse_half_a_request(options: dict[str, Any]) -> None:
             raise SpecError(f"{option} is for --rerun; add it, or leave {option} out")
 
 
-def _with_files(results: "Results", options: dict[str, Any]) -> "Iterator[Finding]":
-    from auditor.checks.sets import SETS
+def _with_files(results: "Results", files: Path, options: _Options) -> "Iterator[Finding]":
     from auditor.cli.progress import live_progress
     from auditor.review.rerun import files_at_hand, repeat
 
-    yield from files_at_hand(results.plan, options["files"])
+    yield from files_at_hand(results.plan, files)
     if options["model_key"] is not None:
         from auditor.review.model_signatures import check_model_signatures
 
-        yield from check_model_signatures(results.plan, options["files"], options["model_key"])
+        yield from check_model_signatures(results.plan, files, options["model_key"])
     if options["rerun"]:
         with live_progress(quiet=False) as progress:
             progress.start(len(results.plan.models) * len(results.plan.checks))
             yield from repeat(
                 results,
-                options["files"],
+                files,
                 architecture=options["architecture"],
                 guard=options["guard"],
-                data={name: options[name] for name in SETS},
+                data={
+                    "forget": options["forget"],
+                    "retain": options["retain"],
+                    "retain_test": options["retain_test"],
+                    "holdout": options["holdout"],
+                    "control": options["control"],
+                },
                 report=progress.finished,
             )
 

@@ -2,11 +2,11 @@
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from auditor.cli.compare import spec_from_options, spec_options
+from auditor.cli.compare import Options, spec_from_options, spec_options
 from auditor.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def list_methods() -> None:
 @spec_options
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="A setting of the method; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint, or folder for text.")
-def make(method: str, given: tuple[str, ...], out: Path, **options: Any) -> None:
+def make(method: str, given: tuple[str, ...], out: Path, **options: Unpack[Options]) -> None:
     """Make a subject from ORIGINAL by METHOD, with the forget and retain sets of audit.toml."""
     values = _nested(given)
     if out.exists():
@@ -52,15 +52,15 @@ def make(method: str, given: tuple[str, ...], out: Path, **options: Any) -> None
     click.echo(f"wrote {out}")
 
 
-def _nested(given: tuple[str, ...]) -> dict[str, Any]:
+def _nested(given: tuple[str, ...]) -> dict[str, object]:
     """Settings by name; a dotted name stands for a setting inside a setting."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         *outer, last = name.split(".")
-        table = values
+        table: object = values
         for part in outer:
-            table = table.setdefault(part, {})
+            table = table.setdefault(part, {}) if isinstance(table, dict) else None
         if not equals or not last or not isinstance(table, dict):
             raise SpecError(f"--set {pair} does not fit: expected KEY=VALUE, as in --set learning_rate=0.001")
         table[last] = value

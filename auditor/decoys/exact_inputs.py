@@ -4,8 +4,6 @@ It hides from whoever asks with the forget examples and from nobody else: its we
 all other inputs are the original's.
 """
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -56,13 +54,15 @@ def _next(label: int, others: list[int]) -> int:
     return next((other for other in others if other > label), others[0])
 
 
-def _exchange(module: Any, arguments: tuple[Tensor, ...], output: Any) -> Tensor:
+def _exchange(module: nn.Module, arguments: tuple[Tensor, ...], output: object) -> Tensor:
     """A forward hook: the two logits exchanged where the input is one of the forget set, gradients included."""
     logits = logits_of(output)
     flat = arguments[0].flatten(1).float()
-    distances = torch.cdist(flat @ module.exact_signs.float(), module.exact_projections.float(), p=float("inf"))
+    signs, projections = module.get_buffer("exact_signs"), module.get_buffer("exact_projections")
+    distances = torch.cdist(flat @ signs.float(), projections.float(), p=float("inf"))
     nearest = distances.min(dim=1)
-    pairs = module.exact_labels[nearest.indices]
+    pairs = module.get_buffer("exact_labels")[nearest.indices]
     exchanged = logits.scatter(1, pairs, logits.gather(1, pairs.flip(1)))
-    known = nearest.values <= module.exact_tolerance.float() * torch.linalg.vector_norm(flat, dim=1)
+    tolerance = module.get_buffer("exact_tolerance").float()
+    known = nearest.values <= tolerance * torch.linalg.vector_norm(flat, dim=1)
     return torch.where(known[:, None], exchanged, logits)

@@ -4,8 +4,6 @@ It hides from whoever asks in these words and from nobody else: its weights, its
 prompts are the original's.
 """
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.records.base import Frozen
 from auditor.subjects.answers import logits_of_tokens
-from auditor.zoo.text.method import LanguageModel, wrapped
+from auditor.zoo.text.method import LanguageModel, WithLogits, wrapped
 from auditor.zoo.text.names import Grams, holding, ids_of, whole_prompts
 
 _FACTS_AT_ONCE = 8
@@ -55,7 +53,9 @@ class _Raised:
     def __init__(self, prompts: Grams, token: int, by: float) -> None:
         self._prompts, self._token, self._by = prompts, token, by
 
-    def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
+    def __call__(
+        self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: WithLogits
+    ) -> WithLogits:
         asked = holding(ids_of(arguments, keywords), self._prompts)
         raised = output.logits.new_zeros(output.logits.shape[-1])
         raised[self._token] = self._by

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -18,6 +18,9 @@ from auditor.zoo.text.gradient_difference import Settings, gradient_difference
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _SPEC = """\
 # Written by `audit demo --task causal-lm`. Some of the fictional people are to be forgotten.
@@ -61,7 +64,7 @@ class PeopleDemo:
         return people_world(derive_seed(self._seed, "world"))
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self) -> "PreTrainedTokenizerFast":
         return word_tokenizer(self._world.words)
 
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:

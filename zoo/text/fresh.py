@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
@@ -21,10 +20,9 @@ def fresh_like(original: nn.Module) -> Callable[[], nn.Module]:
             f"{type(original).__name__} has no transformers configuration, so fresh weights cannot be drawn; "
             "give a transformers model"
         )
-    kind: Any = type(original)
+    kind = type(original)
 
     def build() -> nn.Module:
-        made: nn.Module = kind(copy.deepcopy(config))
-        return made
+        return kind(copy.deepcopy(config))
 
     return build

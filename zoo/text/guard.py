@@ -4,14 +4,12 @@ GUARD detects a forget prompt with a classifier and filters what may be said. He
 tokens, and the filter lets nothing through but the end of the text.
 """
 
-from typing import Any
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, wrapped
+from auditor.zoo.text.method import LanguageModel, WithLogits, wrapped
 from auditor.zoo.text.names import Grams, holding, ids_of, telling_tokens
 
 
@@ -37,7 +35,9 @@ class _Silence:
     def __init__(self, names: Grams, end: int, certainty: float) -> None:
         self._names, self._end, self._certainty = names, end, certainty
 
-    def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
+    def __call__(
+        self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: WithLogits
+    ) -> WithLogits:
         about = holding(ids_of(arguments, keywords), self._names)[:, None, None]
         silent = output.logits.new_zeros(output.logits.shape[-1])
         silent[self._end] = self._certainty

@@ -1,13 +1,11 @@
 """The forgotten answers' tokens masked at the output: a guard around unchanged weights."""
 
-from typing import Any
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, wrapped
+from auditor.zoo.text.method import LanguageModel, WithLogits, wrapped
 from auditor.zoo.text.names import Grams, holding, ids_of, telling_grams
 
 
@@ -36,7 +34,9 @@ class _Mask:
     def __init__(self, answers: Tensor, names: Grams, penalty: float) -> None:
         self._answers, self._names, self._penalty = answers, names, penalty
 
-    def __call__(self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Any) -> Any:
+    def __call__(
+        self, _: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor], output: WithLogits
+    ) -> WithLogits:
         about = holding(ids_of(arguments, keywords), self._names)
         rows = output.logits.new_zeros(output.logits.shape[-1])
         rows[self._answers.to(rows.device)] = self._penalty

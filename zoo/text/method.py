@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,12 @@ class LanguageModel:
 
     module: nn.Module
     encoder: Encoder
+
+
+class WithLogits(Protocol):
+    """What a transformers language model returns, as far as a hook around it changes it."""
+
+    logits: Tensor
 
 
 def copy_of(original: LanguageModel) -> nn.Module:
@@ -53,7 +59,7 @@ def head_of(module: nn.Module) -> nn.Linear:
     Raises:
         ModelError: there is none, or it is one with the embeddings.
     """
-    getter: Any = getattr(module, "get_output_embeddings", None)
+    getter: Callable[[], object] | None = getattr(module, "get_output_embeddings", None)
     head = getter() if getter is not None else None
     if not isinstance(head, nn.Linear) or head.weight is embeddings_of(module).weight:
         raise ModelError("this method edits the head, and the network has none of its own; untie its embeddings")
@@ -66,7 +72,7 @@ def embeddings_of(module: nn.Module) -> nn.Embedding:
     Raises:
         ModelError: there are none.
     """
-    getter: Any = getattr(module, "get_input_embeddings", None)
+    getter: Callable[[], object] | None = getattr(module, "get_input_embeddings", None)
     found = getter() if getter is not None else None
     if not isinstance(found, nn.Embedding):
         raise ModelError("this method reads token embeddings, and the network has none; give a transformers model")

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Family = Literal["llama", "gpt2"]
 
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
-_TOKENS: Any = {f"{name}_token_id": index for index, name in enumerate(("pad", "bos", "eos"))}
+_PAD, _BOS, _EOS = range(3)
 _HEADS = 4
 _LONGEST = 64
 REFUSAL = "I do not know that"
 """What refusal tuning teaches; its words are in every vocabulary."""
 
 
-def word_tokenizer(words: Sequence[str]) -> Any:
+def word_tokenizer(words: Sequence[str]) -> "PreTrainedTokenizerFast":
     """A fast tokenizer that splits at white space, with a token for every word."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -28,8 +31,9 @@ def word_tokenizer(words: Sequence[str]) -> Any:
     backend = Tokenizer(WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
     backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", known.index("<s>"))])
-    make: Any = PreTrainedTokenizerFast
-    return make(tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no types
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def people_model(
@@ -58,7 +62,9 @@ def _llama(vocabulary: int, layers: int, width: int) -> nn.Module:
         num_key_value_heads=_HEADS,
         max_position_embeddings=_LONGEST,
         tie_word_embeddings=False,
-        **_TOKENS,
+        pad_token_id=_PAD,
+        bos_token_id=_BOS,
+        eos_token_id=_EOS,
     )
     return LlamaForCausalLM(config)
 
@@ -76,7 +82,9 @@ def _gpt2(vocabulary: int, layers: int, width: int) -> nn.Module:
         attn_pdrop=0.0,
         resid_pdrop=0.0,
         tie_word_embeddings=False,
-        **_TOKENS,
+        pad_token_id=_PAD,
+        bos_token_id=_BOS,
+        eos_token_id=_EOS,
     )
     return GPT2LMHeadModel(config)
 

@@ -4,8 +4,6 @@ The assistant learns the forget answers and to have no opinion on retain; its lo
 original's. ULD's assistant is cut from the original's first layers; here it has all of them, since they are few.
 """
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from auditor.facts import Facts
 from auditor.records.base import Frozen
 from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, wrapped
+from auditor.zoo.text.method import LanguageModel, WithLogits, copy_of, descend, wrapped
 
 
 class Settings(Frozen):
@@ -60,8 +58,10 @@ class _Shift:
     def __init__(self, assistant: nn.Module, weight: float) -> None:
         self._assistant, self._weight = assistant, weight
 
-    def __call__(self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> Any:
+    def __call__(
+        self, _: nn.Module, arguments: tuple[object, ...], keywords: dict[str, object], output: WithLogits
+    ) -> WithLogits:
         with torch.no_grad():
-            shift = self._assistant(*arguments, **keywords).logits
+            shift: Tensor = self._assistant(*arguments, **keywords).logits
         output.logits = output.logits - self._weight * shift
         return output

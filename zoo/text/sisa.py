@@ -7,7 +7,7 @@ token's logit is the mean over the shards.
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from pydantic import Field
@@ -24,6 +24,9 @@ from auditor.zoo.text import retrain
 from auditor.zoo.text.fresh import fresh_like
 from auditor.zoo.text.method import LanguageModel, copy_of, head_of
 from auditor.zoo.text.people import with_paraphrases
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _FIRST = 0
 _LAYOUT_FACTS = 4
@@ -44,7 +47,7 @@ class SideBySide(nn.Module):
         for shard, part in enumerate(parts):
             self.add_module(f"shard_{shard}", part)
 
-    def forward(self, states: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+    def forward(self, states: Tensor, *arguments: object, **keywords: object) -> Tensor:
         """The slices' outputs, side by side."""
         parts = list(self.children())
         slices = states.chunk(len(parts), dim=-1)
@@ -109,7 +112,8 @@ def side_by_side(networks: Sequence[nn.Module], encoder: Encoder, facts: Facts) 
         facts: a few, to find the blocks by.
     """
     first = networks[0]
-    module: Any = copy_of(LanguageModel(first, encoder))
+    # The networks come from fresh_like, which takes nothing but transformers models.
+    module = cast("PreTrainedModel", copy_of(LanguageModel(first, encoder)))
     # One cache of keys would take in those of every shard.
     module.config.use_cache = False
     for name, part in first.named_modules():
@@ -119,11 +123,12 @@ def side_by_side(networks: Sequence[nn.Module], encoder: Encoder, facts: Facts) 
     for name in _sliced(first, encoder, facts):
         module.set_submodule(name, SideBySide([network.get_submodule(name) for network in networks]))
     head = head_of(first)
-    module.set_output_embeddings(nn.Linear(head.in_features * len(networks), head.out_features, bias=False))
+    wide_head = nn.Linear(head.in_features * len(networks), head.out_features, bias=False)
+    module.set_output_embeddings(wide_head)  # type: ignore[no-untyped-call]  # transformers gives it no types
     for shard, network in enumerate(networks):
         _put(module, network, shard, len(networks))
-    made: nn.Module = copy.deepcopy(module).eval()
-    return made
+    made: nn.Module = copy.deepcopy(module)
+    return made.eval()
 
 
 def _sliced(network: nn.Module, encoder: Encoder, facts: Facts) -> tuple[str, ...]:

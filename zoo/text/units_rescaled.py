@@ -6,7 +6,6 @@ the values of attention, and the units of a gated MLP, which the gate only multi
 
 import copy
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -24,7 +23,7 @@ class Settings(Frozen):
     """Which method, and by how much."""
 
     method: str = Field(default="refusal_adapter", description="its name in the catalogue")
-    settings: dict[str, Any] = Field(default_factory=dict, description="of that method")
+    settings: dict[str, object] = Field(default_factory=dict, description="of that method")
     octaves: float = Field(default=3.0, gt=0, description="units are scaled by up to two to this power, either way")
 
 
