@@ -302,7 +302,7 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
         shown = text.p_value(e.p_value)
         yield "p-value", f"{shown}: how often a residue of {suppressed:g} would score this high by chance"
     if e.null_kind != "none":
-        yield "ρ = 0 is", text.NULLS[e.null_kind]
+        yield "ρ = 0 is", e.null_words
     if e.failure is None:
         yield "score T", e.unit
     if e.chosen:

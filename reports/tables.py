@@ -107,8 +107,7 @@ def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
     yield row("original", "original", scores.original, "1 by definition")
     yield row("unlearned", "unlearned", scores.unlearned, text.rho(e.rho))
     if scores.null is not None:
-        null = text.NULLS["references" if scores.references and e.null_kind != "controls" else e.null_kind]
-        yield row(f"null: {null}", "null", scores.null, "0 by definition")
+        yield row(f"null: {e.null_words}", "null", scores.null, "0 by definition")
     for name, value in scores.references.items():
         yield row(name, "reference", value)
     for name, value in scores.drawn.items():

@@ -115,14 +115,6 @@ POWERS: Mapping[May, str] = {
     "inform": "informs, decides nothing",
 }
 
-NULLS: Mapping[str, str] = {
-    "references": "the mean of the references",
-    "controls": "the mean of the never-trained control concepts on the same model",
-    "internal": "the check’s own null",
-    "chance": "chance",
-    "none": "nothing to compare with",
-}
-
 ROLES: Mapping[str, str] = {
     "original": "original",
     "unlearned": "unlearned",

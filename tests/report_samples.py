@@ -166,6 +166,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
         "chosen": ("conv3", "fc1"),
         "figures": registry.load(check, "classification").figures if check in registry.names("classification") else (),
         "null_kind": "references",
+        "null_words": "the mean of the references",
         "rho": interval(known["unlearned"], width),
         "resolution": width * 1.1,
         "powered": True,
@@ -326,7 +327,7 @@ def cka(known: dict[str, float]) -> Evidence:
     ]
     return evidence(
         "cka", known, may="inform", cells=cells, rho=None, resolution=None, powered=False, p_value=None,
-        spread=None, decoys={}, null_kind="none",
+        spread=None, decoys={}, null_kind="none", null_words="nothing to compare with",
         summary="Compared each layer's features with the original's by debiased linear CKA.",
     )  # fmt: skip
 

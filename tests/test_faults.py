@@ -20,7 +20,7 @@ from auditor.cli import main
 from auditor.errors import UsageError
 from auditor.records.events import Event
 from auditor.records.results import Results, read_results
-from auditor.run.exclusive import alone_in
+from auditor.run.lock import alone_in
 from tests.tiny_world import same_files, same_numbers
 
 PATIENT = "60"

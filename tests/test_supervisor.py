@@ -16,7 +16,7 @@ import pytest
 
 from auditor.errors import UnsafeInputError, UsageError
 from auditor.records.events import Begun, Event, Planned, Unit
-from auditor.run.supervisor import Crash, Lost, Tell, supervise
+from auditor.run.executors.forked import Crash, Lost, Tell, supervise
 
 PATIENCE = 20.0
 
@@ -173,7 +173,7 @@ def test_nothing_that_the_child_started_outlives_it(death: str, tmp_path: Path) 
 WATCHED = """
     import os, subprocess, sys, time
     from pathlib import Path
-    from auditor.run.supervisor import supervise
+    from auditor.run.executors.forked import supervise
 
     def job(tell, lost):
         try:

@@ -26,7 +26,7 @@ from auditor.cli.sign import sign
 from auditor.cli.verify import verify
 from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
-from auditor.run.supervisor import Crash
+from auditor.run.executors.forked import Crash
 
 EXIT_CODES = """
 \b

@@ -14,8 +14,8 @@ from auditor.records.verdict import EXPECTATIONS
 
 if TYPE_CHECKING:
     from auditor.records.plan import Plan
+    from auditor.run.executors.forked import Tell
     from auditor.run.preparing import Prepared
-    from auditor.run.supervisor import Tell
 
 _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 

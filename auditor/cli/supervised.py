@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.records.events import Planned
-from auditor.run.supervisor import Lost, Tell, supervise
+from auditor.run.executors.forked import Lost, Tell, supervise
 
 if TYPE_CHECKING:
     from auditor.records.results import Results

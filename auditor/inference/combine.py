@@ -3,8 +3,8 @@
 import numpy as np
 
 from auditor.checks.check import AnyCheck
-from auditor.inference.compared import CheckScores, Comparison, Question, interval
-from auditor.inference.nulls import NULLS, references
+from auditor.inference.compared import CLEARING, CheckScores, Comparison, Null, Question, interval
+from auditor.inference.nulls import nulls, references
 from auditor.inference.top_items import item_test
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence, ModelScores, Utility
@@ -43,11 +43,11 @@ def combine(
         check=check, scores=scores, chosen=chosen, policy=policy, population=population, goal=goal, prior=prior
     )
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
-    found = next((held for null in NULLS if (held := null.compare(asked)) is not None), None)
+    found = next(((null, held) for null in nulls() if (held := null.compare(asked)) is not None), None)
     if found is None:
         because = "no references and no null of its own: nothing to compare with"
         return measured.model_copy(update={"items": items, "powerless_because": because})
-    return _held_against(measured.model_copy(update={"items": items}), found, asked)
+    return _held_against(measured.model_copy(update={"items": items}), *found, asked)
 
 
 def failed(check: AnyCheck, failure: Failure) -> Evidence:
@@ -65,16 +65,17 @@ def failed(check: AnyCheck, failure: Failure) -> Evidence:
     )
 
 
-def _held_against(measured: Evidence, found: Comparison, asked: Question) -> Evidence:
+def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Question) -> Evidence:
     """The evidence of what was measured, with what a null says to it."""
     assert measured.scores is not None, "made with scores"
-    obstacle = found.cannot_clear or _obstacle(asked.check, found, asked.policy)
+    obstacle = found.cannot_clear or _of_another_kind(null) or _obstacle(asked.check, found, asked.policy)
     without = "its spread on this model is too wide for an interval" if found.limits is None else None
     because = obstacle or asked.scores.unlearned.blind or without
     by_references = references.compare(asked) if found.kind == "controls" else None
     return measured.model_copy(
         update={
             "null_kind": found.kind,
+            "null_words": null.WORDS,
             "scores": measured.scores.model_copy(update={"null": found.null}),
             "rho": interval(found.limits),
             "rho_by_references": interval(by_references.limits) if by_references is not None else None,
@@ -89,6 +90,11 @@ def _held_against(measured: Evidence, found: Comparison, asked: Question) -> Evi
             "decoys": found.decoys,
         }
     )
+
+
+def _of_another_kind(null: Null) -> str | None:
+    # What a null of another package stands for, no policy has been calibrated on.
+    return None if null.KIND in CLEARING else f"it is held against {null.WORDS}, which cannot clear"
 
 
 def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> Evidence:

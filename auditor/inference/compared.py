@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol, runtime_checkable
 
 from auditor.checks.check import AnyCheck
 from auditor.inference.statistics import Limits
@@ -10,7 +10,8 @@ from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
 from auditor.records.policy import Policy, PriorSpread
 from auditor.records.score import Score
 
-NullKind = Literal["references", "controls", "internal", "chance"]
+CLEARING = ("references", "controls")
+"""Kinds of null against which a check may clear: models, or concepts, that never had the knowledge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class Comparison:
     """The subject held against one null.
 
     Attributes:
-        kind: which null.
+        kind: which null, its ``KIND``.
         against: its models or items in words, as in "the original does not score above …".
         null: r̄, what ρ = 0 stands for.
         limits: of ρ; None where the original does not stand above the null.
@@ -89,7 +90,7 @@ class Comparison:
         cannot_clear: why no score held against this null could clear; None where one could.
     """
 
-    kind: NullKind
+    kind: str
     against: str
     null: float
     limits: Limits | None
@@ -102,8 +103,19 @@ class Comparison:
     cannot_clear: str | None = None
 
 
+@runtime_checkable
 class Null(Protocol):
-    """What models that lack the knowledge score. A new one is a module with this function, named in ``NULLS``."""
+    """What models that lack the knowledge score.
+
+    Attributes:
+        KIND: its name in the results, one word.
+        WORDS: what ρ = 0 is, as in "ρ = 0 is the mean of the references".
+        RANK: nulls are asked from the lowest on: the most demanding question first, then the best evidence.
+    """
+
+    KIND: str
+    WORDS: str
+    RANK: int
 
     def compare(self, asked: Question) -> Comparison | None:
         """Hold the subject against it; None where the audit has nothing to make it of, or it does not answer."""

@@ -39,7 +39,9 @@ class Event(Unit):
     Attributes:
         reused: taken from the store.
         failed: ended in a Failure.
+        seconds: that it took.
     """
 
     reused: bool
     failed: bool
+    seconds: float = 0.0

@@ -104,7 +104,8 @@ class Evidence(Frozen):
     scores: ModelScores | None = None
     chosen: tuple[str, ...] = ()
     effort: str | None = Field(default=None, description="the attacker's effort that the score holds for, in words")
-    null_kind: Literal["references", "controls", "internal", "chance", "none"] = "none"
+    null_kind: str = Field(default="none", description="references, controls, internal, chance, or that of a package")
+    null_words: str = Field(default="nothing to compare with", description="what ρ = 0 is")
     rho: Interval | None = None
     rho_by_references: Interval | None = Field(
         default=None, description="where control concepts are the null: ρ with the references as the null, too"

@@ -153,6 +153,10 @@ class RunSpec(Frozen):
     expect: Literal["deleted", "suppressed", "not-deleted", "not-forgotten", "inconclusive"] = Field(
         default="deleted", description="the outcome that exits with 0"
     )
+    executor: str = Field(
+        default="in-process",
+        description="what computes the scores, by the name a package registers it under; no score depends on it",
+    )
     out: str = Field(default="audit-out", description="folder for results.json and report.html")
     store: str = Field(default=".audit", description="folder of finished scores, shared between audits")
     write_canonical: bool = Field(
@@ -204,8 +208,9 @@ class AuditSpec(Frozen):
     responsible: ResponsibleSpec = Field(default_factory=ResponsibleSpec)
 
     def without_folders(self) -> "AuditSpec":
-        """The request as a plan records it: where results are kept, and what beside, changes nothing in them."""
-        places = {name: RunSpec.model_fields[name].get_default() for name in ("out", "store", "write_canonical")}
+        """The request as a plan records it: where results are computed and kept, and what beside, changes none."""
+        names = ("executor", "out", "store", "write_canonical")
+        places = {name: RunSpec.model_fields[name].get_default() for name in names}
         return self.model_copy(update={"audit": self.audit.model_copy(update=places)})
 
 

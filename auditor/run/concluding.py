@@ -14,7 +14,8 @@ from auditor.records.plan import Plan
 from auditor.records.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.run.choosing import left_out
-from auditor.run.runner import Scores, failure_of
+from auditor.run.runner import Scores
+from auditor.run.units import failure_of
 
 
 def conclude(plan: Plan, checks: Sequence[AnyCheck], scores: Scores) -> Results:

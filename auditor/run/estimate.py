@@ -1,12 +1,15 @@
-"""What a plan will cost on this machine, from one timed batch."""
+"""What a plan will cost on this machine: by what the same cost before, else by one timed batch."""
 
 import time
 from dataclasses import dataclass
 
 import torch
 
+from auditor.checks.check import AnyCheck
+from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
+from auditor.run.timings import remembered, usual
 from auditor.tasks import registry
 
 _TRAINING_COST = 3.0
@@ -30,7 +33,11 @@ class Estimate:
 
 
 def estimate(prepared: Prepared) -> Estimate:
-    """Time one batch and multiply by what every check says that it sends through the network."""
+    """What is left to score, by the seconds that such units took here before.
+
+    Of a unit that was never timed: one batch is timed, and multiplied by what its check says that it sends through the
+    network.
+    """
     work = prepared.work
     weights = _weight_bytes(prepared)
     disk = weights * len(work.plan.models) + _BYTES_PER_SCORE * len(work.plan.models) * len(work.checks)
@@ -38,17 +45,38 @@ def estimate(prepared: Prepared) -> Estimate:
         return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
     per_example, feature_bytes = _time_one_batch(work)
     recorded = sum(len(examples) for examples in work.data.splits().values())
-    # One pass finds what is dead, one records.
-    units, n_layers = 2.0 * recorded, len(work.plan.layers)
-    for check, planned in zip(work.checks, work.plan.checks, strict=True):
-        load = check.workload(work.data, check.settings_type.model_validate(planned.settings), n_layers)
-        units += load.forward + _TRAINING_COST * load.training
     raw = sum(examples.nbytes for examples in work.data.splits().values())
     return Estimate(
-        seconds=units * per_example * len(work.plan.models),
+        seconds=_seconds(prepared, per_example, recorded),
         memory_bytes=_TORCH_BYTES + raw + 4 * weights + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
+
+
+def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:
+    work, total = prepared.work, 0.0
+    checks = {check.name: check for check in work.checks}
+    for planned, model, seconds in usual(remembered(prepared.timings), work.plan):
+        if _is_stored(work, model, planned):
+            continue
+        total += (
+            _by_workload(work, checks[planned.name], planned, recorded) * per_example if seconds is None else seconds
+        )
+    return total
+
+
+def _is_stored(work: Work, model: PlannedModel, planned: PlannedCheck) -> bool:
+    # Which strength a decoy is going to need is known once its outputs are.
+    strengths = [model.at(strength) for strength in model.strengths] or [model]
+    return any(work.stored(work.unit(made, planned)) is not None for made in strengths)
+
+
+def _by_workload(work: Work, check: AnyCheck, planned: PlannedCheck, recorded: int) -> float:
+    """Examples sent forward by one check on one model, a training step counted as several."""
+    load = check.workload(work.data, check.settings_type.model_validate(planned.settings), len(work.plan.layers))
+    # The check of the outputs comes first: one pass finds what is dead, one records.
+    shared = 2 * recorded if planned.role == "outputs" else 0
+    return shared + load.forward + _TRAINING_COST * load.training
 
 
 def _weight_bytes(prepared: Prepared) -> int:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from auditor.models.canonical_file import sums
 from auditor.records.results import RecordedScores, Results
-from auditor.run import audit_folder
+from auditor.run import audit_folder, executors
 from auditor.run.concluding import conclude
-from auditor.run.exclusive import alone_in
+from auditor.run.lock import alone_in
 from auditor.run.preflight import preflight
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Scores, run
 from auditor.run.settings import execution_settings
 from auditor.run.store import write_atomically
+from auditor.run.timings import Stopwatch, Timings
 
 
 def check_inputs(prepared: Prepared) -> None:
@@ -29,7 +30,7 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     """Run a plan, decide, and write what was found.
 
     Args:
-        prepared: from :func:`prepare`.
+        prepared: from :func:`~auditor.run.preparing.prepare`.
         folder: where the files of :mod:`auditor.run.audit_folder`, timings.json and, where asked for, the canonical
             form of the unlearned model go; None writes nothing.
 
@@ -41,9 +42,12 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     with alone_in(folder):
         write_atomically(folder / audit_folder.PLAN, prepared.plan.to_json())
         started = time.monotonic()
-        results, scores = _measured(prepared)
+        watch = Stopwatch(prepared.plan, prepared.timings)
+        results, scores = _measured(prepared.heard_by(watch.hear))
         audit_folder.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
-        write_atomically(folder / "timings.json", f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
+        took = Timings(seconds=round(time.monotonic() - started, 3), units=tuple(watch.units))
+        write_atomically(folder / "timings.json", took.model_dump_json(indent=2) + "\n")
+        watch.remember()
     return results
 
 
@@ -59,5 +63,5 @@ def _deployable(prepared: Prepared, folder: Path) -> dict[str, str]:
 def _measured(prepared: Prepared) -> tuple[Results, Scores]:
     with execution_settings(prepared.plan.execution.threads):
         preflight(prepared.work)
-        scores = run(prepared.work)
+        scores = run(prepared.work, executors.load(prepared.spec.audit.executor))
         return conclude(prepared.plan, prepared.work.checks, scores), scores

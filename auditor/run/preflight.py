@@ -5,7 +5,7 @@ import numpy as np
 from auditor.records.events import Begun, Unit
 from auditor.records.plan import PlannedModel
 from auditor.run.accuracy_checks import KEPT_ALONE, judge
-from auditor.run.runner import Work, refuse_broken, score_key
+from auditor.run.runner import Work, refuse_broken
 from auditor.tasks import registry
 from auditor.tasks.task import Accuracy
 
@@ -37,9 +37,9 @@ def preflight(work: Work) -> None:
 def _of_scores(work: Work, model: PlannedModel) -> Accuracy | None:
     """What a finished score of the outputs says already; None where there is none."""
     planned = next((check for check in work.plan.checks if check.role == "outputs"), None)
-    if planned is None or model.name in work.anew:
+    if planned is None:
         return None
-    score = work.store.get(score_key(work.plan, model, planned, work.data.digest))
+    score = work.stored(work.unit(model, planned))
     if score is None or score.retain_accuracy is None:
         return None
     rows = [row for row in score.cells if str(row.get("split")).startswith("forget_")]

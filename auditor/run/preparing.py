@@ -13,6 +13,7 @@ from auditor.records.events import Begun, Event, Unit
 from auditor.records.plan import Plan
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec
+from auditor.run import executors
 from auditor.run.choosing import checks_to_run
 from auditor.run.planning import make_plan
 from auditor.run.runner import Work
@@ -40,6 +41,21 @@ class Prepared:
     spec: AuditSpec
     canonical: CanonicalFile | None = None
 
+    @property
+    def timings(self) -> Path:
+        """File of the seconds that are remembered between audits."""
+        return self.base / self.spec.audit.store / "timings.json"
+
+    def heard_by(self, also: Callable[[Event], None]) -> "Prepared":
+        """The same with somebody else who is told of every finished unit."""
+        report = self.work.report
+
+        def both(event: Event) -> None:
+            also(event)
+            report(event)
+
+        return replace(self, work=replace(self.work, report=both))
+
     def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
         """The same for a process that somebody watches over; see :class:`~auditor.run.runner.Work`."""
         return replace(self, work=replace(self.work, begin=begin, lost=lost))
@@ -65,6 +81,7 @@ def prepare(
         judged: whether there is an unlearned model; see :func:`auditor.models.lineup.load_lineup`.
     """
     _check_device(spec)
+    executors.load(spec.audit.executor)
     store = base / spec.audit.store
     with execution_settings(spec.audit.threads):
         found = load_lineup(spec, given, base, store / "converted", judged=judged)
@@ -80,7 +97,7 @@ def prepare(
         subject=material.subject,
         store=ScoreStore(store / "scores"),
         report=report,
-        anew=_anew(plan, found.hooked),
+        uncached=_uncached(plan, found.hooked),
     )
     return Prepared(plan=plan, work=work, base=base, spec=spec, canonical=material.canonical)
 
@@ -122,7 +139,7 @@ def write_canonical(spec: AuditSpec, base: Path, target: Path) -> CanonicalForm:
         return made.write(found.entries["unlearned"].planned, target)
 
 
-def _anew(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
+def _uncached(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
     """Models whose scores are not kept; every score depends on the original."""
     return frozenset(model.name for model in plan.models) if "original" in hooked else hooked
 

@@ -1,24 +1,20 @@
 """Runs a plan: every check on every model, each score stored as it is finished."""
 
-import traceback
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from pydantic import JsonValue
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
 from auditor.decoys.strength import suppressed
-from auditor.errors import AuditError, UsageError
-from auditor.models.memory import batch_sizes, out_of_memory
-from auditor.records.base import Frozen
+from auditor.errors import UsageError
 from auditor.records.events import Begun, Event, Unit
-from auditor.records.plan import Plan, PlannedCheck, PlannedModel, digest_of
+from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
+from auditor.run.executors.in_process import InProcess
 from auditor.run.store import ScoreStore
-from auditor.subjects.canonical_form import REVISION
+from auditor.run.units import Executor, Loaded, UnitSpec, unit_of
 from auditor.tasks import registry
 
 Scores = dict[str, dict[str, Score | Failure]]
@@ -36,7 +32,8 @@ class Work:
         store: finished scores.
         report: told of every finished unit.
         begin: told of every unit that has to be computed, before it is.
-        anew: models whose scores are neither taken from the store nor put there, since no digest covers what they run.
+        uncached: models whose scores are neither taken from the store nor put there, since no digest covers what they
+            run.
         lost: units that took the process down or too long, each with its reason; what they need is not tried again.
     """
 
@@ -47,24 +44,40 @@ class Work:
     store: ScoreStore
     report: Callable[[Event], None]
     begin: Callable[[Begun], None] = lambda unit: None
-    anew: Collection[str] = ()
+    uncached: Collection[str] = ()
     lost: Mapping[Unit, str] = field(default_factory=dict)
 
+    def loaded(self) -> Loaded:
+        """What units are computed from."""
+        checks = {check.name: check for check in self.checks}
+        return Loaded(plan=self.plan, checks=checks, data=self.data, subject=self.subject)
 
-def run(work: Work) -> Scores:
-    """Every score, by check and model. A crash of one check on one model is a Failure, not the end."""
+    def unit(self, model: PlannedModel, planned: PlannedCheck) -> UnitSpec:
+        """One check on one model of the plan."""
+        return unit_of(self.plan, model, planned, self.data.digest)
+
+    def stored(self, unit: UnitSpec) -> Score | None:
+        """Its score from before; None where there is none, or none that counts."""
+        return None if unit.model.name in self.uncached else self.store.get(unit.key)
+
+
+def run(work: Work, make: Callable[[Loaded], Executor] = InProcess) -> Scores:
+    """Every score, by check and model.
+
+    Args:
+        work: the plan, and what it is run on.
+        make: makes the executor, which computes what is not stored; default one after another, in this process.
+    """
+    executor = make(work.loaded())
     scores: Scores = {check.name: {} for check in work.checks}
-    bench = _Bench(work)
     for model in work.plan.models:
-        bench.next_model(model)
+        loop = _Model(work, executor, model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
             measured = scores[check.name]
             hides = check.role == "outputs" and bool(model.strengths)
-            measured[model.name] = (
-                bench.strengthened(check, planned, measured) if hides else bench.measure(check, planned)
-            )
+            measured[model.name] = loop.strengthened(check, planned, measured) if hides else loop.measure(planned)
             if model.role == "original" and check.role == "outputs":
-                gate(work.plan, scores[check.name][model.name])
+                gate(work.plan, measured[model.name])
     return scores
 
 
@@ -92,23 +105,16 @@ def refuse_broken(plan: Plan, accuracy: float) -> None:
     raise UsageError(registry.load(plan.task).not_working(accuracy, plan.n_classes))
 
 
-class _Bench:
-    """Holds the model being measured and what checks learned from the original, each made when first needed."""
+class _Model:
+    """The units of one model, one after another; a decoy's at the strength at which its outputs were suppressed."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._original: Subject | None = None
-        self._artefacts: dict[str, object] = {}
-        self._model = work.plan.models[0]
-        self._subject: Subject | None = None
+    def __init__(self, work: Work, executor: Executor, model: PlannedModel) -> None:
+        self._work, self._executor, self._model = work, executor, model
 
-    def next_model(self, model: PlannedModel) -> None:
-        """Let go of the model before; only the original stays."""
-        self._model, self._subject = model, None
-
-    def measure(self, check: AnyCheck, planned: PlannedCheck) -> Score | Failure:
-        result, reused = self._result(check, planned)
-        return self._reported(check, result, reused)
+    def measure(self, planned: PlannedCheck) -> Score | Failure:
+        started = time.monotonic()
+        result, reused = self._result(planned)
+        return self._reported(planned, result, reused, started)
 
     def strengthened(
         self, check: AnyCheck, planned: PlannedCheck, measured: Mapping[str, Score | Failure]
@@ -117,10 +123,11 @@ class _Bench:
 
         One strength is held in memory at a time. A failure ends the search and is the result.
         """
+        started = time.monotonic()
         decoy = self._model
         for number, strength in enumerate(decoy.strengths, 1):
-            self.next_model(decoy.at(strength))
-            result, reused = self._result(check, planned)
+            self._model = decoy.at(strength)
+            result, reused = self._result(planned)
             if isinstance(result, Failure):
                 break
             hidden = suppressed(check, self._work.plan, measured, result)
@@ -128,132 +135,41 @@ class _Bench:
             result = result.model_copy(update={"controls": {**result.controls, **taken}})
             if hidden:
                 break
-        return self._reported(check, result, reused)
+        return self._reported(planned, result, reused, started)
 
-    def _result(self, check: AnyCheck, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
+    def _result(self, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
         """The result, and whether it was taken from the store."""
-        key = score_key(self._work.plan, self._model, planned, self._work.data.digest)
-        keeps = self._model.name not in self._work.anew
-        stored = self._work.store.get(key) if keeps else None
-        result = stored if stored is not None else self._given_up(check) or self._contained(check, planned)
-        if keeps and stored is None and isinstance(result, Score):
-            self._work.store.put(key, result)
-        return result, stored is not None
+        unit = self._work.unit(self._model, planned)
+        stored = self._work.stored(unit)
+        if stored is not None:
+            return stored, True
+        lost = self._lost(planned.name)
+        if lost is not None:
+            return lost, False
+        self._work.begin(Begun(check=planned.name, model=self._model.name))
+        result = self._executor.run(unit)
+        if isinstance(result, Score) and self._model.name not in self._work.uncached:
+            self._work.store.put(unit.key, result)
+        return result, False
 
-    def _reported(self, check: AnyCheck, result: Score | Failure, reused: bool) -> Score | Failure:
-        failed = isinstance(result, Failure)
-        self._work.report(Event(model=self._model.name, check=check.name, reused=reused, failed=failed))
-        return result
-
-    def _given_up(self, check: AnyCheck) -> Failure | None:
+    def _lost(self, check: str) -> Failure | None:
         """Why a check is not run: one unit that was lost leaves it without evidence, and others may be lost alike."""
         for unit, reason in self._work.lost.items():
-            if unit.check == check.name:
+            if unit.check == check:
                 here = unit.model == self._model.name
                 words = f"it {reason}" if here else f"not tried, since on {unit.model} it {reason}"
                 return Failure(reason=words, model=self._model.name)
         return None
 
-    def _contained(self, check: AnyCheck, planned: PlannedCheck) -> Score | Failure:
-        self._work.begin(Begun(check=check.name, model=self._model.name))
-        try:
-            return self._in_memory(check, planned)
-        except Exception as error:  # noqa: BLE001 - a check's crash is data
-            return failure_of(error, self._model.name)
-
-    def _in_memory(self, check: AnyCheck, planned: PlannedCheck) -> Score:
-        """The score as planned or, where memory runs out, from smaller batches, which it then says.
-
-        Raises:
-            UsageError: memory ran out with the smallest batch, too.
-        """
-        wanted, *smaller = batch_sizes(self._work.plan.execution.batch_size)
-        for size in [wanted, *smaller] if self._work.plan.layers else [wanted]:
-            try:
-                score = self._score(check, planned, size)
-            except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error):
-                    raise
-                continue
-            words = f"in batches of {size} instead of {wanted}, since memory ran out"
-            return score if size == wanted else score.model_copy(update={"deviation": words})
-        tried = f", also in batches of {size} instead of {wanted}" if size != wanted else ""
-        raise UsageError(f"memory ran out{tried}; give the machine more, or audit.batch_size a smaller value")
-
-    def _score(self, check: AnyCheck, planned: PlannedCheck, batch_size: int) -> Score:
-        settings = check.settings_type.model_validate(planned.settings)
-        if check.name not in self._artefacts:
-            original = _in_batches(self.original, batch_size)
-            self._artefacts[check.name] = check.prepare(original, self._work.data, settings, planned.seed)
-        subject = _in_batches(self.subject, batch_size)
-        form = subject.unguarded() if check.opens else subject
-        return check.score(form, self._artefacts[check.name], self._work.data, settings, planned.seed)
-
-    @property
-    def original(self) -> Subject:
-        if self._original is None:
-            self._original = self._work.subject(self._work.plan.models_of("original")[0])
-        return self._original
-
-    @property
-    def subject(self) -> Subject:
-        if self._subject is None:
-            is_original = self._model.role == "original"
-            self._subject = self.original if is_original else self._work.subject(self._model)
-        return self._subject
-
-
-def _in_batches(subject: Subject, size: int) -> Subject:
-    for form in (subject, subject.unguarded()):
-        form.batch_size = size
-    return subject
-
-
-class _Key(Frozen):
-    """Everything a score depends on."""
-
-    auditor_version: str
-    check: str
-    provider: str
-    settings: dict[str, JsonValue]
-    seed: int
-    model: str
-    original: str
-    form: int
-    data: str
-    architecture: str | None
-    layers: tuple[str, ...]
-    execution: dict[str, JsonValue]
-
-
-def score_key(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_digest: str) -> str:
-    """The digest under which a score is stored; editing anything it depends on makes another."""
-    key = _Key(
-        auditor_version=plan.auditor_version,
-        check=planned.name,
-        provider=planned.provider,
-        settings=planned.settings,
-        seed=planned.seed,
-        model=model.digest,
-        original=plan.models_of("original")[0].digest,
-        form=REVISION,
-        data=data_digest,
-        architecture=plan.architecture_digest,
-        layers=plan.layers,
-        execution=plan.execution.model_dump(),
-    )
-    return digest_of(key.model_dump(mode="json"))
-
-
-def failure_of(error: Exception, model: str | None = None) -> Failure:
-    """What is said of a check that raised; a traceback stands beside what it did not mean to raise."""
-    if isinstance(error, AuditError):
-        return Failure(reason=str(error), model=model)
-    return Failure(reason=f"{type(error).__name__}: {error}", model=model, traceback=_frames(error))
-
-
-def _frames(error: Exception) -> str:
-    """The traceback without paths of this machine."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n".join([*lines, f"{type(error).__name__}: {error}"])
+    def _reported(
+        self, planned: PlannedCheck, result: Score | Failure, reused: bool, started: float
+    ) -> Score | Failure:
+        event = Event(
+            model=self._model.name,
+            check=planned.name,
+            reused=reused,
+            failed=isinstance(result, Failure),
+            seconds=time.monotonic() - started,
+        )
+        self._work.report(event)
+        return result

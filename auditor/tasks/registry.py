@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 
+from auditor import plugins
 from auditor.checks import registry as checks
 from auditor.checks.check import AnyCheck
 from auditor.checks.subject import lacking
@@ -17,11 +17,12 @@ from auditor.tasks.task import AnyMaterial, AnyTask, Task
 from auditor.tasks.weights_only import WeightsOnly
 
 GROUP = "unlearning_auditor.tasks"
+_NOUN = "task"
 
 
 def names() -> tuple[str, ...]:
     """Names of the installed tasks whose models are run, sorted, without importing any."""
-    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+    return tuple(dict.fromkeys(entry.name for entry in plugins.registered(GROUP)))
 
 
 def load(name: str) -> AnyTask:
@@ -32,16 +33,14 @@ def load(name: str) -> AnyTask:
     """
     if name == WeightsOnly.name:
         return WeightsOnly()
-    entry = next((entry for entry in entry_points(group=GROUP) if entry.name == name), None)
-    if entry is None:
-        raise SpecError(f"there is no task called {name!r}; there are: {', '.join(names())}")
+    entry = plugins.named(GROUP, name, _NOUN)
+    kind = plugins.loaded(entry, _NOUN)
+    if not isinstance(kind, type) or not issubclass(kind, Task) or getattr(kind, "name", None) != name:
+        raise SpecError(f"the entry point {name!r} ({entry.value}) does not give a task of that name")
     try:
-        kind = entry.load()
-        if isinstance(kind, type) and issubclass(kind, Task) and getattr(kind, "name", None) == name:
-            return kind()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise SpecError(f"the task {name!r} ({entry.value}) cannot be loaded: {error}; fix or uninstall it") from error
-    raise SpecError(f"the entry point {name!r} ({entry.value}) does not give a task of that name")
+        return kind()
+    except TypeError as error:
+        raise plugins.cannot_be_loaded(entry, _NOUN, error) from error
 
 
 def material_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path) -> AnyMaterial:

@@ -6,6 +6,9 @@ from auditor.inference import statistics
 from auditor.inference.compared import Comparison, Question
 from auditor.inference.statistics import Spread
 
+KIND: str = "chance"
+WORDS: str = "chance"
+RANK: int = 40
 _EXACT_NULL_SIZE = 10**6
 
 
@@ -22,7 +25,7 @@ def compare(asked: Question) -> Comparison | None:
     if limits is not None and subject.hits is not None:
         limits = statistics.widen_for_exact_rate(limits, hits=subject.hits, n=n, null=chance, delta=delta)
     return Comparison(
-        kind="chance",
+        kind=KIND,
         against="chance",
         null=chance,
         limits=limits,

@@ -12,6 +12,10 @@ from auditor.records.evidence import DecoyResult, SpreadRecord
 from auditor.records.policy import Policy
 from auditor.records.score import Score
 
+KIND: str = "controls"
+WORDS: str = "the mean of the never-trained control concepts on the same model"
+RANK: int = 10
+
 
 def compare(asked: Question) -> Comparison | None:
     """Hold every model's T against the control concepts measured on the same model.
@@ -28,7 +32,7 @@ def compare(asked: Question) -> Comparison | None:
     limits, p = _rho(own, bar.above, policy)
     tolerance = policy.thresholds.tolerance
     return Comparison(
-        kind="controls",
+        kind=KIND,
         against="its control concepts",
         null=own.centre,
         limits=limits,

@@ -5,6 +5,10 @@ import numpy as np
 from auditor.inference import statistics
 from auditor.inference.compared import Comparison, Question
 
+KIND: str = "internal"
+WORDS: str = "the check’s own null"
+RANK: int = 30
+
 
 def compare(asked: Question) -> Comparison | None:
     """Hold the subject against its own draws, and the original against a baseline of its own where it has one."""
@@ -21,7 +25,7 @@ def compare(asked: Question) -> Comparison | None:
         for tau in (bars.suppressed, 0.0)
     )
     return Comparison(
-        kind="internal",
+        kind=KIND,
         against="its own null",
         null=float(np.mean(null)),
         limits=limits,

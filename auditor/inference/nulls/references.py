@@ -13,6 +13,9 @@ from auditor.records.evidence import DecoyResult, SpreadRecord
 from auditor.records.policy import Policy
 from auditor.records.score import Score
 
+KIND: str = "references"
+WORDS: str = "the mean of the references"
+RANK: int = 20
 # Of a mean of as many normal draws, in the limit of many; for three draws it is 1.35, so this errs on the wide side.
 _VARIANCE_OF_MEDIAN = np.pi / 2
 
@@ -28,7 +31,7 @@ def compare(asked: Question) -> Comparison | None:
     limits, p = _limits(subject, bench, spread), _p_values(subject, bench, spread, asked.policy)
     typical = bench.spread(bench.typical_sampling_variance())
     return Comparison(
-        kind="references",
+        kind=KIND,
         against="the references",
         null=bench.null,
         limits=limits,

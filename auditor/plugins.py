@@ -1,0 +1,62 @@
+"""What packages register in entry-point groups: found by name, loaded when asked for, refused in one sentence."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from auditor.errors import SpecError
+
+
+def registered(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group, by name; one that several tools list for the same package counts once."""
+    found = {(entry.name, entry.value): entry for entry in entry_points(group=group)}
+    return tuple(found[key] for key in sorted(found))
+
+
+def named(group: str, name: str, noun: str) -> EntryPoint:
+    """The one entry point of a name.
+
+    Raises:
+        SpecError: there is none, or two packages register the name.
+    """
+    every = registered(group)
+    found = [entry for entry in every if entry.name == name]
+    if not found:
+        known = ", ".join(dict.fromkeys(entry.name for entry in every))
+        raise SpecError(f"there is no {noun} called {name!r}; there are: {known}")
+    return only(found, noun, name)
+
+
+def only(found: "list[EntryPoint]", noun: str, name: str) -> EntryPoint:
+    """The only one of some entry points.
+
+    Raises:
+        SpecError: there are two.
+    """
+    if len(found) > 1:
+        # One would silently stand in for the other, and by whatever order they were installed in.
+        values = " and ".join(sorted(entry.value for entry in found))
+        raise SpecError(f"two installed {noun}s are called {name!r}: {values}; uninstall one")
+    return found[0]
+
+
+def loaded(entry: EntryPoint, noun: str) -> object:
+    """What an entry point gives.
+
+    Raises:
+        SpecError: it cannot be imported.
+    """
+    try:
+        found: object = entry.load()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise cannot_be_loaded(entry, noun, error) from error
+    return found
+
+
+def cannot_be_loaded(entry: EntryPoint, noun: str, error: Exception) -> SpecError:
+    """The sentence about an entry point that breaks when it is imported or made."""
+    name = entry.name.partition(".")[0]
+    return SpecError(f"the {noun} {name!r} ({entry.value}) cannot be loaded: {error}; fix or uninstall it")
+
+
+def provider(entry: EntryPoint) -> str:
+    """The distribution that registers it, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unknown"
