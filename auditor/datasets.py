@@ -4,7 +4,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def _split_source(source: str, base_dir: Path) -> tuple[str, str]:
     return location, part
 
 
-def examples_of_dataset(dataset: Any, name: str, preprocessing: Preprocessing) -> Examples:
+def examples_of_dataset(dataset: object, name: str, preprocessing: Preprocessing) -> Examples:
     """Collect a map-style torch Dataset of (image, label) items.
 
     Args:
@@ -89,13 +89,11 @@ def examples_of_dataset(dataset: Any, name: str, preprocessing: Preprocessing) -
     return _examples(np.stack(images), np.stack(labels), name, preprocessing)
 
 
-def _as_array(image: Any) -> np.ndarray[Any, Any]:
+def _as_array(image: object) -> np.ndarray:
     return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
 
 
-def _examples(
-    images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], name: object, preprocessing: Preprocessing
-) -> Examples:
+def _examples(images: np.ndarray, labels: np.ndarray, name: object, preprocessing: Preprocessing) -> Examples:
     """Check and normalise arrays of images and labels."""
     _check_not_empty(len(images), name)
     return Examples(
@@ -110,7 +108,7 @@ def _check_not_empty(count: int, name: object) -> None:
         raise DataError(f"{shown(name)} holds no examples; supply at least one")
 
 
-def _as_labels(labels: np.ndarray[Any, Any], count: int, name: object) -> Tensor:
+def _as_labels(labels: np.ndarray, count: int, name: object) -> Tensor:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (count,):
@@ -122,7 +120,7 @@ def _as_labels(labels: np.ndarray[Any, Any], count: int, name: object) -> Tensor
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _as_pixels(images: np.ndarray[Any, Any], name: object) -> Tensor:
+def _as_pixels(images: np.ndarray, name: object) -> Tensor:
     """uint8 as it is, any float as finite float32."""
     if images.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(images))
@@ -172,7 +170,7 @@ def _read_npz(path: Path, part: str, preprocessing: Preprocessing) -> Examples:
     return _examples(images, labels, path, preprocessing)
 
 
-def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray[Any, Any]:
+def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray:
     """One array, its header's claim compared with the size of the entry before memory is given to it."""
     info = archive.getinfo(member)
     check_unpacked(info.file_size, path)
@@ -194,7 +192,7 @@ def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray
         ) from None
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = npy.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = npy.read_array_header_1_0(file)

@@ -1,8 +1,8 @@
 """Facts from JSON lines: ``{"prompt", "answer"}`` or ``{"text"}``, one object a line."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -59,7 +59,7 @@ def _fact(line: str, number: int, source: str) -> Fact:
     return fact_of(fields, where)
 
 
-def fact_of(fields: dict[str, Any], where: str) -> Fact:
+def fact_of(fields: Mapping[str, object], where: str) -> Fact:
     """A fact from a mapping with the keys of a file.
 
     Raises:
@@ -81,5 +81,5 @@ def fact_of(fields: dict[str, Any], where: str) -> Fact:
     return fact
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value

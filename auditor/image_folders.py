@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from auditor.data import Preprocessing
@@ -29,6 +29,7 @@ UNREADABLE_ZIP = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(OSError, EOFError, ValueError, OverflowError, RuntimeError),
 )
+_Pixels = NDArray[np.uint8] | NDArray[np.float32]
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -51,7 +52,7 @@ class _ImageFile:
 
 def read_image_folder(
     path: Path, part: str, resize: tuple[int, int] | None, class_names: Sequence[str] | None
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[_Pixels, NDArray[np.int64]]:
     """Read ``CLASS/*.png`` and ``CLASS/*.jpg``.
 
     Args:
@@ -147,7 +148,7 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
     return read
 
 
-def _number_classes(names: Sequence[str], class_names: Sequence[str] | None, path: Path) -> np.ndarray[Any, Any]:
+def _number_classes(names: Sequence[str], class_names: Sequence[str] | None, path: Path) -> NDArray[np.int64]:
     """Give each image the number of its class folder."""
     present = sorted(set(names))
     if class_names is not None:
@@ -162,9 +163,9 @@ def _number_classes(names: Sequence[str], class_names: Sequence[str] | None, pat
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
-def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[np.ndarray[Any, Any]]:
+def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[NDArray[np.uint8]]:
     """Pixels of each image, uint8 [h, w, c], all gray or all in colour."""
-    images: list[np.ndarray[Any, Any]] = []
+    images: list[NDArray[np.uint8]] = []
     total = 0
     for file in files:
         images.append(_decode(file, path))
@@ -175,7 +176,7 @@ def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[np.ndarray[Any,
     return images
 
 
-def _unite(images: list[np.ndarray[Any, Any]], resize: tuple[int, int] | None, path: Path) -> np.ndarray[Any, Any]:
+def _unite(images: list[NDArray[np.uint8]], resize: tuple[int, int] | None, path: Path) -> _Pixels:
     """One array, images of several sizes being resized exactly as :class:`Preprocessing` would."""
     sizes = {image.shape for image in images}
     if len(sizes) == 1:
@@ -188,7 +189,7 @@ def _unite(images: list[np.ndarray[Any, Any]], resize: tuple[int, int] | None, p
     return np.concatenate([bring(torch.from_numpy(image).permute(2, 0, 1)[None]).numpy() for image in images])
 
 
-def _decode(file: _ImageFile, path: Path) -> np.ndarray[Any, Any]:
+def _decode(file: _ImageFile, path: Path) -> NDArray[np.uint8]:
     """One image as uint8 [h, w, 1 or 3]."""
     try:
         with warnings.catch_warnings():

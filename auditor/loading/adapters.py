@@ -3,8 +3,9 @@
 import copy
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from torch import nn
 
@@ -46,8 +47,7 @@ def check_adapter(directory: Path) -> Weights:
         UsageError: PEFT is not installed.
         UnsafeInputError: its weights are not safetensors.
     """
-    lora: Any = _peft(directory).LoraConfig()
-    _configuration(directory, lora.to_dict())
+    _configuration(directory, _peft(directory).LoraConfig().to_dict())
     return load_safetensors(directory / WEIGHTS)
 
 
@@ -60,16 +60,15 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
         UnsafeInputError: its weights are not safetensors.
     """
     peft = _peft(directory)
-    plain_lora: Any = peft.LoraConfig()
-    config = _configuration(directory, plain_lora.to_dict())
+    config = _configuration(directory, peft.LoraConfig().to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
-        network: Any = copy.deepcopy(base)
+        network = copy.deepcopy(base)
         with warnings.catch_warnings():
             # PEFT asks transformers by a name that is going out of use; that is between the two of them.
             warnings.simplefilter("ignore", FutureWarning)
-            wrapped: Any = peft.get_peft_model(network, peft.LoraConfig(**config))
-        report: Any = peft.set_peft_model_state_dict(wrapped, weights.tensors)
+            wrapped = peft.get_peft_model(network, peft.LoraConfig(**config))
+        report = peft.set_peft_model_state_dict(wrapped, weights.tensors)
         missing = [key for key in report.missing_keys if "lora_" in key]
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         first = plain(str(error).split("\n")[0], 200)
@@ -80,7 +79,7 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     return wrapped.merge_and_unload().eval(), weights.file_digest
 
 
-def _peft(directory: Path) -> Any:
+def _peft(directory: Path) -> ModuleType:
     try:
         import peft
     except ImportError:
@@ -90,7 +89,7 @@ def _peft(directory: Path) -> Any:
     return peft
 
 
-def _configuration(directory: Path, defaults: dict[str, Any]) -> dict[str, Any]:
+def _configuration(directory: Path, defaults: Mapping[str, object]) -> dict[str, object]:
     """The kept fields; refused where another one asks for more than it does by default."""
     path = directory / CONFIG
     if path.stat().st_size > _MAX_CONFIG_BYTES:

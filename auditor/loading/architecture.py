@@ -10,7 +10,6 @@ from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from torch import nn
 
@@ -27,7 +26,7 @@ class UserFunction:
         name: ``module.py:function`` as given.
     """
 
-    call: Callable[..., Any]
+    call: Callable[..., object]
     source_digest: str
     name: str
 
@@ -93,7 +92,7 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
     if not callable(function):
         raise SpecError(f"{field} names the function {name}, which {location} does not define; correct the name")
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: object) -> object:
         with _importing_from(path.parent), _blaming(source, field, failure):
             return function(*arguments)
 

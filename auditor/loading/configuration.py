@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from auditor.loading.tensors import plain, refused
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # Keys by which a configuration can bring code, fetch weights or choose kernels from elsewhere.
 _REFUSED_KEYS = (
@@ -17,7 +20,7 @@ _MAX_NUMBER = 10**7
 _MAX_LAYERS = 1000
 
 
-def check_configuration(configuration: Mapping[str, Any], path: Path) -> None:
+def check_configuration(configuration: Mapping[str, object], path: Path) -> None:
     """Refuse a configuration that names code or weights from elsewhere, or absurd sizes, at any depth.
 
     Raises:
@@ -31,10 +34,10 @@ def check_configuration(configuration: Mapping[str, Any], path: Path) -> None:
             raise refused(path, f"its field {plain(key)} is {plain(value)}, beyond {most}; correct it")
 
 
-def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _entries(configuration: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """Every field at every depth; elements of a list go by the list's key."""
     # A stack of our own: nesting is the file's to choose, and Python's is not deep.
-    left: list[tuple[str, Any]] = list(configuration.items())
+    left: list[tuple[str, object]] = list(configuration.items())
     while left:
         key, value = left.pop()
         yield key, value
@@ -44,7 +47,7 @@ def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             left += [(key, part) for part in value]
 
 
-def rebuilt(kind: Any, configuration: dict[str, Any]) -> Any:
+def rebuilt(kind: "type[PreTrainedConfig]", configuration: Mapping[str, object]) -> "PreTrainedConfig":
     """A configuration of only what its class declares.
 
     transformers sets whatever else a file says as attributes, and translates some old names on the way: so the
@@ -56,7 +59,7 @@ def rebuilt(kind: Any, configuration: dict[str, Any]) -> Any:
     return config
 
 
-def _drop_undeclared(config: Any) -> None:
+def _drop_undeclared(config: "PreTrainedConfig") -> None:
     from transformers import PreTrainedConfig
 
     known = {field.name for field in fields(config)} | vars(type(config)()).keys()

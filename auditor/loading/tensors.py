@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -120,7 +120,7 @@ def _unsound(tensor: Tensor) -> str | None:
     return None if _is_sane(tensor.shape) else f"has the impossible shape {plain(list(tensor.shape))}"
 
 
-def _is_sane(shape: Any) -> bool:
+def _is_sane(shape: Sequence[int]) -> bool:
     """Whether a shape is small enough for its products to be computed, empty dimensions apart."""
     return len(shape) <= 16 and math.prod(max(1, size) for size in shape) <= MAX_ELEMENTS
 
@@ -189,13 +189,14 @@ def _parse_header(text: bytes, file: object) -> dict[str, tuple[int, int]]:
         raise refused(file, f"its safetensors header is malformed ({plain(error)}); save it anew") from None
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a name stands in it twice")
     return entries
 
 
+# A stranger's JSON, still unchecked: what is not of this form raises TypeError or KeyError, which the refusal quotes.
 def _byte_range(name: str, entry: Mapping[str, Any], file: object) -> tuple[int, int]:
     check_name(name, file)
     shape, (begin, stop) = entry["shape"], entry["data_offsets"]

@@ -2,17 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from auditor.errors import ModelError
 from auditor.loading.tensors import plain, shown
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TOKENIZER, SETTINGS, CHAT_TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 _MAX_BYTES = 256 * 2**20
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-def load_tokenizer(directory: Path) -> Any:
+def load_tokenizer(directory: Path) -> "PreTrainedTokenizerFast":
     """A fast tokenizer; no class named by the directory is looked up and no code of it is run.
 
     Raises:
@@ -28,8 +31,8 @@ def load_tokenizer(directory: Path) -> Any:
         raise ModelError(
             f"{shown(directory / TOKENIZER)} is no tokenizer ({plain(error, 200)}); save it anew"
         ) from None
-    make: Any = PreTrainedTokenizerFast
-    return make(tokenizer_object=backend, **_settings(directory))
+    settings = _settings(directory)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)  # type: ignore[no-untyped-call]  # its constructor has no types
 
 
 def _text(path: Path) -> str:
@@ -57,7 +60,7 @@ def _settings(directory: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _content(value: Any) -> str | None:
+def _content(value: object) -> str | None:
     """The text of a special token, which may be wrapped in an object."""
     if isinstance(value, dict):
         value = value.get("content")

@@ -6,13 +6,15 @@ handed both in memory: it opens no file of the directory, reaches no network and
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from auditor.data import Preprocessing
@@ -22,6 +24,9 @@ from auditor.loading.configuration import check_configuration, rebuilt
 from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 INDEX = "model.safetensors.index.json"
 _NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
@@ -29,6 +34,8 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack"
 _MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
 _BY_HAND = "give data.resize, data.mean and data.std in audit.toml"
 _MAX_CONFIG_BYTES = 2**20
+_Keys = Collection[str | tuple[str, ...]]
+"""What a load report lists: names of tensors, or tuples that begin with one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +87,7 @@ def task_of(directory: Path) -> str:
     return _task(_parse(_read(path, "a transformers directory has one"), path), directory)
 
 
-def _task(configuration: Mapping[str, Any], directory: Path) -> str:
+def _task(configuration: Mapping[str, JsonValue], directory: Path) -> str:
     from transformers import CONFIG_MAPPING
 
     kind = str(configuration.get("model_type"))
@@ -94,12 +101,13 @@ def _task(configuration: Mapping[str, Any], directory: Path) -> str:
     )
 
 
-def _networks(task: str) -> Mapping[Any, Any]:
+def _networks(task: str) -> "Mapping[type[PreTrainedConfig], type[PreTrainedModel]]":
     from transformers.models.auto import modeling_auto
 
+    # The ignores: one type serves all of transformers' mappings, those to pairs of tokenizers too; these give classes.
     if task == "classification":
-        return modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
-    return modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+        return modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING  # type: ignore[return-value]
+    return modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING  # type: ignore[return-value]
 
 
 def _read(path: Path, why: str) -> bytes:
@@ -110,7 +118,7 @@ def _read(path: Path, why: str) -> bytes:
     return path.read_bytes()
 
 
-def _parse(text: bytes, path: Path) -> dict[str, Any]:
+def _parse(text: bytes, path: Path) -> dict[str, JsonValue]:
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -160,7 +168,7 @@ def _check_weight_files(directory: Path) -> None:
     raise ModelError(f"{shown(directory)} has no {WEIGHTS} and no {INDEX}; save the model with save_pretrained")
 
 
-def _build(configuration: dict[str, Any], tensors: dict[str, Tensor], directory: Path, task: str) -> nn.Module:
+def _build(configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], directory: Path, task: str) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
@@ -191,7 +199,9 @@ def _check_types(module: nn.Module, tensors: Mapping[str, Tensor], directory: Pa
             )
 
 
-def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], directory: Path) -> None:
+def _check_size(
+    network: "type[PreTrainedModel]", config: "PreTrainedConfig", tensors: Mapping[str, Tensor], directory: Path
+) -> None:
     """Refuse a configuration of a network larger than its weights, before memory is given to it."""
     with torch.device("meta"):
         wanted = sum(parameter.numel() for parameter in network(config).parameters())
@@ -203,10 +213,13 @@ def _check_size(network: Any, config: Any, tensors: Mapping[str, Tensor], direct
         )
 
 
-def _from_pretrained(network: Any, config: Any, tensors: dict[str, Tensor]) -> tuple[nn.Module, Mapping[str, Any]]:
-    # With weights in memory and no path, nothing is looked up; the flags say so a second time.
+def _from_pretrained(
+    network: "type[PreTrainedModel]", config: "PreTrainedConfig", tensors: dict[str, Tensor]
+) -> tuple[nn.Module, Mapping[str, _Keys]]:
+    # With weights in memory and no path, nothing is looked up; the flags say so a second time. The ignore: what
+    # transformers types as a model is a pair with output_loading_info.
     with quiet(), torch_seed(0):
-        module, report = network.from_pretrained(
+        found: tuple[nn.Module, Mapping[str, _Keys]] = network.from_pretrained(  # type: ignore[assignment]
             None,
             config=config,
             state_dict=tensors,
@@ -217,10 +230,11 @@ def _from_pretrained(network: Any, config: Any, tensors: dict[str, Tensor]) -> t
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+    module, report = found
     return module.eval(), report
 
 
-def _check_fit(report: Mapping[str, Any], directory: Path, task: str) -> None:
+def _check_fit(report: Mapping[str, _Keys], directory: Path, task: str) -> None:
     """Refuse what transformers would fill in at random, such as the head of a model never fine-tuned."""
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(key if isinstance(key, str) else key[0] for key in report[what])
@@ -236,7 +250,7 @@ def quiet() -> Iterator[None]:
     """Without transformers' progress bar and load report: what matters in them is raised as an error."""
     from transformers.utils import logging as untyped
 
-    logging: Any = untyped
+    logging: ModuleType = untyped  # some of its functions have no types
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -261,10 +275,12 @@ def preprocessing_of(directory: Path) -> Preprocessing:
     normalised = fields.get("do_normalize", True)
     try:
         _check_expressible(fields, path)
-        return Preprocessing(
-            resize=_size(fields.get("size")) if fields.get("do_resize", True) else None,
-            mean=fields.get("image_mean") if normalised else None,
-            std=fields.get("image_std") if normalised else None,
+        return Preprocessing.model_validate(
+            {
+                "resize": _size(fields.get("size")) if fields.get("do_resize", True) else None,
+                "mean": fields.get("image_mean") if normalised else None,
+                "std": fields.get("image_std") if normalised else None,
+            }
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ModelError(
@@ -272,7 +288,7 @@ def preprocessing_of(directory: Path) -> Preprocessing:
         ) from None
 
 
-def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
+def _check_expressible(fields: Mapping[str, JsonValue], path: Path) -> None:
     factor = fields.get("rescale_factor", 1 / 255)
     rescaled = fields.get("do_rescale", True) and isinstance(factor, float | int) and abs(factor - 1 / 255) < 4e-9
     if not rescaled:
@@ -281,8 +297,8 @@ def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
         raise ModelError(f"{shown(path)} crops to another size than it resizes to; {_BY_HAND}")
 
 
-def _size(size: Any) -> tuple[int, int] | None:
-    """(height, width) of transformers' several ways to write a size; None where none is given."""
+def _size(size: JsonValue) -> tuple[JsonValue, JsonValue] | None:
+    """(height, width), unchecked, of transformers' several ways to write a size; None where none is given."""
     if size is None:
         return None
     if isinstance(size, dict) and "shortest_edge" in size:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -59,7 +58,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}, path)
 
 
-def save_model(module: Any, path: Path, beside: Path | None = None) -> None:
+def save_model(module: nn.Module, path: Path, beside: Path | None = None) -> None:
     """Write a transformers directory.
 
     Args:
@@ -70,7 +69,7 @@ def save_model(module: Any, path: Path, beside: Path | None = None) -> None:
     from auditor.loading.transformers_directory import quiet
 
     with quiet():
-        module.save_pretrained(path)
+        module.save_pretrained(path)  # type: ignore[operator]  # torch types any attribute as a tensor or module
     if beside is not None and beside.is_file():
         shutil.copyfile(beside, path / beside.name)
 

@@ -19,7 +19,11 @@ from auditor.subjects.layout import logits_of
 _WARM_UP_SHARE = 0.1
 
 
-Loss = Callable[[nn.Module, Any, str], Tensor]
+# Images or facts, whose types lie above this folder. Only the loss that is passed along with a set reads its batches.
+Batch = Any
+"""Some examples of a set."""
+
+Loss = Callable[[nn.Module, Batch, str], Tensor]
 """Mean loss of a network on a batch of examples, on a device."""
 
 
@@ -33,11 +37,12 @@ class Trainable(Protocol):
     def __len__(self) -> int:
         """How many."""
 
-    def take(self, indices: Any, /) -> Any:
+    # Facts are taken by a sequence of whole numbers, images by a tensor, and a tensor is not typed as a sequence.
+    def take(self, indices: Any, /) -> Batch:
         """Some of them."""
 
 
-def cross_entropy(module: nn.Module, batch: Any, device: str) -> Tensor:
+def cross_entropy(module: nn.Module, batch: Batch, device: str) -> Tensor:
     """The loss of a classifier on examples with labels."""
     logits = logits_of(module(batch.inputs.to(device)))
     return nn.functional.cross_entropy(logits, batch.labels.to(device))
@@ -46,7 +51,7 @@ def cross_entropy(module: nn.Module, batch: Any, device: str) -> Tensor:
 def answers_of(encoder: Encoder) -> Loss:
     """The loss of a language model on facts: cross-entropy of the answers' tokens, each fact weighing the same."""
 
-    def loss(module: nn.Module, batch: Any, device: str) -> Tensor:
+    def loss(module: nn.Module, batch: Batch, device: str) -> Tensor:
         tokens = encoder.batch(batch.items).to(device)
         return answer_losses(logits_of_tokens(module, tokens), tokens).mean()
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -60,7 +60,7 @@ class PlannedCheck(Frozen):
     primary_for: str | None = Field(
         description="the family that it may be the primary of; original and references decide which candidate is"
     )
-    settings: dict[str, Any]
+    settings: dict[str, object]
     seed: int
 
 
@@ -102,7 +102,7 @@ class Plan(Frozen):
     data: tuple[PlannedData, ...]
     architecture_digest: str | None
     architecture: str | None
-    preprocessing: dict[str, Any]
+    preprocessing: dict[str, object]
     layers: tuple[str, ...]
     checks: tuple[PlannedCheck, ...]
     execution: Execution
@@ -150,7 +150,7 @@ def json_text(record: Frozen) -> str:
     return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def digest_of(value: Any) -> str:
+def digest_of(value: object) -> str:
     """SHA-256 of a JSON value with sorted keys and no white space.
 
     >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})

@@ -3,9 +3,8 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from auditor.errors import DataError
 from auditor.records.base import Frozen
@@ -143,7 +142,7 @@ class _StatedSchema(BaseModel):
     schema_version: str
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, JsonValue]:
     """The JSON Schema of results.json, generated from the types."""
     return Results.model_json_schema(mode="serialization")
 

@@ -2,8 +2,9 @@
 
 import datetime
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -11,6 +12,8 @@ from auditor.errors import SpecError
 from auditor.records.base import Frozen
 
 FILE_NAME = "audit.toml"
+Overrides = Mapping[str, Mapping[str, object]]
+"""Options given beside the file, by section and field."""
 
 
 class ModelsSpec(Frozen):
@@ -214,7 +217,7 @@ class AuditSpec(Frozen):
         return self.model_copy(update={"audit": self.audit.model_copy(update=places)})
 
 
-def read_spec(path: Path) -> dict[str, Any]:
+def read_spec(path: Path) -> dict[str, object]:
     """The raw tables of an audit.toml.
 
     Raises:
@@ -232,7 +235,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} is not valid TOML: {error}; correct that place") from error
 
 
-def make_spec(tables: dict[str, Any], overrides: dict[str, dict[str, Any]], source: str = FILE_NAME) -> AuditSpec:
+def make_spec(tables: Mapping[str, object], overrides: Overrides, source: str = FILE_NAME) -> AuditSpec:
     """Lay the command line over the file and validate.
 
     Args:
@@ -257,7 +260,7 @@ def make_spec(tables: dict[str, Any], overrides: dict[str, dict[str, Any]], sour
         raise SpecError(_in_one_sentence(error, source, overrides)) from error
 
 
-def _in_one_sentence(error: ValidationError, source: str, overrides: dict[str, dict[str, Any]]) -> str:
+def _in_one_sentence(error: ValidationError, source: str, overrides: Overrides) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if _overridden(first["loc"], overrides):
@@ -270,7 +273,7 @@ def _in_one_sentence(error: ValidationError, source: str, overrides: dict[str, d
     return f"{source}: {field} = {first['input']!r} does not fit: {first['msg']}"
 
 
-def _overridden(location: tuple[int | str, ...], overrides: dict[str, dict[str, Any]]) -> bool:
+def _overridden(location: tuple[int | str, ...], overrides: Overrides) -> bool:
     """Whether the value at fault was given beside the file."""
     return len(location) > 1 and overrides.get(str(location[0]), {}).get(str(location[1])) not in (None, ())
 

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+
+from pydantic import JsonValue
 
 from auditor.errors import DataError, UsageError
 from auditor.records.results import Results
@@ -19,7 +20,7 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 OTHER_FILE = "was made over another"
 
 
-def statement(results: Results, digests: Mapping[str, str]) -> dict[str, Any]:
+def statement(results: Results, digests: Mapping[str, str]) -> dict[str, JsonValue]:
     """What is signed: the audited model and the audit's files by digest, and how the audit ended.
 
     ``PASSED`` is a deletion without flags and with full coverage; ``WARNED`` an audit that could not decide;
@@ -52,7 +53,7 @@ def _result(results: Results) -> str:
     return "WARNED" if undecided else "FAILED"
 
 
-def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dict[str, JsonValue]]:
     plan = results.plan
     yield _resource(audit_folder.PLAN, digests[audit_folder.PLAN])
     for model in plan.models:
@@ -63,7 +64,7 @@ def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dic
         yield _resource(plan.architecture, plan.architecture_digest)
 
 
-def _resource(name: str, digest: str) -> dict[str, Any]:
+def _resource(name: str, digest: str) -> dict[str, JsonValue]:
     return {"name": name, "digest": {"sha256": digest}}
 
 

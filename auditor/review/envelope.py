@@ -3,26 +3,28 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from pydantic import JsonValue
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import FormatError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # documented, not in __all__
 
 from auditor.errors import DataError, UsageError
 
+_Key = TypeVar("_Key")
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
+def canonical(value: Mapping[str, JsonValue]) -> bytes:
     """A JSON object in the one form that RFC 8785 gives it."""
     return rfc8785.dumps(dict(value))
 
 
-def seal(value: Mapping[str, Any], key: Path) -> str:
+def seal(value: Mapping[str, JsonValue], key: Path) -> str:
     """Sign a statement; the envelope's text.
 
     Raises:
@@ -72,7 +74,7 @@ def _text(envelope: Envelope) -> str:
     return canonical(envelope.to_dict()).decode() + "\n"
 
 
-def _loaded(path: Path, load: Callable[[bytes], Any], kind: str) -> Any:
+def _loaded(path: Path, load: Callable[[bytes], _Key], kind: str) -> _Key:
     try:
         return load(path.read_bytes())
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
 """Results for other places: a block for a model card, and tables for analysts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from auditor.records.results import Results
 from auditor.reports.text import clean, upper_percent
@@ -9,6 +9,7 @@ from auditor.run import audit_folder
 if TYPE_CHECKING:
     import pandas as pd
 
+_Cell = TypeVar("_Cell")
 _OUTCOMES = {
     "DELETED": "consistent with deletion",
     "SUPPRESSED": "suppressed, not deleted",
@@ -68,7 +69,7 @@ def evidence_frame(results: Results) -> "pd.DataFrame":
     return pd.DataFrame([_evidence_row(results, i) for i in range(len(results.evidence))])
 
 
-def _evidence_row(results: Results, i: int) -> dict[str, Any]:
+def _evidence_row(results: Results, i: int) -> dict[str, object]:
     e = results.evidence[i]
     rho = {} if e.rho is None else e.rho.model_dump()
     scores = {} if e.scores is None else e.scores.model_dump(include={"original", "unlearned", "null"})
@@ -100,7 +101,7 @@ def csv(frame: "pd.DataFrame") -> str:
     return frame.map(_as_text).rename(columns=_as_text).to_csv(index=False, lineterminator="\n")
 
 
-def _as_text(cell: Any) -> Any:
+def _as_text(cell: _Cell) -> _Cell | str:
     if not isinstance(cell, str):
         return cell
     shown = clean(cell)

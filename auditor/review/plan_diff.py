@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from auditor.records.plan import Plan
 
@@ -68,7 +67,7 @@ def _differing(before: Plan, after: Plan) -> list[Change]:
     ]
 
 
-def _fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _fields(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Leaves by dotted path; records in a list go by their names."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         value = {item["name"]: {k: v for k, v in item.items() if k != "name"} for item in value}

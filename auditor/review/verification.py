@@ -7,7 +7,6 @@ them; the scores themselves can only be repeated (:mod:`auditor.review.rerun`).
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -169,7 +168,7 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
         ) from error
 
 
-def _decided(results: Results, part: str) -> Any:
+def _decided(results: Results, part: str) -> object:
     """One part as JSON values; which further checks are installed is this machine's affair, not the audit's."""
     value = results.model_dump(mode="json", include={part})[part]
     if part == "evidence":
@@ -177,7 +176,7 @@ def _decided(results: Results, part: str) -> Any:
     return {name: item for name, item in value.items() if name != "not_planned"} if part == "coverage" else value
 
 
-def differences(first: Any, second: Any, path: str = "") -> Iterator[str]:
+def differences(first: object, second: object, path: str = "") -> Iterator[str]:
     """Where two JSON values differ by more than the last digits of their numbers.
 
     >>> list(differences({"a": [1.0, 2.0]}, {"a": [1.0, 2.5]}, "x"))
@@ -193,13 +192,13 @@ def differences(first: Any, second: Any, path: str = "") -> Iterator[str]:
         yield f"{path} is {_short(first)}, recomputed {_short(second)}"
 
 
-def _equal(first: Any, second: Any) -> bool:
+def _equal(first: object, second: object) -> bool:
     if isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, rel_tol=_RELATIVE, abs_tol=_RELATIVE)
     return bool(first == second)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 

@@ -1,7 +1,5 @@
 """Where a decoder-only language model can be cut, read off its behaviour on a few tokens."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +38,7 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
 
 
 def _head_name(module: nn.Module) -> str:
-    getter: Any = getattr(module, "get_output_embeddings", None)
+    getter = getattr(module, "get_output_embeddings", None)
     head = getter() if getter is not None else None
     names = [str(name) for name, child in module.named_modules() if child is head and isinstance(child, nn.Linear)]
     if names:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from jinja2 import TemplateError
@@ -12,6 +12,9 @@ from torch import Tensor
 from auditor.errors import DataError
 from auditor.facts import Fact
 from auditor.loading.tensors import plain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _PLACES = ("{prompt}", "{answer}")
 
@@ -65,7 +68,13 @@ class Encoder:
         longest: most tokens the model takes.
     """
 
-    def __init__(self, tokenizer: Any, template: str = "{prompt} {answer}", chat: bool = False, longest: int = 2**20):
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        template: str = "{prompt} {answer}",
+        chat: bool = False,
+        longest: int = 2**20,
+    ):
         self.tokenizer = tokenizer
         self.longest = longest
         self._template = template
@@ -79,7 +88,7 @@ class Encoder:
         if chat and not tokenizer.chat_template:
             raise DataError("data.chat_template = true, but the tokenizer has no chat template; leave it out")
 
-    def with_tokenizer(self, tokenizer: Any) -> "Encoder":
+    def with_tokenizer(self, tokenizer: "PreTrainedTokenizerFast") -> "Encoder":
         """The same template with another tokenizer."""
         if self._chat:
             tokenizer.chat_template = self.tokenizer.chat_template
@@ -141,7 +150,7 @@ class Encoder:
         ids, answer = self.encode(fact)
         return ids[: answer.index(True)]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: list[int]) -> str:
         """Text without special tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 

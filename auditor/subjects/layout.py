@@ -7,7 +7,6 @@ other example's logits come out. What holds for the original holds for every mod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class Layout:
     units: tuple[UnitPair, ...] = ()
 
 
-def logits_of(output: Any) -> Tensor:
+def logits_of(output: object) -> Tensor:
     """Logits from whatever a classifier returns: a tensor, or a transformers output."""
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -53,14 +52,14 @@ def logits_of(output: Any) -> Tensor:
     return logits
 
 
-def first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: object) -> Tensor | None:
     """The activation in a module's output, which may be a tensor or a tuple led by one."""
     if isinstance(output, tuple) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
 
 
-def _with_first(output: Any, replacement: Tensor) -> Any:
+def _with_first(output: object, replacement: Tensor) -> object:
     return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
 
 
@@ -69,14 +68,14 @@ def hook(module: nn.Module, layer: str, function: Callable[[Tensor], Tensor | No
     """Call ``function`` on the activation at ``layer``; what it returns, if not None, takes its place."""
     if layer.endswith(INPUT_SUFFIX):
 
-        def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        def before(_: nn.Module, arguments: tuple[Tensor, *tuple[object, ...]]) -> tuple[object, ...] | None:
             replaced = function(arguments[0])
             return None if replaced is None else (replaced, *arguments[1:])
 
         handle = module.get_submodule(layer.removesuffix(INPUT_SUFFIX)).register_forward_pre_hook(before)
     else:
 
-        def after(_: nn.Module, __: Any, output: Any) -> Any:
+        def after(_: nn.Module, __: object, output: object) -> object:
             activation = first_tensor(output)
             replaced = None if activation is None else function(activation)
             return None if replaced is None else _with_first(output, replaced)
@@ -126,7 +125,7 @@ def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
     for name, child in module.named_modules():
         if name:
 
-            def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            def note(_: nn.Module, __: object, output: object, name: str = name) -> None:
                 activation = first_tensor(output)
                 if activation is not None and activation.is_floating_point():
                     seen.append((name, activation))
