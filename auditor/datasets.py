@@ -2,21 +2,28 @@
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
+from auditor import plugins
 from auditor.data import Examples, Preprocessing
-from auditor.errors import DataError
+from auditor.errors import DataError, SpecError
 from auditor.image_folders import UNREADABLE_ZIP, check_unpacked, read_image_folder
 from auditor.loading.architecture import load_function
 from auditor.loading.tensors import plain, shown
 
+READERS = "unlearning_auditor.image_readers"
+"""Entry-point group of what reads files of images, named after the suffix."""
+Reader = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
+"""From a path, and the part inside it that is asked for or an empty string, to images and labels: images uint8, or
+float scaled to [0, 1], [n, h, w], [n, h, w, c], [n, c, h, w] or [n, features]; labels whole numbers [n].
+It runs no code out of the file, and says with a DataError what is wrong with it."""
 _ARRAY_NAMES = (("images", "labels"), ("x", "y"))
 _CHANNELS = (1, 3)
 
@@ -47,10 +54,29 @@ def read_examples(
     path = base_dir / location
     if not path.exists():
         raise DataError(f"{shown(source)} does not exist in {shown(base_dir)}; correct the path")
-    if path.suffix == ".npz":
-        return _read_npz(path, part, preprocessing)
-    images, labels = read_image_folder(path, part, preprocessing.resize, class_names)
+    if path.is_dir() or path.suffix == ".zip":
+        images, labels = read_image_folder(path, part, preprocessing.resize, class_names)
+    else:
+        images, labels = _reader_of(path)(path, part)
     return _examples(images, labels, path, preprocessing)
+
+
+def _reader_of(path: Path) -> "Reader":
+    """What reads files of a suffix.
+
+    Raises:
+        DataError: no installed package reads them.
+        SpecError: two packages do, or the one that does cannot be loaded.
+    """
+    suffix = path.suffix.removeprefix(".").lower()
+    known = [entry.name for entry in plugins.registered(READERS)]
+    if suffix not in known:
+        kinds = " or ".join(f".{name}" for name in known)
+        raise DataError(f"{shown(path)} is no {kinds} file, folder, .zip file or module.py:function; give one of these")
+    found = plugins.loaded(plugins.named(READERS, suffix, "reader"), "reader")
+    if not callable(found):
+        raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
+    return cast(Reader, found)
 
 
 def _split_source(source: str, base_dir: Path) -> tuple[str, str]:
@@ -152,7 +178,13 @@ def _as_channels_first(images: Tensor, name: object) -> Tensor:
     return images
 
 
-def _read_npz(path: Path, part: str, preprocessing: Preprocessing) -> Examples:
+def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays ``images`` and ``labels``, or ``x`` and ``y``, of a NumPy archive.
+
+    Raises:
+        DataError: damaged, or without such arrays.
+        UnsafeInputError: unpacking it would exhaust the machine.
+    """
     suffix = f"_{part}" if part else ""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -167,7 +199,7 @@ def _read_npz(path: Path, part: str, preprocessing: Preprocessing) -> Examples:
             images, labels = (_read_array(archive, present[name], path) for name in found)
     except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it anew") from None
-    return _examples(images, labels, path, preprocessing)
+    return images, labels
 
 
 def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray:

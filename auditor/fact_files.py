@@ -1,15 +1,21 @@
-"""Facts from JSON lines: ``{"prompt", "answer"}`` or ``{"text"}``, one object a line."""
+"""Facts from files: rows with ``prompt`` and ``answer``, or with ``text``. JSON lines have one object a line."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from pydantic import ValidationError
 
-from auditor.errors import DataError
+from auditor import plugins
+from auditor.errors import DataError, SpecError
 from auditor.facts import Fact, Facts
 from auditor.loading.tensors import plain, shown
 
+READERS = "unlearning_auditor.fact_readers"
+"""Entry-point group of what reads files of facts, named after the suffix."""
+Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
+"""From a path, and its name for messages, to rows with the number by which a person finds them."""
 _MAX_BYTES = 512 * 2**20
 _ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
 _LISTS = ("choices", "paraphrases", "perturbed_answers")
@@ -20,23 +26,21 @@ def read_facts(source: str, base: Path) -> Facts:
     """Read a file of facts.
 
     Args:
-        source: path of a JSON-lines file. TOFU's ``question`` stands for ``prompt``; other keys are left alone.
+        source: path of a JSON-lines file, or of a file of another suffix that an installed package reads. TOFU's
+            ``question`` stands for ``prompt``; other keys are left alone.
         base: folder that relative paths start from.
 
     Raises:
         DataError: missing, not UTF-8 JSON lines, or a line that is no fact.
+        SpecError: the package that reads the suffix cannot be loaded.
     """
     path = base / source
     if not path.is_file():
         raise DataError(f"{shown(source)} does not exist in {shown(base)}; correct the path")
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(f"{shown(source)} has more than {_MAX_BYTES} bytes; give a smaller sample of it")
-    try:
-        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError:
-        raise DataError(f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8") from None
-    items = tuple(_fact(line, number, source) for number, line in enumerate(lines, start=1) if line.strip())
+    rows = _reader_of(path)(path, source)
+    items = tuple(fact_of(fields, f"{shown(source)}, line {number}") for number, fields in rows)
     if not items:
         raise DataError(f"{shown(source)} holds no fact; it should hold one JSON object a line")
     return Facts(items)
@@ -48,15 +52,41 @@ def write_facts(facts: Facts, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _fact(line: str, number: int, source: str) -> Fact:
-    where = f"{shown(source)}, line {number}"
+def read_json_lines(path: Path, source: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """The objects of a file, each with the number of its line.
+
+    Raises:
+        DataError: not UTF-8 JSON lines.
+    """
+    try:
+        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _object(line, f"{shown(source)}, line {number}")
+
+
+def _reader_of(path: Path) -> Reader:
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in {entry.name for entry in plugins.registered(READERS)}:
+        # Under whatever name, lines of JSON are what a set of facts has always been.
+        return read_json_lines
+    found = plugins.loaded(plugins.named(READERS, suffix, "reader"), "reader")
+    if not callable(found):
+        raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
+    return cast(Reader, found)
+
+
+def _object(line: str, where: str) -> Mapping[str, object]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
     if not isinstance(fields, dict):
         raise DataError(f'{where} is no JSON object; write {{"prompt": …, "answer": …}} or {{"text": …}}')
-    return fact_of(fields, where)
+    return fields
 
 
 def fact_of(fields: Mapping[str, object], where: str) -> Fact:

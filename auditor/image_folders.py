@@ -72,12 +72,7 @@ def read_image_folder(
 
 def _list_images(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
     """Images by class and name; a zip file stays open as long as the stack."""
-    if path.is_dir():
-        files = _list_folder(path / part)
-    elif path.suffix == ".zip":
-        files = _list_zip(path, part, stack)
-    else:
-        raise DataError(f"{shown(path)} is no .npz file, folder, .zip file or module.py:function; give one of these")
+    files = _list_folder(path / part) if path.is_dir() else _list_zip(path, part, stack)
     odd = next((file for file in files if not file.name.lower().endswith(_SUFFIXES)), None)
     if odd is not None:
         raise DataError(f"{shown(path)}: {plain(odd.name)} is neither .png nor .jpg; convert or remove it")

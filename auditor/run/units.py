@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import JsonValue
-
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
@@ -90,7 +88,10 @@ class Loaded:
 
 
 def run_unit(unit: UnitSpec, loaded: Loaded) -> Score | Failure:
-    """The score of one unit, or why there is none. Where memory runs out, from smaller batches, which the score says."""
+    """The score of one unit, or why there is none.
+
+    Where memory runs out the score comes from smaller batches, and says so.
+    """
     try:
         return _in_memory(unit, loaded)
     except Exception as error:  # noqa: BLE001 - a check's crash is data: it reaches the verdict as missing coverage
@@ -125,7 +126,7 @@ class _Key(Frozen):
     auditor_version: str
     check: str
     provider: str
-    settings: dict[str, JsonValue]
+    settings: dict[str, object]
     seed: int
     model: str
     original: str
@@ -133,7 +134,7 @@ class _Key(Frozen):
     data: str
     architecture: str | None
     layers: tuple[str, ...]
-    execution: dict[str, JsonValue]
+    execution: dict[str, object]
 
 
 def unit_of(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_digest: str) -> UnitSpec:

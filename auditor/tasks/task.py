@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from pydantic import JsonValue
 from torch import Tensor
 
 from auditor.checks.sets import ExampleSet, Sets
@@ -47,7 +46,7 @@ class Material(Generic[SubjectT, SetsT]):
     canonical: CanonicalFile | None = None
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()
-    preprocessing: dict[str, JsonValue] = field(default_factory=dict)
+    preprocessing: dict[str, object] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     decoys: tuple[PlannedModel, ...] = ()
 

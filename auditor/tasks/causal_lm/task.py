@@ -126,7 +126,7 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], bas
     Raises:
         ModelError: there is none.
     """
-    tokenizer = given.get("tokenizer")
+    tokenizer = _in_memory(given)
     if tokenizer is None:
         folder = spec.models.tokenizer or lineup.entries["original"].planned.source
         if folder is None:
@@ -135,6 +135,15 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], bas
     config = getattr(lineup.module("original"), "config", None)
     longest = int(getattr(config, "max_position_embeddings", 0) or 2**20)
     return Encoder(tokenizer, spec.data.template, spec.data.chat_template, longest)
+
+
+def _in_memory(given: Mapping[str, object]) -> "PreTrainedTokenizerFast | None":
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = given.get("tokenizer")
+    if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(f"tokenizer is a {type(tokenizer).__name__}; give a fast transformers tokenizer")
+    return tokenizer
 
 
 def _sets(spec: AuditSpec, given: Mapping[str, object], base: Path) -> dict[str, Facts] | None:
