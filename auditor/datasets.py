@@ -16,6 +16,7 @@ from auditor.errors import DataError
 from auditor.image_folders import UNREADABLE_ZIP, check_unpacked, read_image_folder
 from auditor.loading.architecture import load_function
 from auditor.loading.tensors import plain, shown
+from auditor.sources import split_source
 
 _ARRAY_NAMES = (("images", "labels"), ("x", "y"))
 _CHANNELS = (1, 3)
@@ -40,7 +41,7 @@ def read_examples(
         UnsafeInputError: unpacking it would exhaust the machine.
         SpecError: ``module.py:function`` names no function.
     """
-    location, part = _split_source(source, base_dir)
+    location, part = split_source(source, base_dir)
     if location.endswith(".py"):
         dataset = load_function(source, base_dir, "dataset", DataError).call()
         return examples_of_dataset(dataset, source, preprocessing)
@@ -51,14 +52,6 @@ def read_examples(
         return _read_npz(path, part, preprocessing)
     images, labels = read_image_folder(path, part, preprocessing.resize, class_names)
     return _examples(images, labels, path, preprocessing)
-
-
-def _split_source(source: str, base_dir: Path) -> tuple[str, str]:
-    """(path, part inside it): what stands behind the last colon, unless the whole is a path."""
-    location, colon, part = source.rpartition(":")
-    if not colon or (base_dir / source).exists():
-        return source, ""
-    return location, part
 
 
 def examples_of_dataset(dataset: Any, name: str, preprocessing: Preprocessing) -> Examples:

@@ -1,6 +1,5 @@
 """From what was asked to example sets that can be trusted: restricted, checked for leaks, split."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,12 @@ from auditor.records.plan import PlannedData
 from auditor.records.spec import AuditSpec
 from auditor.run.input_checks import check_examples
 from auditor.run.request_kind import Request, request_for_images
+from auditor.sources import digest_of_file_behind
 
 SETS = ("forget", "retain", "retain_test", "holdout", "control")
 _LEAST_FORGET = 4
+
+file_digest = digest_of_file_behind  # the name by which auditor.tasks.texts imports it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def gather(spec: AuditSpec, given: Mapping[str, Any], base: Path, preprocessing:
             source=sources[name] if isinstance(sources[name], str) else None,
             n_examples=len(examples),
             digest=examples.digest,
-            file_digest=file_digest(sources[name], base),
+            file_digest=digest_of_file_behind(sources[name], base),
         )
         for name, examples in sets.items()
     )
@@ -195,15 +197,3 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
             )
     if len(sets["forget"]) < _LEAST_FORGET:
         raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")
-
-
-def file_digest(source: Any, base: Path) -> str | None:
-    """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``); None for anything else."""
-    if not isinstance(source, str | Path):
-        return None
-    location = str(source) if (base / source).exists() else str(source).rpartition(":")[0]
-    path = base / location
-    if not location or path.suffix == ".py" or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

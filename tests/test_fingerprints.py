@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from auditor.audit import prepare
 from auditor.cli import main
+from auditor.digests import file_digest
 from auditor.errors import ModelError, SpecError
-from auditor.inputs import file_digest
 from auditor.models import fingerprints
 from auditor.models.fingerprints import Fingerprint, Made
 from auditor.records.plan import Plan, PlannedModel, Role
@@ -37,7 +37,7 @@ def reference(folder: Path, name: str, role: Role = "reference", of: Made | None
     """A planned model with a file of its own and, where ``of`` is given, a fingerprint beside it that fits the file."""
     source = f"{name.replace(' ', '-')}.pt"
     (folder / source).write_bytes(name.encode())
-    digest = file_digest(source, folder)
+    digest = file_digest(folder / source)
     if of is not None:
         fingerprints.write(folder / source, of.model_copy(update={"file": digest}))
     return PlannedModel(name=name, role=role, source=source, file_digest=digest, digest="d" * 64)

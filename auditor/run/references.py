@@ -1,6 +1,5 @@
 """Trains references: models that never saw the forget set, by the original's recipe."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from torch import nn
 
 from auditor import __version__, inputs
 from auditor.data import Preprocessing
+from auditor.digests import file_digest
 from auditor.errors import ModelError, SpecError
 from auditor.fact_files import read_facts
 from auditor.facts import drop_leaks
@@ -185,7 +185,7 @@ def _images(spec: AuditSpec, base: Path) -> Workshop:
         loss=cross_entropy,
         keep=save,
         load=lambda path: build_module(architecture.function, load_weights(path, _converted(spec, base)), str(path)),
-        file_digest=_sha256,
+        file_digest=file_digest,
         quality=of_classifier(found.sets["retain"], found.sets["forget"], spec.audit.batch_size, spec.audit.device),
         suffix=".pt",
         notes=found.notes,
@@ -228,11 +228,6 @@ def _texts(spec: AuditSpec, base: Path, ground: str) -> Workshop:
             auditor_version=__version__,
         ),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_directory(module: Any, tokenizer: Any, path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.decoys.strength import suppressed
+from auditor.digests import digest_of
 from auditor.errors import AuditError, UsageError
 from auditor.facts import FactsData
 from auditor.records.base import Frozen
 from auditor.records.events import Begun, Event, Unit
-from auditor.records.plan import Plan, PlannedCheck, PlannedModel, digest_of
+from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
 from auditor.run.memory import batch_sizes, out_of_memory
 from auditor.run.store import ScoreStore
