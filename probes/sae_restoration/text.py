@@ -23,8 +23,8 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Facts, FactsData
+from auditor.inference.monte_carlo import draws_until_decided
 from auditor.models.saved_autoencoder import SavedAutoencoder
-from auditor.probes.null_draws import draws_until_decided
 from auditor.probes.sae_restoration import figures
 from auditor.probes.sae_restoration.latent_steering import (
     BlockArtefact,
