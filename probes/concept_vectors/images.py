@@ -21,6 +21,7 @@ from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.inference.auc import auc
 from auditor.models.alignment import fit_affine
+from auditor.models.standardise import Scaling
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator
@@ -208,16 +209,11 @@ class ConceptVectors(Check):
         return Workload(forward=n_layers * per_layer * min(settings.acting_examples, len(data.retain)))
 
 
-def _scales(features: Tensor) -> Tensor:
-    std = features.std(0)
-    return torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std))
-
-
 def _direction(original: Subject, layer: str, data: AuditData, other: int) -> ClassDirection:
     retain = original.recording("retain").features[layer]
-    mean, std = retain.mean(0), _scales(retain)
-    scaled = (retain - mean) / std
-    attack = (original.recording("forget_attack").features[layer] - mean) / std
+    scaling = Scaling.among_units(retain)
+    scaled = scaling(retain)
+    attack = scaling(original.recording("forget_attack").features[layer])
     others = data.retain.labels == other
     return ClassDirection(
         retain=scaled,
@@ -266,7 +262,7 @@ def _acting(
 ) -> Row:
     """Rise of the forgotten classes' probability on retain inputs when a direction is added to them."""
     own = subject.recording("retain").features[layer]
-    std = _scales(own)
+    std = Scaling.among_units(own).std
     mine = class_direction(subject.recording("forget_attack").features[layer], own)
     norm = (mine / std).norm()
     others = data.retain.labels == artefact.other_class

@@ -13,6 +13,7 @@ from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.inference.auc import auc, placements
+from auditor.models.standardise import alive_at_all, factor
 from auditor.probes.few_shot import figures
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -104,8 +105,8 @@ class _Features:
 
     def __init__(self, attack: Tensor, evaluation: Tensor, background: Tensor, aside: Tensor) -> None:
         scale = torch.cat([background, attack]).std(0)
-        # A unit that never moves says nothing; its rounding noise must not be blown up.
-        weight = torch.where(scale > 0, 1 / scale, torch.zeros_like(scale))
+        # A unit that never moves says nothing.
+        weight = factor(scale, alive_at_all(scale))
         mean = background.mean(0)
         self.attack, self.eval = (attack - mean) * weight, (evaluation - mean) * weight
         self.background, self.aside = (background - mean) * weight, (aside - mean) * weight
