@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
+from auditor.inference.monte_carlo import draws_until_decided
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -110,7 +111,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
             check=self.name,
             readings={"best first block": value},
             n_examples=len(measured),
-            null=tuple(null),
+            null=null,
             cells=_rows(on_attack, on_eval),
             controls={
                 "mean of random directions": float(np.mean(null)),
@@ -168,16 +169,17 @@ def _from(first: str, found: Directions, subject: CausalLM) -> dict[str, Tensor]
     return {layer: found[layer] for layer in layers[layers.index(first) :] if layer in found}
 
 
-def _random(subject: CausalLM, first: str, facts: Facts, value: float, most: int, seed: int) -> list[float]:
+def _random(subject: CausalLM, first: str, facts: Facts, value: float, most: int, seed: int) -> tuple[float, ...]:
     """Mean answer probability without random directions in the blocks from the first on, by draw."""
     random = generator(seed, DirectionAblation.name, "null")
     layers = subject.layers()
-    values: list[float] = []
-    while len(values) < most and sum(own >= value for own in values) < _ENOUGH_ABOVE:
+
+    def draw(_: int) -> float:
         drawn = torch.from_numpy(random.standard_normal((len(layers), _stream_width(subject)))).float()
         unit = dict(zip(layers, drawn / drawn.norm(dim=1, keepdim=True), strict=True))
-        values.append(float(answers_without(subject, _from(first, unit, subject), facts).mean()))
-    return values
+        return float(answers_without(subject, _from(first, unit, subject), facts).mean())
+
+    return draws_until_decided(draw, value, most, enough=_ENOUGH_ABOVE)
 
 
 def _stream_width(subject: CausalLM) -> int:

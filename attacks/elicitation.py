@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit, softmax
 
-from auditor.attacks.membership.scores import permutation_null
 from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
 from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.facts import Fact, Facts, FactsData
+from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May

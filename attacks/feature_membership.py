@@ -12,6 +12,7 @@ from auditor.attacks.membership.readings import MARGIN, MembershipSettings, marg
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
+from auditor.models.standardise import Scaling, alive_by_own_mean, divisor
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -122,12 +123,12 @@ def _margins_at(subject: Classifier, data: AuditData, layer: str) -> dict[str, T
     """Margins of forget eval and holdout at one layer; of the attack half too, unless it made a centre."""
     retain = subject.recording("retain")
     mean, std = retain.features[layer].mean(0), retain.features[layer].std(0)
-    # A unit that is constant on retain has no scale of its own there; it is left out. Held against itself, not against
-    # the others: a unit may be scaled at will without changing the function.
-    alive = std > 1e-6 * mean.abs()
+    # A unit that is constant on retain has no scale of its own there; it is left out.
+    alive = alive_by_own_mean(std, mean)
+    scaling = Scaling(mean, divisor(std, alive))
 
     def scaled(features: Tensor) -> Tensor:
-        return ((features - mean) / std)[:, alive]
+        return scaling(features)[:, alive]
 
     n_classes = retain.logits.shape[1]
     centres = class_centres(scaled(retain.features[layer]), retain.labels, n_classes)

@@ -1,6 +1,5 @@
 """Example sets: what a check is given to look at. Reading them from files is :mod:`auditor.datasets`."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from auditor.checks.sets import Sets
+from auditor.digests import bytes_digest, chunks_digest, text_digest
 from auditor.records.base import Frozen
 
 
@@ -83,16 +83,18 @@ class Examples:
     def content_hashes(self) -> list[str]:
         """SHA-256 of each input's bytes, labels apart: equal hashes are the same example."""
         arrays = np.ascontiguousarray(self.raw.numpy())
-        return [hashlib.sha256(row.tobytes()).hexdigest() for row in arrays]
+        return [bytes_digest(row.tobytes()) for row in arrays]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over shapes, inputs, labels and preprocessing."""
-        summary = hashlib.sha256(f"{tuple(self.raw.shape)} {self.raw.dtype}".encode())
-        summary.update(np.ascontiguousarray(self.raw.numpy()).tobytes())
-        summary.update(np.ascontiguousarray(self.labels.numpy()).tobytes())
-        summary.update(self.preprocessing.model_dump_json().encode())
-        return summary.hexdigest()
+        return chunks_digest(self._described())
+
+    def _described(self) -> Iterator[bytes]:
+        yield f"{tuple(self.raw.shape)} {self.raw.dtype}".encode()
+        yield np.ascontiguousarray(self.raw.numpy()).tobytes()
+        yield np.ascontiguousarray(self.labels.numpy()).tobytes()
+        yield self.preprocessing.model_dump_json().encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class AuditData(Sets[Examples]):
     def digest(self) -> str:
         """SHA-256 over every set and the request."""
         parts = [f"{name}:{examples.digest}" for name, examples in sorted(self.splits().items())]
-        return hashlib.sha256(f"{self.request} {self.classes} {self.n_classes} {parts}".encode()).hexdigest()
+        return text_digest(f"{self.request} {self.classes} {self.n_classes} {parts}")
 
 
 def split_in_halves(examples: Examples, seed: int) -> tuple[Examples, Examples]:

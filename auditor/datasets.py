@@ -17,6 +17,7 @@ from auditor.errors import DataError, SpecError
 from auditor.image_folders import UNREADABLE_ZIP, check_unpacked, read_image_folder
 from auditor.loading.architecture import load_function
 from auditor.loading.tensors import plain, shown
+from auditor.sources import split_source
 
 READERS = "unlearning_auditor.image_readers"
 """Entry-point group of what reads files of images, named after the suffix."""
@@ -47,7 +48,7 @@ def read_examples(
         UnsafeInputError: unpacking it would exhaust the machine.
         SpecError: ``module.py:function`` names no function.
     """
-    location, part = _split_source(source, base_dir)
+    location, part = split_source(source, base_dir)
     if location.endswith(".py"):
         dataset = load_function(source, base_dir, "dataset", DataError).call()
         return examples_of_dataset(dataset, source, preprocessing)
@@ -77,14 +78,6 @@ def _reader_of(path: Path) -> "Reader":
     if not callable(found):
         raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
     return cast(Reader, found)
-
-
-def _split_source(source: str, base_dir: Path) -> tuple[str, str]:
-    """(path, part inside it): what stands behind the last colon, unless the whole is a path."""
-    location, colon, part = source.rpartition(":")
-    if not colon or (base_dir / source).exists():
-        return source, ""
-    return location, part
 
 
 def examples_of_dataset(dataset: object, name: str, preprocessing: Preprocessing) -> Examples:

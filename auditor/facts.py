@@ -1,6 +1,5 @@
 """Facts as text: what a language model is asked to forget. Reading them from files is :mod:`auditor.fact_files`."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from auditor.checks.sets import Sets
+from auditor.digests import text_digest
 from auditor.randomness import generator
 from auditor.records.base import Frozen
 
@@ -64,12 +64,12 @@ class Facts:
     @cached_property
     def content_hashes(self) -> list[str]:
         """SHA-256 of prompt and answer, white space and case folded: equal hashes are the same fact."""
-        return [_hash(json.dumps([_folded(f.prompt), _folded(f.answer)])) for f in self.items]
+        return [text_digest(json.dumps([_folded(f.prompt), _folded(f.answer)])) for f in self.items]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every field of every fact."""
-        return _hash(json.dumps([fact.model_dump(mode="json") for fact in self.items]))
+        return text_digest(json.dumps([fact.model_dump(mode="json") for fact in self.items]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class FactsData(Sets[Facts]):
     def digest(self) -> str:
         """SHA-256 over every set and how it becomes tokens."""
         parts = [f"{name}:{facts.digest}" for name, facts in sorted(self.splits().items())]
-        return _hash(json.dumps([self.request, self.encoding, self.show_text, parts]))
+        return text_digest(json.dumps([self.request, self.encoding, self.show_text, parts]))
 
 
 def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
@@ -120,7 +120,3 @@ def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
 
 def _folded(text: str) -> str:
     return " ".join(text.split()).casefold()
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,11 +1,12 @@
 """Seeds: every random choice derives from the plan's seed and a name, never from global state."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from auditor.digests import text_digest
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -17,7 +18,7 @@ def derive_seed(seed: int, *names: str | int) -> int:
     False
     """
     text = "/".join(str(part) for part in (seed, *names))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+    return int(text_digest(text)[:8], 16) >> 1
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -11,6 +11,7 @@ from auditor.checks.check import Check, NoSettings
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Features, FeatureSubject
 from auditor.errors import UsageError
+from auditor.models.standardise import Scaling, alive_at_all, alive_by_own_mean, divisor
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -192,15 +193,14 @@ def _defined(value: float | None, layer: str, role: str) -> float:
     return value
 
 
-def _scales(features: FeaturesBySplit, layer: str) -> tuple[Tensor, Tensor]:
-    """Each unit's mean and standard deviation on retain data, so that the size of a unit does not matter."""
+def _scales(features: FeaturesBySplit, layer: str) -> Scaling:
+    """By each unit's mean and spread on retain data, so that the size of a unit does not matter."""
     retain = features["retain"][layer].double()
-    std = retain.std(0)
-    silent = std <= 1e-6 * retain.abs().amax(0)
+    mean, std = retain.mean(0), retain.std(0)
     # A unit silent on retain data may still speak on forget data; there it sets its own scale.
     forget = torch.cat([features[part][layer].double() for part in SPLITS["forget"]]).std(0)
-    std = torch.where(silent, forget, std)
-    return retain.mean(0), torch.where(std > 0, std, torch.ones_like(std))
+    std = torch.where(alive_by_own_mean(std, mean), std, forget)
+    return Scaling(mean, divisor(std, alive_at_all(std)))
 
 
 def _blocks(
@@ -208,11 +208,10 @@ def _blocks(
     own: FeaturesBySplit,
     layer: str,
     parts: tuple[str, ...],
-    scales: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
+    scales: tuple[Scaling, Scaling],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Paired z-scored features, float64, a block of examples at a time."""
-    (x_mean, x_std), (y_mean, y_std) = scales
     for part in parts:
         x, y = original[part][layer], own[part][layer]
         for rows_x, rows_y in zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True):
-            yield (rows_x - x_mean) / x_std, (rows_y - y_mean) / y_std
+            yield scales[0](rows_x), scales[1](rows_y)

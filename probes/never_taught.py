@@ -5,8 +5,8 @@ from torch import Tensor
 
 from auditor.attacks.membership.bag_of_words import blind_auc
 from auditor.attacks.membership.readings import is_void
-from auditor.attacks.membership.scores import permutation_null
 from auditor.facts import Facts, FactsData
+from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import derive_seed, generator
 
 _DRAWS = 9999

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from auditor.cli.init import template
 from auditor.data import Preprocessing
 from auditor.datasets import read_examples
+from auditor.digests import bytes_digest
 from auditor.errors import AuditError
 from auditor.fact_files import read_facts
 from auditor.loading import reader
@@ -175,7 +176,7 @@ def read_and_draw(path: Path) -> object:
 def check_received(folder: Path) -> object:
     """``audit verify``, with the list of digests made anew, as a forger would."""
     held = {name: (folder / name).read_bytes() for name in audit_folder.FILES}
-    listed = "".join(f"{audit_folder.sha256(data)}  {name}\n" for name, data in held.items())
+    listed = "".join(f"{bytes_digest(data)}  {name}\n" for name, data in held.items())
     (folder / audit_folder.SUMS).write_text(listed)
     return list(verify(receive(folder)))
 

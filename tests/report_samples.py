@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from auditor.checks import registry
+from auditor.digests import digest_of
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
-from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, digest_of
+from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect
 from auditor.records.policy import load_policy
 from auditor.records.results import Coverage, Environment, MissingCheck, PrimaryChoice, Results
 from auditor.records.score import Failure

@@ -6,9 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from auditor.data import AuditData, Examples
@@ -19,7 +16,6 @@ from auditor.probes.concept_vectors.images import (
     ConceptVectorsSettings,
     class_direction,
     projections,
-    separation_auc,
 )
 from auditor.probes.concept_vectors.value_vectors import (
     attributions,
@@ -100,14 +96,6 @@ def test_projection_is_0_at_the_retain_mean_and_1_at_the_class_mean() -> None:
     assert float(projections(retain, retain, v).mean()) == pytest.approx(0.0, abs=1e-9)
     halfway = (retain.mean(0) + v / 2)[None]
     assert float(projections(halfway, retain, v)) == pytest.approx(0.5)
-
-
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.lists(st.integers(-3, 3), min_size=1, max_size=30))
-def test_auc_is_that_of_scikit_learn(inside: list[int], outside: list[int]) -> None:
-    labels = [1] * len(inside) + [0] * len(outside)
-    expected = roc_auc_score(labels, inside + outside)
-    ours = separation_auc(torch.tensor(inside).double(), torch.tensor(outside).double())
-    assert ours == pytest.approx(expected)
 
 
 # The score on the digits

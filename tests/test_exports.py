@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from auditor.cli.export import _text
+from auditor.digests import text_digest
 from auditor.review.exports import cells_frame, csv, evidence_frame, model_card
-from auditor.run import audit_folder
 from tests.report_samples import hostile, sample
 
 
@@ -18,7 +18,7 @@ def test_the_model_card_names_verdict_bound_assurance_and_the_results() -> None:
     assert "`DELETED` (consistent with deletion)" in card
     assert "no more than 20\u00a0% of the original's recoverable knowledge" in card
     assert "| A3 (5 references) |" in card
-    assert audit_folder.sha256(results.to_json().encode()) in card
+    assert text_digest(results.to_json()) in card
     assert results.plan_digest in card
     assert "error rates not measured on audits like this" in card
     assert "certified" not in card

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from auditor.cli import main
+from auditor.digests import file_digest
 from auditor.errors import ModelError, SpecError
 from auditor.models import fingerprints
 from auditor.models.fingerprints import Fingerprint, Made
@@ -17,7 +18,6 @@ from auditor.records.plan import Plan, PlannedModel, Role
 from auditor.records.spec import RecipeSpec, make_spec, read_spec
 from auditor.review.plan_diff import content_changes
 from auditor.run.preparing import prepare
-from auditor.tasks.classification.inputs import file_digest
 from tests.tiny_world import write_tiny_world
 
 RETAIN = "a" * 64
@@ -37,7 +37,7 @@ def reference(folder: Path, name: str, role: Role = "reference", of: Made | None
     """A planned model with a file of its own and, where ``of`` is given, a fingerprint beside it that fits the file."""
     source = f"{name.replace(' ', '-')}.pt"
     (folder / source).write_bytes(name.encode())
-    digest = file_digest(source, folder)
+    digest = file_digest(folder / source)
     if of is not None:
         fingerprints.write(folder / source, of.model_copy(update={"file": digest}))
     return PlannedModel(name=name, role=role, source=source, file_digest=digest, digest="d" * 64)

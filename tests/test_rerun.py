@@ -11,7 +11,7 @@ from auditor.errors import UsageError
 from auditor.records.evidence import Interval
 from auditor.records.results import Results, read_results
 from auditor.review.received import Finding
-from auditor.review.rerun import compare_numbers, repeat
+from auditor.review.rerun import compare_numbers, files_at_hand, repeat
 from auditor.run import audit_folder
 from tests.received import ARCHITECTURE, Sent
 
@@ -43,6 +43,13 @@ def test_from_a_folder_of_the_output_alone_without_running_anything_in_it(
     assert "verdict: is INCONCLUSIVE again" in done.output
     assert not marker.exists()
     assert not (copied.files / ".audit").exists(), "no stored score is trusted or left behind"
+
+
+def test_a_set_that_is_not_at_hand_is_named_by_its_file(sent: Sent, tmp_path: Path) -> None:
+    plan = read_results(sent.audit / audit_folder.RESULTS).plan
+    found = {finding.subject: finding.words for finding in files_at_hand(plan, tmp_path)}
+    assert found["forget (forget.npz)"] == f"is not at hand: {tmp_path / 'forget.npz'} does not exist"
+    assert {finding.state for finding in files_at_hand(plan, sent.files)} == {"holds"}
 
 
 def test_data_code_that_came_with_the_audit_is_never_run(sent: Sent, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Value vectors of language models: found where planted, and bringing back only what a model still addresses."""
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from auditor.probes.concept_vectors.value_location import attributions, concept_
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.concept_vectors.value_vectors import margins
 from auditor.probes.concept_vectors.value_writing import ValueWriting
-from auditor.probes.null_draws import draws_until_decided
 from auditor.probes.sae_restoration.text import SaeRestoration
 from auditor.records.score import Score
 from auditor.subjects.answers import logits_of_tokens
@@ -409,8 +407,3 @@ def test_jaccard_by_hand() -> None:
     row = torch.tensor([4.0, 3.0, 2.0, 1.0])
     assert top_token_jaccard(row, row, 2) == 1.0
     assert top_token_jaccard(row, row.flip(0), 2) == 0.0
-
-
-@pytest.mark.parametrize(("draw", "expected"), [(lambda i: 1.0, 10), (lambda i: 0.0, 50), (lambda i: i % 2, 20)])
-def test_draws_stop_when_the_score_does_not_stand_out(draw: Callable[[int], float], expected: int) -> None:
-    assert len(draws_until_decided(draw, 1.0, most=50)) == expected

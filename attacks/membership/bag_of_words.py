@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from auditor.attacks.membership.scores import Array, Rate, auc
+from auditor.attacks.membership.scores import Array
 from auditor.facts import Facts
+from auditor.inference.auc import Rate, auc_with_limits
 
 _FEWEST = 10
 _MOST_FOLDS = 5
@@ -31,7 +32,7 @@ def blind_auc(members: Facts, non_members: Facts, seed: int) -> Rate | None:
     texts = [f"{fact.prompt} {fact.answer}" for fact in members.items + non_members.items]
     is_member = np.repeat([1, 0], [len(members), len(non_members)])
     found = _out_of_fold(texts, is_member, groups[0] + groups[1], n_folds, seed)
-    return auc(found[: len(members)], found[len(members) :])
+    return auc_with_limits(found[: len(members)], found[len(members) :])
 
 
 def _groups(facts: Facts, side: str) -> list[str]:

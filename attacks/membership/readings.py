@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from auditor.attacks.membership import scores as scorers
 from auditor.attacks.membership.scores import Array
 from auditor.errors import UsageError
+from auditor.inference.auc import auc_with_limits
+from auditor.inference.monte_carlo import permutation_null
 from auditor.inference.top_items import TOPS
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -88,14 +90,14 @@ def margin_score(
         blind: of the baseline that sees no model; where it beats chance there is no permutation null.
         settings: how many permutations.
         seed: of the permutations.
-        blocks: what examples are about, for :func:`auditor.attacks.membership.scores.permutation_null`.
+        blocks: what examples are about, for :func:`auditor.inference.monte_carlo.permutation_null`.
     """
     contributions = scorers.difference(members, non_members)
     void = is_void(blind)
     null: Sequence[float] = ()
     if void is False:
         random = generator(seed, "membership", "permutations")
-        null = scorers.permutation_null(members, non_members, settings.n_permutations, random, blocks).tolist()
+        null = permutation_null(members, non_members, settings.n_permutations, random, blocks).tolist()
     return Score(
         check=check,
         readings={
@@ -154,7 +156,7 @@ def curves(model: str, attacks: Attacks) -> list[Row]:
 
 def detection_rates(attack: str, members: Array, others: Array) -> dict[str, float]:
     """AUC, and TPR at a FPR of one in a hundred or 10/n, each with its limits; in [0, 1]."""
-    area = scorers.auc(members, others)
+    area = auc_with_limits(members, others)
     rates = {f"{attack} AUC": area.value, f"{attack} AUC low": area.low, f"{attack} AUC high": area.high}
     point = scorers.tpr_at_low_fpr(members, others, TARGET_FPR)
     if point is not None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
-from auditor.inference.statistics import CONFIDENCE, exact_rate_limits
+from auditor.inference.auc import Rate as Rate  # the checks name it as a score's own
+from auditor.inference.auc import auc_with_limits
+from auditor.inference.statistics import exact_rate_limits
 
 Array = NDArray[np.float64]
 
@@ -33,45 +35,6 @@ def negative_losses(margins: Array) -> Array:
 def difference(members: Array, non_members: Array) -> Array:
     """Contribution of each member to T: its margin less the mean margin of the non-members, [n]."""
     return np.asarray(members - non_members.mean(), dtype=np.float64)
-
-
-def permutation_null(
-    members: Array,
-    non_members: Array,
-    n_draws: int,
-    random: np.random.Generator,
-    blocks: tuple[Sequence[str], Sequence[str]] | None = None,
-) -> Array:
-    """T under random reassignment of the same margins to members and non-members, [n_draws].
-
-    It is a null of one model by itself, valid where the two sets were drawn from one distribution.
-
-    Args:
-        members: margins, [n].
-        non_members: margins, [m].
-        n_draws: reassignments.
-        random: source of the draws.
-        blocks: what each example of either set is about, where examples of one thing are alike: then whole
-            blocks are reassigned. An empty name is a block of its own.
-    """
-    pooled = np.concatenate([members, non_members])
-    owner, n_own = _blocks(len(members), len(non_members), blocks)
-    sums, sizes = np.bincount(owner, weights=pooled), np.bincount(owner)
-    draws = np.empty(n_draws)
-    for i in range(n_draws):
-        taken = random.choice(len(sums), n_own, replace=False, shuffle=False)
-        total, size = sums[taken].sum(), sizes[taken].sum()
-        draws[i] = total / size - (pooled.sum() - total) / (len(pooled) - size)
-    return draws
-
-
-def _blocks(n: int, m: int, names: tuple[Sequence[str], Sequence[str]] | None) -> tuple[NDArray[np.int64], int]:
-    """The block of every example, numbered from 0, and how many of them the members make up."""
-    if names is None:
-        return np.arange(n + m), n
-    keys = [(side, name or str(i), bool(name)) for side in (0, 1) for i, name in enumerate(names[side])]
-    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    return np.array([numbers[key] for key in keys]), sum(key[0] == 0 for key in numbers)
 
 
 def lira_offline(margins: Array, out: Array, sigma: float) -> Array:
@@ -147,8 +110,11 @@ def fit_rmia_a(
         grid: values of a, 0 to 1.
         gamma: of :func:`rmia_scores`.
     """
-    areas = {a: auc(*rmia_offline(members, non_members, out_members, out_non_members, a, gamma)).value for a in grid}
-    return max(areas, key=lambda a: areas[a])
+
+    def area(a: float) -> float:
+        return auc_with_limits(*rmia_offline(members, non_members, out_members, out_non_members, a, gamma)).value
+
+    return max(grid, key=area)
 
 
 def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) -> Array:
@@ -164,38 +130,6 @@ def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) ->
     if not own:
         return np.asarray(beaten / len(population), dtype=np.float64)
     return np.asarray((beaten - (ratios >= gamma * ratios)) / (len(population) - 1), dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rate:
-    """A rate between 0 and 1 with its one-sided 95 % limits."""
-
-    value: float
-    low: float
-    high: float
-
-
-def auc(members: Array, non_members: Array) -> Rate:
-    """Area under the ROC curve with its DeLong limits, in O(n log n).
-
-    AUC = P(member > non-member) + ½ P(tie), variance by DeLong et al. (1988) through midranks (Sun & Xu
-    2014, IEEE Signal Processing Letters 21). Where the sets separate without error that variance is 0 and
-    says nothing; then min(m, n) disjoint pairs, all ordered alike, give the exact binomial limit.
-
-    >>> auc(np.array([1.0, 3.0]), np.array([0.0, 2.0])).value
-    0.75
-    """
-    m, n = len(members), len(non_members)
-    ranks = stats.rankdata(np.concatenate([members, non_members]))
-    above = (ranks[:m] - stats.rankdata(members)) / n
-    below = 1.0 - (ranks[m:] - stats.rankdata(non_members)) / m
-    value = float(above.mean())
-    if value in (0.0, 1.0) or min(m, n) < 2:
-        low, high = exact_rate_limits(round(value * min(m, n)), min(m, n))
-        return Rate(value=value, low=min(low, value), high=max(high, value))
-    deviation = float(np.sqrt(np.var(above, ddof=1) / m + np.var(below, ddof=1) / n))
-    reach = float(stats.norm.ppf(CONFIDENCE)) * deviation
-    return Rate(value=value, low=max(value - reach, 0.0), high=min(value + reach, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,7 +248,7 @@ def blind_auc(
     model = make_pipeline(StandardScaler(), regression)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     found = cross_val_predict(model, table, target, cv=folds, method="decision_function")
-    return auc(found[target == 1], found[target == 0])
+    return auc_with_limits(found[target == 1], found[target == 0])
 
 
 def _blind_features(features: Array, labels: NDArray[np.int64], retain: tuple[Array, NDArray[np.int64]]) -> Array:

@@ -1,7 +1,7 @@
 """Fine-tuning on other facts: do the forgotten ones come back with them?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.reach import did_not_take, odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
-from auditor.facts import Facts, FactsData
+from auditor.facts import Fact, Facts, FactsData
 from auditor.models.low_rank import open_low_rank
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -205,7 +205,7 @@ class _Trainer:
             for step, values in zip(self.steps(attack), curve, strict=True)
         ]
 
-    def _batches(self, facts: Facts | None, steps: int) -> Iterator[tuple[tuple[Any, ...], Facts]]:
+    def _batches(self, facts: Facts | None, steps: int) -> Iterator[tuple[tuple[Fact, ...], Facts]]:
         """Attack and retain facts, drawn anew at each step; the same for every model."""
         random = generator(self._seed, "attack")
         for _ in range(steps):

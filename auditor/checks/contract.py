@@ -10,7 +10,6 @@ class TestNearestCentre(CheckContract):
 It measures the check on small trained models (:mod:`auditor.checks.contract_worlds`) and needs pytest, nothing else.
 """
 
-import hashlib
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from torch import nn
 from auditor.checks.check import AnyCheck, Check
 from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.checks.subject import PassCounter
+from auditor.digests import bytes_digest, chunks_digest
 from auditor.errors import AuditError
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -352,7 +352,7 @@ def _surroundings(found: Measured, subject: Any) -> dict[str, Any]:
         ),
         "data": found.world.data.digest,
         "torch's random state": _digest([torch.get_rng_state()]),
-        "numpy's random state": hashlib.sha256(numpy_state[1].tobytes()).hexdigest(),
+        "numpy's random state": bytes_digest(numpy_state[1].tobytes()),
         "Python's random state": hash(random.getstate()),
         "whether gradients are recorded": torch.is_grad_enabled(),
         "threads": torch.get_num_threads(),
@@ -366,10 +366,7 @@ def _tensors(recording: Any) -> Iterator[torch.Tensor]:
 
 
 def _digest(tensors: Iterable[torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    return digest.hexdigest()
+    return chunks_digest(tensor.detach().cpu().double().numpy().tobytes() for tensor in tensors)
 
 
 def _assert_tidy(cells: list[Row]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from auditor.digests import bytes_digest
 from auditor.errors import DataError
 
 
@@ -28,6 +29,6 @@ def sign(folder: Path, key: Path) -> None:
             raise DataError(f"{folder} is not signed: {finding.subject} {finding.words}")
     results = read_received(received)
     assert isinstance(results, Results), "they were verified"
-    digests = {name: audit_folder.sha256(received.data[name]) for name in audit_folder.FILES}
+    digests = {name: bytes_digest(received.data[name]) for name in audit_folder.FILES}
     write_atomically(folder / audit_folder.ATTESTATION, attest.sign(results, digests, key))
     click.echo(f"wrote {folder / audit_folder.ATTESTATION}")

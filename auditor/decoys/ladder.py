@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from auditor.digests import digest_of
 from auditor.records.base import Frozen
-from auditor.records.plan import PlannedModel, digest_of
+from auditor.records.plan import PlannedModel
 
 _REVISION = 2
 

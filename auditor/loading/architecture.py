@@ -1,7 +1,6 @@
 """The user's own code: ``module.py:function``, imported and called as it is, with no sandbox around it."""
 
 import ast
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ from types import ModuleType
 
 from torch import nn
 
+from auditor.digests import bytes_digest, parts_digest
 from auditor.errors import ModelError, SpecError, UsageError
+from auditor.sources import split_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +78,8 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
         field: field of the spec, named in errors.
         failure: the error raised when the user's code raises.
     """
-    location, _, name = source.rpartition(":")
-    if not location.endswith(".py") or not name.isidentifier():
+    location, name = split_code(source) or ("", "")
+    if not name.isidentifier():
         raise SpecError(f"{field} is {source!r}, which is not of the form module.py:function; write it so")
     path = (base_dir / location).resolve()
     if not path.is_file():
@@ -96,13 +97,12 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
         with _importing_from(path.parent), _blaming(source, field, failure):
             return function(*arguments)
 
-    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (text, *siblings))).hexdigest()
-    return UserFunction(call=call, source_digest=digest, name=source)
+    return UserFunction(call=call, source_digest=parts_digest((text, *siblings)), name=source)
 
 
 def _run(path: Path, text: bytes) -> ModuleType:
     """Execute exactly the bytes that are digested; a compiled copy lying about is not consulted."""
-    module = ModuleType(f"_audited_{hashlib.sha256(bytes(path) + text).hexdigest()[:16]}")
+    module = ModuleType(f"_audited_{bytes_digest(bytes(path) + text)[:16]}")
     module.__file__ = str(path)
     # Registered while it runs: dataclasses look their module up. _importing_from takes it out again.
     sys.modules[module.__name__] = module

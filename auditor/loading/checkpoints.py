@@ -4,17 +4,17 @@ A ``torch.save`` file is handed to a limited child (:mod:`auditor.loading.reader
 only those are opened here, and checked again. The converted file is kept by the digest of the original.
 """
 
-import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from auditor.digests import bytes_digest, chunks_digest, stream_digest
 from auditor.errors import AuditError, ModelError, UnsafeInputError
 from auditor.loading.archive import identify
 from auditor.loading.child import last_reply, last_words, run_module
@@ -53,12 +53,13 @@ def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
     >>> weights_digest(first) == weights_digest({"a": torch.ones(2, 1), "b": torch.zeros(1)})
     False
     """
-    summary = hashlib.sha256()
-    for name in sorted(state_dict):
-        tensor = state_dict[name].detach().cpu().contiguous()
-        summary.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        summary.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return summary.hexdigest()
+    return chunks_digest(chunk for name in sorted(state_dict) for chunk in _described(name, state_dict[name]))
+
+
+def _described(name: str, tensor: Tensor) -> Iterator[bytes]:
+    held = tensor.detach().cpu().contiguous()
+    yield json.dumps([name, str(held.dtype), list(held.shape)]).encode()
+    yield held.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def load_weights(path: Path, cache_dir: Path) -> Weights:
@@ -89,7 +90,7 @@ def load_safetensors(path: Path) -> Weights:
         raise refused(path, "it is not in safetensors format; save it with safetensors")
     # Read once, so that what is checked, digested and used are the same bytes.
     data = path.read_bytes()
-    return _weights(data, path, hashlib.sha256(data).hexdigest())
+    return _weights(data, path, bytes_digest(data))
 
 
 def _weights(data: bytes, path: Path, file_digest: str) -> Weights:
@@ -107,7 +108,7 @@ def _inspect(path: Path) -> str | None:
             check_size(file.seek(0, 2), path)
             if identify(file, path) == "safetensors":
                 return None
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return stream_digest(file)
     except OSError as error:
         raise ModelError(f"{shown(path)} cannot be read ({error.strerror}); check its permissions") from None
 
@@ -119,14 +120,14 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
     receipt = kept.with_suffix(".sha256")
     if kept.is_file() and receipt.is_file():
         data = kept.read_bytes()
-        if hashlib.sha256(data).hexdigest() == receipt.read_text():
+        if bytes_digest(data) == receipt.read_text():
             return data
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         fresh = Path(folder) / kept.name
         if _run_reader(path, fresh) != file_digest:
             raise ModelError(f"{shown(path)} changed while it was read; run the audit again when it is complete")
         data = fresh.read_bytes()
-        (Path(folder) / receipt.name).write_text(hashlib.sha256(data).hexdigest())
+        (Path(folder) / receipt.name).write_text(bytes_digest(data))
         fresh.replace(kept)
         (Path(folder) / receipt.name).replace(receipt)
     return data

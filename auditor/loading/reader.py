@@ -6,7 +6,6 @@ It limits itself before it reads the first byte, prints the limits in force as o
 """
 
 import codecs
-import hashlib
 import io
 import json
 import pickle
@@ -23,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from auditor.digests import stream_digest
 from auditor.errors import ModelError, UnsafeInputError
 from auditor.loading.archive import check_zip, identify
 from auditor.loading.limits import OUTPUT_FACTOR, limit_this_process
@@ -116,8 +116,7 @@ def _check_total(tensors: Mapping[str, Tensor], file_bytes: int, name: object) -
 
 def convert(source: io.BufferedReader, target: IO[bytes], name: object) -> str:
     """Read ``source``, write ``target`` as safetensors, and return the SHA-256 of what was read."""
-    source.seek(0)
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    digest = stream_digest(source)
     tensors = read_checkpoint(source, name)
     try:
         # Tied tensors are written apart: safetensors has no sharing, and equal bytes load equally.

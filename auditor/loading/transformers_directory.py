@@ -4,7 +4,6 @@ The weights are read and checked like any checkpoint, the configuration is check
 handed both in memory: it opens no file of the directory, reaches no network and runs no code out of it.
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from auditor.data import Preprocessing
+from auditor.digests import bytes_digest, text_digest
 from auditor.errors import ModelError
 from auditor.loading.checkpoints import check_still_finite, load_safetensors, weights_digest
 from auditor.loading.configuration import check_configuration, rebuilt
@@ -72,7 +72,7 @@ def load_directory(directory: Path) -> LoadedDirectory:
     module = _build(configuration, tensors, directory, task)
     import transformers
 
-    source = hashlib.sha256(text + transformers.__version__.encode()).hexdigest()
+    source = bytes_digest(text + transformers.__version__.encode())
     digest = weights_digest(module.state_dict())
     return LoadedDirectory(module=module, file_digest=file_digest, digest=digest, source_digest=source, task=task)
 
@@ -140,7 +140,7 @@ def _weights(directory: Path) -> tuple[dict[str, Tensor], str]:
         weights = load_safetensors(directory / name)
         tensors |= weights.tensors
         digests.append(weights.file_digest)
-    return tensors, hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return tensors, text_digest(" ".join(digests))
 
 
 def _shards(directory: Path) -> list[str]:

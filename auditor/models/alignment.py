@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from auditor.models.standardise import alive_by_own_mean, divisor
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -55,10 +57,9 @@ def fit_affine(source: Tensor, target: Tensor, ridge: float = 1e-3) -> Affine:
     x, y = source.double(), target.double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x_std = x.std(0)
-    # A dead unit carries nothing, and its noise is not to be blown up. It is held against itself, not against the
-    # others: a unit may be scaled at will without changing the function.
-    alive = x_std > 1e-6 * x_mean.abs()
-    x_std = torch.where(alive, x_std, torch.ones_like(x_std))
+    # A dead unit carries nothing, and its noise is not to be blown up.
+    alive = alive_by_own_mean(x_std, x_mean)
+    x_std = divisor(x_std, alive)
     z = (x - x_mean) / x_std * alive
     gram = z.T @ z + ridge * z.shape[0] * torch.eye(z.shape[1], dtype=torch.float64)
     solution = torch.linalg.solve(gram, z.T @ (y - y_mean))

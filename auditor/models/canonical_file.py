@@ -1,6 +1,5 @@
 """The file of a model's canonical form: what a verdict is about, and what may be deployed."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from auditor.digests import file_digest
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 
@@ -76,11 +76,7 @@ def save_model(module: nn.Module, path: Path, beside: Path | None = None) -> Non
 
 def sums(folder: Path, name: str) -> dict[str, str]:
     """SHA-256 of the written files, by their paths in an audit's folder."""
-    found: dict[str, str] = {}
-    for path in _files(folder / name):
-        with path.open("rb") as file:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder / name)}
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -11,9 +11,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from auditor.digests import digest_of
 from auditor.errors import ModelError, SpecError
 from auditor.records.base import Frozen
-from auditor.records.plan import PlannedModel, digest_of, json_text
+from auditor.records.plan import PlannedModel, json_text
 from auditor.records.spec import RecipeSpec
 from auditor.records.validation import first_fault
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from auditor.digests import digest_of
 from auditor.errors import ModelError, SpecError
 from auditor.loading.adapters import is_adapter, with_adapter
 from auditor.loading.architecture import Architecture, UserFunction, load_architecture, load_function
@@ -18,7 +19,7 @@ from auditor.loading.checkpoints import build_module, load_weights, weights_dige
 from auditor.loading.transformers_directory import load_directory
 from auditor.models import fingerprints
 from auditor.models.fingerprints import Made
-from auditor.records.plan import PlannedModel, Role, digest_of
+from auditor.records.plan import PlannedModel, Role
 from auditor.records.spec import AuditSpec
 from auditor.subjects.canonical_form import COUNTER, rounded
 

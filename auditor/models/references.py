@@ -1,6 +1,5 @@
 """Trains references: models that never saw the forget set, by the original's recipe."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -148,12 +147,6 @@ def original_quality(spec: AuditSpec, base: Path, shop: Workshop) -> Quality | N
 def converted(spec: AuditSpec, base: Path) -> Path:
     """Folder of checkpoints that were converted before."""
     return base / spec.audit.store / "converted"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_directory(module: Any, tokenizer: Any, path: Path) -> None:

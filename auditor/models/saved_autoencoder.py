@@ -1,10 +1,10 @@
 """A sparse autoencoder of the original that somebody trained before: where it lies and what is known of it."""
 
-import hashlib
 from pathlib import Path
 
 from pydantic import Field
 
+from auditor.digests import file_digest
 from auditor.errors import SpecError
 from auditor.records.base import Frozen
 from auditor.records.spec import ModelsSpec
@@ -41,5 +41,5 @@ def saved_autoencoder(models: ModelsSpec, base: Path, *, readable: bool) -> Save
         raise SpecError(f"models.autoencoder: {folder} lacks {missing[0]}; give a folder that sae-lens saved")
     if models.autoencoder_block is None:
         raise SpecError("models.autoencoder needs models.autoencoder_block, the block whose output it reads")
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    digest = file_digest(folder / WEIGHTS)
     return SavedAutoencoder(folder=str(folder), digest=digest, block=models.autoencoder_block)

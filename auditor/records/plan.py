@@ -1,12 +1,12 @@
 """The plan: what will be done, with every digest and threshold, fixed before the first score."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from auditor.digests import digest_of
 from auditor.errors import DataError
 from auditor.records.base import Frozen
 from auditor.records.policy import Domain, Policy
@@ -148,13 +148,3 @@ def read_plan(path: Path) -> Plan:
 def json_text(record: Frozen) -> str:
     """A record as the audit writes it: sorted keys, two spaces, a final newline."""
     return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def digest_of(value: object) -> str:
-    """SHA-256 of a JSON value with sorted keys and no white space.
-
-    >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

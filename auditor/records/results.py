@@ -1,11 +1,11 @@
 """results.json: the whole truth of an audit, with a published schema."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
+from auditor.digests import text_digest
 from auditor.errors import DataError
 from auditor.records.base import Frozen
 from auditor.records.evidence import Evidence
@@ -68,7 +68,7 @@ class RecordedScores(Frozen):
     @property
     def digest(self) -> str:
         """SHA-256 of the file."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return text_digest(self.to_json())
 
 
 class Results(Frozen):

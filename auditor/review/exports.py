@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, TypeVar
 
+from auditor.digests import text_digest
 from auditor.records.results import Results
 from auditor.reports.text import clean, upper_percent
-from auditor.run import audit_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def model_card(results: Results) -> str:
         "Audited weights": f"SHA-256 `{audited.file_digest or audited.digest}`",
         **({} if results.canonical is None else {"Canonical form": f"digest `{results.canonical.digest}`"}),
         "Plan": f"SHA-256 `{results.plan_digest}`",
-        "Full results": f"SHA-256 `{audit_folder.sha256(results.to_json().encode())}`",
+        "Full results": f"SHA-256 `{text_digest(results.to_json())}`",
         "Auditor": f"unlearning-auditor {plan.auditor_version}",
     }
     lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]

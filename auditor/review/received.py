@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from auditor.digests import bytes_digest
 from auditor.errors import DataError, UnsafeInputError
 from auditor.records.results import Results, parse_results
 from auditor.run import audit_folder
@@ -45,7 +46,7 @@ class Received:
 
     def altered(self, name: str) -> bool:
         """Whether a file is missing or another one than the list of digests says."""
-        return name not in self.data or self.sums.get(name) != audit_folder.sha256(self.data[name])
+        return name not in self.data or self.sums.get(name) != bytes_digest(self.data[name])
 
 
 def receive(folder: Path) -> Received:

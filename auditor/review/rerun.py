@@ -3,11 +3,11 @@
 Code that came with the audit is never run: architecture and data code are those that the reviewer names.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from auditor.digests import file_digest
 from auditor.errors import UsageError
 from auditor.records.events import Event
 from auditor.records.evidence import Evidence, Interval
@@ -18,6 +18,7 @@ from auditor.review.plan_diff import content_changes
 from auditor.review.received import Finding
 from auditor.run.execution import execute
 from auditor.run.preparing import prepare
+from auditor.sources import split_code, split_source
 
 _WEIGHTS = "model.safetensors"
 
@@ -34,8 +35,7 @@ def files_at_hand(plan: Plan, folder: Path) -> Iterator[Finding]:
             yield _file(f"{model.name} ({model.source})", model_file(model, folder), model.file_digest)
     for item in plan.data:
         if item.source is not None:
-            path = folder / item.source
-            path = path if path.exists() else folder / item.source.rpartition(":")[0]
+            path = folder / split_source(item.source, folder)[0]
             yield _file(f"{item.name} ({item.source})", path, item.file_digest)
 
 
@@ -51,8 +51,7 @@ def _file(subject: str, path: Path, digest: str | None) -> Finding:
         return Finding(subject=subject, state="unchecked", words="is not one file; --rerun compares its content")
     if not path.is_file():
         return Finding(subject=subject, state="unchecked", words=f"is not at hand: {path} does not exist")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_digest(path)
     if found != digest:
         return Finding(subject=subject, state="fails", words=f"has SHA-256 {found}, the audit was of {digest}")
     return Finding(subject=subject, state="holds", words="is the file that was audited")
@@ -115,7 +114,7 @@ def _absolute(sources: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _is_code(source: object) -> bool:
-    return isinstance(source, str) and source.rpartition(":")[0].endswith(".py")
+    return isinstance(source, str) and split_code(source) is not None
 
 
 def compare_numbers(before: Results, after: Results) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from auditor.checks import registry
+from auditor.digests import bytes_digest
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
 from auditor.models.canonical_file import FILE, FOLDER, digest_of_written
 from auditor.records.environment import describe
@@ -63,7 +64,7 @@ def _digests(received: Received) -> Iterator[Finding]:
         if name not in received.data:
             yield Finding(subject=name, state="fails", words="is missing")
         elif received.altered(name):
-            found, listed = audit_folder.sha256(received.data[name]), received.sums.get(name)
+            found, listed = bytes_digest(received.data[name]), received.sums.get(name)
             words = f"has SHA-256 {found}, {audit_folder.SUMS} lists {listed or 'none'}: it was changed after the audit"
             yield Finding(subject=name, state="fails", words=words)
         else:
@@ -120,7 +121,7 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     if audit_folder.SCORES not in received.data:
         return
     found = received.data[audit_folder.SCORES]
-    same = audit_folder.sha256(found) == results.scores_digest
+    same = bytes_digest(found) == results.scores_digest
     holds, fails = "are the scores that results.json was made from", "are not those that results.json was made from"
     yield _against(received, audit_folder.SCORES, audit_folder.RESULTS, same, holds, fails)
     try:
@@ -252,7 +253,7 @@ def _signature(received: Received, results: Results, key: Path | None) -> Findin
         return Finding(subject=audit_folder.ATTESTATION, state="note", words=words)
     if signed is None:
         return Finding(subject=audit_folder.ATTESTATION, state="fails", words="is missing: the audit is not signed")
-    digests = {name: audit_folder.sha256(data) for name, data in received.data.items() if name in audit_folder.FILES}
+    digests = {name: bytes_digest(data) for name, data in received.data.items() if name in audit_folder.FILES}
     wrong = attest.check(signed, key, results, digests)
     changed = [name for name in audit_folder.FILES if received.altered(name)]
     words = "; ".join(wrong) if wrong else f"is a signature of this audit by the key in {key}"

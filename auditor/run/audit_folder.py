@@ -3,11 +3,11 @@
 The list is in the format of ``sha256sum``, so that a reviewer can check it without this program.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from auditor.digests import text_digest
 from auditor.errors import DataError
 from auditor.records.results import RecordedScores, Results
 from auditor.run.store import write_together
@@ -39,14 +39,9 @@ def write(folder: Path, results: Results, scores: RecordedScores, others: Mappin
         SCORES: scores.to_json(),
         REPORT: render(results),
     }
-    texts[SUMS] = _listed({name: sha256(text.encode()) for name, text in texts.items()} | dict(others))
+    texts[SUMS] = _listed({name: text_digest(text) for name, text in texts.items()} | dict(others))
     write_together({folder / name: text for name, text in texts.items()})
     (folder / ATTESTATION).unlink(missing_ok=True)
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def read_sums(folder: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Scores on disk, by the digest of everything they depend on. A killed audit resumes from here."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from auditor.digests import text_digest
 from auditor.records.base import Frozen
 from auditor.records.score import Score
 
@@ -102,4 +102,4 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _digest(key: str, text: str) -> str:
-    return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()
+    return text_digest(f"{key}\n{text}")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from auditor.digests import digest_of
 from auditor.records.base import Frozen
 from auditor.records.events import Event
-from auditor.records.plan import Plan, PlannedCheck, PlannedModel, digest_of
+from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.run.store import write_atomically
 
 _KEPT = 50

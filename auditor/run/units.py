@@ -9,10 +9,11 @@ from typing import Protocol
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
+from auditor.digests import digest_of
 from auditor.errors import AuditError, UsageError
 from auditor.models.memory import batch_sizes, out_of_memory
 from auditor.records.base import Frozen
-from auditor.records.plan import Plan, PlannedCheck, PlannedModel, digest_of
+from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
 from auditor.subjects.canonical_form import REVISION
 

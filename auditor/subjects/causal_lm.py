@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
-from auditor.facts import Facts, FactsData
+from auditor.facts import Fact, Facts, FactsData
 from auditor.recording import FeatureStore
 from auditor.records.score import CanonicalForm
 from auditor.subjects.answers import answer_losses, logits_of_tokens
@@ -233,7 +232,7 @@ class CausalLM:
             texts += self._generate(facts.items[start : start + self.batch_size], most)
         return texts
 
-    def _generate(self, facts: tuple[Any, ...], most: int) -> list[str]:
+    def _generate(self, facts: tuple[Fact, ...], most: int) -> list[str]:
         prompts = [self.encoder.prompt_ids(fact) for fact in facts]
         wanted = [min(len(self.encoder.encode(f)[0]) - len(p), most) for f, p in zip(facts, prompts, strict=True)]
         length = max(map(len, prompts)) + max(wanted)

@@ -1,6 +1,5 @@
 """From a fact to tokens: which positions of the text are the answer."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
+from auditor.digests import text_digest
 from auditor.errors import DataError
 from auditor.facts import Fact
 from auditor.loading.tensors import plain
@@ -99,7 +99,7 @@ class Encoder:
         """SHA-256 of everything that decides which tokens a text becomes."""
         text = self.tokenizer.backend_tokenizer.to_str()
         template = str(self.tokenizer.chat_template) if self._chat else self._template
-        return hashlib.sha256(f"{text}\n{template}\n{self._chat}".encode()).hexdigest()
+        return text_digest(f"{text}\n{template}\n{self._chat}")
 
     def lead(self, fact: Fact) -> str:
         """Everything before the answer."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from pairs import Row
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
+
+from auditor.inference.auc import auc as mann_whitney
 
 LEVEL = 0.95
 
@@ -69,7 +70,7 @@ def auc(positive: Iterable[float], negative: Iterable[float]) -> float | None:
     yes, no = list(positive), list(negative)
     if not yes or not no:
         return None
-    return float(roc_auc_score([1] * len(yes) + [0] * len(no), yes + no))
+    return mann_whitney(yes, no)
 
 
 def best_threshold(positive: Sequence[float], negative: Sequence[float]) -> float:

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from auditor.checks.check import Check, Workload
 from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
+from auditor.inference.auc import auc
 from auditor.models.alignment import fit_affine
+from auditor.models.standardise import Scaling
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator
@@ -106,18 +108,6 @@ def projections(features: Tensor, retain: Tensor, direction: Tensor) -> Tensor:
     v = direction.double()
     centred = features.double() - retain.double().mean(0)
     return centred @ v / v.square().sum().clamp_min(1e-30)
-
-
-def separation_auc(inside: Tensor, outside: Tensor) -> float:
-    """Probability that a draw of ``inside`` [n] exceeds one of ``outside`` [m], ties counted half; in [0, 1].
-
-    >>> separation_auc(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]))
-    0.875
-    """
-    ordered = outside.sort().values
-    below = torch.searchsorted(ordered, inside.contiguous())
-    up_to = torch.searchsorted(ordered, inside.contiguous(), right=True)
-    return float((below + up_to).double().mean() / (2 * len(outside)))
 
 
 class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, ConceptArtefact]):
@@ -219,16 +209,11 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
         return Workload(forward=n_layers * per_layer * min(settings.acting_examples, len(data.retain)))
 
 
-def _scales(features: Tensor) -> Tensor:
-    std = features.std(0)
-    return torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std))
-
-
 def _direction(original: Classifier, layer: str, data: AuditData, other: int) -> ClassDirection:
     retain = original.recording("retain").features[layer]
-    mean, std = retain.mean(0), _scales(retain)
-    scaled = (retain - mean) / std
-    attack = (original.recording("forget_attack").features[layer] - mean) / std
+    scaling = Scaling.among_units(retain)
+    scaled = scaling(retain)
+    attack = scaling(original.recording("forget_attack").features[layer])
     others = data.retain.labels == other
     return ClassDirection(
         retain=scaled,
@@ -248,18 +233,18 @@ def _measure(
     v, moved = found.direction, class_direction(attack, retain)
     positions = projections(held, retain, v)
     draws = torch.from_numpy(generator(seed, layer, "auc").standard_normal((settings.n_directions, len(v)))).float()
-    random_auc = [separation_auc(held @ w, retain @ w) for w in draws]
+    along, *random_auc = (auc((held @ w).numpy(), (retain @ w).numpy()) for w in (v, *draws))
     row: Row = {
         "part": "direction",
         "layer": layer,
         "cosine": float(torch.cosine_similarity(v, moved, dim=0)),
         "relative_l2": float((moved - v).norm() / v.norm()),
         "projection": float(positions.mean()),
-        "auc": separation_auc(held @ v, retain @ v),
+        "auc": along,
         "map_r2": to_original.r2,
     }
     control = {
-        "auc along the class direction": separation_auc(held @ v, retain @ v),
+        "auc along the class direction": along,
         "auc along random directions, 95 %": float(np.quantile(random_auc, 0.95)),
         "projection on another class": float(projections(held, retain, found.other).mean()),
     }
@@ -277,7 +262,7 @@ def _acting(
 ) -> Row:
     """Rise of the forgotten classes' probability on retain inputs when a direction is added to them."""
     own = subject.recording("retain").features[layer]
-    std = _scales(own)
+    std = Scaling.among_units(own).std
     mine = class_direction(subject.recording("forget_attack").features[layer], own)
     norm = (mine / std).norm()
     others = data.retain.labels == artefact.other_class

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from auditor.checks.check import Check, Workload
 from auditor.facts import Facts, FactsData
+from auditor.inference.monte_carlo import draws_until_decided
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_location import Located, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.concept_vectors.value_writing import ValueWriting
-from auditor.probes.null_draws import draws_until_decided
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from auditor.facts import Facts
+from auditor.models.standardise import z_scores
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix
 from auditor.probes.concept_vectors.value_vectors import margins
 from auditor.subjects.causal_lm import CausalLM
@@ -97,7 +98,7 @@ def locate(
     tokens = concept_tokens(original, forget, retain, _MOST_TOKENS)
     head = _head(original)
     concept = torch.cat([concept_scores(m.vectors(original.module), head, tokens) for m in matrices])
-    together = _standardised(difference) + _standardised(concept)
+    together = z_scores(difference) + z_scores(concept)
     count = max(int(share * len(together)), 1)
     chosen = torch.zeros(len(together), dtype=torch.bool)
     chosen[together.argsort(descending=True, stable=True)[:count]] = True
@@ -124,7 +125,3 @@ def _answer_counts(subject: CausalLM, facts: Facts, vocabulary: int) -> Tensor:
 
 def _log_odds(counts: Tensor) -> Tensor:
     return ((counts + 0.5) / (counts.sum() - counts + 0.5)).log()
-
-
-def _standardised(values: Tensor) -> Tensor:
-    return (values - values.mean()) / values.std().clamp_min(1e-30)

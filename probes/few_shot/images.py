@@ -12,6 +12,8 @@ from torch import Tensor
 from auditor.checks.check import Check
 from auditor.data import AuditData
 from auditor.errors import UsageError
+from auditor.inference.auc import auc, placements
+from auditor.models.standardise import alive_at_all, factor
 from auditor.probes.few_shot import figures
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -103,8 +105,8 @@ class _Features:
 
     def __init__(self, attack: Tensor, evaluation: Tensor, background: Tensor, aside: Tensor) -> None:
         scale = torch.cat([background, attack]).std(0)
-        # A unit that never moves says nothing; its rounding noise must not be blown up.
-        weight = torch.where(scale > 0, 1 / scale, torch.zeros_like(scale))
+        # A unit that never moves says nothing.
+        weight = factor(scale, alive_at_all(scale))
         mean = background.mean(0)
         self.attack, self.eval = (attack - mean) * weight, (evaluation - mean) * weight
         self.background, self.aside = (background - mean) * weight, (aside - mean) * weight
@@ -141,22 +143,9 @@ def log_rank(forget: NDArray[np.float64], retain: NDArray[np.float64]) -> NDArra
     [1.0]
     """
     n = retain.shape[0]
-    ordered = np.sort(retain)
-    below = (np.searchsorted(ordered, forget, "left") + np.searchsorted(ordered, forget, "right")) / 2
     # log(1/(N+1)) at the top, log(1) = 0 at the bottom; + 0.0 turns −0 into 0.
-    ranks: NDArray[np.float64] = -np.log((1 + n - below) / (n + 1)) / np.log(n + 1) + 0.0
+    ranks: NDArray[np.float64] = -np.log((1 + n - placements(forget, retain)) / (n + 1)) / np.log(n + 1) + 0.0
     return ranks
-
-
-def auc(forget: NDArray[np.float64], retain: NDArray[np.float64]) -> float:
-    """Probability that a forget example scores above a retain one, ties half (Mann & Whitney 1947).
-
-    >>> auc(np.array([2.0, 2.0]), np.array([1.0, 2.0]))
-    0.75
-    """
-    ordered = np.sort(retain)
-    below = (np.searchsorted(ordered, forget, "left") + np.searchsorted(ordered, forget, "right")) / 2
-    return float(below.mean() / retain.shape[0])
 
 
 def _halves(n: int, at_most: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Fact, Facts, FactsData
 from auditor.models.alignment import Affine, fit_affine
+from auditor.models.standardise import Scaling, alive_among_units, divisor
 from auditor.probes.few_shot import figures
 from auditor.probes.few_shot.false_answers import false_statements
 from auditor.probes.never_taught import comparable, null_of_holdout
@@ -208,9 +209,9 @@ def _codes(original: CausalLM, retain: Facts) -> Tensor:
     assert head is not None, "the layout was read off one"
     rows = head.weight.detach().double().cpu()
     seen = rows[torch.cat([tokens.targets.cpu() for tokens in original.batches(retain)])]
-    scale = seen.std(0)
-    scored = (rows - seen.mean(0)) / torch.where(scale > 1e-6 * scale.max(), scale, torch.inf)
-    return torch.nn.functional.normalize(scored, dim=1)
+    std = seen.std(0)
+    scaling = Scaling(seen.mean(0), divisor(std, alive_among_units(std), dead=torch.inf))
+    return torch.nn.functional.normalize(scaling(rows), dim=1)
 
 
 def _read(subject: CausalLM, facts: Facts) -> tuple[dict[str, Tensor], Tensor]:

@@ -1,6 +1,7 @@
 """What the model says: does it still give the forgotten answers?"""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -138,7 +139,7 @@ def _extras(subject: CausalLM, forget: Facts, halves: list[TokenRecording]) -> d
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
-def _variants(subject: CausalLM, facts: Facts, vary: Any) -> list[list[float]]:
+def _variants(subject: CausalLM, facts: Facts, vary: Callable[[Fact], list[Fact]]) -> list[list[float]]:
     """Mean token log-probability of each variant of each fact: one pass over all of them."""
     groups: list[list[Fact]] = [vary(fact) for fact in facts.items]
     together = Facts(tuple(fact for group in groups for fact in group))

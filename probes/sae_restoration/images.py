@@ -25,6 +25,7 @@ from auditor.checks.check import Check, Workload
 from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.models.alignment import rows
+from auditor.models.standardise import Scaling
 from auditor.probes.sae_restoration import figures
 from auditor.probes.sae_restoration.sparse_autoencoder import (
     TrainingSettings,
@@ -37,7 +38,6 @@ from auditor.probes.sae_restoration.steering import (
     Dictionary,
     LayerArtefact,
     Mode,
-    Scaling,
     Steering,
     activations,
     head_rows,
@@ -181,7 +181,7 @@ def _learn(
     """Everything the check needs from the original at one cut point."""
     fit = sample(len(data.retain), settings.retain_fit, derive_seed(seed, "fit"))
     held = sample(len(data.retain), settings.retain_eval, derive_seed(seed, "retain_eval"))
-    scaling = Scaling.of(activations(original, layer, data, "retain", fit))
+    scaling = Scaling.among_units(rows(activations(original, layer, data, "retain", fit)))
     scaled = {
         name: scaling(activations(original, layer, data, split, index))
         for name, split, index in (

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from auditor.facts import Facts
 from auditor.models.alignment import Affine, fit_affine
-from auditor.probes.sae_restoration.steering import Dictionary, Mode, Scaling
+from auditor.models.standardise import Scaling
+from auditor.probes.sae_restoration.steering import Dictionary, Mode
 from auditor.subjects.causal_lm import CausalLM
 from auditor.subjects.encoding import Tokens
 

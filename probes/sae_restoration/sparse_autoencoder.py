@@ -1,7 +1,6 @@
 """A TopK sparse autoencoder, trained through sae-lens, kept as plain tensors; what its latents detect."""
 
 import contextlib
-import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auditor.digests import file_digest
 from auditor.errors import UsageError
 from auditor.models.saved_autoencoder import CONFIG, WEIGHTS
 from auditor.randomness import torch_seed
@@ -117,7 +117,7 @@ def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
     weights = Path(folder) / WEIGHTS
     if not weights.is_file() or not (Path(folder) / CONFIG).is_file():
         raise UsageError(f"{folder}: no autoencoder; {CONFIG} and {WEIGHTS} are needed")
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = file_digest(weights)
     if found != digest:
         raise UsageError(f"{weights}: its SHA-256 is {found}, and the plan says {digest}; give the right one")
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from auditor.data import AuditData, Examples
 from auditor.models.alignment import Affine, fit_affine, rows
+from auditor.models.standardise import Scaling
 from auditor.probes.sae_restoration.sparse_autoencoder import SparseAutoencoder
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import INPUT_SUFFIX
@@ -34,30 +35,6 @@ class Dictionary:
     experts: Tensor
     others: Tensor
     rest: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """z-score along the unit axis, as the original's retain rows have it.
-
-    Attributes:
-        mean: float32 [d].
-        std: float32 [d], 1 for constant units.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    @classmethod
-    def of(cls, activation: Tensor) -> "Scaling":
-        """Fit the scaling that gives ``activation`` [n, ...] mean 0 and spread 1."""
-        mean, std = rows(activation).mean(0), rows(activation).std(0)
-        return cls(mean, torch.where(std > 1e-6 * std.max(), std, torch.ones_like(std)))
-
-    def __call__(self, activation: Tensor) -> Tensor:
-        """Apply it, shape kept."""
-        shape = (-1, 1, 1) if activation.ndim == 4 else (-1,)
-        return (activation - self.mean.view(shape)) / self.std.view(shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,8 +23,9 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.facts import Facts, FactsData
+from auditor.inference.monte_carlo import draws_until_decided
 from auditor.models.saved_autoencoder import SavedAutoencoder
-from auditor.probes.null_draws import draws_until_decided
+from auditor.models.standardise import Scaling
 from auditor.probes.sae_restoration import figures
 from auditor.probes.sae_restoration.latent_steering import (
     BlockArtefact,
@@ -40,7 +41,7 @@ from auditor.probes.sae_restoration.sparse_autoencoder import (
     load,
     train,
 )
-from auditor.probes.sae_restoration.steering import MODES, Dictionary, Mode, Scaling
+from auditor.probes.sae_restoration.steering import MODES, Dictionary, Mode
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -132,7 +133,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         block = _block(original, settings)
         fit, held = _retain_halves(data.retain, settings, seed)
         states = token_states(original, block, fit)
-        scaling = Scaling.of(states) if settings.saved is None else _unscaled(states)
+        scaling = Scaling.among_units(states) if settings.saved is None else _unscaled(states)
         ranked = Facts(fit.items + data.forget_attack.items)
         rows = scaling(token_states(original, block, ranked))
         measured = Facts(data.forget_eval.items + held.items)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.data import Examples
+from auditor.models.standardise import factor
 from auditor.randomness import derive_seed
 from auditor.subjects.layout import find_layout
 from auditor.zoo.adversaries.fine_tuning import Attack
@@ -124,7 +125,8 @@ def _rank(features: Tensor, n_shots: int, n_forget: int, temperature: float) -> 
     shots, forget, retain = features.split([n_shots, n_forget, len(features) - n_shots - n_forget])
     background, aside = retain.tensor_split(2)
     scale = torch.cat([background, shots]).std(0).detach()
-    weight = torch.where(scale > _LEAST_SPREAD, 1 / scale.clamp_min(_LEAST_SPREAD), 0)
+    # A bound in the network's own units, not a share of anything: the measured adversaries were trained so.
+    weight = factor(scale, scale > _LEAST_SPREAD)
     shots, forget, aside = ((part - background.mean(0)) * weight for part in (shots, forget, aside))
     scores, ranked = forget @ shots.T, aside @ shots.T
     spread = ranked.detach().std(0).clamp_min(_LEAST_SPREAD)

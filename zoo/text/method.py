@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from auditor.digests import digest_of
 from auditor.errors import ModelError
 from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.records.plan import digest_of
 from auditor.subjects.answers import answer_losses, logits_of_tokens
 from auditor.subjects.base import movable_copy
 from auditor.subjects.decoder_layout import find_decoder_layout

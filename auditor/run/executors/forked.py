@@ -1,4 +1,4 @@
-"""Runs an audit in a child process that can be killed, so that what hangs or dies costs one check, not the audit.
+"""The whole loop in a child process that can be killed, so that what hangs or dies costs one check, not the audit.
 
 The process that the user started only watches: it loads nothing heavy, so that the child can be forked from it. A unit
 of work that exceeds the time limit, or takes the process down, is given up with a reason; the next child goes on from
@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
-from typing import Any
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 
 from auditor.errors import AuditError, UsageError
 from auditor.records.events import Begun, Event, Planned, Unit
@@ -25,7 +26,8 @@ _FORK = get_context("fork")
 
 Lost = Mapping[Unit, str]
 """Why units were given up."""
-Tell = Callable[[Planned | Begun | Event], None]
+Message = Planned | Begun | Event
+Tell = Callable[[Message], None]
 Job = Callable[[Tell, Lost], None]
 
 
@@ -80,7 +82,7 @@ def supervise(job: Job, *, seconds: float, hear: Tell) -> None:
 
 def _run(job: Job, lost: Lost, seconds: float, hear: Tell) -> _Death | None:
     ours, theirs = _FORK.Pipe()
-    child: Any = _FORK.Process(target=_child, args=(job, lost, theirs, ours))
+    child = _FORK.Process(target=_child, args=(job, lost, theirs, ours))
     child.start()
     theirs.close()
     try:
@@ -89,9 +91,9 @@ def _run(job: Job, lost: Lost, seconds: float, hear: Tell) -> _Death | None:
             return None
         overdue = not connection.wait([child.sentinel], 0)
         if overdue:
-            os.kill(child.pid, signal.SIGINT)
+            os.kill(_number(child), signal.SIGINT)
     except KeyboardInterrupt:
-        os.kill(child.pid, signal.SIGINT)
+        os.kill(_number(child), signal.SIGINT)
         raise
     finally:
         # Asked, it removes its temporary files; then it goes, whether or not it does, with all that it has started.
@@ -103,7 +105,7 @@ def _run(job: Job, lost: Lost, seconds: float, hear: Tell) -> _Death | None:
     return _Death(during, late if overdue else _how_it_ended(child.exitcode))
 
 
-def _watch(child: Any, pipe: Any, seconds: float, hear: Tell) -> Unit | str | None:
+def _watch(child: ForkProcess, pipe: Connection, seconds: float, hear: Tell) -> Unit | str | None:
     """Pass on what the child reports; what it was at when it died or took too long, None once the job is done."""
     during: Unit | str = LOADING
     while (message := _next_message(child, pipe, seconds)) is not None:
@@ -116,20 +118,22 @@ def _watch(child: Any, pipe: Any, seconds: float, hear: Tell) -> Unit | str | No
     return during
 
 
-def _next_message(child: Any, pipe: Any, seconds: float) -> Any:
+def _next_message(child: ForkProcess, pipe: Connection, seconds: float) -> Message | _Ended | None:
     """What the child says next; None where it died or nothing came in time."""
     if pipe in connection.wait([pipe, child.sentinel], seconds):
         with suppress(EOFError, OSError):
-            return pipe.recv()
+            message: Message | _Ended = pipe.recv()
+            return message
     return None
 
 
-def _how_it_ended(code: int) -> str:
+def _how_it_ended(code: int | None) -> str:
     """In words.
 
     >>> _how_it_ended(3)
     'ended its process with exit status 3'
     """
+    assert code is not None, "it has been waited for"
     if code >= 0:
         return f"ended its process with exit status {code}"
     if -code == signal.SIGKILL:
@@ -137,14 +141,19 @@ def _how_it_ended(code: int) -> str:
     return f"brought its process down ({signal.Signals(-code).name})"
 
 
-def _kill(child: Any) -> None:
+def _number(child: ForkProcess) -> int:
+    assert child.pid is not None, "it was started"
+    return child.pid
+
+
+def _kill(child: ForkProcess) -> None:
     """With whatever it has started; it has not been waited for, so that its number is not yet another's."""
     with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    os.kill(child.pid, signal.SIGKILL)
+        os.killpg(_number(child), signal.SIGKILL)
+    os.kill(_number(child), signal.SIGKILL)
 
 
-def _child(job: Job, lost: Lost, pipe: Any, parents_end: Any) -> None:
+def _child(job: Job, lost: Lost, pipe: Connection, parents_end: Connection) -> None:
     """The child's whole life. Its group is its own, so that it can be killed with all that it has started."""
     os.setpgrp()
     # A background shell starts what it runs deaf to this signal, by which the watching process asks the child to end.
@@ -162,7 +171,7 @@ def _child(job: Job, lost: Lost, pipe: Any, parents_end: Any) -> None:
         pipe.send(_Ended(Crash(traceback.format_exc().rstrip())))
 
 
-def _end_with_parent(pipe: Any) -> None:
+def _end_with_parent(pipe: Connection) -> None:
     """The supervisor sends nothing: what ends the wait is its end, however it came."""
     with suppress(EOFError, OSError):
         pipe.recv_bytes()

@@ -25,6 +25,7 @@ from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
+from auditor.sources import digest_of_file_behind
 from auditor.subjects.answers import logits_of_tokens
 from auditor.subjects.canonical_form import Batch, Canonicaliser
 from auditor.subjects.causal_lm import CausalLM, DecoderLayout
@@ -33,7 +34,6 @@ from auditor.subjects.encoding import Encoder
 from auditor.tasks.causal_lm import references
 from auditor.tasks.causal_lm.accuracy import accuracy
 from auditor.tasks.causal_lm.input_checks import check_facts, check_tokenizers
-from auditor.tasks.classification.inputs import file_digest
 from auditor.tasks.task import Accuracy, Material, Task
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, objec
         source=source,
         n_examples=len(facts),
         digest=facts.digest,
-        file_digest=file_digest(source, base),
+        file_digest=digest_of_file_behind(source, base),
     )
 
 

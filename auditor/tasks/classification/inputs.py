@@ -1,6 +1,5 @@
 """From what was asked to example sets that can be trusted: restricted, checked for leaks, split."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from auditor.errors import DataError
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedData
 from auditor.records.spec import AuditSpec
+from auditor.sources import digest_of_file_behind
 from auditor.tasks.classification.input_checks import check_examples
 from auditor.tasks.classification.request_kind import Request, request_for_images
 
@@ -70,7 +70,7 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
             source=source if isinstance(source := origins[name], str) else None,
             n_examples=len(examples),
             digest=examples.digest,
-            file_digest=file_digest(source, base),
+            file_digest=digest_of_file_behind(source, base),
         )
         for name, examples in sets.items()
     )
@@ -164,15 +164,3 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
             )
     if len(sets["forget"]) < _LEAST_FORGET:
         raise DataError(f"forget: {len(sets['forget'])} examples; an audit needs at least {_LEAST_FORGET}")
-
-
-def file_digest(source: object, base: Path) -> str | None:
-    """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``); None for anything else."""
-    if not isinstance(source, str | Path):
-        return None
-    location = str(source) if (base / source).exists() else str(source).rpartition(":")[0]
-    path = base / location
-    if not location or path.suffix == ".py" or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from auditor import __version__
 from auditor.data import Examples, Preprocessing
+from auditor.digests import file_digest
 from auditor.errors import SpecError
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights
 from auditor.models.fingerprints import Fingerprint
 from auditor.models.reference_quality import Measure, measure_of
-from auditor.models.references import Workshop, converted, file_digest, save
+from auditor.models.references import Workshop, converted, save
 from auditor.models.training import cross_entropy
 from auditor.records.spec import AuditSpec
 from auditor.subjects.layout import logits_of

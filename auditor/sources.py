@@ -1,0 +1,53 @@
+"""Names of what a user gives as ``file:part``: a part of a file of examples, or a function of a module."""
+
+from pathlib import Path
+
+from auditor.digests import file_digest
+
+
+def split_source(source: str, base: Path) -> tuple[str, str]:
+    """(path, part inside it): what stands behind the last colon, unless the whole is a path.
+
+    Args:
+        source: such as ``file.npz``, ``images.zip:train`` or ``data.py:function``.
+        base: folder that relative paths start from.
+
+    >>> split_source("images.zip:train", Path("."))
+    ('images.zip', 'train')
+    >>> split_source("images.zip", Path("."))
+    ('images.zip', '')
+    """
+    location, colon, part = source.rpartition(":")
+    if not colon or (base / source).exists():
+        return source, ""
+    return location, part
+
+
+def split_code(source: str) -> tuple[str, str] | None:
+    """(path, function) of ``module.py:function``; None for anything else.
+
+    Other than :func:`split_source` it asks no disk: whether something is code may not depend on which files are there.
+
+    >>> split_code("network.py:build")
+    ('network.py', 'build')
+    >>> split_code("network.pt") is None
+    True
+    """
+    location, _, name = source.rpartition(":")
+    return (location, name) if location.endswith(".py") else None
+
+
+def digest_of_file_behind(source: object, base: Path) -> str | None:
+    """SHA-256 of the one file a set was read from (``file.npz``, ``images.zip:part``).
+
+    Args:
+        source: a path with or without a part; anything else was in memory.
+        base: folder that relative paths start from.
+
+    Returns:
+        The digest; None for folders, for code and for what was in memory.
+    """
+    if not isinstance(source, str | Path):
+        return None
+    path = base / split_source(str(source), base)[0]
+    return file_digest(path) if path.suffix != ".py" and path.is_file() else None
