@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import unicodedata
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -20,50 +19,12 @@ from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import check_figures, forest, html, tables, text
 from auditor.reports.figures import WIDTH, spread_apart
+from tests import report_extremes
 from tests import report_samples as samples
 from tests.records import DOMAIN
+from tests.report_page import POLICY, Page
 
 OUTCOMES = get_args(Outcome)
-VOID = {"meta", "br", "wbr", "img", "hr", "link", "input"}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-
-
-class Page(HTMLParser):
-    """A page taken apart; nesting is checked on the way."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.headings: list[int] = []
-        self.feed(source)
-        self.close()
-        assert self.open == [], "elements left open"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +34,7 @@ def pages() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hostile() -> str:
-    return html.render(samples.hostile())
+    return html.render(report_extremes.hostile())
 
 
 def section(source: str, check: str) -> str:
@@ -303,7 +264,7 @@ def test_hostile_text_never_appears_raw(hostile):
     assert "&lt;script&gt;" in hostile, "it is shown, but as text"
     left = {c for c in hostile if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - {"\n"}
     assert left == set()
-    assert samples.HOSTILE not in hostile
+    assert report_extremes.HOSTILE not in hostile
 
 
 @pytest.mark.parametrize(
@@ -444,7 +405,7 @@ def test_figures_take_their_colours_from_the_page(pages):
 
 
 def test_the_biggest_report_stays_small(monkeypatch):
-    results = samples.biggest()
+    results = report_extremes.biggest()
     assert len(html.render(results).encode()) < 2_000_000
     monkeypatch.setattr(html, "MOST_FIGURE_BYTES", 100_000)
     cut = html.render(samples.sample("SUPPRESSED"))
