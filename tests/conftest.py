@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import gc
+
 import torch
 from hypothesis import settings
 
@@ -15,3 +17,9 @@ torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_collection_finish() -> None:
+    """What stands in memory before the first test is no garbage, and need not be searched again and again for some."""
+    gc.collect()
+    gc.freeze()
