@@ -37,6 +37,12 @@ def hostile() -> str:
     return html.render(report_extremes.hostile())
 
 
+def bare(outcome: Outcome) -> Results:
+    """A sample with the evidence of the outputs alone, for what stands around the checks: figures take a second."""
+    found = samples.sample(outcome)
+    return found.model_copy(update={"evidence": tuple(e for e in found.evidence if e.check == "outputs")})
+
+
 def section(source: str, check: str) -> str:
     """The part of a page about one check, as source."""
     start = re.search(rf'<h3 id="[^"]*">{check}', source)
@@ -79,14 +85,14 @@ def test_flags_settlement_and_calibration_are_said(pages):
 
 
 def test_a_policy_that_nothing_was_measured_of_says_so():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     policy = base.plan.policy.model_copy(update={"domains": ()})
     page = Page(html.render(base.model_copy(update={"plan": base.plan.model_copy(update={"policy": policy})}))).text
     assert "Thresholds not yet calibrated" in page
 
 
 def test_measured_error_rates_are_quoted_inside_their_domain_only():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     policy = base.plan.policy.model_copy(update={"domains": (DOMAIN,)})
     inside = base.plan.model_copy(update={"policy": policy, "domain": DOMAIN})
     page = Page(html.render(base.model_copy(update={"plan": inside}))).text
@@ -135,7 +141,7 @@ def test_a_failure_is_shown_as_could_not_run_and_as_missing_coverage(pages):
 
 
 def test_a_planned_check_that_left_no_trace_is_not_passed_over():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     silent = base.coverage.model_copy(update={"planned": (*base.coverage.planned, "depth")})
     page = Page(html.render(base.model_copy(update={"coverage": silent}))).text
     assert "depth no evidence planned, and nothing came of it" in page
@@ -161,7 +167,7 @@ def test_decoys_that_were_not_a_checks_task_are_set_apart(pages):
 
 
 def test_the_strength_that_each_decoy_took_is_said():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     strengths = ("300 steps", "wrong about exactly the forget inputs")
     models = [m.model_copy(update={"strengths": strengths}) if m.role == "decoy" else m for m in base.plan.models]
     taken = {
