@@ -1,12 +1,17 @@
 """What packages register in entry-point groups: found by name, loaded when asked for, refused in one sentence."""
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from auditor.errors import SpecError
 
 
+@cache
 def registered(group: str) -> tuple[EntryPoint, ...]:
-    """The entry points of a group, by name; one that several tools list for the same package counts once."""
+    """The entry points of a group, by name; one that several tools list for the same package counts once.
+
+    Read once in a process: a file of every installed distribution is opened for it.
+    """
     found = {(entry.name, entry.value): entry for entry in entry_points(group=group)}
     return tuple(found[key] for key in sorted(found))
 
@@ -25,7 +30,7 @@ def named(group: str, name: str, noun: str) -> EntryPoint:
     return only(found, noun, name)
 
 
-def only(found: "list[EntryPoint]", noun: str, name: str) -> EntryPoint:
+def only(found: list[EntryPoint], noun: str, name: str) -> EntryPoint:
     """The only one of some entry points.
 
     Raises:

@@ -1,16 +1,26 @@
 """Fixtures shared by all tests."""
 
+import gc
+
 import torch
 from hypothesis import settings
 
+from tests.command_line import empty, pair
 from tests.people_worlds import text_world
+from tests.read_once import _read_once
 from tests.received import sent
 from tests.tiny_world import fresh, no_report, plain
 from tests.worlds import world
 
-__all__ = ["fresh", "no_report", "plain", "sent", "text_world", "world"]
+__all__ = ["_read_once", "empty", "fresh", "no_report", "pair", "plain", "sent", "text_world", "world"]
 
 torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_collection_finish() -> None:
+    """What stands in memory before the first test is no garbage, and need not be searched again and again for some."""
+    gc.collect()
+    gc.freeze()

@@ -16,6 +16,7 @@ from auditor.zoo.text import refusal_tuning
 from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
+from tests.shared import made_once
 
 RECIPE = RecipeSpec(epochs=45, batch_size=32, learning_rate=3e-3, weight_decay=0.01)
 N_REFERENCES = 4
@@ -37,8 +38,12 @@ class TextWorld:
 
 
 @pytest.fixture(scope="session")
-def text_world() -> TextWorld:
+def text_world(tmp_path_factory: pytest.TempPathFactory) -> TextWorld:
     """Original, references, retrains and a refusal-tuned model of a world of two dozen people."""
+    return made_once(tmp_path_factory, "text_world", make_text_world)
+
+
+def make_text_world() -> TextWorld:
     people = people_world(1, forget=6, retain=12, holdout=6)
     encoder = Encoder(word_tokenizer(people.words))
     attack, evaluation = split_facts(people.forget, seed=0)

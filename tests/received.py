@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import auditor
 from auditor.data import Examples
+from tests.shared import folder_made_once
 from tests.worlds import FORGET, World
 
 ARCHITECTURE = "network.py:build"
@@ -83,8 +84,11 @@ def _write(examples: Examples, path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def sent(world: World, tmp_path_factory: pytest.TempPathFactory) -> Sent:
-    folder = tmp_path_factory.mktemp("sent")
-    write_world(world, folder / "files")
-    auditor.compare(config=folder / "files" / "audit.toml", out=folder / "audit")
-    shutil.rmtree(folder / "files" / ".audit")
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        write_world(world, folder / "files")
+        auditor.compare(config=folder / "files" / "audit.toml", out=folder / "audit")
+        shutil.rmtree(folder / "files" / ".audit")
+
+    folder = folder_made_once(tmp_path_factory, "sent", make)
     return Sent(files=folder / "files", audit=folder / "audit")

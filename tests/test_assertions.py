@@ -1,5 +1,6 @@
 """What a test may claim of an audit: what holds, what is refuted, what stays open, and what each says."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.report_samples import assemble, failed_check, sample
 FOLDER = Path("audit-out/suppressed-0123")
 
 
+@cache
 def found(outcome: Any, folder: Path | None = FOLDER) -> AuditResult:
     """A whole audit without flag or failure."""
     made = sample(outcome)

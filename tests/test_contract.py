@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from auditor.attacks.relearning.drawn import AttackRange
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.checks.contract import N_REFERENCES, Case, CheckContract
 from auditor.decoys import images as decoys
 from auditor.decoys import text as text_decoys
+from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
 from auditor.records.policy import load_policy, shipped
 from auditor.tasks import registry as tasks
 
@@ -18,13 +20,16 @@ ROOT = Path(__file__).parent.parent
 CASES = [(name, task) for task in sorted(tasks.names(), reverse=True) for name in registry.names(task)]
 PAGES = {"classification": "checks.md", "causal-lm": "checks-text.md"}
 # Of what is drawn: more would change no answer of the contract, and take minutes.
+SHORT = AttackRange(steps=(12, 12), shots=(2, 4), learning_rate=(1e-3, 2e-3), forget_share=(0.2, 0.4))
+ROUGH = TrainingSettings(steps=60)
 FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("direction_ablation", "causal-lm"): {"random_directions": 40},
-    ("relearning", "causal-lm"): {"attacks": 1},
-    ("slow_relearning", "causal-lm"): {"attacks": 1},
-    ("slow_relearning", "classification"): {"attacks": 3},
-    ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2},
-    ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2},
+    ("relearning", "causal-lm"): {"attacks": 1, "drawn": SHORT},
+    ("relearning", "classification"): {"attacks": 1},
+    ("slow_relearning", "causal-lm"): {"attacks": 1, "drawn": SHORT},
+    ("slow_relearning", "classification"): {"attacks": 1},
+    ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
+    ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
 every_check = pytest.mark.parametrize(("name", "task"), CASES, ids=[f"{task}-{name}" for name, task in CASES])
 

@@ -9,7 +9,8 @@ import pytest
 from auditor.cli.export import _text
 from auditor.digests import text_digest
 from auditor.review.exports import cells_frame, csv, evidence_frame, model_card
-from tests.report_samples import hostile, sample
+from tests.report_extremes import hostile
+from tests.report_samples import sample
 
 
 def test_the_model_card_names_verdict_bound_assurance_and_the_results() -> None:

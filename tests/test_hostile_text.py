@@ -20,9 +20,9 @@ from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import html, text
 from auditor.reports.review import LIMITS
 from auditor.review.exports import model_card
-from tests import report_samples as samples
+from tests import report_extremes
 from tests.fuzz_targets import small_results
-from tests.test_report import POLICY, Page
+from tests.report_page import POLICY, Page
 
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = ("auditor", "probes", "attacks", "reports", "zoo")
@@ -64,7 +64,7 @@ UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def poisoned(word: str) -> Results:
-    return samples.hostile(word, small_results()[0])
+    return report_extremes.hostile(word, small_results()[0])
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_names_in_a_received_file_lead_nowhere(tmp_path: Path) -> None:
     """Paths in results are words: drawing, checking and exporting write beside the file or not at all."""
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)
-    hostile = samples.hostile("/../../../../escaped\n", small_results()[0])
+    hostile = report_extremes.hostile("/../../../../escaped\n", small_results()[0])
     (folder / "-results.json").write_text(hostile.to_json(), encoding="utf-8")
     assert audit("render", "--", str(folder / "-results.json")).exit_code == 0
     assert audit("export", "--model-card", str(folder / "-results.json")).exit_code == 0

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import unicodedata
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -20,50 +19,12 @@ from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import check_figures, forest, html, tables, text
 from auditor.reports.figures import WIDTH, spread_apart
+from tests import report_extremes
 from tests import report_samples as samples
 from tests.records import DOMAIN
+from tests.report_page import POLICY, Page
 
 OUTCOMES = get_args(Outcome)
-VOID = {"meta", "br", "wbr", "img", "hr", "link", "input"}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-
-
-class Page(HTMLParser):
-    """A page taken apart; nesting is checked on the way."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.headings: list[int] = []
-        self.feed(source)
-        self.close()
-        assert self.open == [], "elements left open"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +34,13 @@ def pages() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hostile() -> str:
-    return html.render(samples.hostile())
+    return html.render(report_extremes.hostile())
+
+
+def bare(outcome: Outcome) -> Results:
+    """A sample with the evidence of the outputs alone, for what stands around the checks: figures take a second."""
+    found = samples.sample(outcome)
+    return found.model_copy(update={"evidence": tuple(e for e in found.evidence if e.check == "outputs")})
 
 
 def section(source: str, check: str) -> str:
@@ -118,14 +85,14 @@ def test_flags_settlement_and_calibration_are_said(pages):
 
 
 def test_a_policy_that_nothing_was_measured_of_says_so():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     policy = base.plan.policy.model_copy(update={"domains": ()})
     page = Page(html.render(base.model_copy(update={"plan": base.plan.model_copy(update={"policy": policy})}))).text
     assert "Thresholds not yet calibrated" in page
 
 
 def test_measured_error_rates_are_quoted_inside_their_domain_only():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     policy = base.plan.policy.model_copy(update={"domains": (DOMAIN,)})
     inside = base.plan.model_copy(update={"policy": policy, "domain": DOMAIN})
     page = Page(html.render(base.model_copy(update={"plan": inside}))).text
@@ -174,7 +141,7 @@ def test_a_failure_is_shown_as_could_not_run_and_as_missing_coverage(pages):
 
 
 def test_a_planned_check_that_left_no_trace_is_not_passed_over():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     silent = base.coverage.model_copy(update={"planned": (*base.coverage.planned, "depth")})
     page = Page(html.render(base.model_copy(update={"coverage": silent}))).text
     assert "depth no evidence planned, and nothing came of it" in page
@@ -200,7 +167,7 @@ def test_decoys_that_were_not_a_checks_task_are_set_apart(pages):
 
 
 def test_the_strength_that_each_decoy_took_is_said():
-    base = samples.sample("DELETED")
+    base = bare("DELETED")
     strengths = ("300 steps", "wrong about exactly the forget inputs")
     models = [m.model_copy(update={"strengths": strengths}) if m.role == "decoy" else m for m in base.plan.models]
     taken = {
@@ -303,7 +270,7 @@ def test_hostile_text_never_appears_raw(hostile):
     assert "&lt;script&gt;" in hostile, "it is shown, but as text"
     left = {c for c in hostile if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - {"\n"}
     assert left == set()
-    assert samples.HOSTILE not in hostile
+    assert report_extremes.HOSTILE not in hostile
 
 
 @pytest.mark.parametrize(
@@ -444,7 +411,7 @@ def test_figures_take_their_colours_from_the_page(pages):
 
 
 def test_the_biggest_report_stays_small(monkeypatch):
-    results = samples.biggest()
+    results = report_extremes.biggest()
     assert len(html.render(results).encode()) < 2_000_000
     monkeypatch.setattr(html, "MOST_FIGURE_BYTES", 100_000)
     cut = html.render(samples.sample("SUPPRESSED"))

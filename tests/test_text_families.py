@@ -24,6 +24,7 @@ DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forge
 QUICK: dict[str, dict[str, Any]] = {
     "direction_ablation": {"random_directions": 3},
     "relearning": {"drawn": DRAWN, "attacks": 1, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
+    "sae_restoration": {"n_seeds": 1, "null_draws": 9, "control_draws": 1},
     "slow_relearning": {"drawn": DRAWN, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
 }
 

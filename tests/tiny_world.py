@@ -13,6 +13,7 @@ from torch import nn
 
 import auditor
 from auditor.run.audit_folder import FILES, PLAN, RESULTS, SCORES
+from tests.shared import folder_made_once
 
 # What the unlearned model does where $TINY says so; $TINY_ROLE makes the original do it instead. The original is
 # recognised by a weight that the canonical form leaves as it is, and small batches pass: the network's structure is
@@ -107,10 +108,12 @@ def _trained(images: torch.Tensor, labels: torch.Tensor, seed: int) -> nn.Sequen
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the world and, in ``audit-out`` and ``.audit``, an audit of it on which nothing went wrong."""
-    folder = tmp_path_factory.mktemp("plain") / "world"
-    config = write_tiny_world(folder)
-    auditor.compare(config=config, out=folder / "audit-out", command="audit compare")
-    return folder
+
+    def make(folder: Path) -> None:
+        config = write_tiny_world(folder)
+        auditor.compare(config=config, out=folder / "audit-out", command="audit compare")
+
+    return folder_made_once(tmp_path_factory, "plain", make)
 
 
 @pytest.fixture

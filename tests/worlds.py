@@ -15,6 +15,7 @@ from auditor.records.spec import RecipeSpec
 from auditor.subjects.classification import Classifier
 from auditor.subjects.layout import Layout, find_layout
 from auditor.zoo.digits_net import DigitsNet
+from tests.shared import made_once
 
 FORGET = 3
 
@@ -59,7 +60,11 @@ def head_row_zeroed(original: nn.Module) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return made_once(tmp_path_factory, "world", make_world)
+
+
+def make_world() -> World:
     train_set, test_set = digits()
     forgets = train_set.labels == FORGET
     attack, evaluation = split_in_halves(train_set.take(forgets), seed=0)
