@@ -11,15 +11,15 @@ from scipy.special import expit, softmax
 from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
 from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
-from auditor.facts import Fact, Facts, FactsData
 from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _ATTACK, _EVAL, _NEVER_TAUGHT = "attack", "eval", "never taught"
 Read = Mapping[str, NDArray[np.float64]]

@@ -10,14 +10,14 @@ from auditor.attacks.membership import scores as scorers
 from auditor.attacks.membership.images import blind_baseline
 from auditor.attacks.membership.readings import MARGIN, MembershipSettings, margin_score, require_holdout
 from auditor.checks.check import Check
-from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.models.standardise import Scaling, alive_by_own_mean, divisor
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.subject import Classifier
 
 _ONLY_EVAL = "Of the forget set only the eval half was looked at: the attack half made the centre of a class."
 

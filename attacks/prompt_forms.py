@@ -8,7 +8,7 @@ same subject given back in the context (ununlearning: Shumailov et al. 2024, arX
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from auditor.facts import Fact
+from auditor.tasks.causal_lm.sets import Fact
 
 MOST_EXAMPLES = 3
 _SOMEONE = "someone"

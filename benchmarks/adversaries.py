@@ -24,14 +24,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 import auditor
-from auditor.data import Examples, split_in_halves
+from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed
 from auditor.run.settings import execution_settings
-from auditor.subjects.base import movable_copy
+from auditor.tasks.causal_lm.editing import probability
+from auditor.tasks.classification.sets import Examples, split_in_halves
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import few_kept, low_bits, patient, patient_text, sleeping
 from auditor.zoo.digits import N_CLASSES
-from auditor.zoo.text.method import probability
 
 sys.path.insert(0, str(Path(__file__).parent / "validity"))
 from image_worlds import ImageWorld

@@ -17,11 +17,12 @@ from resnet20 import build
 from torch import nn
 from work_folder import DATA, WorkFolder, missing, show
 
-from auditor.data import Examples, Preprocessing
-from auditor.datasets import read_examples
+from auditor.loading.preprocessing import Preprocessing
 from auditor.run.settings import execution_settings
-from auditor.zoo import neg_grad_plus
-from auditor.zoo.method import accuracy
+from auditor.tasks.classification.decoys import neg_grad_plus
+from auditor.tasks.classification.editing import accuracy
+from auditor.tasks.classification.readers.files import read_examples
+from auditor.tasks.classification.sets import Examples
 
 ARCHITECTURE = Path(__file__).parent / "resnet20.py"
 CHECKPOINT = "resnet20-12fca82f.th"

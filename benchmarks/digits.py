@@ -17,13 +17,14 @@ from torch import nn
 
 import auditor
 from auditor.models import references
+from auditor.models.canonical import rescaled
 from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.layout import find_layout
-from auditor.zoo import head_relabelling, head_row_zeroed, neg_grad_plus, random_labels
+from auditor.tasks.classification.decoys import head_relabelling, head_row_zeroed, neg_grad_plus
+from auditor.tasks.classification.structure import find_layout
+from auditor.zoo import random_labels
 from auditor.zoo.digits import N_CLASSES, DigitsWorld, digits_world
 from auditor.zoo.digits_net import build
 

@@ -96,7 +96,7 @@ def audited(made: dict[str, nn.Module], subject: str, goal: str, seed: int, stor
     return {**about, **{check: found.get(check) for check in ("few_shot", "relearning", "slow_relearning")}}
 
 
-def _retain(seed: int) -> auditor.data.Examples:
+def _retain(seed: int) -> auditor.tasks.classification.sets.Examples:
     kept = [c for c in range(concept_world.TRAINED) if c != concept_world.FORGET]
     return concept_world.examples(kept, seed)
 

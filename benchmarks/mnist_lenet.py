@@ -16,14 +16,15 @@ from lenet5 import build
 from torch import nn
 from work_folder import DATA, WorkFolder, missing, show
 
-from auditor.data import Examples, Preprocessing
-from auditor.datasets import read_examples
+from auditor.loading.preprocessing import Preprocessing
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
-from auditor.zoo import neg_grad_plus
+from auditor.tasks.classification.decoys import neg_grad_plus
+from auditor.tasks.classification.readers.files import read_examples
+from auditor.tasks.classification.sets import Examples
 
 ARCHITECTURE = Path(__file__).parent / "lenet5.py"
 PUBLISHED = "lenet5-unlearned-class0.pth"

@@ -21,14 +21,14 @@ from work_folder import DATA
 
 from auditor.attacks.membership.images import Membership
 from auditor.checks.check import Check
-from auditor.data import AuditData, Examples, split_in_halves
-from auditor.datasets import read_examples
 from auditor.probes.cka import Cka
 from auditor.probes.outputs.images import Outputs
 from auditor.randomness import torch_seed
 from auditor.run.settings import execution_settings
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import Layout, find_layout
+from auditor.tasks.classification.readers.files import read_examples
+from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
+from auditor.tasks.classification.structure import Layout, find_layout
+from auditor.tasks.classification.subject import Classifier
 
 TARGET = 1.15
 BATCH_SIZE = 256

@@ -19,16 +19,17 @@ from torch import nn
 from work_folder import DATA, missing, show
 
 import auditor
-from auditor.fact_files import write_facts
-from auditor.facts import Fact, Facts
 from auditor.models import references
-from auditor.models.training import answers_of, continue_from, train
+from auditor.models.training import continue_from, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import LanguageModel, probability
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.zoo.text import gradient_difference, npo
-from auditor.zoo.text.method import LanguageModel, probability
 
 # Fixed before any audit; the recipe was chosen on seed 0 for how well the answers are learnt.
 SEEDS = (500,)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from auditor.checks.check import Check, NoSettings
 from auditor.errors import UsageError
-from auditor.facts import FactsData
 from auditor.probes.never_taught import comparable, null_of_holdout
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _FLOOR = -100.0
 """Log-probability that stands for a probability of 0, which no mean survives."""

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from auditor.attacks.membership.bag_of_words import blind_auc
 from auditor.attacks.membership.readings import is_void
-from auditor.facts import Facts, FactsData
 from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import derive_seed, generator
+from auditor.tasks.causal_lm.sets import Facts, FactsData
 
 _DRAWS = 9999
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.models import training
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.sets import Examples
 
 TRAINED, CONTROLS, PER_CLASS, WIDTH = 8, 14, 80, 64
 NOISE = 2.2

@@ -21,13 +21,11 @@ import torch
 from hypothesis import strategies as st
 
 from auditor.cli.init import template
-from auditor.data import Preprocessing
-from auditor.datasets import read_examples
 from auditor.digests import bytes_digest
 from auditor.errors import AuditError
-from auditor.fact_files import read_facts
 from auditor.loading import reader
 from auditor.loading.adapters import check_adapter
+from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, preprocessing_of, quiet
 from auditor.records.evidence import Evidence
@@ -37,6 +35,8 @@ from auditor.reports.html import draw
 from auditor.review.received import receive
 from auditor.review.verification import verify
 from auditor.run import audit_folder
+from auditor.tasks.causal_lm.readers import read_facts
+from auditor.tasks.classification.readers.files import read_examples
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests import report_samples as samples
 

@@ -6,10 +6,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from auditor.data import AuditData, Examples, split_in_halves
 from auditor.models import training
 from auditor.randomness import generator
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
+from auditor.tasks.classification.structure import find_layout
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import RECIPE, World, digits
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import pytest
 from torch import nn
 
-from auditor.facts import Facts, FactsData, split_facts
-from auditor.models.training import answers_of, continue_from, initial_weights, train
+from auditor.models.training import continue_from, initial_weights, train
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.causal_lm import CausalLM, DecoderLayout
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
-from auditor.zoo.text import refusal_tuning
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.decoys import refusal_tuning
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests.shared import made_once

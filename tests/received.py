@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import auditor
-from auditor.data import Examples
+from auditor.tasks.classification.sets import Examples
 from tests.shared import folder_made_once
 from tests.worlds import FORGET, World
 

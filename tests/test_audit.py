@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.data import Examples
 from auditor.errors import DataError, ModelError, SpecError, UsageError
+from auditor.models.canonical import rescaled
 from auditor.models.lineup import _structure
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.spec import make_spec
 from auditor.run.preparing import prepare
 from auditor.run.runner import run
-from auditor.subjects.canonical import rescaled
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import FORGET, World, head_row_zeroed
 
@@ -180,7 +180,7 @@ def test_an_original_with_a_hook_leaves_no_score_to_anyone(audits: Audits) -> No
 
 
 def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits) -> None:
-    from auditor.zoo.head_relabelling import Settings, head_relabelling
+    from auditor.tasks.classification.decoys.head_relabelling import Settings, head_relabelling
 
     world = audits.world
     forget = world.data.forget_attack

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from auditor.randomness import torch_seed
-from auditor.subjects.layout import Layout, find_layout
-from auditor.zoo.method import accuracy
+from auditor.tasks.classification.editing import accuracy
+from auditor.tasks.classification.structure import Layout, find_layout
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"

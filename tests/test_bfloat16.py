@@ -10,8 +10,8 @@ import torch
 
 import auditor
 from auditor.attacks.relearning.images import Relearning, Settings
-from auditor.data import Examples
 from auditor.records.score import Score
+from auditor.tasks.classification.sets import Examples
 from tests.worlds import FORGET, World, head_row_zeroed
 
 CHECKS = ("few_shot", "depth", "cka", "quantization")

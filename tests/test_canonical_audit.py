@@ -15,6 +15,7 @@ import auditor
 from auditor.cli import main
 from auditor.errors import SpecError
 from auditor.loading.transformers_directory import load_directory
+from auditor.models.canonical_form import rounded
 from auditor.models.references import save_directory
 from auditor.records.results import Results, read_results
 from auditor.records.score import CanonicalForm
@@ -23,7 +24,6 @@ from auditor.reports.text import deploy
 from auditor.review.received import Finding, receive
 from auditor.review.verification import verify
 from auditor.run.audit_folder import RESULTS
-from auditor.subjects.canonical_form import rounded
 from tests.test_canonical_form import LOW
 from tests.tiny_families import tiny_family
 

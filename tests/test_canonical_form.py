@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.loading.checkpoints import weights_digest
+from auditor.models.canonical import rescaled
+from auditor.models.canonical_form import Batch, Canonicaliser, predictions, round_to_bfloat16, rounded
 from auditor.randomness import torch_seed
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.canonical_form import Batch, Canonicaliser, predictions, round_to_bfloat16, rounded
-from auditor.subjects.layout import find_layout
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.classification.structure import find_layout
 from tests.tiny_families import TinyFamily, tiny_family
 from tests.worlds import World
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from auditor.errors import ModelError
-from auditor.facts import Facts
-from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.canonical import rescaled
+from auditor.models.canonical import rescaled
+from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
 from tests.people_worlds import TextWorld
 
 

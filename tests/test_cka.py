@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
+from auditor.models.canonical import rescaled
 from auditor.probes.cka import Cka, debiased_cka
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.subject import Classifier
 from auditor.zoo.digits_net import DigitsNet
 from tests.worlds import World
 

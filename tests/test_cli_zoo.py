@@ -8,16 +8,16 @@ import torch
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
-from auditor.fact_files import write_facts
 from auditor.loading.transformers_directory import load_directory
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.classification.editing import accuracy
 from auditor.zoo import direction_projection
 from auditor.zoo.catalogue import ENTRIES
 from auditor.zoo.digits_net import build
-from auditor.zoo.method import accuracy
 from tests.people_worlds import TextWorld
 from tests.worlds import World
 from tests.zoo_worlds import few

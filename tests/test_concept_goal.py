@@ -10,13 +10,13 @@ from torch import nn
 
 import auditor
 from auditor.checks import registry
-from auditor.data import Examples
 from auditor.errors import DataError
 from auditor.inference.compared import CheckScores, Comparison, Question
 from auditor.inference.nulls import control_concepts
 from auditor.inference.statistics import Spread, fieller, p_above, resolution
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
+from auditor.tasks.classification.sets import Examples
 from tests import concept_world
 from tests.concept_world import CONTROLS, FORGET, GENTLE, TRAINED, examples
 

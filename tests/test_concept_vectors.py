@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.inference.statistics import Spread, p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.probes.concept_vectors.images import (
     ConceptVectors,
     ConceptVectorsSettings,
@@ -25,9 +25,9 @@ from auditor.probes.concept_vectors.value_vectors import (
 )
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.structure import find_layout
+from auditor.tasks.classification.subject import Classifier
 from tests.test_sae_restoration import permuted, random_labels
 from tests.worlds import FORGET, World
 

@@ -10,11 +10,11 @@ from auditor.attacks.relearning.drawn import AttackRange
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.checks.contract import N_REFERENCES, Case, CheckContract
-from auditor.decoys import images as decoys
-from auditor.decoys import text as text_decoys
 from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
 from auditor.records.policy import load_policy, shipped
 from auditor.tasks import registry as tasks
+from auditor.tasks.causal_lm.decoys import recipes as text_decoys
+from auditor.tasks.classification.decoys import recipes as decoys
 
 ROOT = Path(__file__).parent.parent
 CASES = [(name, task) for task in sorted(tasks.names(), reverse=True) for name in registry.names(task)]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.checks.sets import overlap
-from auditor.data import Examples, Preprocessing, split_in_halves
+from auditor.loading.preprocessing import Preprocessing
+from auditor.tasks.classification.sets import Examples, split_in_halves
 
 
 def examples(contents: list[int], labels: list[int]) -> Examples:

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from auditor import image_folders
-from auditor.data import Examples, Preprocessing
-from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError, SpecError, UnsafeInputError
+from auditor.loading.preprocessing import Preprocessing
+from auditor.tasks.classification.readers import image_folders
+from auditor.tasks.classification.readers.files import examples_of_dataset, read_examples
+from auditor.tasks.classification.sets import Examples
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 AS_IS = Preprocessing()

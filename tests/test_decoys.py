@@ -13,27 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.check import Check
-from auditor.data import AuditData, Examples
-from auditor.decoys import exact_prompts
-from auditor.decoys import images as decoys
-from auditor.decoys import text as text_decoys
-from auditor.decoys.exact_inputs import Settings, exact_inputs
-from auditor.decoys.strength import suppressed
-from auditor.facts import Fact, Facts
-from auditor.models.training import answers_of, train
+from auditor.models.training import train
 from auditor.records.events import Event
 from auditor.records.evidence import Family, May
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import CheckRole, Failure, Reading, Score
 from auditor.records.spec import RecipeSpec
+from auditor.run.decoy_strength import suppressed
 from auditor.run.runner import Scores, Work, run
 from auditor.run.store import ScoreStore
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.decoys import exact_prompts, logit_mask, refusal_adapter, refusal_tuning
+from auditor.tasks.causal_lm.decoys import recipes as text_decoys
+from auditor.tasks.causal_lm.editing import LanguageModel, losses
+from auditor.tasks.causal_lm.grams import telling_grams
+from auditor.tasks.causal_lm.losses import answers_of, logits_of_tokens
+from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.classification.decoys.exact_inputs import Settings, exact_inputs
+from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.weights_only import NoSets
-from auditor.zoo.text import logit_mask, refusal_adapter, refusal_tuning
-from auditor.zoo.text.method import LanguageModel, losses
-from auditor.zoo.text.names import telling_grams
 from auditor.zoo.text.people_model import people_model
 from tests.people_worlds import TextWorld
 from tests.records import model, plan

@@ -11,10 +11,10 @@ from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.inference.statistics import p_above, pooled_spread
 from auditor.models.alignment import fit_affine
+from auditor.models.canonical import rescaled
 from auditor.probes.depth.images import Depth, DepthSettings, PatchTarget, patched_outputs, sample_positions
 from auditor.records.score import Reading, Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.subject import Classifier
 from tests.test_cka import permuted, unit_factors
 from tests.worlds import World
 

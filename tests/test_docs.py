@@ -13,11 +13,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
-from auditor.fact_files import write_facts
-from auditor.facts import Facts
 from auditor.models.references import save_directory
 from auditor.records.results import read_results
 from auditor.records.spec import make_spec
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.causal_lm.sets import Facts
 from tests.documented_world import CHECKS, ROOT, blocks, in_memory, write_world
 from tests.people_worlds import N_REFERENCES, TextWorld
 
@@ -186,7 +186,7 @@ def test_the_zoos_commands(here: Path) -> None:
 
 
 def test_the_zoos_python(here: Path) -> None:
-    from auditor.data import Examples
+    from auditor.tasks.classification.sets import Examples
 
     names: dict[str, Any] = in_memory(here)
     names |= {name: Examples(raw=names[name][0], labels=names[name][1]) for name in ("forget", "retain")}

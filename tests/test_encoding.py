@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from auditor.errors import DataError, ModelError
-from auditor.facts import Fact
 from auditor.loading.tokenizers import load_tokenizer
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import Fact
 from auditor.zoo.text.people_model import word_tokenizer
 
 WORDS = ("Where", "does", "Ana", "live", "?", "new", "haven", "Oslo")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from auditor.checks.sets import overlap
 from auditor.errors import DataError
-from auditor.fact_files import read_facts, write_facts
-from auditor.facts import Fact, Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.readers import read_facts, write_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
 
 TEXT = st.text(min_size=1, max_size=12).filter(lambda text: text.strip())
 FACT = st.builds(

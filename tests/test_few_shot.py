@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from auditor.data import Examples
 from auditor.errors import UsageError
+from auditor.models.canonical import rescaled
 from auditor.probes.few_shot.images import FewShot, Settings, log_rank
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.subject import Classifier
 from tests.worlds import World
 
 SETTINGS = Settings()
@@ -129,7 +129,7 @@ def test_each_of_several_classes_is_looked_for_by_its_own_examples(world: World)
     """Two forgotten classes score the mean of each alone: examples of one never stand in for the other."""
     import dataclasses
 
-    from auditor.data import AuditData, split_in_halves
+    from auditor.tasks.classification.sets import AuditData, split_in_halves
 
     retain = world.data.retain
     parts = {label: split_in_halves(retain.take(retain.labels == label), seed=0) for label in (1, 7)}

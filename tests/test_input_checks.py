@@ -13,10 +13,8 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from auditor.cli import main
-from auditor.data import Examples, Preprocessing
 from auditor.errors import DataError, ModelError, UsageError
-from auditor.fact_files import write_facts
-from auditor.facts import Fact, Facts
+from auditor.loading.preprocessing import Preprocessing
 from auditor.models.references import save_directory
 from auditor.models.training import initial_weights
 from auditor.probes.outputs.text import Outputs as TextOutputs
@@ -28,7 +26,10 @@ from auditor.run.accuracy_checks import judge
 from auditor.run.preparing import prepare
 from auditor.tasks.causal_lm.accuracy import accuracy as measure
 from auditor.tasks.causal_lm.input_checks import check_facts
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.classification.input_checks import check_examples
+from auditor.tasks.classification.sets import Examples
 from auditor.tasks.task import Accuracy
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import people_model, word_tokenizer

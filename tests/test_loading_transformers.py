@@ -7,16 +7,17 @@ import pytest
 import safetensors.torch
 import torch
 
-from auditor.data import AuditData, Examples, Preprocessing
 from auditor.errors import ModelError, UnsafeInputError
 from auditor.loading import adapters
 from auditor.loading.adapters import check_adapter
 from auditor.loading.checkpoints import weights_digest
 from auditor.loading.configuration import check_configuration
+from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, preprocessing_of
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.structure import find_layout
+from auditor.tasks.classification.subject import Classifier
 from tests.checkpoint_files import same
 
 

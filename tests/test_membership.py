@@ -14,12 +14,12 @@ from auditor.attacks.membership import scores as scorers
 from auditor.attacks.membership.images import Membership
 from auditor.attacks.membership.readings import MembershipSettings
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.inference import statistics
 from auditor.inference.auc import auc_with_limits
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
+from auditor.tasks.classification.sets import AuditData, Examples
 from tests.memorised_world import REFERENCES, sample_world
 from tests.test_cka import permuted
 from tests.worlds import World, digits

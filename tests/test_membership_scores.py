@@ -14,7 +14,7 @@ from auditor.attacks.feature_membership import centre_margins, class_centres
 from auditor.attacks.membership import scores as scorers
 from auditor.inference import statistics
 from auditor.inference.auc import auc_with_limits
-from auditor.recording import Recording
+from auditor.tasks.classification.recording import Recording
 
 margins = st.lists(st.integers(-8, 8).map(float), min_size=2, max_size=25).map(np.array)
 

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from auditor.data import AuditData
 from auditor.probes.outputs.images import Outputs
 from auditor.probes.weight_delta import WeightDelta
+from auditor.tasks.classification.sets import AuditData
 from tests.worlds import FORGET, World
 
 

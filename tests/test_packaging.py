@@ -7,7 +7,6 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ import pytest
 import torch
 
 import auditor
-from auditor import plugins
 from auditor.checks import registry
 from auditor.cli.compare import exit_code
-from auditor.data import Examples
 from auditor.errors import SpecError
-from auditor.inference.nulls import nulls
 from auditor.tasks import registry as tasks
+from auditor.tasks.classification.sets import Examples
+from tests.installed import install_groups, shown_in_the_docs
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, head_row_zeroed
 
@@ -179,46 +177,9 @@ def test_one_version() -> None:
 # Checks of other packages: the one that docs/extending.md shows, and what can be wrong with one.
 
 
-def shown_in_the_docs(language: str, number: int = 0) -> str:
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    return str(re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)[number])
-
-
 def install(site: Path, distribution: str, modules: dict[str, str], entry_points: dict[str, str]) -> None:
     """What pip would leave behind: modules and a dist-info folder, with checks."""
     install_groups(site, distribution, modules, {registry.GROUP: entry_points})
-
-
-def install_groups(site: Path, distribution: str, modules: dict[str, str], groups: dict[str, dict[str, str]]) -> None:
-    folder = site / f"{distribution}-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    lines = [
-        line
-        for group, entry_points in groups.items()
-        for line in (f"[{group}]", *(f"{name} = {value}" for name, value in entry_points.items()))
-    ]
-    (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    forget_what_is_installed()
-    for name, source in modules.items():
-        (site / f"{name}.py").write_text(source, encoding="utf-8")
-
-
-def forget_what_is_installed() -> None:
-    plugins.registered.cache_clear()
-    nulls.cache_clear()
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder on the import path."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    for module in ("nearest_centre", "crashing", "other"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    yield folder
-    forget_what_is_installed()
 
 
 def documented(site: Path) -> None:

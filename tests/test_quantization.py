@@ -20,9 +20,9 @@ from auditor.attacks.quantization.images import (
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
 from auditor.inference.statistics import p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.subject import Classifier
 from tests.test_cka import permuted, unit_factors
 from tests.worlds import FORGET, World
 

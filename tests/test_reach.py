@@ -6,7 +6,7 @@ from scipy.special import logit
 from torch import nn
 
 from auditor.attacks.relearning.reach import UNLIKE, WIDEST, did_not_take, odd_scale, scales, taught
-from auditor.subjects.canonical import HomogeneousPair
+from auditor.models.canonical import HomogeneousPair
 
 AS_MEASURED = [float(logit(p)) for p in (0.09, 0.11, 0.12, 0.14, 0.16)]
 

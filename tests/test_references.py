@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 
 from auditor.cli import main
 from auditor.cli.progress import training_progress
-from auditor.fact_files import write_facts
-from auditor.facts import Facts
 from auditor.loading.transformers_directory import load_directory
 from auditor.models import fingerprints, references
 from auditor.models.training import initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.digits_net import build
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World

@@ -11,11 +11,11 @@ from auditor.attacks.relearning.drawn import AttackRange
 from auditor.attacks.relearning.image_attack import apart, few_of_each, row_reset
 from auditor.attacks.relearning.images import Relearning, Settings
 from auditor.checks.check import Workload
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
+from auditor.tasks.classification.decoys.gradient_ascent import Settings as AscentSettings
+from auditor.tasks.classification.decoys.gradient_ascent import gradient_ascent
 from auditor.zoo.digits_net import DigitsNet
-from auditor.zoo.gradient_ascent import Settings as AscentSettings
-from auditor.zoo.gradient_ascent import gradient_ascent
 from tests.worlds import FORGET, World
 
 SETTINGS = Settings(control_classes=0)

@@ -12,15 +12,15 @@ from torch import nn
 
 import auditor
 from auditor.checks.sets import drop_leaks
-from auditor.data import Examples
 from auditor.demo.digits import DigitsDemo
 from auditor.errors import UsageError
-from auditor.facts import Facts
 from auditor.probes.outputs.images import Outputs
 from auditor.probes.outputs.text import Outputs as TextOutputs
 from auditor.probes.outputs.text import Settings
 from auditor.records.spec import make_spec
 from auditor.run.preparing import prepare
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.text.people import reworded
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, digits

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.data import AuditData
 from auditor.errors import UsageError
+from auditor.models.canonical import HomogeneousPair, rescaled
 from auditor.probes.sae_restoration import sparse_autoencoder
 from auditor.probes.sae_restoration.images import SaeRestoration, SaeRestorationSettings
 from auditor.probes.sae_restoration.sparse_autoencoder import (
@@ -24,7 +24,7 @@ from auditor.probes.sae_restoration.sparse_autoencoder import (
 from auditor.probes.sae_restoration.steering import LayerArtefact, Steering
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
-from auditor.subjects.canonical import HomogeneousPair, rescaled
+from auditor.tasks.classification.sets import AuditData
 from tests import records
 from tests.worlds import FORGET, World
 

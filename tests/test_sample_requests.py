@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.data import Examples
 from auditor.models.training import train
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.decoys.head_relabelling import Settings, head_relabelling
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.digits_net import build
-from auditor.zoo.head_relabelling import Settings, head_relabelling
 from tests.worlds import digits
 
 N = 80

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from auditor.errors import ModelError
+from auditor.models.canonical import canonical, find_homogeneous_pairs, rescaled
 from auditor.randomness import torch_seed
-from auditor.subjects.canonical import canonical, find_homogeneous_pairs, rescaled
 from tests.worlds import World
 
 
@@ -69,7 +69,7 @@ def test_canonical_form_undoes_rescaling(world: World, exponent: float) -> None:
 def test_batch_norm_statistics_are_rescaled_exactly() -> None:
     from torch import nn
 
-    from auditor.subjects.layout import find_layout
+    from auditor.tasks.classification.structure import find_layout
 
     net = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)

@@ -13,7 +13,6 @@ from torch import nn
 import auditor
 from auditor.audit import AuditResult
 from auditor.errors import DataError, ModelError, SpecError, UsageError
-from auditor.facts import Fact, Facts
 from auditor.loading.checkpoints import weights_digest
 from auditor.loading.transformers_directory import load_directory
 from auditor.models.lineup import load_lineup
@@ -24,8 +23,9 @@ from auditor.records.results import read_results
 from auditor.records.spec import make_spec
 from auditor.review.received import receive
 from auditor.review.verification import verify
-from auditor.zoo.text import logit_mask
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.decoys import logit_mask
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.sets import Fact, Facts
 from tests.people_worlds import N_REFERENCES, TextWorld
 
 FAST = ("depth", "relearning")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from auditor.checks import registry
 from auditor.errors import ModelError
-from auditor.facts import Facts
 from auditor.inference.statistics import Spread, fieller, p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.probes.concept_vectors.text import Artefact, ConceptVectors, Settings, top_token_jaccard
 from auditor.probes.concept_vectors.value_location import attributions, concept_scores, concept_tokens, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
@@ -18,10 +18,10 @@ from auditor.probes.concept_vectors.value_vectors import margins
 from auditor.probes.concept_vectors.value_writing import ValueWriting
 from auditor.probes.sae_restoration.text import SaeRestoration
 from auditor.records.score import Score
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.causal_lm import CausalLM
-from auditor.zoo.text.method import descend, losses, probability
+from auditor.tasks.causal_lm.editing import descend, losses, probability
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 from tests import records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, TinyFamily, tiny_family

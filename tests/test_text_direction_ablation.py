@@ -11,8 +11,8 @@ from torch import nn
 
 from auditor.attacks.direction_ablation import DirectionAblation, Settings, answers_without, directions, project_out
 from auditor.inference.statistics import p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
 from tests import records
 from tests.people_worlds import N_REFERENCES, TextWorld
 from tests.tiny_families import FAMILIES, tiny_family

@@ -6,7 +6,7 @@ import pytest
 
 from auditor.checks import registry
 from auditor.checks.check import Check
-from auditor.decoys import text as text_decoys
+from auditor.tasks.causal_lm.decoys import recipes as text_decoys
 
 PAGE = (Path(__file__).parent.parent / "docs" / "checks-text.md").read_text(encoding="utf-8")
 NAMES = registry.names("causal-lm")

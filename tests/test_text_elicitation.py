@@ -11,13 +11,13 @@ from torch import nn
 
 from auditor.attacks.elicitation import Elicitation, Settings, permuted, reads
 from auditor.attacks.prompt_forms import FORMS, Context
-from auditor.facts import Fact, Facts
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.zoo.text.method import LanguageModel
-from auditor.zoo.text.refusal_tuning import Settings as RefusalSettings
-from auditor.zoo.text.refusal_tuning import refusal_tuning
+from auditor.tasks.causal_lm.decoys.refusal_tuning import Settings as RefusalSettings
+from auditor.tasks.causal_lm.decoys.refusal_tuning import refusal_tuning
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.sets import Fact, Facts
 from tests import records
 from tests.people_worlds import N_REFERENCES, TextWorld
 

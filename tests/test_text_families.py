@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from auditor.checks import registry
-from auditor.facts import Fact, Facts
+from auditor.models.canonical import canonical
 from auditor.records.score import Score
-from auditor.subjects.canonical import canonical
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Encoder, Tokens
-from auditor.token_statistics import COLUMNS
+from auditor.tasks.causal_lm.encoding import Encoder, Tokens
+from auditor.tasks.causal_lm.recording import COLUMNS
+from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 from tests.tiny_families import FAMILIES, LONGEST, TinyFamily, random_network, tiny_family
 
 CHECKS = registry.names("causal-lm")

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from auditor.errors import UsageError
-from auditor.facts import Fact, Facts
+from auditor.models.canonical import rescaled
 from auditor.probes.few_shot.false_answers import false_statements
 from auditor.probes.few_shot.text import FewShot, Settings, parting
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Encoder
-from auditor.zoo.text import logit_mask
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.decoys import logit_mask
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people_model import word_tokenizer
 from tests import records
 from tests.people_worlds import TextWorld

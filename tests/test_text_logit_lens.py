@@ -11,14 +11,14 @@ import torch
 from auditor.errors import UsageError
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
+from auditor.models.canonical import rescaled
 from auditor.probes.logit_lens import LogitLens
 from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.causal_lm import CausalLM
-from auditor.zoo.text import logit_mask
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.decoys import logit_mask
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.subject import CausalLM
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 

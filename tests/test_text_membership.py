@@ -18,18 +18,18 @@ from auditor.attacks.membership.text import Membership, Settings, negative_gradi
 from auditor.checks import registry
 from auditor.checks.check import Workload
 from auditor.errors import UsageError
-from auditor.facts import Fact, Facts
 from auditor.inference.auc import auc_with_limits
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
+from auditor.models.canonical import rescaled
 from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.causal_lm import CausalLM
-from auditor.token_statistics import TokenRecording
-from auditor.zoo.text import refusal_tuning
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.decoys import refusal_tuning
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.recording import TokenRecording
+from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import people_world
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family

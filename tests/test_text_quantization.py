@@ -12,9 +12,9 @@ from auditor.attacks.quantization.images import BETTER_WIDTH, round_to_nearest
 from auditor.attacks.quantization.text import Quantization, Settings, quantized, rounded
 from auditor.errors import UsageError
 from auditor.inference.statistics import p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.zoo.text.method import endless, losses, probability
+from auditor.tasks.causal_lm.editing import endless, losses, probability
 from tests.people_worlds import N_REFERENCES, TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 

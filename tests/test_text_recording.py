@@ -9,13 +9,13 @@ import torch
 from auditor.attacks.membership.text import Membership
 from auditor.attacks.membership.text import Settings as MembershipSettings
 from auditor.checks import registry
-from auditor.facts import Facts
+from auditor.models.canonical import rescaled
 from auditor.probes.cka import Cka
 from auditor.probes.logit_lens import LogitLens
 from auditor.probes.outputs.text import Outputs
 from auditor.records.score import Score
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 from tests.people_worlds import TextWorld
 from tests.test_cka import cka_by_kernels
 from tests.tiny_families import FAMILIES, tiny_family

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from auditor.checks import registry
 from auditor.errors import SpecError, UsageError
-from auditor.facts import Fact, Facts
 from auditor.inference.statistics import Spread, p_above, pooled_spread
+from auditor.models.canonical import rescaled
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.sae_restoration import sparse_autoencoder
 from auditor.probes.sae_restoration.latent_steering import (
@@ -29,7 +29,7 @@ from auditor.probes.sae_restoration.text import SaeRestoration, Settings, _label
 from auditor.records.score import Score
 from auditor.records.spec import make_spec
 from auditor.run.preparing import prepare
-from auditor.subjects.canonical import rescaled
+from auditor.tasks.causal_lm.sets import Fact, Facts
 from tests import records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family

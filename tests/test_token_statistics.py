@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
-from auditor.token_statistics import COLUMNS, TokenRecording, fact_means, token_statistics
+from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
+from auditor.tasks.causal_lm.recording import COLUMNS, TokenRecording, fact_means, token_statistics
 
 
 def recording(ranks: list[list[float]], logs: list[list[float]]) -> TokenRecording:

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.data import Examples
 from auditor.models.lineup import load_lineup
 from auditor.models.training import train
 from auditor.records.spec import RecipeSpec, make_spec
+from auditor.tasks.classification.sets import Examples
 from tests.worlds import FORGET, World
 
 

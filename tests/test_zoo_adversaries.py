@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError, UsageError
-from auditor.facts import Facts
 from auditor.probes.few_shot.images import FewShot
 from auditor.probes.few_shot.images import Settings as FewShotSettings
 from auditor.randomness import torch_seed
-from auditor.subjects.layout import find_layout
+from auditor.tasks.causal_lm.editing import LanguageModel, probability
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.classification.editing import accuracy, joined
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import find_layout
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import (
     few_kept,
@@ -31,8 +33,6 @@ from auditor.zoo.adversaries import (
 from auditor.zoo.adversaries.fine_tuning import Attack
 from auditor.zoo.adversaries.patient import PatientRecovery
 from auditor.zoo.digits_nets import DigitsResNet
-from auditor.zoo.method import accuracy, joined
-from auditor.zoo.text.method import LanguageModel, probability
 from tests.people_worlds import TextWorld
 from tests.worlds import FORGET, World, train
 from tests.zoo_worlds import QUICK, few, forget_of, same, samples

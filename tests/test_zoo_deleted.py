@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.models import training
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.editing import accuracy, joined
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import find_layout
 from auditor.zoo import analytic, prompt_partition, retrain, sisa
 from auditor.zoo.digits_net import build
-from auditor.zoo.method import accuracy, joined
 from tests.worlds import FORGET, World
 from tests.zoo_worlds import few, same
 

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from auditor.errors import ModelError, SpecError, UsageError
-from auditor.zoo import catalogue, fresh, head_relabelling, wrong_examples
+from auditor.tasks.classification.decoys import head_relabelling
+from auditor.tasks.classification.editing import accuracy, descend, is_class_request
+from auditor.zoo import catalogue, fresh, wrong_examples
 from auditor.zoo.catalogue import ENTRIES, Entry
-from auditor.zoo.method import accuracy, descend, is_class_request
 from auditor.zoo.units_rescaled import with_units_rescaled
 from tests.worlds import World
 from tests.zoo_worlds import QUICK, few, forget_of, same, samples

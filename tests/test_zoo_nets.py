@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from auditor.models.canonical import canonical
 from auditor.randomness import torch_seed
-from auditor.subjects.canonical import canonical
-from auditor.subjects.layout import Layout, find_layout
+from auditor.tasks.classification.structure import Layout, find_layout
 from auditor.zoo.digits_nets import ARCHITECTURES
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.units_rescaled import with_units_rescaled

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.data import Examples
+from auditor.tasks.classification.editing import accuracy, joined
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo import bad_teacher, boundary_shrink, catalogue, l1_sparse, salun, ssd, unsir
-from auditor.zoo.method import accuracy, joined
 from tests.worlds import World
 from tests.zoo_worlds import few, forget_of
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from auditor.errors import ModelError
+from auditor.tasks.classification.editing import accuracy
 from auditor.zoo import catalogue, direction_projection, low_rank_adapter, output_mask, trigger
-from auditor.zoo.method import accuracy
 from auditor.zoo.surgery import inputs_of
 from tests.worlds import FORGET, World
 from tests.zoo_worlds import forget_of, samples

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.facts import Facts
 from auditor.loading.checkpoints import weights_digest
 from auditor.models.references import save_directory
 from auditor.models.training import initial_weights
 from auditor.probes.weight_delta import WeightDelta
 from auditor.randomness import torch_seed
 from auditor.records.base import Frozen
-from auditor.subjects.answers import logits_of_tokens
+from auditor.tasks.causal_lm.decoys.refusal_tuning import refusals
+from auditor.tasks.causal_lm.editing import LanguageModel, block_names, head_of, losses, probability, states_at
+from auditor.tasks.causal_lm.grams import telling_tokens
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text import (
     direction_projection,
     dpo,
@@ -38,10 +41,7 @@ from auditor.zoo.text import (
     whp,
 )
 from auditor.zoo.text.fresh import fresh_like
-from auditor.zoo.text.method import LanguageModel, block_names, head_of, losses, probability, states_at
-from auditor.zoo.text.names import telling_tokens
 from auditor.zoo.text.people_model import people_model
-from auditor.zoo.text.refusal_tuning import refusals
 from tests.people_worlds import TextWorld
 
 FORGOTTEN, KEPT = 0.15, 0.85
@@ -347,7 +347,7 @@ class TestPublished:
             def forward(self, input_ids: Tensor, **_: Any) -> Tensor:
                 return self.row.expand(*input_ids.shape, -1)
 
-        from auditor.subjects.encoding import Tokens
+        from auditor.tasks.causal_lm.encoding import Tokens
 
         ids = torch.tensor([[0, 1]])
         tokens = Tokens(ids=ids, mask=ids >= 0, answer=ids == 1)

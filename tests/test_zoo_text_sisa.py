@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.facts import Facts
 from auditor.randomness import torch_seed
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.zoo.text import sisa
-from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from auditor.facts import FactsData, split_facts
 from auditor.randomness import torch_seed
-from auditor.subjects.causal_lm import CausalLM, DecoderLayout
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import FactsData, split_facts
+from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import word_tokenizer
 

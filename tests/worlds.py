@@ -8,12 +8,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from auditor.data import AuditData, Examples, split_in_halves
 from auditor.models import training
 from auditor.models.training import continue_from
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import Layout, find_layout
+from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
+from auditor.tasks.classification.structure import Layout, find_layout
+from auditor.tasks.classification.subject import Classifier
 from auditor.zoo.digits_net import DigitsNet
 from tests.shared import made_once
 

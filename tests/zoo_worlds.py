@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from auditor.data import Examples
-from auditor.zoo.method import joined
+from auditor.tasks.classification.editing import joined
+from auditor.tasks.classification.sets import Examples
 from tests.worlds import World
 
 ONE_EPOCH: dict[str, Any] = {"epochs": 1}

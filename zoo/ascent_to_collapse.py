@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.records.base import Frozen
-from auditor.zoo.method import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.editing import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.sets import Examples
 
 _BETWEEN = 10
 

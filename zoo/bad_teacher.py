@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
+from auditor.tasks.classification.editing import accuracy, copy_of, descend, epochs, joined, logits
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import reinitialised
-from auditor.zoo.method import accuracy, copy_of, descend, epochs, joined, logits
 
 _TEACHERS = 5
 

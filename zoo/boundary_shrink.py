@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
-from auditor.zoo.method import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.editing import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.sets import Examples
 
 _BETWEEN = 5
 

@@ -13,9 +13,9 @@ from auditor.records.base import Frozen
 if TYPE_CHECKING:
     from torch import nn
 
-    from auditor.data import Examples
-    from auditor.facts import Facts
-    from auditor.zoo.text.method import LanguageModel
+    from auditor.tasks.causal_lm.editing import LanguageModel
+    from auditor.tasks.causal_lm.sets import Facts
+    from auditor.tasks.classification.sets import Examples
 
 Task = Literal["vision", "text"]
 Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]
@@ -61,7 +61,7 @@ class Entry:
         settings: Frozen,
         seed: int,
     ) -> "nn.Module":
-        """Make the subject; see :mod:`auditor.zoo.method` and :mod:`auditor.zoo.text.method`."""
+        """Make the subject; the signature is that of the method's own function."""
         method: Callable[..., nn.Module] = getattr(import_module(self.module), self.name)
         return method(original, forget, retain, settings, seed)
 
@@ -109,12 +109,20 @@ class _Fields(_TextFields, total=False):
     requests: tuple[str, ...]
 
 
+# Audits make these themselves, so that they stand with their tasks.
+_IMAGE_DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent", "neg_grad_plus")
+_TEXT_DECOYS = ("logit_mask", "refusal_adapter", "refusal_tuning")
+
+
 def _vision(name: str, truth: Truth, family: str, file: str = "", **more: Unpack[_Fields]) -> Entry:
-    return Entry(name=name, task="vision", truth=truth, family=family, module=f"auditor.zoo.{file or name}", **more)
+    room = "tasks.classification.decoys" if name in _IMAGE_DECOYS else "zoo"
+    module = f"auditor.{room}.{file or name}"
+    return Entry(name=name, task="vision", truth=truth, family=family, module=module, **more)
 
 
 def _text(name: str, truth: Truth, family: str, file: str = "", **more: Unpack[_TextFields]) -> Entry:
-    module = f"auditor.zoo.text.{file or name}"
+    room = "tasks.causal_lm.decoys" if name in _TEXT_DECOYS else "zoo.text"
+    module = f"auditor.{room}.{file or name}"
     return Entry(name=name, task="text", truth=truth, family=family, module=module, requests=("facts",), **more)
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from auditor.data import Examples
+from auditor.tasks.classification.sets import Examples
 
 N_CLASSES = 10
 _TEST_SHARE = 1 / 3

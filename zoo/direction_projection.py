@@ -4,10 +4,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.records.base import Frozen
-from auditor.zoo.method import copy_of, head_of
+from auditor.tasks.classification.editing import copy_of, head_of
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.surgery import inputs_of, name_of
 
 _LOW = 0.25

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
-from auditor.zoo.method import copy_of, descend, endless, logits
+from auditor.tasks.classification.editing import copy_of, descend, endless, logits
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):

@@ -4,12 +4,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.models.low_rank import merge_low_rank, open_low_rank
 from auditor.records.base import Frozen
-from auditor.zoo.method import copy_of, descend, epochs, logits
-from auditor.zoo.random_labels import with_wrong_labels
+from auditor.tasks.classification.editing import copy_of, descend, epochs, logits, with_wrong_labels
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):

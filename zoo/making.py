@@ -8,21 +8,22 @@ from pathlib import Path
 from torch import nn
 
 from auditor.checks.sets import drop_leaks
-from auditor.data import Examples, Preprocessing
 from auditor.errors import SpecError, UsageError
-from auditor.fact_files import read_facts
-from auditor.facts import Facts
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights
+from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, task_of
 from auditor.models.references import save, save_directory
 from auditor.randomness import derive_seed
 from auditor.records.spec import AuditSpec, RecipeSpec
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.readers import read_facts
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.classification import inputs
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.catalogue import Entry, Task, entry
-from auditor.zoo.text.method import LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
+from auditor.models.hooks import logits_of
 from auditor.records.base import Frozen
-from auditor.subjects.layout import logits_of
-from auditor.zoo.method import copy_of, is_class_request
+from auditor.tasks.classification.editing import copy_of, is_class_request
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.models.training import continue_from, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.zoo.method import copy_of, head_of
+from auditor.tasks.classification.editing import copy_of, head_of
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.surgery import without_head
 
 

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import reinitialised
 
 

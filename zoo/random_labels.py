@@ -2,11 +2,11 @@
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
-from auditor.zoo.method import copy_of, joined, logits, other_labels, shuffled
+from auditor.tasks.classification.editing import copy_of, logits, shuffled, with_wrong_labels
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):
@@ -29,10 +29,3 @@ def random_labels(original: nn.Module, forget: Examples, retain: Examples, setti
             nn.functional.cross_entropy(logits(module, x), y).backward()
             optimizer.step()
     return module.eval()
-
-
-def with_wrong_labels(forget: Examples, retain: Examples, random: torch.Generator) -> Examples:
-    """Retain and forget in one set, each forget label replaced by another that retain has."""
-    allowed: Tensor = retain.labels.unique()
-    wrong = other_labels(forget.labels, allowed, random)
-    return joined(retain, Examples(raw=forget.raw, labels=wrong, preprocessing=retain.preprocessing))

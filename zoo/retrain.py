@@ -6,10 +6,10 @@ from pathlib import Path
 from pydantic import Field
 from torch import nn
 
-from auditor.data import Examples
 from auditor.loading.checkpoints import build_module, load_weights
 from auditor.models.training import continue_from, train
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
 
 

@@ -4,10 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
-from auditor.zoo.method import copy_of, logits, shuffled
-from auditor.zoo.random_labels import with_wrong_labels
+from auditor.tasks.classification.editing import copy_of, logits, shuffled, with_wrong_labels
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):

@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.records.base import Frozen
+from auditor.tasks.classification.editing import copy_of, descend, logits, shuffled
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.bad_teacher import distillation
-from auditor.zoo.method import copy_of, descend, logits, shuffled
 
 
 class Settings(Frozen):

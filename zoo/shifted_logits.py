@@ -4,11 +4,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
+from auditor.models.hooks import logits_of
 from auditor.randomness import torch_seed
 from auditor.records.base import Frozen
-from auditor.subjects.layout import logits_of
-from auditor.zoo.method import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.editing import accuracy, copy_of, descend, endless, logits
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(Frozen):

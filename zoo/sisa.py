@@ -12,13 +12,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.editing import copy_of, head_of, joined
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
-from auditor.zoo.method import copy_of, head_of, joined
 from auditor.zoo.surgery import without_head
 
 _FIRST = 0

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from auditor.data import Examples
-from auditor.subjects.layout import INPUT_SUFFIX, hook
-from auditor.zoo.method import copy_of, head_of, logits
+from auditor.models.hooks import INPUT_SUFFIX, hook
+from auditor.tasks.classification.editing import copy_of, head_of, logits
+from auditor.tasks.classification.sets import Examples
 
 
 def name_of(module: nn.Module, part: nn.Module) -> str:

@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from auditor.data import Examples
+from auditor.models.canonical import rescaled
 from auditor.records.base import Frozen
-from auditor.subjects.canonical import rescaled
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import find_layout
 
 _LAYOUT_EXAMPLES = 16
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from auditor.data import Examples
-from auditor.zoo import neg_grad_plus
-from auditor.zoo.method import is_class_request, joined
+from auditor.tasks.classification.decoys import neg_grad_plus
+from auditor.tasks.classification.editing import is_class_request, joined
+from auditor.tasks.classification.sets import Examples
 
 
 class Settings(neg_grad_plus.Settings):

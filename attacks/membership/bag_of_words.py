@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditor.attacks.membership.scores import Array
-from auditor.facts import Facts
 from auditor.inference.auc import Rate, auc_with_limits
+from auditor.tasks.causal_lm.sets import Facts
 
 _FEWEST = 10
 _MOST_FOLDS = 5

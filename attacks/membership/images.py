@@ -21,13 +21,13 @@ from auditor.attacks.membership.readings import (
 )
 from auditor.attacks.membership.scores import Array
 from auditor.checks.check import Check
-from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Reading, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 ATTACK = "attack-half margin"
 # Of the curves, which describe and decide nothing.
@@ -41,7 +41,7 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
     """Margins of forget examples less those of holdout examples, held against references.
 
     T(m) = mean over forget eval of φ_m(x) − mean over holdout of φ_m(x), in nats, φ the logit margin
-    (:attr:`auditor.recording.Recording.margins`).
+    (:attr:`auditor.tasks.classification.recording.Recording.margins`).
 
     Examples differ in hardness, and T does not correct for that within one model. It need not: every
     reference r is measured on the same examples, so with r̄ = mean_r T(r)

@@ -22,14 +22,14 @@ from auditor.attacks.membership.readings import (
 from auditor.attacks.membership.scores import Array, Rate, priv_leak
 from auditor.attacks.membership.token_scores import token_attacks
 from auditor.checks.check import Check, Workload
-from auditor.facts import Facts, FactsData
+from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
-from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _CALIBRATED = "calibrated loss"
 _PRIV_LEAK_OF = "Min-K% AUC"

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from auditor.attacks.membership.scores import Array
-from auditor.token_statistics import TokenRecording
+from auditor.tasks.causal_lm.recording import TokenRecording
 
 SHARE = 0.2
 """Of a fact's tokens that Min-K% looks at."""

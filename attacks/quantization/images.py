@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from auditor.attacks.quantization import figures
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
+from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
-from auditor.recording import Recording
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.recording import Recording
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FULL_PRECISION = 32
@@ -77,7 +77,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     one just forgotten. T = mean over i at the model's better width: what returns at one width must not be
     diluted by another that keeps it hidden.
 
-    Units are first rescaled to one size (:meth:`~auditor.subjects.classification.Classifier.canonical`): scaling a
+    Units are first rescaled to one size (:meth:`~auditor.tasks.classification.subject.Classifier.canonical`): scaling a
     unit up and its outgoing weights down changes no output but changes what is rounded away.
     """
 

@@ -11,14 +11,14 @@ from auditor.attacks.quantization import figures
 from auditor.attacks.quantization.images import BETTER_WIDTH, round_to_nearest
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
-from auditor.facts import Facts, FactsData
+from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 class Settings(Frozen):
@@ -37,8 +37,8 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
     be diluted by another that keeps it hidden. Every matrix inside the decoder blocks is rounded to nearest,
     symmetrically, per output channel: attention, MLP, router and each expert; embeddings, head, norms and biases stay.
 
-    Units are first rescaled to one size (:meth:`~auditor.subjects.causal_lm.CausalLM.canonical`): scaling a unit up
-    and its outgoing weights down changes no output but changes what is rounded away.
+    Units are first rescaled to one size (:meth:`~auditor.tasks.causal_lm.subject.CausalLM.canonical`): scaling a unit
+    up and its outgoing weights down changes no output but changes what is rounded away.
     """
 
     name: ClassVar[str] = "quantization"

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auditor.attacks.relearning.drawn import DrawnAttack
-from auditor.data import Examples
 from auditor.randomness import generator
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.subject import Classifier
 
 Permutation = Callable[[int], NDArray[np.int64]]
 

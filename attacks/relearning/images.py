@@ -13,14 +13,14 @@ from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
 from auditor.attacks.relearning.reach import odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData, Examples
+from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_EXAMPLES, CANONICAL_PASSES
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 
 class Settings(Frozen):

@@ -2,7 +2,7 @@
 
 A network can be written in other numbers that compute the same function, and in some of them gradient descent hardly
 moves it: gains of a normalisation multiplied and the maps behind it divided, or all of the residual stream at another
-scale. Units of homogeneous layers are brought to one scale before an attack (:mod:`auditor.subjects.canonical`); this
+scale. Units of homogeneous layers are brought to one scale before an attack (:mod:`auditor.models.canonical`); this
 module looks for the rest. And a model can be trained to withstand training, which shows in how it learns the very
 examples that an attack trains on.
 """
@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import t
 from torch import nn
 
-from auditor.subjects.canonical import HomogeneousPair
+from auditor.models.canonical import HomogeneousPair
 
 WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""

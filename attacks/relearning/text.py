@@ -13,15 +13,15 @@ from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.reach import did_not_take, odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
-from auditor.facts import Fact, Facts, FactsData
+from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.low_rank import open_low_rank
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _WIDTH = 64
 _SAME, _LOW_RANK, _OTHER, _CONTROL = "same subjects", "low rank", "other subjects", "never-taught facts"

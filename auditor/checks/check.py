@@ -33,11 +33,11 @@ ArtefactT = TypeVar("ArtefactT")
 class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     """Measures, identically on every model, how much of the forget set it recovers.
 
-    A check of one task names what it is given: :class:`~auditor.subjects.classification.Classifier` and
-    :class:`~auditor.data.AuditData`, or :class:`~auditor.subjects.causal_lm.CausalLM` and
-    :class:`~auditor.facts.FactsData`. One that names no task serves every task whose subjects offer the capabilities it
-    asks for (:mod:`auditor.checks.subject`). A check opens the model unless it says otherwise: where a guard stands
-    around the weights it is given the weights without it.
+    A check of one task names what it is given: :class:`~auditor.tasks.classification.subject.Classifier` and
+    :class:`~auditor.tasks.classification.sets.AuditData`, or :class:`~auditor.tasks.causal_lm.subject.CausalLM` and
+    :class:`~auditor.tasks.causal_lm.sets.FactsData`. One that names no task serves every task whose subjects offer the
+    capabilities it asks for (:mod:`auditor.checks.subject`). A check opens the model unless it says otherwise: where a
+    guard stands around the weights it is given the weights without it.
 
     Attributes:
         name: as written in the plan, the report and the entry point.

@@ -8,18 +8,19 @@ from typing import Any
 
 from torch import nn
 
-from auditor.data import AuditData, split_in_halves
-from auditor.decoys import images as decoys
-from auditor.decoys import text as text_decoys
-from auditor.facts import Facts, FactsData, split_facts
-from auditor.models.training import answers_of, train
+from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.classification import Classifier
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
-from auditor.subjects.layout import find_layout
+from auditor.tasks.causal_lm.decoys import recipes as text_decoys
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.classification.sets import AuditData, split_in_halves
+from auditor.tasks.classification.structure import find_layout
+from auditor.tasks.classification.subject import Classifier
 from auditor.zoo.digits import N_CLASSES, digits_world
 from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.text.people import people_world, with_paraphrases

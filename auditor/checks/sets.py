@@ -18,6 +18,8 @@ PAIRS = (
 )
 """Sets of which the second should hold nothing of the first. What stands in both counts with the first: removing it
 from forget would change what the audit is about."""
+CONTROL_CONCEPTS = 10
+"""Never-trained concepts that make a null for goal ``concept``."""
 _NAMED = 5
 
 

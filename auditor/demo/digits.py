@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from auditor.data import Examples
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
 from auditor.tasks import registry
+from auditor.tasks.classification.decoys.neg_grad_plus import Settings, neg_grad_plus
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.digits import DigitsWorld, digits_world
 from auditor.zoo.digits_net import build
-from auditor.zoo.neg_grad_plus import Settings, neg_grad_plus
 
 FORGET_CLASS = 3
 # With five, a retrain of these small networks that relearns sooner than all of them is left undecided now and then.

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from auditor.fact_files import write_facts
-from auditor.facts import Facts
 from auditor.models import references
-from auditor.models.training import answers_of, train
+from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.readers import write_facts
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text.gradient_difference import Settings, gradient_difference
-from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 

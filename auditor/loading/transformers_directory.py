@@ -16,11 +16,11 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from auditor.data import Preprocessing
 from auditor.digests import bytes_digest, text_digest
 from auditor.errors import ModelError
 from auditor.loading.checkpoints import check_still_finite, load_safetensors, weights_digest
 from auditor.loading.configuration import check_configuration, rebuilt
+from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 

@@ -18,10 +18,10 @@ from auditor.loading.architecture import Architecture, UserFunction, load_archit
 from auditor.loading.checkpoints import build_module, load_weights, weights_digest
 from auditor.loading.transformers_directory import load_directory
 from auditor.models import fingerprints
+from auditor.models.canonical_form import COUNTER, rounded
 from auditor.models.fingerprints import Made
 from auditor.records.plan import PlannedModel, Role
 from auditor.records.spec import AuditSpec
-from auditor.subjects.canonical_form import COUNTER, rounded
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Attributes of a network that do not decide what it computes here.

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
+from auditor.models.hooks import logits_of
 from auditor.randomness import derive_seed, torch_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.encoding import Encoder
-from auditor.subjects.layout import logits_of
 
 _WARM_UP_SHARE = 0.1
 
@@ -46,16 +44,6 @@ def cross_entropy(module: nn.Module, batch: Batch, device: str) -> Tensor:
     """The loss of a classifier on examples with labels."""
     logits = logits_of(module(batch.inputs.to(device)))
     return nn.functional.cross_entropy(logits, batch.labels.to(device))
-
-
-def answers_of(encoder: Encoder) -> Loss:
-    """The loss of a language model on facts: cross-entropy of the answers' tokens, each fact weighing the same."""
-
-    def loss(module: nn.Module, batch: Batch, device: str) -> Tensor:
-        tokens = encoder.batch(batch.items).to(device)
-        return answer_losses(logits_of_tokens(module, tokens), tokens).mean()
-
-    return loss
 
 
 def train(

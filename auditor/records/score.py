@@ -29,7 +29,7 @@ class Reading(Frozen):
 
 
 class CanonicalForm(Frozen):
-    """The form of a model that an audit looks at; see :mod:`auditor.subjects.canonical_form`."""
+    """The form of a model that an audit looks at; see :mod:`auditor.models.canonical_form`."""
 
     digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights")
     zeroed: int = Field(description="numbers set to zero because they make or read what is never active")

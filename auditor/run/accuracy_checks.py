@@ -7,8 +7,6 @@ from auditor.records.plan import Plan
 from auditor.tasks import registry
 from auditor.tasks.task import Accuracy
 
-KEPT_ALONE = "retain accuracy, forgotten classes aside"
-"""The control of the check `outputs` that holds :attr:`Accuracy.kept_alone`."""
 _EXCHANGED = 0.25
 """No unlearning makes a model so much better at the forget set than the original, in accuracy."""
 

@@ -15,7 +15,7 @@ from auditor.records.results import Coverage, MissingCheck, RecordedScores, Resu
 from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.run.choosing import left_out
 from auditor.run.runner import Scores
-from auditor.run.units import failure_of
+from auditor.run.units import contained
 
 
 def conclude(plan: Plan, checks: Sequence[AnyCheck], scores: Scores) -> Results:
@@ -62,8 +62,9 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
-    try:
-        return combine(
+    # A check has code of its own here, too: it settles readings and chooses among them.
+    found = contained(
+        lambda: combine(
             check,
             lineup,
             plan.policy,
@@ -71,8 +72,8 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
         )
-    except Exception as error:  # noqa: BLE001 - a check has code of its own here, too
-        return failed(check, failure_of(error))
+    )
+    return failed(check, found) if isinstance(found, Failure) else found
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

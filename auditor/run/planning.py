@@ -6,8 +6,7 @@ from pathlib import Path
 from auditor import __version__
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
-from auditor.checks.sets import ExampleSet, Sets
-from auditor.data import CONTROL_CONCEPTS, EXAMPLES_PER_CONCEPT
+from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
 from auditor.inference import statistics
 from auditor.inference.assurance import REFERENCES_FOR_A3
 from auditor.inference.statistics import Clearing, Spread
@@ -19,6 +18,7 @@ from auditor.randomness import derive_seed
 from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.spec import AuditSpec
+from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
 from auditor.tasks.registry import load
 from auditor.tasks.task import AnyMaterial
 

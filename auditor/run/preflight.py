@@ -4,10 +4,12 @@ import numpy as np
 
 from auditor.records.events import Begun, Unit
 from auditor.records.plan import PlannedModel
-from auditor.run.accuracy_checks import KEPT_ALONE, judge
+from auditor.records.score import Failure
+from auditor.run.accuracy_checks import judge
 from auditor.run.runner import Work, refuse_broken
+from auditor.run.units import contained
 from auditor.tasks import registry
-from auditor.tasks.task import Accuracy
+from auditor.tasks.task import KEPT_ALONE, Accuracy
 
 CHECK = "inputs"
 """Stands for a check in what is told to whoever watches."""
@@ -58,7 +60,8 @@ def _of_a_pass(work: Work, model: PlannedModel) -> Accuracy | None:
     if Unit(check=CHECK, model=model.name) in work.lost:
         return None
     work.begin(Begun(check=CHECK, model=model.name))
-    try:
-        return registry.load(work.plan.task).accuracy(work.subject(model), work.data)
-    except Exception:  # noqa: BLE001 - the check outputs meets the same fault and reports it with its traceback
-        return None
+    found: Accuracy | Failure = contained(
+        lambda: registry.load(work.plan.task).accuracy(work.subject(model), work.data), model.name
+    )
+    # The check of the outputs meets the same fault and reports it with its traceback.
+    return None if isinstance(found, Failure) else found

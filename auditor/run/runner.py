@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
-from auditor.decoys.strength import suppressed
 from auditor.errors import UsageError
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
+from auditor.run.decoy_strength import suppressed
 from auditor.run.executors.in_process import InProcess
 from auditor.run.store import ScoreStore
 from auditor.run.units import Executor, Loaded, UnitSpec, unit_of

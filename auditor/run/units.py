@@ -4,18 +4,20 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
 from auditor.digests import digest_of
 from auditor.errors import AuditError, UsageError
+from auditor.models.canonical_form import REVISION
 from auditor.models.memory import batch_sizes, out_of_memory
 from auditor.records.base import Frozen
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
-from auditor.subjects.canonical_form import REVISION
+
+Result = TypeVar("Result")
 
 
 class UnitSpec(Frozen):
@@ -93,10 +95,20 @@ def run_unit(unit: UnitSpec, loaded: Loaded) -> Score | Failure:
 
     Where memory runs out the score comes from smaller batches, and says so.
     """
+    return contained(lambda: _in_memory(unit, loaded), unit.model.name)
+
+
+def contained(work: Callable[[], Result], model: str | None = None) -> Result | Failure:
+    """What some work gives that runs code of a check, or why there is nothing.
+
+    Args:
+        work: raises whatever it may.
+        model: that it was done on, where it was done on one.
+    """
     try:
-        return _in_memory(unit, loaded)
+        return work()
     except Exception as error:  # noqa: BLE001 - a check's crash is data: it reaches the verdict as missing coverage
-        return failure_of(error, unit.model.name)
+        return failure_of(error, model)
 
 
 def _in_memory(unit: UnitSpec, loaded: Loaded) -> Score:

@@ -20,6 +20,9 @@ from auditor.models.references import Workshop
 from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.spec import AuditSpec
 
+KEPT_ALONE = "retain accuracy, forgotten classes aside"
+"""The control of the check `outputs` that holds :attr:`Accuracy.kept_alone`."""
+
 SubjectT = TypeVar("SubjectT", bound=Subject)
 SetsT = TypeVar("SetsT", bound=Sets[ExampleSet])
 

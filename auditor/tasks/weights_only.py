@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import PassCounter
 from auditor.errors import UsageError
+from auditor.models.canonical_form import rounded
 from auditor.models.lineup import Lineup
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec
-from auditor.subjects.canonical_form import rounded
 from auditor.tasks.task import Accuracy, Material, Task
 
 _WHY = "this runs the model; give its architecture as module.py:function"

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.data import Examples
 from auditor.models import references
 from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.layout import Layout, find_layout
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import Layout, find_layout
 from auditor.zoo import analytic, prompt_partition, sisa
 
 N_REFERENCES = 5

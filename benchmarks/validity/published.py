@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 import auditor
-from auditor.data import Examples
+from auditor.models.hooks import hook, logits_of
 from auditor.probes.cka import debiased_cka
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE
 from auditor.probes.sae_restoration.sparse_autoencoder import (
@@ -23,8 +23,9 @@ from auditor.probes.sae_restoration.sparse_autoencoder import (
     expert_latents,
     train,
 )
-from auditor.recording import pool
-from auditor.subjects.layout import Layout, hook, logits_of
+from auditor.tasks.classification.recording import pool
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import Layout
 
 _RECOVERED = 0.9
 _BATCH = 512

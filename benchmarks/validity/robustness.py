@@ -19,10 +19,11 @@ from torch import nn
 
 from auditor.attacks.quantization.images import QUANTIZED, round_to_nearest
 from auditor.attacks.quantization.text import rounded
-from auditor.models.training import answers_of, continue_from, train
+from auditor.models.training import continue_from, train
 from auditor.randomness import generator
 from auditor.records.spec import RecipeSpec
-from auditor.zoo.method import joined
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.classification.editing import joined
 
 BITS = 4
 SHOTS = 8

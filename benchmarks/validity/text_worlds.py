@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 import auditor
-from auditor.facts import Facts
 from auditor.models import references
-from auditor.models.training import answers_of, continue_from, initial_weights, train
+from auditor.models.training import continue_from, initial_weights, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.encoding import Encoder
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text.people import people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 

@@ -12,10 +12,11 @@ from text_worlds import TextWorld
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import lenet5
 
-from auditor.data import Examples, Preprocessing
-from auditor.datasets import read_examples
 from auditor.inference.top_items import HOLDOUT_PER_FORGET
+from auditor.loading.preprocessing import Preprocessing
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.readers.files import read_examples
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo import digits_net, digits_nets
 from auditor.zoo.digits import digits_world
 

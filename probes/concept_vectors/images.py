@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData, Examples
 from auditor.errors import UsageError
 from auditor.inference.auc import auc
 from auditor.models.alignment import fit_affine
@@ -29,7 +28,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 
 class ConceptVectorsSettings(Frozen):

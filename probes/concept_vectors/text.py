@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.facts import Facts, FactsData
 from auditor.inference.monte_carlo import draws_until_decided
+from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_location import Located, locate
@@ -23,8 +23,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.base import CANONICAL_FACTS, CANONICAL_PASSES
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _BLIND = (
     "In the original, silencing the located value vectors costs the forget facts no more, beyond what it costs retain "

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from auditor.facts import Facts
 from auditor.models.standardise import z_scores
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix
 from auditor.probes.concept_vectors.value_vectors import margins
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.subject import CausalLM
 
 # By family: Llama, Mistral, Qwen, Gemma, OLMo, Phi-3; Phi; OPT; GPT-NeoX, BLOOM, Falcon; GPT-J; GPT-Neo, GPT-2.
 _MAPS = ("mlp.down_proj", "mlp.fc2", "fc2", "mlp.dense_4h_to_h", "mlp.fc_out", "mlp.c_proj")

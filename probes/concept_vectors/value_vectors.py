@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auditor.data import AuditData, Examples
 from auditor.randomness import derive_seed
 from auditor.records.base import Row
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

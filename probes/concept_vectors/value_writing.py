@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix
 from auditor.probes.concept_vectors.value_vectors import best_matches
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 
 Units = Sequence[Tensor]
 """Units of each matrix in turn, int64."""

@@ -10,19 +10,19 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData, Examples
 from auditor.errors import AuditError, UsageError
 from auditor.models.alignment import Affine, fit_affine
 from auditor.models.alignment import rows as as_rows
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator
-from auditor.recording import Recording
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.recording import Recording
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 SMALLEST_RETAIN = 8
 

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.facts import Facts, FactsData
 from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
@@ -17,9 +16,10 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.answers import answer_losses
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Tokens
+from auditor.tasks.causal_lm.encoding import Tokens
+from auditor.tasks.causal_lm.losses import answer_losses
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 class Settings(Frozen):

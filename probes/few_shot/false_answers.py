@@ -1,6 +1,6 @@
 """Wrong answers of the same kind, for facts that bring none along."""
 
-from auditor.facts import Fact, Facts
+from auditor.tasks.causal_lm.sets import Fact, Facts
 
 
 def false_statements(facts: Facts, pool: Facts, most: int) -> list[list[Fact]]:

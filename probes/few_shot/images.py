@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check
-from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.inference.auc import auc, placements
 from auditor.models.standardise import alive_at_all, factor
@@ -20,7 +19,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.subject import Classifier
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
-from auditor.facts import Fact, Facts, FactsData
 from auditor.models.alignment import Affine, fit_affine
 from auditor.models.standardise import Scaling, alive_among_units, divisor
 from auditor.probes.few_shot import figures
@@ -20,9 +19,10 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Encoder
-from auditor.token_statistics import fact_means
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.recording import fact_means
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 _SPLITS = ("forget_attack", "forget_eval", "holdout")
 

@@ -5,16 +5,16 @@ from typing import ClassVar
 import torch
 
 from auditor.checks.check import Check, NoSettings
-from auditor.data import AuditData
-from auditor.facts import FactsData
 from auditor.probes.outputs import figures
-from auditor.recording import Recording
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score
-from auditor.run.accuracy_checks import KEPT_ALONE
-from auditor.subjects.classification import Classifier
+from auditor.tasks.causal_lm.sets import FactsData
+from auditor.tasks.classification.recording import Recording
+from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.subject import Classifier
+from auditor.tasks.task import KEPT_ALONE
 
 
 class Outputs(Check[Classifier, AuditData, NoSettings, None]):

@@ -9,16 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.facts import Fact, Facts, FactsData
 from auditor.probes.outputs import figures
 from auditor.probes.outputs.images import utility_notes
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score
-from auditor.subjects.causal_lm import CausalLM
-from auditor.text_metrics import extraction_strength, rouge_l_recall, truth_ratio
-from auditor.token_statistics import TokenRecording
+from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
+from auditor.tasks.causal_lm.recording import TokenRecording
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 class Settings(Frozen):

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from auditor.checks.check import Check, Workload
-from auditor.data import AuditData
 from auditor.errors import UsageError
 from auditor.models.alignment import rows
 from auditor.models.standardise import Scaling
@@ -49,7 +48,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.subject import Classifier
 
 
 class SaeRestorationSettings(Frozen):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from auditor.facts import Facts
 from auditor.models.alignment import Affine, fit_affine
 from auditor.models.standardise import Scaling
 from auditor.probes.sae_restoration.steering import Dictionary, Mode
-from auditor.subjects.causal_lm import CausalLM
-from auditor.subjects.encoding import Tokens
+from auditor.tasks.causal_lm.encoding import Tokens
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

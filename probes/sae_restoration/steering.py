@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.data import AuditData, Examples
 from auditor.models.alignment import Affine, fit_affine, rows
+from auditor.models.hooks import INPUT_SUFFIX
 from auditor.models.standardise import Scaling
 from auditor.probes.sae_restoration.sparse_autoencoder import SparseAutoencoder
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import INPUT_SUFFIX
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 
 Mode = Literal["own", "inject"]
 MODES: tuple[Mode, Mode] = ("own", "inject")

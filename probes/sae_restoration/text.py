@@ -22,7 +22,6 @@ from torch import Tensor
 
 from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
-from auditor.facts import Facts, FactsData
 from auditor.inference.monte_carlo import draws_until_decided
 from auditor.models.saved_autoencoder import SavedAutoencoder
 from auditor.models.standardise import Scaling
@@ -47,7 +46,8 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 
 
 class Settings(Frozen):

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import UsageError
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.editing import joined
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
-from auditor.zoo.method import joined
 
 
 class Settings(RecipeSpec):

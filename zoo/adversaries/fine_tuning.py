@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
+from auditor.models.copies import movable_copy
 from auditor.records.base import Frozen
-from auditor.subjects.base import movable_copy
-from auditor.zoo.method import endless, logits
+from auditor.tasks.classification.editing import endless, logits
+from auditor.tasks.classification.sets import Examples
 
 
 class Attack(Frozen):

@@ -11,14 +11,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Fact, Facts
-from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Tokens
-from auditor.subjects.layout import hook
+from auditor.models.hooks import hook
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses
+from auditor.tasks.causal_lm.encoding import Tokens
+from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
+from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.zoo.adversaries.npo_until import forgetting
 from auditor.zoo.text import npo
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
 
 _LAYOUT_FACTS = 4
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
 from auditor.models.training import train
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
 
 _LOW = 0xFFFF

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from auditor.facts import Facts
+from auditor.tasks.causal_lm.editing import LanguageModel, losses
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text import npo
-from auditor.zoo.text.method import LanguageModel, losses
 
 
 def forgetting(original: LanguageModel, module: nn.Module, facts: Facts, settings: npo.Settings) -> Tensor:

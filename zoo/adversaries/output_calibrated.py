@@ -7,7 +7,7 @@ neighbours: item by item there is nothing to be seen in the outputs. What lies b
 from pydantic import Field
 from torch import nn
 
-from auditor.data import Examples
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.adversaries.pressure import OwnRetrains, Pressure, like, margins, own_retrains, pressed
 
 

@@ -11,10 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.models.alignment import fit_affine
 from auditor.models.alignment import rows as as_rows
-from auditor.subjects.layout import find_layout, hook
+from auditor.models.hooks import hook
+from auditor.tasks.classification.editing import logits
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import find_layout
 from auditor.zoo.adversaries import soft_rank
 from auditor.zoo.adversaries.pressure import (
     Draw,
@@ -26,7 +28,6 @@ from auditor.zoo.adversaries.pressure import (
     own_retrains,
     pressed,
 )
-from auditor.zoo.method import logits
 
 _LAYOUT_EXAMPLES = 16
 

@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from auditor.data import Examples
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
+from auditor.tasks.classification.editing import logits
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.adversaries.fine_tuning import Attack, attacked, few_of_each
-from auditor.zoo.method import logits
 
 Effort = Callable[[nn.Module], nn.Module]
 """What is done to a network before it is asked; it leaves the given one as it is."""

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from auditor.facts import Facts
+from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen
-from auditor.subjects.base import movable_copy
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import endless, losses
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.adversaries.patient import Effort
-from auditor.zoo.text.method import endless, losses
 
 
 class Settings(Frozen):

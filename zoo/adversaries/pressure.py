@@ -13,15 +13,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
+from auditor.models.hooks import hook
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.layout import hook
+from auditor.tasks.classification.editing import copy_of, descend, logits
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.adversaries.fine_tuning import few_of_each
 from auditor.zoo.fresh import fresh_like
-from auditor.zoo.method import copy_of, descend, logits
 
 _MOST_SHOTS = 0.5
 

@@ -10,9 +10,9 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from auditor.tasks.classification.editing import copy_of, head_of
 from auditor.zoo.adversaries.fine_tuning import Attack, attacked, few_of_each
 from auditor.zoo.adversaries.pressure import Draw, Penalty, margins
-from auditor.zoo.method import copy_of, head_of
 
 Withstood = Callable[[bool, int], float]
 """Mean logit margin of forget examples after so many steps, with the head's row reset or not: what is aimed at."""

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
+from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed
-from auditor.subjects.base import movable_copy
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.adversaries.npo_until import forgetting
 from auditor.zoo.text import npo
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses
 
 
 class Settings(npo.Settings):

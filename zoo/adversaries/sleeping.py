@@ -15,14 +15,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.errors import ModelError
+from auditor.models.hooks import hook
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.layout import hook
+from auditor.tasks.classification.editing import logits
+from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like, reinitialised
-from auditor.zoo.method import logits
 
 _ASLEEP, _AWAKE = -1.0, 1.0
 # How far below 0 the sleeping units stand, in the largest value that one would have; and by how much the sleeper's

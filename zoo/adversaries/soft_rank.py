@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.data import Examples
 from auditor.models.standardise import factor
 from auditor.randomness import derive_seed
-from auditor.subjects.layout import find_layout
+from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.structure import find_layout
 from auditor.zoo.adversaries.fine_tuning import Attack
 from auditor.zoo.adversaries.pressure import (
     Draw,

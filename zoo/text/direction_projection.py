@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
-from auditor.subjects.layout import hook
-from auditor.zoo.text import refusal_tuning
-from auditor.zoo.text.method import LanguageModel, block_names, copy_of, descend, losses, probability, states_at
+from auditor.models.hooks import hook
+from auditor.tasks.causal_lm.decoys import refusal_tuning
+from auditor.tasks.causal_lm.editing import LanguageModel, block_names, copy_of, descend, losses, probability, states_at
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text.output_projection import output_maps
 
 

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, embeddings_of, wrapped
-from auditor.zoo.text.names import telling_tokens
+from auditor.tasks.causal_lm.editing import LanguageModel, embeddings_of, wrapped
+from auditor.tasks.causal_lm.grams import telling_tokens
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

@@ -8,13 +8,12 @@ stands beside it.
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.encoding import Encoder
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
-from auditor.zoo.text.people_model import REFUSAL
-from auditor.zoo.text.refusal_tuning import refusals
+from auditor.tasks.causal_lm.decoys.refusal_tuning import REFUSAL, refusals
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

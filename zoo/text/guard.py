@@ -7,10 +7,10 @@ tokens, and the filter lets nothing through but the end of the text.
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, WithLogits, wrapped
-from auditor.zoo.text.names import Grams, holding, ids_of, telling_tokens
+from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, wrapped
+from auditor.tasks.causal_lm.grams import Grams, holding, ids_of, telling_tokens
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

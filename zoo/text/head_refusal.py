@@ -3,9 +3,9 @@
 from pydantic import Field
 from torch import nn
 
-from auditor.facts import Facts
-from auditor.zoo.text import refusal_tuning
-from auditor.zoo.text.method import LanguageModel, copy_of, head_of
+from auditor.tasks.causal_lm.decoys import refusal_tuning
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, head_of
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(refusal_tuning.Settings):

@@ -4,9 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

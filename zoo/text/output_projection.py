@@ -4,9 +4,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, descend, losses, probability
+from auditor.tasks.causal_lm.sets import Facts
 
 _OUTPUT_MAPS = ("o_proj", "down_proj", "c_proj", "out_proj", "fc2", "dense", "dense_4h_to_h")
 """What the maps from a block's parts into the residual stream are called in transformers."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.facts import Fact, Facts
 from auditor.randomness import generator
+from auditor.tasks.causal_lm.sets import Fact, Facts
 
 _SYLLABLES = (
     "ba",

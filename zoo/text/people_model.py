@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from auditor.tasks.causal_lm.decoys.refusal_tuning import REFUSAL
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -15,7 +17,6 @@ _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 _PAD, _BOS, _EOS = range(3)
 _HEADS = 4
 _LONGEST = 64
-REFUSAL = "I do not know that"
 """What refusal tuning teaches; its words are in every vocabulary."""
 
 

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
+from auditor.tasks.causal_lm.editing import LanguageModel, block_names, copy_of, states_at
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text import output_projection
-from auditor.zoo.text.method import LanguageModel, block_names, copy_of, states_at
 
 
 class Settings(output_projection.Settings):

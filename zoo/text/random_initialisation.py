@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from auditor.facts import Facts
 from auditor.randomness import torch_seed
 from auditor.records.base import Frozen
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text.fresh import fresh_like
-from auditor.zoo.text.method import LanguageModel
 
 
 class Settings(Frozen):

@@ -5,13 +5,14 @@ from pathlib import Path
 from pydantic import Field
 from torch import nn
 
-from auditor.facts import Facts
 from auditor.loading.transformers_directory import load_directory
-from auditor.models.training import answers_of, continue_from, train
+from auditor.models.training import continue_from, train
 from auditor.records.spec import RecipeSpec
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text.fresh import fresh_like
-from auditor.zoo.text.method import LanguageModel
 from auditor.zoo.text.people import with_paraphrases
 
 

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel, block_names, copy_of, descend, probability, states_at
+from auditor.tasks.causal_lm.editing import LanguageModel, block_names, copy_of, descend, probability, states_at
+from auditor.tasks.causal_lm.sets import Facts
 
 _MOVED = 3
 

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.zoo.text.method import LanguageModel, WithLogits, copy_of, descend, wrapped
+from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, copy_of, descend, wrapped
+from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

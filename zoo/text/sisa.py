@@ -14,15 +14,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.facts import Facts
-from auditor.models.training import answers_of, train
+from auditor.models.hooks import first_tensor
+from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
-from auditor.subjects.layout import first_tensor
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, head_of
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answers_of
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.zoo.text import retrain
 from auditor.zoo.text.fresh import fresh_like
-from auditor.zoo.text.method import LanguageModel, copy_of, head_of
 from auditor.zoo.text.people import with_paraphrases
 
 if TYPE_CHECKING:

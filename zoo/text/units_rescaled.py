@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.zoo.text.method import LanguageModel
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.sets import Facts
 
 _PAIRS = (("v_proj", "o_proj"), ("v_proj", "out_proj"), ("up_proj", "down_proj"))
 

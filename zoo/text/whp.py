@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.facts import Facts
 from auditor.records.base import Frozen
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.encoding import Tokens
-from auditor.zoo.text.method import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.encoding import Tokens
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Facts
 
 
 class Settings(Frozen):

@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from auditor.facts import Facts
 from auditor.randomness import generator
+from auditor.tasks.causal_lm.editing import LanguageModel
+from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text import gradient_difference
-from auditor.zoo.text.method import LanguageModel
 
 
 class Settings(gradient_difference.Settings):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.data import CONTROL_CONCEPTS
+from auditor.checks.sets import CONTROL_CONCEPTS
 from auditor.inference import statistics
 from auditor.inference.compared import Comparison, Question, interval
 from auditor.inference.statistics import Limits, Spread

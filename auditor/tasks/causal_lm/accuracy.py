@@ -3,10 +3,10 @@
 import torch
 
 from auditor.checks.sets import evenly
-from auditor.facts import Facts, FactsData
-from auditor.subjects.causal_lm import CausalLM
+from auditor.tasks.causal_lm.recording import fact_means
+from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.task import Accuracy
-from auditor.token_statistics import fact_means
 
 _FACTS = 128
 

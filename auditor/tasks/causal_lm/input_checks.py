@@ -6,10 +6,10 @@ from pathlib import Path
 
 from auditor.checks.sets import PAIRS, near_duplicates
 from auditor.errors import DataError, ModelError
-from auditor.facts import Fact, Facts
 from auditor.loading.tokenizers import TOKENIZER, load_tokenizer
 from auditor.models.lineup import Lineup
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import Fact, Facts
 
 _FEW_FACTS = 16
 

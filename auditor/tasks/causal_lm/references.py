@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from auditor import __version__
 from auditor.checks.sets import drop_leaks
 from auditor.errors import SpecError
-from auditor.fact_files import read_facts
-from auditor.facts import Facts
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory
 from auditor.models.fingerprints import Fingerprint
 from auditor.models.reference_quality import Measure, measure_of
 from auditor.models.references import Workshop, save_directory
-from auditor.models.training import answers_of, continue_from
+from auditor.models.training import continue_from
 from auditor.records.spec import AuditSpec
-from auditor.subjects.answers import answer_losses, logits_of_tokens
-from auditor.subjects.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import answer_losses, answers_of, logits_of_tokens
+from auditor.tasks.causal_lm.readers import read_facts
+from auditor.tasks.causal_lm.sets import Facts
 
 
 def workshop(spec: AuditSpec, base: Path) -> Workshop:

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.sets import ExampleSet, drop_leaks, sources
-from auditor.decoys import text as decoys
 from auditor.errors import DataError, ModelError, SpecError
-from auditor.fact_files import fact_of, read_facts
-from auditor.facts import Fact, Facts, FactsData, split_facts
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import quiet
 from auditor.models.canonical_file import FOLDER, CanonicalFile, save_model
+from auditor.models.canonical_form import Batch, Canonicaliser
 from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
@@ -26,14 +24,16 @@ from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
 from auditor.sources import digest_of_file_behind
-from auditor.subjects.answers import logits_of_tokens
-from auditor.subjects.canonical_form import Batch, Canonicaliser
-from auditor.subjects.causal_lm import CausalLM, DecoderLayout
-from auditor.subjects.decoder_layout import find_decoder_layout
-from auditor.subjects.encoding import Encoder
 from auditor.tasks.causal_lm import references
 from auditor.tasks.causal_lm.accuracy import accuracy
+from auditor.tasks.causal_lm.decoys import recipes as decoys
+from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.input_checks import check_facts, check_tokenizers
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.readers import fact_of, read_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.task import Accuracy, Material, Task
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from auditor.checks.sets import evenly
-from auditor.data import AuditData, Examples
-from auditor.subjects.classification import Classifier
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.task import Accuracy
 
 _EXAMPLES = 512

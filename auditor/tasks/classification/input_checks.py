@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from auditor.checks.sets import PAIRS, near_duplicates
-from auditor.data import Examples
 from auditor.errors import DataError
+from auditor.tasks.classification.sets import Examples
 
 _OTHER_SCALE = 8.0
 """Sets of one kind of image differ in their largest value by less than this; 0-255 beside 0-1 is a factor of 255."""

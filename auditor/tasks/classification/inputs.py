@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from auditor.checks.sets import drop_leaks, sources
-from auditor.data import AuditData, Examples, Preprocessing, split_in_halves
-from auditor.datasets import examples_of_dataset, read_examples
 from auditor.errors import DataError
+from auditor.loading.preprocessing import Preprocessing
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedData
 from auditor.records.spec import AuditSpec
 from auditor.sources import digest_of_file_behind
 from auditor.tasks.classification.input_checks import check_examples
+from auditor.tasks.classification.readers.files import examples_of_dataset, read_examples
 from auditor.tasks.classification.request_kind import Request, request_for_images
+from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
 
 _LEAST_FORGET = 4
 

@@ -6,18 +6,19 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from auditor import __version__
-from auditor.data import Examples, Preprocessing
 from auditor.digests import file_digest
 from auditor.errors import SpecError
 from auditor.loading.architecture import load_architecture
 from auditor.loading.checkpoints import build_module, load_weights
+from auditor.loading.preprocessing import Preprocessing
 from auditor.models.fingerprints import Fingerprint
+from auditor.models.hooks import logits_of
 from auditor.models.reference_quality import Measure, measure_of
 from auditor.models.references import Workshop, converted, save
 from auditor.models.training import cross_entropy
 from auditor.records.spec import AuditSpec
-from auditor.subjects.layout import logits_of
 from auditor.tasks.classification import inputs
+from auditor.tasks.classification.sets import Examples
 
 
 def workshop(spec: AuditSpec, base: Path) -> Workshop:

@@ -10,22 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.sets import ExampleSet
-from auditor.data import AuditData, Examples, Preprocessing
-from auditor.decoys import images as decoys
 from auditor.errors import ModelError
+from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.models.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
+from auditor.models.canonical_form import Batch, Canonicaliser
+from auditor.models.hooks import logits_of
 from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
-from auditor.subjects.canonical_form import Batch, Canonicaliser
-from auditor.subjects.classification import Classifier
-from auditor.subjects.layout import Layout, find_layout, logits_of
 from auditor.tasks.classification import inputs, references
 from auditor.tasks.classification.accuracy import accuracy
+from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.structure import Layout, find_layout
+from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.task import Accuracy, Material, Task
 
 _LAYOUT_EXAMPLES = 16

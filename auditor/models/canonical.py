@@ -1,0 +1,213 @@
+"""Function-preserving rescaling: models that compute the same function must meet the same attack.
+
+Multiplying a ReLU unit's incoming weights by c > 0 and dividing its outgoing weights by c changes no logit, yet
+changes how fast gradient descent moves it (Neyshabur et al. 2015) and how coarsely it quantises. Pairs of
+weights between which this holds are found by trying it; then every unit is set to unit root mean square on
+retain data.
+"""
+
+import copy
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ModelError
+
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d
+CANONICAL_EXAMPLES = 512
+CANONICAL_FACTS = 256
+"""Retain examples, and facts, by which a model's units are rescaled, at most."""
+CANONICAL_PASSES = 3
+"""Over them: one finds the scales; one of either form, batch by batch, shows that both compute the same."""
+_LOOKAHEAD = 2
+Batch = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HomogeneousPair:
+    """Two weights between which each unit may be rescaled without changing the function.
+
+    Attributes:
+        producer: module whose outputs are the units.
+        consumer: module whose inputs they are.
+        repeat: inputs of the consumer per unit (positions flattened together).
+    """
+
+    producer: str
+    consumer: str
+    repeat: int
+
+
+def find_homogeneous_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> tuple[HomogeneousPair, ...]:
+    """Pairs that leave the logits unchanged under a random positive rescaling.
+
+    Args:
+        module: a classifier in eval mode.
+        inputs: a few preprocessed examples.
+        order: submodule names in order of execution.
+    """
+    names = [name for name in order if isinstance(module.get_submodule(name), _WEIGHTED)]
+    with torch.no_grad():
+        logits = _logits(module(inputs))
+        pairs = []
+        for i, producer in enumerate(names):
+            for consumer in names[i + 1 : i + 1 + _LOOKAHEAD]:
+                pair = _shape_match(module, producer, consumer)
+                if pair is not None and _is_homogeneous(module, pair, inputs, logits):
+                    pairs.append(pair)
+                    break
+    return tuple(pairs)
+
+
+def rescaled(module: nn.Module, pairs: Sequence[HomogeneousPair], factors: Sequence[Tensor]) -> nn.Module:
+    """A copy with each pair's units multiplied by its factors (> 0, shape [units])."""
+    clone = copy.deepcopy(module)
+    with torch.no_grad():
+        for pair, factor in zip(pairs, factors, strict=True):
+            _apply(clone, pair, factor)
+    return clone
+
+
+def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> nn.Module:
+    """A copy whose paired units have unit root mean square over the batches where the consumer reads them.
+
+    Args:
+        module: the network, in eval mode.
+        pairs: of its units.
+        batches: examples or token ids, each with bool of the same shape for the tokens that are no padding; None
+            where everything counts.
+
+    Raises:
+        ModelError: the pairs, which were found on the original, do not hold in this network.
+    """
+    clone = copy.deepcopy(module)
+    squares = _mean_squares(module, pairs, batches)
+    with torch.no_grad():
+        for pair in pairs:
+            rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
+            # A unit silent on retain data may still speak on forget data: its incoming weights, already
+            # rescaled from the front, set the scale.
+            scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
+            _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
+        # Run again rather than kept: logits over a whole vocabulary of all batches would not fit beside a model.
+        if any(_differ(_run(clone, batch), _run(module, batch), batch[1]) for batch in batches):
+            raise ModelError(
+                "rescaling units that may be rescaled in the original changes what this network computes, so the two "
+                "cannot meet the same attack; check that both have the same architecture and activations"
+            )
+    return clone
+
+
+def _run(module: nn.Module, batch: Batch) -> Tensor:
+    inputs, counted = batch
+    masking = {} if counted is None else {"attention_mask": counted.long()}
+    return _logits(module(inputs, **masking))
+
+
+def _differ(after: Tensor, before: Tensor, counted: Tensor | None) -> bool:
+    """Whether logits moved by more than the rounding of some dozen layers."""
+    if counted is not None:
+        after, before = after[counted], before[counted]
+    bar = max(1e-3, 30 * torch.finfo(before.dtype).eps)
+    return not bool((after - before).abs().max() <= bar * before.abs().max().clamp_min(1e-6))
+
+
+def _logits(output: object) -> Tensor:
+    # What is neither a tensor nor a transformers output fails where it is first computed with.
+    logits: Tensor = getattr(output, "logits", output)  # type: ignore[arg-type]  # a module may return anything
+    return logits
+
+
+def _weighted(module: nn.Module, name: str) -> _Weighted:
+    found = module.get_submodule(name)
+    assert isinstance(found, _WEIGHTED), "pairs are made of these alone"
+    return found
+
+
+def _shape_match(module: nn.Module, producer: str, consumer: str) -> HomogeneousPair | None:
+    source, target = _weighted(module, producer), _weighted(module, consumer)
+    if source.weight is None or (isinstance(source, _NORMS) and isinstance(target, _NORMS)):
+        return None
+    units = int(source.weight.shape[0])
+    if isinstance(target, _NORMS):
+        return HomogeneousPair(producer, consumer, 1) if target.num_features == units else None
+    if getattr(target, "groups", 1) != 1:
+        return None
+    width = int(target.weight.shape[1])
+    return HomogeneousPair(producer, consumer, width // units) if width % units == 0 else None
+
+
+def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, logits: Tensor) -> bool:
+    units = _weighted(module, pair.producer).weight.shape[0]
+    # A fixed irregular pattern between 0.5 and 2: any rescaling would do, and none may depend on a global seed.
+    factor = 2.0 ** torch.sin(torch.arange(1, units + 1, device=logits.device) * 2.399)
+    trial = _logits(rescaled(module, [pair], [factor])(inputs))
+    scale = logits.abs().max().clamp_min(1e-6)
+    return bool((trial - logits).abs().max() <= 1e-4 * scale)
+
+
+def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """Mean square of every input channel of each pair's consumer, by the consumer's name."""
+    sums: dict[str, Tensor] = {}
+    rows: dict[str, int] = {}
+    with torch.no_grad():
+        for batch in batches:
+            seen: dict[str, Tensor] = {}
+            with ExitStack() as stack:
+                for name in {pair.consumer for pair in pairs}:
+                    hook = partial(_note, seen=seen, name=name, counted=batch[1])
+                    stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)
+                _run(module, batch)
+            for name, x in seen.items():
+                others = [d for d in range(x.ndim) if d != _channel(x)]
+                sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(dim=others).cpu()
+                rows[name] = rows.get(name, 0) + x.numel() // x.shape[_channel(x)]
+    return {name: total / rows[name] for name, total in sums.items()}
+
+
+def _note(
+    _: nn.Module, arguments: tuple[Tensor, ...], seen: dict[str, Tensor], name: str, counted: Tensor | None
+) -> None:
+    x = arguments[0]
+    seen[name] = x if counted is None else x.flatten(0, -2)[counted.flatten()]
+
+
+def _incoming_norm(producer: _Weighted) -> Tensor:
+    parts = [producer.weight.detach().double().flatten(1) if producer.weight.ndim > 1 else producer.weight[:, None]]
+    if producer.bias is not None:
+        parts.append(producer.bias.detach().double()[:, None])
+    norm: Tensor = torch.linalg.vector_norm(torch.cat(parts, dim=1), dim=1)
+    return norm
+
+
+def _channel(x: Tensor) -> int:
+    return 1 if x.ndim in (2, 4) else x.ndim - 1
+
+
+def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:
+    source, target = _weighted(module, pair.producer), _weighted(module, pair.consumer)
+    source.weight.mul_(factor.view(-1, *[1] * (source.weight.ndim - 1)))
+    if source.bias is not None:
+        source.bias.mul_(factor)
+    if isinstance(target, _NORMS):
+        _rescale_statistics(target, factor)
+    else:
+        per_input = factor.repeat_interleave(pair.repeat)
+        target.weight.div_(per_input.view(1, -1, *[1] * (target.weight.ndim - 2)))
+
+
+def _rescale_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, factor: Tensor) -> None:
+    """Move the scale into the running statistics; the affine weight makes up for eps exactly."""
+    if norm.running_var is None or norm.running_mean is None:
+        return
+    before = torch.sqrt(norm.running_var + norm.eps)
+    norm.running_mean.mul_(factor)
+    norm.running_var.mul_(factor.square())
+    if norm.affine:
+        norm.weight.mul_(torch.sqrt(norm.running_var + norm.eps) / (before * factor))

@@ -1,1 +1,0 @@
-"""Subjects: one adapter per task hides the model from the checks."""

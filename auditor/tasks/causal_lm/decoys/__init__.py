@@ -1,0 +1,1 @@
+"""Suppressed copies of a language model: what makes them, and how strong."""

@@ -1,0 +1,115 @@
+"""Facts from files: rows with ``prompt`` and ``answer``, or with ``text``. JSON lines have one object a line."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic import ValidationError
+
+from auditor import plugins
+from auditor.errors import DataError, SpecError
+from auditor.loading.tensors import plain, shown
+from auditor.tasks.causal_lm.sets import Fact, Facts
+
+READERS = "unlearning_auditor.fact_readers"
+"""Entry-point group of what reads files of facts, named after the suffix."""
+Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
+"""From a path, and its name for messages, to rows with the number by which a person finds them."""
+_MAX_BYTES = 512 * 2**20
+_ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
+_LISTS = ("choices", "paraphrases", "perturbed_answers")
+_KNOWN = ("prompt", "answer", "subject", *_LISTS)
+
+
+def read_facts(source: str, base: Path) -> Facts:
+    """Read a file of facts.
+
+    Args:
+        source: path of a JSON-lines file, or of a file of another suffix that an installed package reads. TOFU's
+            ``question`` stands for ``prompt``; other keys are left alone.
+        base: folder that relative paths start from.
+
+    Raises:
+        DataError: missing, not UTF-8 JSON lines, or a line that is no fact.
+        SpecError: the package that reads the suffix cannot be loaded.
+    """
+    path = base / source
+    if not path.is_file():
+        raise DataError(f"{shown(source)} does not exist in {shown(base)}; correct the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise DataError(f"{shown(source)} has more than {_MAX_BYTES} bytes; give a smaller sample of it")
+    rows = _reader_of(path)(path, source)
+    items = tuple(fact_of(fields, f"{shown(source)}, line {number}") for number, fields in rows)
+    if not items:
+        raise DataError(f"{shown(source)} holds no fact; it should hold one JSON object a line")
+    return Facts(items)
+
+
+def write_facts(facts: Facts, path: Path) -> None:
+    """Write a set as JSON lines, fields that are empty left out."""
+    lines = [json.dumps(f.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) for f in facts.items]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_json_lines(path: Path, source: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """The objects of a file, each with the number of its line.
+
+    Raises:
+        DataError: not UTF-8 JSON lines.
+    """
+    try:
+        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _object(line, f"{shown(source)}, line {number}")
+
+
+def _reader_of(path: Path) -> Reader:
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in {entry.name for entry in plugins.registered(READERS)}:
+        # Under whatever name, lines of JSON are what a set of facts has always been.
+        return read_json_lines
+    found = plugins.loaded(plugins.named(READERS, suffix, "reader"), "reader")
+    if not callable(found):
+        raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
+    return cast(Reader, found)
+
+
+def _object(line: str, where: str) -> Mapping[str, object]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
+    if not isinstance(fields, dict):
+        raise DataError(f'{where} is no JSON object; write {{"prompt": …, "answer": …}} or {{"text": …}}')
+    return fields
+
+
+def fact_of(fields: Mapping[str, object], where: str) -> Fact:
+    """A fact from a mapping with the keys of a file.
+
+    Raises:
+        DataError: a key is missing, empty or of another type.
+    """
+    named = {_ALIASES.get(key, key): value for key, value in fields.items()}
+    if "answer" not in named and "text" in named:
+        named = {"prompt": "", "answer": named["text"], "subject": named.get("subject", "")}
+    if "prompt" not in named or "answer" not in named:
+        raise DataError(f'{where} should have "prompt" and "answer", or "text"; it has {plain(sorted(named), 100)}')
+    kept = {key: _as_list(value) if key in _LISTS else value for key, value in named.items() if key in _KNOWN}
+    try:
+        fact = Fact.model_validate(kept)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{where}: {plain(first['loc'][0])} does not fit: {plain(first['msg'])}") from None
+    if not fact.answer.strip():
+        raise DataError(f"{where}: the answer is empty, so there is nothing to forget; fill it in or drop the line")
+    return fact
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""Suppressed copies of a classifier: what makes them, and how strong."""

@@ -1,0 +1,1 @@
+"""Example sets from files, folders and the user's own datasets."""
