@@ -112,7 +112,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
             readings={"best first block": value},
             n_examples=len(measured),
             null=null,
-            cells=_rows(on_attack, on_eval),
+            rows=_rows(on_attack, on_eval),
             controls={
                 "mean of random directions": float(np.mean(null)),
                 "nothing projected out": float(subject.log_probabilities(measured).exp().mean()),

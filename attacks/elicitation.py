@@ -110,7 +110,7 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
             },
             n_examples=len(examples),
             null=permuted(read[best], groups, settings.permutations, seed),
-            cells=[_row(form, found) for form, found in read.items()],
+            rows=[_row(form, found) for form, found in read.items()],
             controls={} if control is None else {"never-taught facts, best form": control},
             notes=tuple(_notes(lacking, sets)),
         )

@@ -91,7 +91,7 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
             tops=settings.tops,
             note=None if "forget_attack" in last else _ONLY_EVAL,
         )
-        return score.model_copy(update={"cells": cells, "items": items})
+        return score.model_copy(update={"rows": cells, "items": items})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference."""

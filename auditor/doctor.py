@@ -114,9 +114,9 @@ def _has_network_namespace() -> bool:
         return False
 
 
-def _enough(subject: str, needed: int, there: int, mend: str) -> Finding:
+def _enough(subject: str, needed: int, there: int, fix: str) -> Finding:
     words = f"about {needed // _MIB} MiB needed, {there // _MIB} MiB there"
-    return _finding(subject, needed <= there, words if needed <= there else f"{words}; {mend}")
+    return _finding(subject, needed <= there, words if needed <= there else f"{words}; {fix}")
 
 
 def _finding(subject: str, holds: bool, words: str) -> Finding:

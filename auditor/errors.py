@@ -10,7 +10,7 @@ AuditError                 5  the root; raised itself only for what should never
 
 
 class AuditError(Exception):
-    """Root of the tree. The message is one sentence for a person: value, expectation, mend."""
+    """Root of the tree. The message is one sentence for a person: value, expectation, fix."""
 
     exit_code = 5
 

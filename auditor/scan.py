@@ -12,7 +12,7 @@ from auditor.errors import UnsafeInputError, UsageError
 from auditor.loading.adapters import check_adapter, is_adapter
 from auditor.loading.archive import identify
 from auditor.loading.checkpoints import load_weights
-from auditor.loading.opinion import opinion
+from auditor.loading.picklescan_report import picklescan_report
 from auditor.loading.tensors import plain, shown
 from auditor.loading.tokenizers import TOKENIZER, load_tokenizer
 from auditor.loading.transformers_directory import load_directory
@@ -31,13 +31,13 @@ class Scanned:
         state: ``sound``, ``refused`` where reading it could do harm, or ``unusable`` where it is missing, damaged or
             not the weights of a model.
         words: what it holds or what is wrong with it, one sentence.
-        opinion: of picklescan, where it is installed and the file is a pickle; decides nothing.
+        picklescan_report: of picklescan, where it is installed and the file is a pickle; decides nothing.
     """
 
     path: Path
     state: State
     words: str
-    opinion: str | None = None
+    picklescan_report: str | None = None
 
 
 def scan(path: Path) -> Scanned:
@@ -45,20 +45,22 @@ def scan(path: Path) -> Scanned:
     try:
         words = _folder(path) if path.is_dir() else _file(path)
     except UnsafeInputError as error:
-        return Scanned(path=path, state="refused", words=str(error), opinion=_opinion(path))
+        return Scanned(path=path, state="refused", words=str(error), picklescan_report=_picklescan_report(path))
     except UsageError as error:
-        return Scanned(path=path, state="unusable", words=str(error), opinion=_opinion(path))
+        return Scanned(path=path, state="unusable", words=str(error), picklescan_report=_picklescan_report(path))
     except OSError as error:
         return Scanned(path=path, state="unusable", words=f"{shown(path)} cannot be read: {error.strerror or error}")
-    return Scanned(path=path, state="sound", words=f"{shown(path)}: {words}", opinion=_opinion(path))
+    return Scanned(
+        path=path, state="sound", words=f"{shown(path)}: {words}", picklescan_report=_picklescan_report(path)
+    )
 
 
-def _opinion(path: Path) -> str | None:
+def _picklescan_report(path: Path) -> str | None:
     if not path.is_file() or path.stat().st_size == 0:
         return None
     with path.open("rb") as file:
         # safetensors hold no pickle: there is nothing to have an opinion on.
-        return None if file.read(9)[8:] == b"{" else opinion(path)
+        return None if file.read(9)[8:] == b"{" else picklescan_report(path)
 
 
 def _file(path: Path) -> str:

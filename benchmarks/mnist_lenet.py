@@ -1,4 +1,4 @@
-"""A model that somebody else unlearned: the published LeNet-5 without the digit 0, against references of ours.
+"""A model that someone else unlearned: the published LeNet-5 without the digit 0, against references of ours.
 
 Its author published no original, so one is trained here, with five references without the digit and two by a
 perturbed recipe. For comparison three subjects of known truth are audited as well. Models, scores and seconds are kept

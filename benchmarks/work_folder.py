@@ -106,8 +106,8 @@ def show(name: str, result: auditor.AuditResult) -> None:
     print(f"\n{name}: {verdict.outcome}{flags} at {verdict.assurance}")
     for reason in verdict.sentences:
         print(f"  {reason}")
-    for wish in verdict.to_settle:
-        print(f"  to settle: {wish}")
+    for wish in verdict.to_decide:
+        print(f"  to rescale: {wish}")
     for e in result.results.evidence:
         if e.utility is not None:
             print("  " + _retain_accuracies(e.utility))

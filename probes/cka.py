@@ -181,7 +181,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
                 if split == "forget":
                     readings[layer] = Reading(value=_defined(value, layer, subject.role))
         n = len(data.forget_attack) + len(data.forget_eval)
-        return Score(check=self.name, readings=readings, n_examples=n, cells=cells)
+        return Score(check=self.name, readings=readings, n_examples=n, rows=cells)
 
 
 def _defined(value: float | None, layer: str, role: str) -> float:

@@ -85,7 +85,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
             readings={block: _reading(measured[block], attack[block]) for block in blocks[:-1]},
             n_examples=len(data.forget_eval),
             null=_null(subject, data, seed) if artefact else (),
-            cells=[row for block in blocks for row in _rows(subject, data, block)],
+            rows=[row for block in blocks for row in _rows(subject, data, block)],
         )
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
             check=self.name,
             readings={"cosine": Reading(value=_cosine(original, weights))},
             n_examples=len(rows),
-            cells=rows,
+            rows=rows,
             notes=_findings(rows, original, weights),
             conclusive=_conclusive(subject, digest) or _all_there(original, subject.weights()),
             form=subject.form,
@@ -89,8 +89,8 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
 def _conclusive(subject: Subject, original: str) -> str | None:
     if subject.digest == original:
         return "the weights are identical to the original's: nothing was deleted from them"
-    if subject.beneath == original:
-        return "the original's weights lie unchanged beneath a guard or an adapter: taken off, everything is back"
+    if subject.base_digest == original:
+        return "the original's weights lie unchanged beneath a guard or an adapter: removing it restores the original"
     return None
 
 
@@ -99,7 +99,7 @@ def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> st
     if all(name in weights and torch.equal(weights[name].detach().cpu(), t) for name, t in original.items()):
         if len(weights) == len(original):
             return "all weights of the original are there, up to their canonical form: nothing was deleted from them"
-        return "all weights of the original are there, with something around them: taken off, everything is back"
+        return "all weights of the original are there, with something around them: removing it restores the original"
     return None
 
 

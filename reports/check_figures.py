@@ -23,7 +23,7 @@ def draw(evidence: Evidence, anchor: str) -> list[Drawing]:
     drawn: list[Drawing] = []
     used: list[Row] = []
     for i, how in enumerate(evidence.figures):
-        rows = counting(evidence.cells, how, roles)
+        rows = counting(evidence.rows, how, roles)
         if how.rest:
             seen = {id(row) for row in used}
             rows = [row for row in rows if id(row) not in seen]

@@ -40,7 +40,7 @@ class Top:
     bars: str
     how_to_read: str
     reasons: tuple[Reason, ...]
-    to_settle: tuple[str, ...]
+    to_decide: tuple[str, ...]
     not_proven: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -88,7 +88,7 @@ class Document:
     plan: tuple[tuple[str, str], ...]
     thresholds: Table
     settings: Table
-    prospect: tuple[str, ...]
+    feasibility: tuple[str, ...]
     environment: Table
     notes: tuple[str, ...]
     command: str
@@ -115,7 +115,7 @@ def build(results: Results) -> Document:
         plan=_plan(results),
         thresholds=tables.thresholds(results.plan),
         settings=tables.settings(results.plan),
-        prospect=_prospect(results.plan),
+        feasibility=_prospect(results.plan),
         environment=tables.environment(results.environment),
         notes=tuple(map(text.prose, results.plan.notes)),
         command=results.plan.command,
@@ -173,7 +173,7 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         bars=text.BARS.format(suppressed=plan.policy.thresholds.suppressed, deleted=plan.policy.thresholds.deleted),
         how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
         reasons=tuple(_reason(reason, ordered) for reason in verdict.reasons),
-        to_settle=tuple(map(text.prose, verdict.to_settle)),
+        to_decide=tuple(map(text.prose, verdict.to_decide)),
         not_proven=text.NOT_PROVEN[verdict.outcome],
         warnings=tuple(_warnings(results, verdict)),
     )
@@ -359,12 +359,12 @@ def _chosen(choice: PrimaryChoice) -> str:
 
 
 def _prospect(plan: Plan) -> tuple[str, ...]:
-    prospect = plan.prospect
-    said = ["DELETED was within reach." if prospect.deleted_in_reach else "DELETED was out of reach."]
-    if prospect.smallest_residue is not None:
-        said.append(f"Smallest residue that could be resolved: {text.number(prospect.smallest_residue, 2)}.")
+    feasibility = plan.feasibility
+    said = ["DELETED was within reach." if feasibility.deleted_in_reach else "DELETED was out of reach."]
+    if feasibility.smallest_residue is not None:
+        said.append(f"Smallest residue that could be resolved: {text.number(feasibility.smallest_residue, 2)}.")
     said += [
         f"A true retrain would pass with probability {text.number(value, 2)} at a gap of {gap}."
-        for gap, value in prospect.pass_probability.items()
+        for gap, value in feasibility.pass_probability.items()
     ]
-    return (*said, *map(text.prose, prospect.obstacles))
+    return (*said, *map(text.prose, feasibility.obstacles))

@@ -36,7 +36,7 @@ def render(results: Results) -> str:
 
 
 def draw(results: Results) -> str:
-    """The report of results that somebody else wrote: they fit the schema, and may fit nothing else.
+    """The report of results that someone else wrote: they fit the schema, and may fit nothing else.
 
     Raises:
         DataError: they hold what no report can be drawn from.

@@ -16,7 +16,7 @@ ACCESS_TO_ALL = (
     "the data listed under “Models and data”."
 )
 ADVERSARY = (
-    "Somebody who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
+    "Someone who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
     "the settings of the checks say. Not covered: more data, more computing, attacks other than those listed, and "
     "access to other models or copies."
 )
@@ -74,7 +74,7 @@ CHANGES: dict[Outcome, str] = {
         "that loses its power or misses a decoy; or any check, also one not made here, that rejects "
         "ρ\u00a0≤\u00a0{suppressed:g}."
     ),
-    "INCONCLUSIVE": "What stands under “What would settle it”, at the top of this page.",
+    "INCONCLUSIVE": "What stands under “What would rescale it”, at the top of this page.",
 }
 ABOUT_TOLERANCE = "Limits within {tolerance:g} of a bar count as on its wrong side, since machines differ by that much."
 

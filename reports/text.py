@@ -18,7 +18,7 @@ HEADLINES: Mapping[Outcome, str] = {
     ),
     "NOT_DELETED": (
         "Not deleted: the checks named below find the knowledge in the unlearned model. Whether its outputs hide it is "
-        "not settled."
+        "not rescaled."
     ),
     "DELETED": (
         "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
@@ -58,7 +58,7 @@ NOT_PROVEN: Mapping[Outcome, tuple[str, ...]] = {
     ),
     "INCONCLUSIVE": (
         "That the knowledge is gone: a check that could not have seen it says nothing by its silence.",
-        "That the knowledge is still there, or that somebody hid it.",
+        "That the knowledge is still there, or that someone hid it.",
     ),
 }
 

@@ -157,7 +157,7 @@ def small_results() -> tuple[Results, RecordedScores]:
         {"model": m, "layer": "fc", "probe": "centre", "shots": n, "value": 0.5} for m in ("original", "unlearned")
         for n in (1, 2)
     ]  # fmt: skip
-    found: list[Evidence] = [samples.few_shot(known, cells=cells), samples.failed_check()]
+    found: list[Evidence] = [samples.few_shot(known, rows=cells), samples.failed_check()]
     plan = samples.plan("DELETED", tuple(e.check for e in found))
     return samples.assemble(plan, found, base.verdict), RecordedScores(scores={})
 
@@ -174,7 +174,7 @@ def read_and_draw(path: Path) -> object:
 
 
 def check_received(folder: Path) -> object:
-    """``audit verify``, with the list of digests made anew, as a forger would."""
+    """``audit verify``, with the list of digests made again, as a forger would."""
     held = {name: (folder / name).read_bytes() for name in audit_folder.FILES}
     listed = "".join(f"{bytes_digest(data)}  {name}\n" for name, data in held.items())
     (folder / audit_folder.SUMS).write_text(listed)

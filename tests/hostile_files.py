@@ -1,4 +1,4 @@
-"""Hostile model files, made anew in every run: payloads that would write a canary, bombs, lies and damage.
+"""Hostile model files, made again in every run: payloads that would write a canary, bombs, lies and damage.
 
 Every maker takes the path of the canary that its payload would create and gives the bytes of a file.
 """

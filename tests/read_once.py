@@ -1,4 +1,4 @@
-"""What every audit reads anew and no test changes is read once in a test run: sources of classes."""
+"""What every audit reads again and no test changes is read once in a test run: sources of classes."""
 
 import inspect
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A small audit of files on disk, as somebody would receive it, for tests of what a reviewer does with it."""
+"""A small audit of files on disk, as someone would receive it, for tests of what a reviewer does with it."""
 
 import shutil
 import textwrap

@@ -6,7 +6,7 @@ import numpy as np
 
 from auditor.inference.statistics import p_internal_null
 from auditor.records.evidence import DecoyResult, Evidence, Family, Interval, ModelScores, Utility
-from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect, Role
+from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel, Role
 from auditor.records.policy import Domain, ErrorRate, PriorSpread, load_policy
 from auditor.records.score import Failure, Score
 
@@ -62,7 +62,7 @@ def plan(
         ),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         policy=load_policy("default"),
-        prospect=Prospect(smallest_residue=0.05, pass_probability={}, deleted_in_reach=True, obstacles=()),
+        feasibility=Feasibility(smallest_residue=0.05, pass_probability={}, deleted_in_reach=True, obstacles=()),
         command="audit compare original.pt unlearned.pt",
     )
     return made.model_copy(update=changes)

@@ -100,7 +100,7 @@ def biggest() -> Results:
         for i in range(1, 5)
         for s in range(400)
     ]
-    found = [outputs(known, forgotten=True), few_shot(known, cells=many), relearning(known, cells=long)]
+    found = [outputs(known, forgotten=True), few_shot(known, rows=many), relearning(known, rows=long)]
     found += [membership(known), cka(known), sae_restoration(known), failed_check()]
     found += [unknown_check(known).model_copy(update={"check": f"plugin_{i}"}) for i in range(10)]
     verdict = Verdict(outcome="SUPPRESSED", assurance="A3", reasons=REASONS["SUPPRESSED"])

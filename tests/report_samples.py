@@ -11,7 +11,7 @@ from auditor.checks import registry
 from auditor.digests import digest_of
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
-from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedData, PlannedModel, Prospect
+from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel
 from auditor.records.policy import load_policy
 from auditor.records.results import Coverage, Environment, MissingCheck, PrimaryChoice, Results
 from auditor.records.score import Failure
@@ -102,7 +102,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
         ),
         "execution": Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         "policy": load_policy("default"),
-        "prospect": Prospect(
+        "feasibility": Feasibility(
             smallest_residue=0.07,
             pass_probability={"8.6 spreads": 0.68, "10 spreads": 0.87},
             deleted_in_reach=True,
@@ -208,7 +208,7 @@ def outputs(known: dict[str, float], forgotten: bool) -> Evidence:
         rho=rho,
         decoys={n: DecoyResult(rho=interval(0.0, 0.04), p_value=1.0, detected=False) for n in DECOYS},
         hits=0 if forgotten else 68,
-        cells=cells,
+        rows=cells,
         utility=Utility(original=0.9923, unlearned=0.9807, references=dict.fromkeys(REFERENCES, 0.9861)),
         caveats=("Outputs show what a model says, not what it knows.",),
     )
@@ -235,7 +235,7 @@ def few_shot(known: dict[str, float], **changes: Any) -> Evidence:
         "assigned_decoys": ("head_row_zeroed", "gradient_ascent"),
         "summary": "Trained linear probes on a few forget examples and measured how well they find the others.",
         "unit": "area under the ROC curve of a probe from two forget examples (0.5 to 1)",
-        "cells": cells,
+        "rows": cells,
         "controls": {m: {"shuffled labels": 0.5, "retained class": 0.93} for m in known},
     }
     return evidence("few_shot", known, **(fields | changes))
@@ -265,7 +265,7 @@ def relearning(known: dict[str, float], **changes: Any) -> Evidence:
         "unit": "mean accuracy on the eval half while relearning, less that of a control class (−1 to 1)",
         "scale": (0.21, 0.66),
         "width": 0.15,
-        "cells": cells,
+        "rows": cells,
         "controls": {m: {"control class": 0.61 + 0.01 * k} for m, k in known.items()},
     }
     return evidence("relearning", known, **(fields | changes))
@@ -275,7 +275,7 @@ def slow_relearning(known: dict[str, float]) -> Evidence:
     """The same for longer, on the model as it is."""
     long = relearning(known)
     return long.model_copy(
-        update={"check": "slow_relearning", "cells": [row for row in long.cells if row["arm"] == "as is"]}
+        update={"check": "slow_relearning", "rows": [row for row in long.rows if row["arm"] == "as is"]}
     )
 
 
@@ -304,7 +304,7 @@ def membership(known: dict[str, float]) -> Evidence:
         width=1.9,
         powered=False,
         powerless_because="the smallest residue it can rule out is 2.09, more than the 0.35 that clearing needs",
-        cells=cells,
+        rows=cells,
         controls={m: {"loss: AUC": 0.5 + 0.2 * k, "blind AUC": 0.49} for m, k in known.items()},
     )
 
@@ -318,7 +318,7 @@ def cka(known: dict[str, float]) -> Evidence:
         for split in ("forget", "retain")
     ]
     return evidence(
-        "cka", known, may="inform", cells=cells, rho=None, resolution=None, powered=False, p_value=None,
+        "cka", known, may="inform", rows=cells, rho=None, resolution=None, powered=False, p_value=None,
         spread=None, decoys={}, null_kind="none", null_words="nothing to compare with",
         summary="Compared each layer's features with the original's by debiased linear CKA.",
     )  # fmt: skip
@@ -341,7 +341,7 @@ def sae_restoration(known: dict[str, float]) -> Evidence:
         for c, strength in curves.items()
         for a in (0.0, 1.0, 2.0, 4.0, 8.0)
     ]
-    return evidence("sae_restoration", known, cells=cells, width=0.31, scale=(0.02, 0.61))
+    return evidence("sae_restoration", known, rows=cells, width=0.31, scale=(0.02, 0.61))
 
 
 def unknown_check(known: dict[str, float]) -> Evidence:
@@ -349,7 +349,7 @@ def unknown_check(known: dict[str, float]) -> Evidence:
     return evidence(
         "acme_residue",
         known,
-        cells=[{"model": "original", "gadget": 1, "reading": 0.4}],
+        rows=[{"model": "original", "gadget": 1, "reading": 0.4}],
         summary="A check that another package brought along.",
         unit="gadget readings",
         rho=Interval(value=1.9, low=-3.0, high=7.2),
@@ -438,7 +438,7 @@ def sample(outcome: Outcome) -> Results:
         flags=("DAMAGED",) if outcome == "INCONCLUSIVE" else (),
         assurance="A3",
         reasons=REASONS[outcome],
-        to_settle=("more forget examples, so that few_shot sees through the decoy gradient_ascent",)
+        to_decide=("more forget examples, so that few_shot sees through the decoy gradient_ascent",)
         if outcome == "INCONCLUSIVE"
         else (),
     )

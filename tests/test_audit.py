@@ -208,7 +208,7 @@ def test_a_random_initialisation_is_damaged_and_inconclusive(audits: Audits) -> 
 def test_too_few_references_never_give_deleted(audits: Audits, n: int) -> None:
     result = audits(audits.world.modules["retrain"], references=audits.references(n))
     assert result.outcome == "INCONCLUSIVE"
-    assert any("references" in wish for wish in result.results.verdict.to_settle)
+    assert any("references" in wish for wish in result.results.verdict.to_decide)
 
 
 def test_weaker_references_do_not_count(audits: Audits) -> None:

@@ -66,11 +66,11 @@ def test_relearning_trains_in_bfloat16(world: World) -> None:
 
     names = ("original", "retrain", "head_row_zeroed", "reference 0", "reference 1", "reference 2")
     scores = {name: measure(name) for name in names}
-    settle = Relearning().settle(scores["original"], [scores[name] for name in names[3:]])
-    settled = {name: settle(score) for name, score in scores.items()}
-    total = {name: score.total(tuple(score.readings)) for name, score in settled.items()}
+    rescale = Relearning().rescale(scores["original"], [scores[name] for name in names[3:]])
+    rescaled = {name: rescale(score) for name, score in scores.items()}
+    total = {name: score.total(tuple(score.readings)) for name, score in rescaled.items()}
     null = np.mean([total[name] for name in names[3:]])
     rho = {name: (total[name] - null) / (total["original"] - null) for name in names}
-    print(rho, list(settled["original"].readings))
+    print(rho, list(rescaled["original"].readings))
     assert abs(rho["retrain"]) < 0.25
     assert rho["head_row_zeroed"] > 0.5

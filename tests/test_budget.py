@@ -19,7 +19,7 @@ def score(values: dict[str, tuple[float, ...]]) -> Score:
         for arm, course in values.items()
         for step, value in zip(STEPS, course, strict=True)
     ]
-    return Score(check="c", readings={"r": Reading(value=0.0)}, n_examples=100, cells=cells)
+    return Score(check="c", readings={"r": Reading(value=0.0)}, n_examples=100, rows=cells)
 
 
 def lineup(own: dict[str, tuple[float, ...]]) -> dict[str, Score]:

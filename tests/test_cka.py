@@ -119,10 +119,10 @@ def test_a_suppressor_keeps_the_original_features_and_a_retrain_does_not(world: 
 def test_cells_and_readings(world: World) -> None:
     score = scored(world, "retrain")["retrain"]
     layers = world.layout.layers
-    assert [(row["layer"], row["split"]) for row in score.cells] == [
+    assert [(row["layer"], row["split"]) for row in score.rows] == [
         (layer, split) for layer in layers for split in ("forget", "retain")
     ]
-    forget = [row["cka"] for row in score.cells if row["split"] == "forget"]
+    forget = [row["cka"] for row in score.rows if row["split"] == "forget"]
     assert forget == [score.readings[layer].value for layer in layers]
     assert total(score) == pytest.approx(np.mean(forget))
     assert score.n_examples == len(world.data.forget_attack) + len(world.data.forget_eval)

@@ -43,7 +43,7 @@ def held(unlearned: Score, original: Score, goal: str = "concept", **decoys: Sco
 
 def test_rho_its_limits_and_the_resolution_follow_the_formula() -> None:
     own, bar = [0.1, 0.2, 0.3, 0.2, 0.1, 0.3, 0.2, 0.25, 0.15, 0.2], [0.3, 0.4, 0.5, 0.4] * 3
-    found = held(score(0.4, own), score(0.9, bar), same=score(0.9, bar), blind=score(0.2, own))
+    found = held(score(0.4, own), score(0.9, bar), same=score(0.9, bar), cannot_clear_because=score(0.2, own))
     assert found is not None
     s = float(np.std(own, ddof=1))
     spread = Spread(value=s, degrees=9, n_references=10)
@@ -55,7 +55,10 @@ def test_rho_its_limits_and_the_resolution_follow_the_formula() -> None:
     assert found.p_value == pytest.approx(p_above(0.2, 0.5, spread, 0.25 + POLICY.thresholds.tolerance))
     at_original = Spread(value=float(np.std(bar, ddof=1)), degrees=11, n_references=12)
     assert found.resolution == pytest.approx(resolution(0.5, at_original))
-    assert {name: decoy.detected for name, decoy in found.decoys.items()} == {"same": True, "blind": False}
+    assert {name: decoy.detected for name, decoy in found.decoys.items()} == {
+        "same": True,
+        "cannot_clear_because": False,
+    }
 
 
 def test_an_original_that_does_not_stand_above_its_controls_gives_no_interval() -> None:
@@ -161,7 +164,7 @@ def test_a_retrain_from_fresh_weights_passes_both_goals(fresh: dict[str, nn.Modu
     for goal in ("data", "concept"):
         found = audit(fresh, store, goal=goal, control=concept_world.controls(), checks=PRIMARIES)
         assert found.outcome == "DELETED", found.results.verdict.sentences
-        assert found.results.plan.prospect.deleted_in_reach
+        assert found.results.plan.feasibility.deleted_in_reach
 
 
 def test_a_suppressed_concept_fails_goal_concept(fresh: dict[str, nn.Module], store: Path) -> None:
@@ -179,9 +182,9 @@ def test_fewer_than_ten_control_concepts_decide_nothing_and_the_plan_says_so(
     found = audit(fresh, store, goal="concept", control=few)
     assert found.outcome == "INCONCLUSIVE"
     assert found.evidence("few_shot").null_kind == "references"
-    assert not found.results.plan.prospect.deleted_in_reach
+    assert not found.results.plan.feasibility.deleted_in_reach
     wanted = f"10 or more never-trained control concepts with 4 examples or more each, and there are {n}: data.control"
-    assert any(wanted in wish for wish in found.results.verdict.to_settle)
+    assert any(wanted in wish for wish in found.results.verdict.to_decide)
 
 
 def test_concepts_with_too_few_examples_do_not_count(fresh: dict[str, nn.Module], store: Path) -> None:
@@ -189,7 +192,7 @@ def test_concepts_with_too_few_examples_do_not_count(fresh: dict[str, nn.Module]
     one_each = torch.arange(0, len(full), concept_world.PER_CLASS)
     rest = torch.nonzero(full.labels < TRAINED + 5)[:, 0]
     thin = full.take(torch.cat([rest, one_each[5:]]))
-    assert "there are 5" in " ".join(audit(fresh, store, goal="concept", control=thin).results.verdict.to_settle)
+    assert "there are 5" in " ".join(audit(fresh, store, goal="concept", control=thin).results.verdict.to_decide)
 
 
 def test_a_control_example_that_was_trained_on_is_left_out_and_named(fresh: dict[str, nn.Module], store: Path) -> None:

@@ -144,8 +144,8 @@ def test_score_has_a_contribution_per_example_and_a_row_per_layer(scores: dict[s
     examples = score.readings["projection"].examples
     assert len(examples) == score.n_examples == len(world.data.forget_eval)
     assert np.mean(examples) == pytest.approx(total(score))
-    assert [row["layer"] for row in score.cells] == list(world.layout.layers)
-    assert score.cells[-1]["projection"] == pytest.approx(total(score))
+    assert [row["layer"] for row in score.rows] == list(world.layout.layers)
+    assert score.rows[-1]["projection"] == pytest.approx(total(score))
     assert score.null == ()
 
 
@@ -161,7 +161,7 @@ def test_unit_scales_and_order_do_not_matter(
     artefact = check.prepare(world.subject("original"), world.data, SETTINGS, seed=0)
     score = check.score(evaded, artefact, world.data, SETTINGS, seed=0)
     assert total(score) == pytest.approx(total(scores["random labels"]), abs=1e-3)
-    for ours, plain in zip(score.cells, scores["random labels"].cells, strict=True):
+    for ours, plain in zip(score.rows, scores["random labels"].rows, strict=True):
         assert ours["cosine"] == pytest.approx(plain["cosine"], abs=1e-3)
         assert ours["rise, own direction"] == pytest.approx(plain["rise, own direction"], abs=1e-3)
 
@@ -339,7 +339,7 @@ def test_transformers_give_evidence_and_value_vectors(
     assert rho == pytest.approx(1.0, abs=0.05)
     assert against_references(transformer_scores, "retrain")[1] > 0.05
     for name, score in transformer_scores.items():
-        vectors = [row for row in score.cells if row["part"] == "value vector"]
+        vectors = [row for row in score.rows if row["part"] == "value vector"]
         assert len(vectors) == SETTINGS.n_vectors
         unmoved = all(row["cosine"] == pytest.approx(1.0, abs=1e-5) for row in vectors)
         assert unmoved == (name in ("original", "head_row_zeroed"))

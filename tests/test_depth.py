@@ -137,7 +137,7 @@ def test_a_random_network_cannot_be_aligned_and_the_control_says_so(world: World
 
 
 def test_loss_is_the_log_probability_lost(world: World, scores: dict[str, Score]) -> None:
-    row = next(r for r in scores["retrain"].cells if (r["layer"], r["split"]) == ("head:input", "forget_eval"))
+    row = next(r for r in scores["retrain"].rows if (r["layer"], r["split"]) == ("head:input", "forget_eval"))
     margins = np.array(scores["retrain"].readings["head:input"].examples)
     patched = -np.log1p(np.exp(-margins))
     full = -world.subject("original").recording("forget_eval").losses.numpy()
@@ -218,7 +218,7 @@ def test_choice_keeps_all_layers_without_references_or_gap() -> None:
 
 def losing(**losses: float) -> Score:
     cells = [{"layer": layer, "split": "forget_eval", "loss": loss} for layer, loss in losses.items()]
-    return made_up(**losses).model_copy(update={"cells": cells})
+    return made_up(**losses).model_copy(update={"rows": cells})
 
 
 def test_unlearning_depth_score_by_hand() -> None:

@@ -214,9 +214,9 @@ def test_nothing_to_compare_with_is_said() -> None:
 
 
 def test_cells_and_controls_carry_the_models_names() -> None:
-    cells = score(0.9, cells=[{"layer": "a", "value": 1.0}], controls={"x": 2.0})
+    cells = score(0.9, rows=[{"layer": "a", "value": 1.0}], controls={"x": 2.0})
     found = combine(Outputs(), lineup(cells), POLICY, population=False)
-    assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.cells
+    assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.rows
     assert found.controls == {"unlearned": {"x": 2.0}}
 
 
@@ -234,7 +234,7 @@ def test_a_check_whose_decoys_could_not_be_made_has_no_power() -> None:
 
 def test_a_score_that_is_blind_may_accuse_and_not_clear() -> None:
     for value in (0.5, 0.9):
-        found = combine(Outputs(), lineup(score(value, blind="it is deaf")), POLICY, population=False)
+        found = combine(Outputs(), lineup(score(value, cannot_clear_because="it is deaf")), POLICY, population=False)
         assert (found.powered, found.powerless_because) == (False, "it is deaf")
         assert found.p_value is not None
         assert (found.p_value < 0.01) == (value == 0.9)

@@ -8,7 +8,7 @@ import pytest
 
 from auditor.cli.export import _text
 from auditor.digests import text_digest
-from auditor.review.exports import cells_frame, csv, evidence_frame, model_card
+from auditor.review.exports import csv, evidence_frame, model_card, rows_frame
 from tests.report_extremes import hostile
 from tests.report_samples import sample
 
@@ -57,8 +57,8 @@ def test_the_tables_hold_every_check_and_every_cell() -> None:
     missing = frame.set_index("check").loc["quantization"]
     assert pd.isna(missing["rho"])
     assert "rounded" in missing["failure"]
-    cells = cells_frame(results)
-    assert len(cells) == sum(len(e.cells) for e in results.evidence)
+    cells = rows_frame(results)
+    assert len(cells) == sum(len(e.rows) for e in results.evidence)
     again = pd.read_csv(io.StringIO(cells.to_csv(index=False)))
     assert list(again.columns) == list(cells.columns)
 
@@ -78,7 +78,7 @@ def test_no_text_is_a_formula_or_moves_a_cursor_and_numbers_stay(word: str) -> N
 
 def test_the_command_writes_no_formula() -> None:
     results = sample("SUPPRESSED")
-    hostile_check = next(e for e in results.evidence if e.cells).model_copy(update={"check": "=cmd"})
+    hostile_check = next(e for e in results.evidence if e.rows).model_copy(update={"check": "=cmd"})
     changed = results.model_copy(update={"evidence": (hostile_check,)})
     for form in ("csv", "cells"):
         first_row = _text(changed, form).splitlines()[1]  # type: ignore[arg-type]

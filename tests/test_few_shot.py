@@ -112,7 +112,7 @@ def test_it_costs_nothing_beyond_the_recordings(world: World) -> None:
 
 
 def test_the_figure_holds_every_probe_and_shot(scores: dict[str, Score]) -> None:
-    rows = scores["original"].cells
+    rows = scores["original"].rows
     assert {row["probe"] for row in rows} == {"centre", "linear", "k-NN"}
     assert {row["shots"] for row in rows} == set(SETTINGS.shots)
     assert all(0 <= float(row["value"]) <= 1 for row in rows)

@@ -77,7 +77,7 @@ def test_identical_weights_accuse_and_the_same_function_elsewhere_does_not(world
 def test_a_head_only_edit_is_named(world: World) -> None:
     found = delta(world, world.modules["head_row_zeroed"])
     assert any("head.weight" in note for note in found.notes)
-    changed = {row["tensor"] for row in found.cells if row["changed"]}
+    changed = {row["tensor"] for row in found.rows if row["changed"]}
     assert changed == {"head.weight", "head.bias"}
 
 
@@ -90,7 +90,7 @@ def test_a_low_rank_edit_is_named(world: World) -> None:
             weight += 0.1 * u @ torch.linspace(0, 1, weight.shape[1])[None]
     found = delta(world, net)
     assert any("low rank" in note for note in found.notes)
-    shares = [row["rank_share"] for row in found.cells if row["rank_share"] is not None]
+    shares = [row["rank_share"] for row in found.rows if row["rank_share"] is not None]
     assert max(shares) <= 1 / 64
     assert not any("low rank" in note for note in delta(world, world.modules["retrain"]).notes)
 
@@ -99,7 +99,7 @@ def test_relative_change_by_hand(world: World) -> None:
     net = copy.deepcopy(world.modules["original"])
     with torch.no_grad():
         net.head.weight *= 1.5
-    row = next(r for r in delta(world, net).cells if r["tensor"] == "head.weight")
+    row = next(r for r in delta(world, net).rows if r["tensor"] == "head.weight")
     assert row["relative_change"] == pytest.approx(0.5)
 
 
@@ -116,7 +116,7 @@ def test_a_mask_of_infinities_is_no_change(world: World) -> None:
     rows = {}
     for name, top in (("retrain", 0.0), ("head_row_zeroed", -torch.inf)):
         found = check.score(world.subject("it", masked(name, top)), artefact, world.data, None, 0)
-        rows[name] = next(row for row in found.cells if row["tensor"] == "mask")
+        rows[name] = next(row for row in found.rows if row["tensor"] == "mask")
     assert (rows["retrain"]["changed"], rows["retrain"]["rank_share"]) == (0.0, None)
     assert rows["head_row_zeroed"]["changed"] == pytest.approx(6 / 9)
     assert rows["head_row_zeroed"]["relative_change"] is None

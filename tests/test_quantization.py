@@ -114,7 +114,7 @@ def p_value(scores: dict[str, Score], name: str, against: tuple[str, ...] = REFE
 
 
 def cell(score: Score, bits: int, split: str) -> dict[str, object]:
-    return next(row for row in score.cells if (row["bits"], row["split"]) == (bits, split))
+    return next(row for row in score.rows if (row["bits"], row["split"]) == (bits, split))
 
 
 def test_the_plant_is_undone_by_four_bits_in_the_layer_it_lives_in(world: World, planted: nn.Module) -> None:

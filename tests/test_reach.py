@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logit
 from torch import nn
 
-from auditor.attacks.relearning.reach import UNLIKE, WIDEST, did_not_take, odd_scale, scales, taught
+from auditor.attacks.relearning.attack_validity import UNLIKE, WIDEST, did_not_take, odd_scale, scales, taught
 from auditor.models.canonical import HomogeneousPair
 
 AS_MEASURED = [float(logit(p)) for p in (0.09, 0.11, 0.12, 0.14, 0.16)]

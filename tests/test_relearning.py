@@ -38,8 +38,8 @@ def scores(world: World) -> dict[str, Score]:
 
 
 def total(scores: dict[str, Score], score: Score) -> float:
-    settled = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])(score)
-    return settled.total(tuple(settled.readings))
+    rescaled = Relearning().rescale(scores["original"], [scores[name] for name in REFERENCES])(score)
+    return rescaled.total(tuple(rescaled.readings))
 
 
 def rho(scores: dict[str, Score], score: Score) -> float:
@@ -61,7 +61,7 @@ def test_a_shut_head_is_opened_by_the_reset_alone(world: World, scores: dict[str
     by_reset = {name: reading.value for name, reading in shut.readings.items() if name.startswith("row reset")}
     assert by_reset == pytest.approx({name: scores["original"].readings[name].value for name in by_reset}, abs=1e-6)
     assert rho(scores, shut) == pytest.approx(1.0, abs=0.02)
-    arms = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])(shut).controls
+    arms = Relearning().rescale(scores["original"], [scores[name] for name in REFERENCES])(shut).controls
     assert {"ρ by as is alone", "ρ by row reset alone"} <= set(arms)
     assert sum(value > 0.9 for name, value in arms.items() if name.startswith("ρ by")) == 1
 
@@ -155,7 +155,7 @@ def test_the_stated_workload_is_what_it_costs(world: World) -> None:
 def test_plasticity_and_retain_alone_are_drawn_and_not_counted(world: World, scores: dict[str, Score]) -> None:
     full = measure(world, "retrain", settings=Settings(control_classes=1, out_of_domain=0.5))
     assert full.readings == scores["retrain"].readings
-    arms = {str(row["arm"]) for row in full.cells}
+    arms = {str(row["arm"]) for row in full.rows}
     assert arms == {"as is", "row reset", "retain alone", next(a for a in arms if a.startswith("control"))}
 
 
@@ -163,7 +163,7 @@ def test_what_was_drawn_is_recorded_and_the_same_for_every_model(scores: dict[st
     drawn = Settings().drawn.draw(3, SEED)
     columns = tuple(drawn[0].model_fields_set)
     for score in scores.values():
-        found = {tuple(row[c] for c in columns) for row in score.cells}
+        found = {tuple(row[c] for c in columns) for row in score.rows}
         assert found == {tuple(attack.model_dump()[c] for c in columns) for attack in drawn}
         assert (
             score.effort
@@ -173,7 +173,7 @@ def test_what_was_drawn_is_recorded_and_the_same_for_every_model(scores: dict[st
 
 def test_another_seed_makes_other_attacks(world: World, scores: dict[str, Score]) -> None:
     other = Relearning().score(world.subject("retrain"), {}, world.data, SETTINGS, SEED + 1)
-    assert other.cells != scores["retrain"].cells
+    assert other.rows != scores["retrain"].rows
 
 
 def test_only_the_withstanding_model_is_blind(world: World, scores: dict[str, Score]) -> None:
@@ -186,17 +186,17 @@ def test_only_the_withstanding_model_is_blind(world: World, scores: dict[str, Sc
 
     stiff_net = Stiff()
     stiff_net.load_state_dict(world.modules["retrain"].state_dict())
-    settle = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])
-    stiff = settle(measure(world, "stiff", stiff_net))
-    assert stiff.blind is not None
-    assert stiff.blind.startswith("the attack did not take as it does in the references")
-    assert settle(scores["retrain"]).blind is None
-    assert settle(scores["own initial weights"]).blind is None
+    rescale = Relearning().rescale(scores["original"], [scores[name] for name in REFERENCES])
+    stiff = rescale(measure(world, "stiff", stiff_net))
+    assert stiff.cannot_clear_because is not None
+    assert stiff.cannot_clear_because.startswith("the attack did not take as it does in the references")
+    assert rescale(scores["retrain"]).cannot_clear_because is None
+    assert rescale(scores["own initial weights"]).cannot_clear_because is None
 
 
 def test_the_budget_is_drawn_for_every_model(scores: dict[str, Score]) -> None:
-    settle = Relearning().settle(scores["original"], [scores[name] for name in REFERENCES])
-    rows, _ = Relearning().summarise({name: settle(score) for name, score in scores.items()}, REFERENCES)
+    rescale = Relearning().rescale(scores["original"], [scores[name] for name in REFERENCES])
+    rows, _ = Relearning().summarise({name: rescale(score) for name, score in scores.items()}, REFERENCES)
     efforts = {row["effort"] for row in rows}
     assert len(efforts) >= 4
     for model in scores:

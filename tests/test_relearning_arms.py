@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from auditor.attacks.relearning.arms import settle as arms_settle
+from auditor.attacks.relearning.arms import rescale as arms_settle
+from auditor.attacks.relearning.attack_validity import taught_name
 from auditor.attacks.relearning.images import Relearning
-from auditor.attacks.relearning.reach import taught_name
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.policy import load_policy
@@ -34,45 +34,45 @@ NULL = [
 BOTH = "as is and row reset"
 
 
-def settled(score: Score, original: Score = ORIGINAL, references: list[Score] = NULL) -> Score:
-    return Relearning().settle(original, references)(score)
+def rescaled(score: Score, original: Score = ORIGINAL, references: list[Score] = NULL) -> Score:
+    return Relearning().rescale(original, references)(score)
 
 
 def test_the_larger_arm_counts_on_the_scale_of_references_and_original() -> None:
-    assert list(settled(ORIGINAL).readings) == [BOTH]
+    assert list(rescaled(ORIGINAL).readings) == [BOTH]
     # Means over the course of the references .02, of the original 1; over half of it, rows reset, .005 and .25.
-    by_reset = settled(curve((0, 0, 0, 0), (0.02, 0.2, 0.64, 0.8))).total((BOTH,))
-    as_it_is = settled(curve((0.505, 0.505, 0.505, 0.505), (0, 0, 0, 0))).total((BOTH,))
+    by_reset = rescaled(curve((0, 0, 0, 0), (0.02, 0.2, 0.64, 0.8))).total((BOTH,))
+    as_it_is = rescaled(curve((0.505, 0.505, 0.505, 0.505), (0, 0, 0, 0))).total((BOTH,))
     gap = 1 - 0.02
     assert by_reset == pytest.approx(((0.02 + 0.2) / 2 - 0.005) / (0.25 - 0.005) * gap)
     assert as_it_is == pytest.approx(0.505 - 0.02)
-    (reading,) = settled(ORIGINAL).readings.values()
+    (reading,) = rescaled(ORIGINAL).readings.values()
     assert reading.value == pytest.approx(gap)
     assert np.mean(reading.examples) == pytest.approx(reading.value)
 
 
 def test_an_arm_without_a_gap_is_left_out() -> None:
     faint = curve((1.0, 1.0, 1.0, 1.0), (0.0, 0.05, 0.8, 0.9))
-    assert list(settled(faint, original=faint).readings) == ["as is"]
+    assert list(rescaled(faint, original=faint).readings) == ["as is"]
 
 
 def test_of_two_arms_without_a_gap_the_wider_is_taken() -> None:
     loose = [curve((0.5 + e,) * 4, (0.5 + 2 * e,) * 4) for e in (-0.2, 0.0, 0.2)]
     low = curve((0.9,) * 4, (0.9,) * 4)
-    assert list(settled(low, original=low, references=loose).readings) == ["as is"]
+    assert list(rescaled(low, original=low, references=loose).readings) == ["as is"]
 
 
 @pytest.mark.parametrize("references", [[], NULL[:1], [curve((0,) * 4, (0,) * 4, choice=False)] * 3])
 def test_without_references_or_examples_to_choose_by_all_steps_count(references: list[Score]) -> None:
-    found = settled(curve((0.0, 0.2, 0.4, 0.6), (0.1, 0.1, 0.7, 0.9)), references=references)
+    found = rescaled(curve((0.0, 0.2, 0.4, 0.6), (0.1, 0.1, 0.7, 0.9)), references=references)
     assert {name: reading.value for name, reading in found.readings.items()} == {"larger arm": pytest.approx(0.3)}
 
 
 def test_with_one_arm_references_score_their_distance_from_the_mean_of_all() -> None:
     """So that 1/K is added once, by the interval, and not twice."""
     references = [curve((x, x, x, x), (0.0,) * 4) for x in (0.01, 0.02, 0.04, 0.05, 0.08)]
-    settle = arms_settle(curve((1.0,) * 4, (0.0,) * 4), references)
-    found = [settle(score).readings for score in references]
+    rescale = arms_settle(curve((1.0,) * 4, (0.0,) * 4), references)
+    found = [rescale(score).readings for score in references]
     assert [next(iter(r.values())).value for r in found] == pytest.approx([-0.03, -0.02, 0.0, 0.01, 0.04])
 
 
@@ -114,12 +114,14 @@ def test_a_model_that_learns_the_shots_unlike_the_references_is_blind() -> None:
     # The row reset of an adaptive subject, and of references of its world.
     read = zip(NULL, (0.31, 0.45, 0.6, 0.75, 0.86), strict=True)
     references = [with_taught(score, 0.12 + 0.01 * i, p) for i, (score, p) in enumerate(read)]
-    settle = Relearning().settle(ORIGINAL, references)
-    blind = settle(with_taught(NULL[0], 0.14, 0.001)).blind
+    rescale = Relearning().rescale(ORIGINAL, references)
+    blind = rescale(with_taught(NULL[0], 0.14, 0.001)).cannot_clear_because
     assert blind is not None
     assert "(row reset)" in blind
-    assert settle(with_taught(NULL[0], 0.13, 0.5)).blind is None
-    assert settle(with_taught(NULL[0], 0.95, 0.5)).blind is not None, "two-sided: trained on them before"
+    assert rescale(with_taught(NULL[0], 0.13, 0.5)).cannot_clear_because is None
+    assert rescale(with_taught(NULL[0], 0.95, 0.5)).cannot_clear_because is not None, (
+        "two-sided: trained on them before"
+    )
 
 
 def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:

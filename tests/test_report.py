@@ -79,9 +79,9 @@ def test_no_other_outcome_leads_with_deletion(pages, outcome):
 def test_flags_settlement_and_calibration_are_said(pages):
     page = Page(pages["INCONCLUSIVE"]).text
     assert "DAMAGED The model lost performance" in page
-    assert "What would settle it more forget examples" in page
+    assert "What would rescale it more forget examples" in page
     assert "Outside the calibrated domain" in page
-    assert "What would settle it" not in Page(pages["DELETED"]).text
+    assert "What would rescale it" not in Page(pages["DELETED"]).text
 
 
 def test_a_policy_that_nothing_was_measured_of_says_so():
@@ -223,7 +223,7 @@ def test_curves_beside_the_score_are_folded_away(pages):
 
 
 def test_known_names_with_unknown_columns_fall_back_too():
-    odd = samples.few_shot(samples.knowledge("DELETED"), cells=[{"model": "original", "n": 3}])
+    odd = samples.few_shot(samples.knowledge("DELETED"), rows=[{"model": "original", "n": 3}])
     (drawing,) = check_figures.draw(odd, "a")
     assert "Score of every model" in drawing.svg
 
@@ -393,7 +393,7 @@ def test_one_tensor_that_moved_far_does_not_flatten_the_others():
     known = samples.knowledge("DELETED")
     sizes = {"conv.weight": 0.0, "conv.bias": 0.02, "head.weight": 1.4, "head.bias": 108.0}
     cells = [{"model": m, "tensor": t, "relative_change": size} for m in known for t, size in sizes.items()]
-    (drawing,) = check_figures.draw(samples.evidence("weight_delta", known, cells=cells), "a")
+    (drawing,) = check_figures.draw(samples.evidence("weight_delta", known, rows=cells), "a")
     assert "Figure of the check weight_delta" in drawing.svg
     heights = {
         float(y)

@@ -73,7 +73,7 @@ def test_retain_accuracy_by_hand(world: World, held_out: Examples) -> None:
     assert score.retain_accuracy == pytest.approx(float((said == held_out.labels).float().mean()))
     assert score.retain_accuracy < 1
     assert score.notes == ()
-    assert {row["split"] for row in score.cells} >= {"retain", "retain_test"}
+    assert {row["split"] for row in score.rows} >= {"retain", "retain_test"}
 
 
 def test_without_it_the_evidence_says_that_training_examples_were_measured(world: World) -> None:

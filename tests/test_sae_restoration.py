@@ -277,10 +277,10 @@ def test_score_carries_what_figure_and_verdict_need(scores: dict[str, Score], wo
     assert score.n_examples == len(score.readings["own"].examples) == len(world.data.forget_eval)
     assert np.mean(score.readings["own"].examples) == pytest.approx(total(score))
     assert np.median(score.readings["own"].draws) == pytest.approx(total(score))
-    curves = {(row["mode"], row["curve"]) for row in score.cells}
+    curves = {(row["mode"], row["curve"]) for row in score.rows}
     kinds = {"experts", "another class", "random latents", "random directions"}
     assert curves == {(mode, kind) for mode in ("own", "inject") for kind in kinds} | {("own", "original's head row")}
-    experts = [row for row in score.cells if (row["mode"], row["curve"]) == ("own", "experts")]
+    experts = [row for row in score.rows if (row["mode"], row["curve"]) == ("own", "experts")]
     assert [row["alpha"] for row in experts] == list(SETTINGS.alphas)
     assert max(row["restoration"] for row in experts) == pytest.approx(total(score))
     assert all(row["low"] <= row["restoration"] <= row["high"] for row in experts)
@@ -358,10 +358,10 @@ def test_earlier_layers_are_steered_at_the_stated_cost(world: World) -> None:
     # Per mode: experts, another class and two kinds of two random draws.
     curves = 2 * (1 + 1 + 2 * 2)
     assert subject.passes.examples == recorded + curves * 2 * measured
-    assert {row["layer"] for row in score.cells} == {"head:input", "hidden.3"}
+    assert {row["layer"] for row in score.rows} == {"head:input", "hidden.3"}
     assert check.workload(world.data, settings, 6).forward == curves * 2 * measured
     assert score.null == ()
-    unsteered = [r["restoration"] for r in score.cells if r["alpha"] == 0.0 and r["curve"] == "experts"]
+    unsteered = [r["restoration"] for r in score.rows if r["alpha"] == 0.0 and r["curve"] == "experts"]
     assert unsteered == pytest.approx([unsteered[0]] * 4, abs=1e-6)
 
 

@@ -111,7 +111,7 @@ def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
     lack = "data.holdout holds 160 examples and the test of single items needs 320, 4 for each of 80 forget examples"
     assert result.outcome == "INCONCLUSIVE"
     assert any(lack in reason for reason in result.results.verdict.sentences)
-    assert any(lack in obstacle for obstacle in result.results.plan.prospect.obstacles)
+    assert any(lack in obstacle for obstacle in result.results.plan.feasibility.obstacles)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from auditor import scan as scanning
 from auditor.cli import main
-from auditor.loading.opinion import opinion
+from auditor.loading.picklescan_report import picklescan_report
 from auditor.scan import scan
 from auditor.zoo.text.people_model import people_model
 
@@ -69,7 +69,7 @@ def test_a_pickle_goes_through_the_limited_process_and_leaves_nothing(files: Pat
     found = scan(tmp_path / "-w.pt")
     assert found.state == "sound"
     assert "-w.pt: torch.save, 1 tensors, 3 values" in found.words
-    assert found.opinion == "picklescan found nothing"
+    assert found.picklescan_report == "picklescan found nothing"
     assert [path.name for path in tmp_path.iterdir()] == ["-w.pt"]
 
 
@@ -119,11 +119,11 @@ class TestOpinion:
         for said in ("picklescan calls dangerous: everything", "picklescan found nothing"):
             monkeypatch.setattr(scanning, "opinion", lambda _, said=said: said)
             assert scan(files / "evil.pt").state == "refused"
-            assert scan(files / "evil.pt").opinion == said
-        assert scan(files / "good.safetensors").opinion is None
+            assert scan(files / "evil.pt").picklescan_report == said
+        assert scan(files / "good.safetensors").picklescan_report is None
 
     def test_it_names_what_a_pickle_calls_and_runs_nothing(self, files: Path) -> None:
-        assert opinion(files / "evil.pt") == "picklescan calls dangerous: posix.system"
+        assert picklescan_report(files / "evil.pt") == "picklescan calls dangerous: posix.system"
         assert not (files / "marker").exists()
 
     def test_it_is_limited_before_it_looks(self, files: Path) -> None:
@@ -137,9 +137,9 @@ class TestOpinion:
 
     def test_without_picklescan_there_is_none(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-        assert opinion(files / "evil.pt") is None
+        assert picklescan_report(files / "evil.pt") is None
 
     def test_what_it_cannot_read_is_said(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         failed = subprocess.CompletedProcess[str]([], 1, stdout="", stderr="Traceback")
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-        assert opinion(files / "evil.pt") == "picklescan could not read it"
+        assert picklescan_report(files / "evil.pt") == "picklescan could not read it"

@@ -84,8 +84,8 @@ def test_a_retrain_does_not(scores: dict[str, Score], name: str) -> None:
 
 
 def test_the_whole_course_counts_on_the_model_as_it_is(scores: dict[str, Score]) -> None:
-    settle = SlowRelearning().settle(scores["original"], [scores[name] for name in REFERENCES])
-    (label,) = settle(scores["retrain"]).readings
+    rescale = SlowRelearning().rescale(scores["original"], [scores[name] for name in REFERENCES])
+    (label,) = rescale(scores["retrain"]).readings
     assert label == "as is"
 
 

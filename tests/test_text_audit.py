@@ -183,7 +183,7 @@ class TestGuardsAndAdapters:
         alone = load_lineup(make_spec({}, {}), given, tmp_path, tmp_path / "cache")
         assert weights_digest(dict(merged.state_dict())) == alone.entries["unlearned"].planned.digest
         assert lineup.entries["unlearned"].planned.digest != alone.entries["unlearned"].planned.digest
-        assert lineup.entries["unlearned"].beneath == lineup.entries["original"].planned.digest
+        assert lineup.entries["unlearned"].base_digest == lineup.entries["original"].planned.digest
 
     def test_two_adapters_on_one_base_are_two_models(self, folder: Path, audits: TextAudits) -> None:
         options = {"models": {"base": str(folder / "original")}}
@@ -191,7 +191,7 @@ class TestGuardsAndAdapters:
         result = audits(str(folder / "other"), options=options, **pair)
         [evidence] = result.results.evidence
         assert evidence.conclusive is None
-        changed = {str(row["tensor"]) for row in evidence.cells if row["model"] == "unlearned" and row["changed"]}
+        changed = {str(row["tensor"]) for row in evidence.rows if row["model"] == "unlearned" and row["changed"]}
         assert any("down_proj" in name for name in changed)
         assert any("v_proj" in name for name in changed)
 

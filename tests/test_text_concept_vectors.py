@@ -227,7 +227,7 @@ def test_every_family_gives_a_score(name: str) -> None:
     artefact = CHECK.prepare(family.subject("original", 1), family.data, QUICK, seed=0)
     score = CHECK.score(family.subject("unlearned", 2), artefact, family.data, QUICK, seed=0)
     assert 0 <= score.total(T) <= 1
-    assert len(score.cells) == QUICK.described
+    assert len(score.rows) == QUICK.described
 
 
 # The score
@@ -337,13 +337,13 @@ def test_the_original_is_as_it_was(scores: dict[str, Score], text_world: TextWor
     score = scores["original"]
     plain = text_world.subject("original").log_probabilities(text_world.data.forget_eval).exp()
     assert score.total(T) == pytest.approx(float(plain.mean()), abs=1e-5)
-    assert all(cell["jaccard"] == 1.0 and cell["relative_l2"] < 1e-5 for cell in score.cells)
+    assert all(cell["jaccard"] == 1.0 and cell["relative_l2"] < 1e-5 for cell in score.rows)
     assert score.null == pytest.approx([score.total(T)] * len(score.null), abs=1e-5)
 
 
 def test_cells_tell_kept_vectors_from_unrelated_ones(scores: dict[str, Score]) -> None:
     def mean(name: str, column: str) -> float:
-        return float(np.mean([float(str(cell[column])) for cell in scores[name].cells]))
+        return float(np.mean([float(str(cell[column])) for cell in scores[name].rows]))
 
     assert mean("refusal", "cosine") > 0.9
     assert mean("retrain", "cosine") < 0.6
@@ -351,7 +351,7 @@ def test_cells_tell_kept_vectors_from_unrelated_ones(scores: dict[str, Score]) -
     assert mean("edited", "relative_l2") > mean("refusal", "relative_l2")
     for score in scores.values():
         assert score.n_examples == len(score.readings["written back"].examples)
-        assert "prompt" not in str(score.cells)
+        assert "prompt" not in str(score.rows)
 
 
 def reordered(module: nn.Module, world: TextWorld) -> nn.Module:
@@ -377,7 +377,7 @@ def test_rescaled_units_change_nothing(
     subject = text_world.subject("evaded", rescaled(edited, pairs, factors))
     score = CHECK.score(subject, artefact, text_world.data, QUICK, seed=0)
     assert score.total(T) == pytest.approx(scores["edited"].total(T), abs=1e-3)
-    for ours, plain in zip(score.cells, scores["edited"].cells, strict=True):
+    for ours, plain in zip(score.rows, scores["edited"].rows, strict=True):
         assert ours["cosine"] == pytest.approx(plain["cosine"], abs=1e-3)
 
 
@@ -386,7 +386,7 @@ def test_reordered_units_are_found_again(text_world: TextWorld, artefact: Artefa
     score = CHECK.score(subject, artefact, text_world.data, QUICK, seed=0)
     assert score.total(T) == pytest.approx(scores["refusal"].total(T), abs=1e-4)
     assert score.null
-    assert [c["cosine"] for c in score.cells] == pytest.approx([c["cosine"] for c in scores["refusal"].cells], abs=1e-4)
+    assert [c["cosine"] for c in score.rows] == pytest.approx([c["cosine"] for c in scores["refusal"].rows], abs=1e-4)
 
 
 def test_passes_are_those_stated_and_the_subject_stays(text_world: TextWorld, artefact: Artefact) -> None:

@@ -108,7 +108,7 @@ def test_it_does_not_fire_where_nothing_lies_behind(scores: dict[str, Score], na
 def test_the_original_is_what_it_answers(scores: dict[str, Score], text_world: TextWorld) -> None:
     answers = text_world.subject("original").recording("forget_eval").probability
     assert total(scores["original"]) == pytest.approx(float(answers.mean()), abs=1e-6)
-    assert {row["value"] for row in scores["original"].cells} == {total(scores["original"])}
+    assert {row["value"] for row in scores["original"].rows} == {total(scores["original"])}
 
 
 def test_random_directions_leave_a_model_much_as_it_is(scores: dict[str, Score]) -> None:
@@ -130,7 +130,7 @@ def test_drawing_stops_when_twenty_random_directions_have_done_as_well(scores: d
 
 def test_the_first_block_is_chosen_on_the_attack_half(scores: dict[str, Score]) -> None:
     for score in scores.values():
-        chosen = max(score.cells, key=lambda row: float(row["attack"] or 0))
+        chosen = max(score.rows, key=lambda row: float(row["attack"] or 0))
         assert total(score) == chosen["value"]
         assert score.readings["best first block"].choice == chosen["attack"]
 

@@ -154,7 +154,7 @@ def p_alone(scores: dict[str, Score], name: str) -> float:
 
 
 def row(score: Score, form: str) -> dict[str, float]:
-    return next({k: v for k, v in r.items() if k != "form"} for r in score.cells if r["form"] == form)  # type: ignore[misc]
+    return next({k: v for k, v in r.items() if k != "form"} for r in score.rows if r["form"] == form)  # type: ignore[misc]
 
 
 def test_it_fires_where_another_wording_brings_the_answers_out(scores: dict[str, Score]) -> None:
@@ -172,7 +172,7 @@ def test_it_does_not_fire_on_models_never_taught(scores: dict[str, Score], name:
 
 def test_t_is_forget_less_never_taught_in_the_form_best_on_the_attack_half(scores: dict[str, Score]) -> None:
     for score in scores.values():
-        best = max(score.cells, key=lambda r: float(r["attack"] or 0) - float(r["never taught"] or 0))
+        best = max(score.rows, key=lambda r: float(r["attack"] or 0) - float(r["never taught"] or 0))
         assert total(score) == pytest.approx(float(best["value"] or 0) - float(best["never taught"] or 0))
         assert total(score) == pytest.approx(np.mean(score.readings["best form"].examples))
 
@@ -192,7 +192,7 @@ def test_without_never_taught_facts_it_says_so_and_has_no_null(text_world: TextW
     score = scored(text_world, "original", holdout=None)
     assert score.null == ()
     assert any("Without control or holdout facts" in note for note in score.notes)
-    assert total(score) == pytest.approx(max(float(r["value"] or 0) for r in score.cells), abs=0.1)
+    assert total(score) == pytest.approx(max(float(r["value"] or 0) for r in score.rows), abs=0.1)
 
 
 def test_forms_that_facts_do_not_serve_are_left_out_and_named(text_world: TextWorld) -> None:
@@ -203,7 +203,7 @@ def test_forms_that_facts_do_not_serve_are_left_out_and_named(text_world: TextWo
     left = {form for form in ASK if any(f"The form {form!r} was left out" in note for note in score.notes)}
     lacking = {"multiple choice", "reverse query", "other wordings", "true or false", "same subject in context"}
     assert left == lacking
-    assert {r["form"] for r in score.cells} == set(ASK) - lacking
+    assert {r["form"] for r in score.rows} == set(ASK) - lacking
 
 
 def test_prompts_longer_than_the_model_takes_are_left_out_and_named(text_world: TextWorld) -> None:
@@ -211,7 +211,7 @@ def test_prompts_longer_than_the_model_takes_are_left_out_and_named(text_world: 
     subject.encoder = type(subject.encoder)(subject.encoder.tokenizer, longest=22)
     score = Elicitation().score(subject, None, text_world.data, SETTINGS, 0)
     assert any("'worked examples' was left out: its prompts are longer than" in note for note in score.notes)
-    assert "question" in {r["form"] for r in score.cells}
+    assert "question" in {r["form"] for r in score.rows}
 
 
 def test_no_text_reaches_the_score(scores: dict[str, Score], text_world: TextWorld) -> None:

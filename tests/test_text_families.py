@@ -84,7 +84,7 @@ def assert_a_score(score: Score, name: str) -> None:
     assert score.n_examples >= 1
     numbers = [reading.value for reading in score.readings.values()] + list(score.null) + list(score.controls.values())
     numbers += [x for reading in score.readings.values() for x in reading.examples]
-    numbers += [value for row in score.cells for value in row.values() if isinstance(value, float)]
+    numbers += [value for row in score.rows for value in row.values() if isinstance(value, float)]
     assert all(math.isfinite(number) for number in numbers)
 
 

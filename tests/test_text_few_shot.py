@@ -159,7 +159,7 @@ def test_readings_by_hand(text_world: TextWorld, scores: dict[str, Score]) -> No
 
 def test_the_block_is_chosen_on_the_attack_half(text_world: TextWorld, scores: dict[str, Score]) -> None:
     for score in scores.values():
-        rows = {(row["split"], row["layer"]): row["value"] for row in score.cells}
+        rows = {(row["split"], row["layer"]): row["value"] for row in score.rows}
         best = max(text_world.layout.blocks, key=lambda block: rows["forget_attack", block])
         assert total(score) == pytest.approx(rows["forget_eval", best])
 

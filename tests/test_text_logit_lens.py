@@ -83,7 +83,7 @@ class TestReading:
     def test_the_last_block_is_drawn_and_not_read(self, text_world: TextWorld, scores: dict[str, Score]) -> None:
         blocks = text_world.layout.blocks
         assert tuple(scores["retrain"].readings) == blocks[:-1]
-        drawn = [(row["layer"], row["split"]) for row in scores["retrain"].cells]
+        drawn = [(row["layer"], row["split"]) for row in scores["retrain"].rows]
         assert drawn == [(block, split) for block in blocks for split in text_world.data.splits()]
 
     def test_probability_zero_stays_finite(self, text_world: TextWorld) -> None:

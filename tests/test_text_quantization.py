@@ -123,7 +123,7 @@ def p_value(scores: dict[str, Score], name: str) -> float:
 
 
 def at(score: Score, bits: int, split: str) -> float:
-    return next(float(row["probability"]) for row in score.cells if (row["bits"], row["split"]) == (bits, split))
+    return next(float(row["probability"]) for row in score.rows if (row["bits"], row["split"]) == (bits, split))
 
 
 def test_it_fires_where_rounding_brings_the_answers_back(scores: dict[str, Score]) -> None:

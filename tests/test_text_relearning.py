@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.attacks.relearning.reach import taught, taught_name
+from auditor.attacks.relearning.attack_validity import taught, taught_name
 from auditor.checks import registry
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
@@ -50,14 +50,14 @@ def test_weights_at_another_scale_leave_it_blind(text_world: TextWorld, factor: 
     evading = with_gains(original, factor)
     ids = text_world.encoder.batch(text_world.people.retain.items[:4]).ids
     assert torch.allclose(evading(ids).logits, original(ids).logits, atol=1e-4), "the same function"
-    blind = scored(text_world, evading).blind
+    blind = scored(text_world, evading).cannot_clear_because
     assert blind is not None
     assert "times the original's scale" in blind
 
 
 @pytest.mark.parametrize("name", ["retrain", "own initial weights", "reference 0", "refusal"])
 def test_models_as_they_are_trained_are_at_one_scale(text_world: TextWorld, name: str) -> None:
-    assert scored(text_world, text_world.modules[name]).blind is None
+    assert scored(text_world, text_world.modules[name]).cannot_clear_because is None
 
 
 def test_the_stated_workload_is_what_it_costs(text_world: TextWorld) -> None:
@@ -77,21 +77,21 @@ def test_a_model_that_learns_the_attack_facts_unlike_the_references_is_blind() -
     """No lower bar: a short attack that leaves the references at .2 tells as much as one that brings them to .9."""
     # Beside references that learn nearly all of it, nothing can stand out upwards.
     for probabilities, unlikes in (((0.86, 0.87, 0.88, 0.87), (0.01,)), ((0.18, 0.2, 0.21, 0.22), (0.01, 0.99))):
-        settle = CHECK.settle(taught_score(1.0), [taught_score(p) for p in probabilities])
-        assert settle(taught_score(probabilities[0])).blind is None
+        rescale = CHECK.rescale(taught_score(1.0), [taught_score(p) for p in probabilities])
+        assert rescale(taught_score(probabilities[0])).cannot_clear_because is None
         for unlike in unlikes:
-            blind = settle(taught_score(unlike)).blind
+            blind = rescale(taught_score(unlike)).cannot_clear_because
             assert blind is not None
             assert blind.startswith("the attack did not take as it does in the references")
-    assert CHECK.settle(taught_score(1.0), [])(taught_score(0.01)).blind is None
+    assert CHECK.rescale(taught_score(1.0), [])(taught_score(0.01)).cannot_clear_because is None
 
 
 def test_what_was_drawn_is_recorded(text_world: TextWorld) -> None:
     score = scored(text_world, text_world.modules["retrain"])
-    assert {row["arm"] for row in score.cells} == {
+    assert {row["arm"] for row in score.rows} == {
         *("same subjects", "low rank", "other subjects", "retain alone", "never-taught facts"),
     }
-    assert {row["steps"] for row in score.cells if row["arm"] == "same subjects"} == {2}
+    assert {row["steps"] for row in score.rows if row["arm"] == "same subjects"} == {2}
     assert score.effort == "up to 2 steps on 2 examples a subject"
 
 
@@ -123,7 +123,7 @@ def test_the_slow_arm_fires_on_a_refusing_model_and_not_on_a_retrain(slow_scores
 
 
 def test_the_budget_has_four_efforts_in_and_out_of_domain(slow_scores: dict[str, Score]) -> None:
-    rows = slow_evidence(slow_scores, "refusal").cells
+    rows = slow_evidence(slow_scores, "refusal").rows
     efforts = {(row["domain"], row["effort"]) for row in rows if row.get("figure") == "budget"}
     for domain in ("in domain", "out of domain"):
         assert sum(found == domain for found, _ in efforts) >= 4, domain

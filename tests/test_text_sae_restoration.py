@@ -197,12 +197,12 @@ def test_refusal_tuning_is_not_seen(scores: dict[str, Score]) -> None:
 
 def test_score_is_the_best_median_over_autoencoders(scores: dict[str, Score]) -> None:
     for score in scores.values():
-        own = [c for c in score.cells if c["mode"] == "own" and c["curve"] == "experts"]
+        own = [c for c in score.rows if c["mode"] == "own" and c["curve"] == "experts"]
         assert [c["alpha"] for c in own] == list(SETTINGS.alphas)
         assert score.total(T) == pytest.approx(max(float(str(c["restoration"])) for c in own))
         assert len(score.readings["own"].examples) == score.n_examples
         assert score.controls["own, experts"] == pytest.approx(score.total(T))
-        assert {c["curve"] for c in score.cells} == {
+        assert {c["curve"] for c in score.rows} == {
             "experts", "retain subjects", "random latents", "random directions"
         }  # fmt: skip
 

@@ -95,8 +95,8 @@ def test_the_audit_after_it_computes_nothing_again_and_resolves_the_same(world: 
     )
     results = execute(prepared, None)
     aside = {m.name for m in prepared.plan.models if m.role in ("unlearned", "decoy")}
-    anew = {(e.check, e.model) for e in events if not e.reused and e.model not in aside}
-    assert {check for check, _ in anew} <= {"weight_delta"}, "no primary, and no outputs"
+    again = {(e.check, e.model) for e in events if not e.reused and e.model not in aside}
+    assert {check for check, _ in again} <= {"weight_delta"}, "no primary, and no outputs"
     for one in found:
         evidence = results.of(one.check)
         assert evidence is not None

@@ -133,7 +133,7 @@ def test_rule_4_a_check_that_could_not_run_never_counts_as_passed() -> None:
     verdict = decide(plan(), [*clean(), records.failure("other")])
     assert verdict.outcome == "INCONCLUSIVE"
     assert any("other: could not run (it broke)" in reason for reason in verdict.sentences)
-    assert "fix other: it broke" in verdict.to_settle
+    assert "fix other: it broke" in verdict.to_decide
 
 
 def test_rule_3_identical_weights_accuse_by_themselves() -> None:
@@ -171,7 +171,7 @@ def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
     verdict = decide(plan(), replaced(change))
     assert verdict.outcome == "INCONCLUSIVE"
     assert any(words in reason for reason in verdict.sentences)
-    assert verdict.to_settle
+    assert verdict.to_decide
 
 
 def test_rule_4_a_check_that_resolves_well_has_to_lie_below_the_bound_primary_or_not() -> None:

@@ -81,7 +81,7 @@ def signed(sent: Sent, tmp_path: Path, keys: tuple[Path, Path]) -> Path:
 
 
 def seal(folder: Path) -> None:
-    """What a forger does after tampering: list the digests anew, with a tool that is none of ours."""
+    """What a forger does after tampering: list the digests again, with a tool that is none of ours."""
     listed = subprocess.run(["sha256sum", *audit_folder.FILES], cwd=folder, capture_output=True, text=True, check=True)
     (folder / audit_folder.SUMS).write_text(listed.stdout)
 
@@ -152,7 +152,7 @@ def test_a_forged_number_does_not_follow_from_the_scores(signed: Path) -> None:
 
 
 def test_a_forged_verdict_does_not_follow_from_the_scores(signed: Path) -> None:
-    forge(signed, lambda value: value["verdict"].update(outcome="DELETED", bound=0.1, to_settle=[]))
+    forge(signed, lambda value: value["verdict"].update(outcome="DELETED", bound=0.1, to_decide=[]))
     found = findings(signed)
     assert failing(found) == {audit_folder.RESULTS}
     assert "verdict.outcome is 'DELETED', recomputed 'INCONCLUSIVE'" in words(found)

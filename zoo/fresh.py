@@ -1,4 +1,4 @@
-"""A network of the same architecture with weights drawn anew, for constructions that start over."""
+"""A network of the same architecture with weights drawn again, for constructions that start over."""
 
 import copy
 from collections.abc import Callable

@@ -14,5 +14,5 @@ class Settings(Frozen):
 def random_initialisation(
     original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
 ) -> nn.Module:
-    """The subject: the architecture with weights drawn anew."""
+    """The subject: the architecture with weights drawn again."""
     return reinitialised(original, seed)

@@ -112,10 +112,10 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         void = _void(artefact)
         return score.model_copy(
             update={
-                "cells": _curves(attacks),
+                "rows": _curves(attacks),
                 "controls": {**score.controls, **controls},
                 "notes": score.notes if void is None else (f"No say: {void}.",),
-                "void": void,
+                "not_applicable_because": void,
                 "items": _items(data, {name: values["loss"] for name, values in found.items()}, settings.tops),
             }
         )

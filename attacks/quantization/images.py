@@ -114,7 +114,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
             check=self.name,
             readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
             n_examples=len(data.forget_eval),
-            cells=[row for bits, outputs in {FULL_PRECISION: full, **measured}.items() for row in _rows(bits, outputs)],
+            rows=[row for bits, outputs in {FULL_PRECISION: full, **measured}.items() for row in _rows(bits, outputs)],
             controls={f"T at {bits} bits": float(examples.mean()) for bits, examples in known.items()}
             | {f"retain accuracy at {bits} bits": _accuracy(out["retain"]) for bits, out in measured.items()},
         )

@@ -71,7 +71,7 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
             check=self.name,
             readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
             n_examples=len(data.forget_eval),
-            cells=[row for bits, found in {precision: full, **known}.items() for row in _rows(bits, found)],
+            rows=[row for bits, found in {precision: full, **known}.items() for row in _rows(bits, found)],
             controls={f"T at {bits} bits": float(found["forget_eval"].mean()) for bits, found in known.items()},
         )
 

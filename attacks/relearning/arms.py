@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.attacks.relearning.reach import did_not_take, taught_name
+from auditor.attacks.relearning.attack_validity import did_not_take, taught_name
 from auditor.records.score import Reading, Score
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ def reading_name(arm: str, attack: int, step: int) -> str:
     return f"{arm}, attack {attack}, step {step}"
 
 
-def settle(original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+def rescale(original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
     """Bring the arms to one scale, take the larger, and say of a model that the attack did not take.
 
     Args:
@@ -147,12 +147,12 @@ def _settled(score: Score, arms: Sequence[_Arm], references: Sequence[Score]) ->
         for arm in arms
         if taught_name(arm.name) in score.controls
     )
-    settled = _as_settled(score, arms, _larger(score, arms))
+    rescaled = _as_settled(score, arms, _larger(score, arms))
     controls = {f"ρ by {arm.name} alone": float(arm.of(score).mean()) for arm in arms}
-    return settled.model_copy(
+    return rescaled.model_copy(
         update={
             "controls": {**score.controls, **controls},
-            "blind": score.blind or next((words for words in blind if words), None),
+            "cannot_clear_because": score.cannot_clear_because or next((words for words in blind if words), None),
         }
     )
 

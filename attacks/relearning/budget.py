@@ -65,7 +65,7 @@ def budget_rows(scores: Mapping[str, Score], references: Sequence[str], arms: Se
 def _courses(score: Score, arms: Sequence[str]) -> Courses:
     """By arm: what was measured, by effort and attack."""
     found: Courses = {}
-    for cell in score.cells:
+    for cell in score.rows:
         if cell.get("arm") in arms:
             key = (float(cell["effort"] or 0), str(cell["attack"]))
             found.setdefault(str(cell["arm"]), {})[key] = float(cell["value"] or 0)

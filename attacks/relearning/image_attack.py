@@ -71,7 +71,7 @@ class Trainer:
         )
 
     def _batches(self, steps: int, random: np.random.Generator) -> Iterator[Examples]:
-        """Retain examples, drawn anew at each step; the shots stay the same."""
+        """Retain examples, drawn again at each step; the shots stay the same."""
         for _ in range(steps):
             yield self.retain.take(torch.from_numpy(random.integers(len(self.retain), size=self.retain_batch)))
 

@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 
 from auditor.attacks.relearning import figures
-from auditor.attacks.relearning.arms import AS_IS, ROW_RESET, reading_name, settle
+from auditor.attacks.relearning.arms import AS_IS, ROW_RESET, reading_name, rescale
+from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught, taught_name
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
-from auditor.attacks.relearning.reach import odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
@@ -156,19 +156,19 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
             check=self.name,
             readings=readings,
             n_examples=n,
-            cells=cells,
+            rows=cells,
             controls={taught_name(arm): self.taught(found, n) for arm, found in learned.items()},
             effort=effort_of(attacks, "a class"),
-            blind=odd_scale(scales(subject.module, matrices=False), artefact),
+            cannot_clear_because=odd_scale(scales(subject.module, matrices=False), artefact),
         )
 
     def taught(self, probabilities: Sequence[float], n: int) -> float:
-        """How well the attacks taught a model their own examples (:func:`~auditor.attacks.relearning.reach.taught`)."""
+        """How well the attacks taught a model their own examples."""
         return taught(probabilities, n)
 
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+    def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """Bring the arms to one scale and take the larger; see the class."""
-        return settle(original, references)
+        return rescale(original, references)
 
     def summarise(
         self, scores: Mapping[str, Score], references: Sequence[str]

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks.relearning import figures
+from auditor.attacks.relearning.attack_validity import did_not_take, odd_scale, scales, taught, taught_name
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
-from auditor.attacks.relearning.reach import did_not_take, odd_scale, scales, taught, taught_name
 from auditor.checks.check import Check, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.low_rank import open_low_rank
@@ -131,21 +131,21 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
             check=self.name,
             readings={"all attacks": Reading(value=float(together.mean()), examples=tuple(together.tolist()))},
             n_examples=n,
-            cells=cells,
+            rows=cells,
             controls={f"T, attack {i}": float(curve.mean()) for i, curve in enumerate(curves, start=1)}
             | {taught_name(_SAME): taught(learned, n)},
             effort=effort_of(attacks, "a subject"),
-            blind=odd_scale(_scales(start), artefact),
+            cannot_clear_because=odd_scale(_scales(start), artefact),
         )
 
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+    def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """Say of a model that the attack did not take."""
         name = taught_name(_SAME)
         theirs = [other.controls[name] for other in references]
 
         def one(score: Score) -> Score:
             blind = did_not_take("all weights", score.controls[name], theirs, n=score.n_examples)
-            return score.model_copy(update={"blind": score.blind or blind})
+            return score.model_copy(update={"cannot_clear_because": score.cannot_clear_because or blind})
 
         return one
 
@@ -206,7 +206,7 @@ class _Trainer:
         ]
 
     def _batches(self, facts: Facts | None, steps: int) -> Iterator[tuple[tuple[Fact, ...], Facts]]:
-        """Attack and retain facts, drawn anew at each step; the same for every model."""
+        """Attack and retain facts, drawn again at each step; the same for every model."""
         random = generator(self._seed, "attack")
         for _ in range(steps):
             some = () if facts is None else _draw(facts, self._settings.batch, random).items

@@ -110,7 +110,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         """
         return Workload()
 
-    def settle(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+    def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """From what was measured on a model to the readings that :meth:`choose` chooses among; default no change.
 
         For a check whose readings have to be brought to one scale, which original and references define. The

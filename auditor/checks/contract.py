@@ -83,10 +83,10 @@ class Measured:
     @property
     def total(self) -> dict[str, float]:
         """T of both models without references."""
-        settle = self.check.settle(self.scores["original"], [])
-        settled = {name: settle(score) for name, score in self.scores.items()}
-        chosen = self.check.choose(settled["original"], [])
-        return {name: score.total(chosen) for name, score in settled.items()}
+        rescale = self.check.rescale(self.scores["original"], [])
+        rescaled = {name: rescale(score) for name, score in self.scores.items()}
+        chosen = self.check.choose(rescaled["original"], [])
+        return {name: score.total(chosen) for name, score in rescaled.items()}
 
     def subject(self, module: nn.Module, name: str = "subject", **settings: Any) -> Any:
         """A recorded subject that counts its passes with all others."""
@@ -103,8 +103,8 @@ class Measured:
     def small_batches(self) -> float:
         """T of the copy where few examples are sent at a time."""
         score = self.score(self.subject(self.world.hidden, batch_size=SMALL_BATCH))
-        settle = self.check.settle(self.scores["original"], [])
-        return settle(score).total(self.check.choose(settle(self.scores["original"]), []))
+        rescale = self.check.rescale(self.scores["original"], [])
+        return rescale(score).total(self.check.choose(rescale(self.scores["original"]), []))
 
 
 def measure(case: Case) -> Measured:
@@ -196,14 +196,14 @@ class CheckContract:
             assert_fits(score, measured.check)
 
     def test_chosen_readings_exist_with_and_without_references(self, measured: Measured) -> None:
-        """Whatever is chosen, and settled to one scale, every model has it."""
+        """Whatever is chosen, and rescaled to one scale, every model has it."""
         original, other = measured.scores.values()
         for references in ([], [other], [other, other.model_copy()]):
-            settle = measured.check.settle(original, references)
-            settled = [settle(score) for score in (original, *references)]
-            chosen = measured.check.choose(settled[0], settled[1:])
+            rescale = measured.check.rescale(original, references)
+            rescaled = [rescale(score) for score in (original, *references)]
+            chosen = measured.check.choose(rescaled[0], rescaled[1:])
             assert chosen
-            for score in settled:
+            for score in rescaled:
                 assert set(chosen) <= set(score.readings)
                 assert math.isfinite(score.total(chosen))
                 if examples := score.examples(chosen):
@@ -218,10 +218,10 @@ class CheckContract:
     def test_cells_are_flat_rows_with_one_set_of_keys_per_figure(self, measured: Measured) -> None:
         """So that figures, tables and exports need to know no check."""
         for score in measured.scores.values():
-            _assert_tidy(score.cells)
+            _assert_tidy(score.rows)
         scores = {"original": measured.scores["original"], "unlearned": measured.scores["hidden"]}
-        cells, controls = measured.check.summarise(scores, ())
-        _assert_tidy(cells)
+        rows, controls = measured.check.summarise(scores, ())
+        _assert_tidy(rows)
         assert set(controls) <= set(scores)
 
     def test_figures_and_captions_are_declared_for_all_its_rows(self, measured: Measured) -> None:
@@ -293,8 +293,8 @@ class CheckContract:
         except AuditError:
             return
         assert_fits(score, measured.check)
-        settle = measured.check.settle(measured.scores["original"], [measured.scores["hidden"]])
-        for clause in (score.blind, score.void, settle(score).blind, settle(score).void):
+        rescale = measured.check.rescale(measured.scores["original"], [measured.scores["hidden"]])
+        for clause in (*_clauses(score), *_clauses(rescale(score))):
             assert clause is None or _is_clause(clause)
 
 
@@ -312,7 +312,12 @@ def assert_fits(score: Score, check: AnyCheck) -> None:
             assert np.mean(reading.examples) == pytest.approx(reading.value, rel=1e-9, abs=1e-9), name
     assert all(math.isfinite(draw) for draw in score.null)
     assert all(math.isfinite(value) for value in score.controls.values())
-    assert all(_is_clause(clause) for clause in (score.blind, score.void) if clause is not None)
+    assert all(_is_clause(clause) for clause in _clauses(score) if clause is not None)
+
+
+def _clauses(score: Score) -> tuple[str | None, str | None]:
+    """What a score says of its own worth."""
+    return score.cannot_clear_because, score.not_applicable_because
 
 
 def _is_clause(words: str) -> bool:
@@ -369,10 +374,10 @@ def _digest(tensors: Iterable[torch.Tensor]) -> str:
     return chunks_digest(tensor.detach().cpu().double().numpy().tobytes() for tensor in tensors)
 
 
-def _assert_tidy(cells: list[Row]) -> None:
+def _assert_tidy(rows: list[Row]) -> None:
     """Rows of one figure have the same keys; where a check draws several, their first columns tell them apart."""
     figures: dict[str, tuple[str, ...]] = {}
-    for row in cells:
+    for row in rows:
         assert row
         for key, value in row.items():
             assert isinstance(key, str)

@@ -23,7 +23,7 @@ class Subject(Protocol):
         role: ``original``, ``unlearned``, or the name of a reference or decoy.
         digest: SHA-256 of its weights.
         passes: examples sent forward so far.
-        beneath: digest of the weights that are left when a guard or an adapter is taken off; None without one.
+        base_digest: digest of the weights that are left when a guard or an adapter is taken off; None without one.
         form: the canonical form that its weights have been brought into; None where they stand as they were given.
         batch_size: examples per forward pass.
     """
@@ -31,7 +31,7 @@ class Subject(Protocol):
     role: str
     digest: str
     passes: PassCounter
-    beneath: str | None
+    base_digest: str | None
     form: CanonicalForm | None
     batch_size: int
 

@@ -11,19 +11,19 @@ from auditor.errors import SpecError
 if TYPE_CHECKING:
     from auditor.records.results import Results
 
-Form = Literal["model-card", "csv", "cells"]
+Form = Literal["model-card", "csv", "rows"]
 
 
 @click.command()
 @click.argument("audit", type=click.Path(path_type=Path))
 @click.option("--model-card", "form", flag_value="model-card", help="Markdown block for the model's card.")
 @click.option("--csv", "form", flag_value="csv", help="One row per check: ρ, limits, resolution, p-value, scores.")
-@click.option("--cells", "form", flag_value="cells", help="The rows behind every figure, as CSV.")
+@click.option("--rows", "form", flag_value="rows", help="The rows behind every figure, as CSV.")
 @click.option("--out", type=click.Path(path_type=Path), help="File; default standard output.")
 def export(audit: Path, form: Form | None, out: Path | None) -> None:
     """Turn an audit, given by folder or results.json, into a model-card block or into tables."""
     if form is None:
-        raise SpecError("say what to export: --model-card, --csv or --cells")
+        raise SpecError("say what to export: --model-card, --csv or --rows")
     from auditor.records.results import read_results
     from auditor.run.store import write_atomically
 
@@ -39,4 +39,4 @@ def _text(results: "Results", form: Form) -> str:
 
     if form == "model-card":
         return exports.model_card(results)
-    return exports.csv(exports.evidence_frame(results) if form == "csv" else exports.cells_frame(results))
+    return exports.csv(exports.evidence_frame(results) if form == "csv" else exports.rows_frame(results))

@@ -23,7 +23,7 @@ def scan(files: tuple[Path, ...]) -> int:
     for path in files:
         found = scan_one(path)
         click.echo(f"{_STATES[found.state]:<8}  {found.words}")
-        if found.opinion is not None:
-            click.echo(f"{'':<8}  {found.opinion}")
+        if found.picklescan_report is not None:
+            click.echo(f"{'':<8}  {found.picklescan_report}")
         worst = max(worst, _EXIT_CODES[found.state])
     return worst

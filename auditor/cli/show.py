@@ -26,8 +26,8 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(f"  note: {note}")
     for reason in verdict.sentences:
         console.say(f"  {reason}")
-    for wish in verdict.to_settle:
-        console.say(f"  to settle it: {wish}")
+    for wish in verdict.to_decide:
+        console.say(f"  to rescale it: {wish}")
     console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
     _weaknesses(found, console)
     for line in deploy(found.canonical, verdict.outcome):
@@ -72,15 +72,15 @@ def plan(planned: Plan, cost: "Estimate") -> None:
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"
     )
-    prospect = planned.prospect
-    if prospect.smallest_residue is not None:
-        console.say(f"smallest residue these inputs can resolve: ρ = {prospect.smallest_residue:.3f}")
-    for gap, chance in prospect.pass_probability.items():
+    feasibility = planned.feasibility
+    if feasibility.smallest_residue is not None:
+        console.say(f"smallest residue these inputs can resolve: ρ = {feasibility.smallest_residue:.3f}")
+    for gap, chance in feasibility.pass_probability.items():
         console.say(
             f"a true retrain is called DELETED with probability {chance:.2f} if original and references lie "
             f"{gap} standard deviations apart"
         )
-    if prospect.deleted_in_reach:
+    if feasibility.deleted_in_reach:
         console.say("DELETED is within reach of this plan")
-    for obstacle in prospect.obstacles:
+    for obstacle in feasibility.obstacles:
         console.say(f"DELETED is out of reach; supply: {obstacle}")

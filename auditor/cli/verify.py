@@ -45,7 +45,7 @@ class _Options(TypedDict):
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
 @click.option("--control", help="For --rerun: this set instead of the planned one.")
 def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpack[_Options]) -> int:
-    """Check the audit in FOLDER that somebody sent you: what holds and what does not.
+    """Check the audit in FOLDER that someone sent you: what holds and what does not.
 
     Without models: schema, digests, signature, and that verdict and report follow from the scores.
     Nothing out of FOLDER is executed.

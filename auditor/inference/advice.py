@@ -5,9 +5,9 @@ from auditor.inference.statistics import references_needed
 from auditor.records.evidence import Evidence
 
 
-def to_settle(case: Case) -> tuple[str, ...]:
+def to_decide(case: Case) -> tuple[str, ...]:
     """What would let the next audit decide, most useful first; for outcomes that leave something open."""
-    wishes = list(case.plan.prospect.obstacles)
+    wishes = list(case.plan.feasibility.obstacles)
     wishes += [words for e in _unresolved(case) if (words := _finer(case, e))]
     wishes += [f"fix {e.check}: {e.failure.reason}" for e in case.evidence if e.failure is not None]
     if case.recipe_mismatch:

@@ -31,12 +31,12 @@ def combine(
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
     """
-    scores = scores.settled(check)
+    scores = scores.rescaled(check)
     chosen = check.choose(scores.original, list(scores.references.values()))
     measured = _measured(check, scores, chosen)
     if check.may == "inform":
         return measured
-    void = next((score.void for score in scores.all().values() if score.void), None)
+    void = next((score.not_applicable_because for score in scores.all().values() if score.not_applicable_because), None)
     if void is not None:
         return measured.model_copy(update={"powerless_because": void})
     asked = Question(
@@ -70,7 +70,7 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
     assert measured.scores is not None, "made with scores"
     obstacle = found.cannot_clear or _of_another_kind(null) or _obstacle(asked.check, found, asked.policy)
     without = "its spread on this model is too wide for an interval" if found.limits is None else None
-    because = obstacle or asked.scores.unlearned.blind or without
+    because = obstacle or asked.scores.unlearned.cannot_clear_because or without
     by_references = references.compare(asked) if found.kind == "controls" else None
     return measured.model_copy(
         update={
@@ -128,7 +128,7 @@ def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> 
         hits=scores.unlearned.hits,
         n_examples=scores.unlearned.n_examples,
         utility=_utility(scores),
-        cells=cells + more_cells,
+        rows=cells + more_cells,
         figures=check.figures,
         controls=controls,
         caveats=(*check.caveats, *dict.fromkeys((*scores.original.notes, *scores.unlearned.notes))),

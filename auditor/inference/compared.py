@@ -34,14 +34,14 @@ class CheckScores:
     perturbed: Mapping[str, Score]
     decoys: Mapping[str, Score]
 
-    def settled(self, check: AnyCheck) -> "CheckScores":
-        """Every score as the check's :meth:`~auditor.checks.check.Check.settle` leaves it."""
-        settle = check.settle(self.original, list(self.references.values()))
+    def rescaled(self, check: AnyCheck) -> "CheckScores":
+        """Every score as the check's :meth:`~auditor.checks.check.Check.rescale` leaves it."""
+        rescale = check.rescale(self.original, list(self.references.values()))
         parts = {
-            part: {name: settle(score) for name, score in getattr(self, part).items()}
+            part: {name: rescale(score) for name, score in getattr(self, part).items()}
             for part in ("references", "drawn", "perturbed", "decoys")
         }
-        return CheckScores(original=settle(self.original), unlearned=settle(self.unlearned), **parts)
+        return CheckScores(original=rescale(self.original), unlearned=rescale(self.unlearned), **parts)
 
     def all(self) -> dict[str, Score]:
         """Every score by model name, in the order of the figures."""
@@ -55,7 +55,7 @@ class Question:
 
     Attributes:
         check: that made the scores.
-        scores: settled.
+        scores: rescaled.
         chosen: readings that make up T.
         policy: thresholds at which p-values are taken.
         population: whether the request is about a population of which the examples are a sample.

@@ -5,7 +5,7 @@ The rules, in order, are those of ``docs/verdict.md``; rule 4 is :mod:`auditor.i
 
 from collections.abc import Sequence
 
-from auditor.inference.advice import to_settle
+from auditor.inference.advice import to_decide
 from auditor.inference.assurance import assurance_level
 from auditor.inference.case import Case, could_not_run, measured, percent, reason, show
 from auditor.inference.clearing import obstacles, primary_obstacles
@@ -42,7 +42,7 @@ def decide(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | None
         flags=tuple(flags),
         assurance=case.assurance,
         reasons=tuple([*reasons, *more]),
-        to_settle=to_settle(case) if outcome in ("INCONCLUSIVE", "NOT_DELETED") else (),
+        to_decide=to_decide(case) if outcome in ("INCONCLUSIVE", "NOT_DELETED") else (),
     )
 
 

@@ -93,11 +93,11 @@ def _configuration(directory: Path, defaults: Mapping[str, object]) -> dict[str,
     """The kept fields; refused where another one asks for more than it does by default."""
     path = directory / CONFIG
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ModelError(f"{shown(path)} has more than {_MAX_CONFIG_BYTES} bytes; save the adapter anew")
+        raise ModelError(f"{shown(path)} has more than {_MAX_CONFIG_BYTES} bytes; save the adapter again")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise ModelError(f"{shown(path)} is not valid JSON; save the adapter anew") from None
+        raise ModelError(f"{shown(path)} is not valid JSON; save the adapter again") from None
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
         raise ModelError(f"{shown(path)} describes no LoRA adapter; merge it into its base and give the merged model")
     for key, value in fields.items():

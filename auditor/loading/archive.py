@@ -48,7 +48,7 @@ def identify(file: IO[bytes], name: object) -> Container:
     if start[8:9] == b"{":
         return "safetensors"
     if not start:
-        raise ModelError(f"{shown(name)} is empty; copy the checkpoint anew")
+        raise ModelError(f"{shown(name)} is empty; copy the checkpoint again")
     if start[:1] == b"\x80":
         raise refused(
             name,
@@ -81,9 +81,9 @@ def check_zip(file: IO[bytes], name: object) -> None:
         EOFError,
         OverflowError,
     ) as error:
-        raise ModelError(f"{shown(name)} is a cut short or damaged checkpoint ({plain(error)}); copy it anew") from None
+        raise ModelError(f"{shown(name)} is cut short or damaged ({plain(error)}); copy it again") from None
     if damaged is not None:
-        raise ModelError(f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it anew")
+        raise ModelError(f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it again")
     file.seek(0)
 
 

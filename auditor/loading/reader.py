@@ -101,7 +101,7 @@ def _too_large(name: object) -> UnsafeInputError:
 
 def _damaged(name: object, error: Exception) -> ModelError:
     first = plain(str(error).split("\n")[0] or type(error).__name__, 120)
-    return ModelError(f"{shown(name)} is a cut short or damaged checkpoint ({first}); copy or save it anew")
+    return ModelError(f"{shown(name)} is a cut short or damaged checkpoint ({first}); copy or save it again")
 
 
 def _check_total(tensors: Mapping[str, Tensor], file_bytes: int, name: object) -> None:
@@ -125,7 +125,7 @@ def convert(source: io.BufferedReader, target: IO[bytes], name: object) -> str:
     except MemoryError:
         raise _too_large(name) from None
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise refused(name, f"its tensors cannot be written as safetensors ({plain(error)}); save it anew") from None
+        raise refused(name, f"its tensors cannot be written as safetensors ({plain(error)}); save it again") from None
     return digest
 
 

@@ -153,7 +153,7 @@ def read_safetensors(data: bytes, file: object) -> dict[str, Tensor]:
     try:
         tensors = safetensors.torch.load(data)
     except SafetensorError as error:
-        raise ModelError(f"{shown(file)} is a damaged safetensors file ({plain(error)}); copy it anew") from None
+        raise ModelError(f"{shown(file)} is a damaged safetensors file ({plain(error)}); copy it again") from None
     # The library gives them in another order each time; what is written about them has to be the same.
     return _checked(dict(sorted(tensors.items())), file)
 
@@ -162,19 +162,21 @@ def check_safetensors(data: bytes, file: object) -> None:
     """Check a safetensors header: size, names, types, shapes, and that the tensors tile the rest."""
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER_BYTES:
-        raise refused(file, f"its safetensors header claims {length} bytes, more than {MAX_HEADER_BYTES}; save it anew")
+        raise refused(
+            file, f"its safetensors header claims {length} bytes, more than {MAX_HEADER_BYTES}; save it again"
+        )
     if len(data) < 8 + length:
-        raise ModelError(f"{shown(file)} is cut short: its header alone has {length} bytes; copy it anew")
+        raise ModelError(f"{shown(file)} is cut short: its header alone has {length} bytes; copy it again")
     header = _parse_header(data[8 : 8 + length], file)
     end = 0
     for name, (begin, stop) in sorted(header.items(), key=lambda item: item[1]):
         if begin != end:
-            raise refused(file, f"the bytes of tensor '{plain(name)}' overlap others or leave a gap; save it anew")
+            raise refused(file, f"the bytes of tensor '{plain(name)}' overlap others or leave a gap; save it again")
         end = stop
     if 8 + length + end > len(data):
-        raise ModelError(f"{shown(file)} is cut short: {len(data)} bytes of {8 + length + end}; copy it anew")
+        raise ModelError(f"{shown(file)} is cut short: {len(data)} bytes of {8 + length + end}; copy it again")
     if 8 + length + end < len(data):
-        raise refused(file, f"{len(data) - 8 - length - end} bytes follow its last tensor; save it anew")
+        raise refused(file, f"{len(data) - 8 - length - end} bytes follow its last tensor; save it again")
 
 
 def _parse_header(text: bytes, file: object) -> dict[str, tuple[int, int]]:
@@ -186,7 +188,7 @@ def _parse_header(text: bytes, file: object) -> dict[str, tuple[int, int]]:
         header.pop("__metadata__", None)
         return {name: _byte_range(name, entry, file) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise refused(file, f"its safetensors header is malformed ({plain(error)}); save it anew") from None
+        raise refused(file, f"its safetensors header is malformed ({plain(error)}); save it again") from None
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -205,7 +207,7 @@ def _byte_range(name: str, entry: Mapping[str, Any], file: object) -> tuple[int,
     if entry["dtype"] not in _ITEM_BYTES:
         raise ValueError(f"element type {entry['dtype']}")
     if not _is_sane(shape):
-        raise refused(file, f"tensor '{plain(name)}' has the impossible shape {plain(shape)}; save it anew")
+        raise refused(file, f"tensor '{plain(name)}' has the impossible shape {plain(shape)}; save it again")
     if stop - begin != math.prod(shape) * _ITEM_BYTES[entry["dtype"]]:
-        raise refused(file, f"the shape of tensor '{plain(name)}' does not match its bytes; save it anew")
+        raise refused(file, f"the shape of tensor '{plain(name)}' does not match its bytes; save it again")
     return begin, stop

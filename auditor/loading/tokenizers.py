@@ -29,7 +29,7 @@ def load_tokenizer(directory: Path) -> "PreTrainedTokenizerFast":
         backend = Tokenizer.from_str(text)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for malformed files
         raise ModelError(
-            f"{shown(directory / TOKENIZER)} is no tokenizer ({plain(error, 200)}); save it anew"
+            f"{shown(directory / TOKENIZER)} is no tokenizer ({plain(error, 200)}); save it again"
         ) from None
     settings = _settings(directory)
     return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)  # type: ignore[no-untyped-call]  # its constructor has no types
@@ -42,7 +42,7 @@ def _text(path: Path) -> str:
             "models.tokenizer"
         )
     if path.stat().st_size > _MAX_BYTES:
-        raise ModelError(f"{shown(path)} has more than {_MAX_BYTES} bytes; save the tokenizer anew")
+        raise ModelError(f"{shown(path)} has more than {_MAX_BYTES} bytes; save the tokenizer again")
     return path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -52,7 +52,7 @@ def _settings(directory: Path) -> dict[str, str]:
     try:
         fields = json.loads(_text(path)) if path.is_file() else {}
     except (ValueError, RecursionError):
-        raise ModelError(f"{shown(path)} is not valid JSON; save the tokenizer anew") from None
+        raise ModelError(f"{shown(path)} is not valid JSON; save the tokenizer again") from None
     fields = fields if isinstance(fields, dict) else {}
     found = {name: _content(fields.get(name)) for name in _SPECIAL}
     template = directory / CHAT_TEMPLATE

@@ -114,7 +114,7 @@ def _read(path: Path, why: str) -> bytes:
     if not path.is_file():
         raise ModelError(f"{shown(path)} does not exist, but {why}; save the model with save_pretrained")
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise refused(path, f"it has more than {_MAX_CONFIG_BYTES} bytes; save it anew")
+        raise refused(path, f"it has more than {_MAX_CONFIG_BYTES} bytes; save it again")
     return path.read_bytes()
 
 
@@ -122,9 +122,9 @@ def _parse(text: bytes, path: Path) -> dict[str, JsonValue]:
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{shown(path)} is not valid JSON ({plain(error)}); save the model anew") from None
+        raise ModelError(f"{shown(path)} is not valid JSON ({plain(error)}); save the model again") from None
     if not isinstance(parsed, dict):
-        raise ModelError(f"{shown(path)} should hold a JSON object; save the model anew")
+        raise ModelError(f"{shown(path)} should hold a JSON object; save the model again")
     return parsed
 
 
@@ -180,7 +180,7 @@ def _build(configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], d
     except (StrictDataclassError, *_MISFITS) as error:
         first = plain(str(error).split("\n")[0], 200)
         raise ModelError(
-            f"{shown(directory)} holds a config.json that fits no model ({first}); save the model anew"
+            f"{shown(directory)} holds a config.json that fits no model ({first}); save the model again"
         ) from error
     _check_fit(report, directory, task)
     _check_types(module, tensors, directory)
@@ -195,7 +195,7 @@ def _check_types(module: nn.Module, tensors: Mapping[str, Tensor], directory: Pa
         if tensor.is_complex() or (name in state and tensor.is_floating_point() != state[name].is_floating_point()):
             raise ModelError(
                 f"{shown(directory)} holds '{plain(name)}' as {str(tensor.dtype).removeprefix('torch.')}, which the "
-                "network does not compute with; save the model anew"
+                "network does not compute with; save the model again"
             )
 
 

@@ -38,7 +38,7 @@ class Entry:
         build: makes a fresh copy of the network; None for bare weights.
         source_digest: of what a transformers directory says about the structure; None for others.
         task: what a transformers directory says that the model is for; None for others.
-        beneath: digest of the weights that lie under an adapter or a guard, which can be taken off; None without one.
+        base_digest: of the weights that lie under an adapter or a guard, which can be removed; None without one.
         guard: puts a filter or mask around the network, called with it and its tokenizer; None without one.
         hooked: whether code runs with the network that its digest knows by name alone.
     """
@@ -48,7 +48,7 @@ class Entry:
     build: Callable[[], nn.Module] | None
     source_digest: str | None = None
     task: str | None = None
-    beneath: str | None = None
+    base_digest: str | None = None
     guard: UserFunction | None = None
     hooked: bool = False
 
@@ -223,13 +223,13 @@ class _Loader:
         architecture: the user's code, for bare weights.
         base: folder that paths are relative to.
         cache: folder of converted checkpoints.
-        ground: path of the model that adapters are put on; None for the original.
+        adapter_base: path of the model that adapters are put on; None for the original.
     """
 
     architecture: Architecture | None
     base: Path
     cache: Path
-    ground: str | None
+    adapter_base: str | None
 
     def entry(self, name: str, role: Role, source: object, original: Entry | None) -> Entry:
         """An entry; ``original`` is there for every model but itself."""
@@ -264,19 +264,19 @@ class _Loader:
         return _known_as(made, [made.planned.digest, loaded.source_digest])
 
     def _adapter(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
-        if self.ground is not None:
-            ground = self._directory(name, role, self.ground, original)
+        if self.adapter_base is not None:
+            adapter_base = self._directory(name, role, self.adapter_base, original)
         elif original is not None:
-            ground = original
+            adapter_base = original
         else:
             raise ModelError(f"{source} is an adapter; name the model it is put on in models.base")
-        if ground.build is None:
+        if adapter_base.build is None:
             raise ModelError(f"{source} is an adapter, and what it is put on cannot be run; name models.base")
-        module, file_digest = with_adapter(ground.build(), self.base / source)
-        made = _built(name, role, source, module, file_digest, ground.source_digest, "causal-lm")
-        beneath = ground.planned.digest
+        module, file_digest = with_adapter(adapter_base.build(), self.base / source)
+        made = _built(name, role, source, module, file_digest, adapter_base.source_digest, "causal-lm")
+        beneath = adapter_base.planned.digest
         # What lies beneath is part of what is scored: the merged weights alone say nothing of it.
-        return replace(_known_as(made, [made.planned.digest, "on", beneath]), beneath=beneath)
+        return replace(_known_as(made, [made.planned.digest, "on", beneath]), base_digest=beneath)
 
     def _file(self, name: str, role: Role, source: str) -> Entry:
         weights = load_weights(self.base / source, self.cache)
@@ -359,7 +359,7 @@ def _guarded(entry: Entry, source: str, base: Path) -> Entry:
     guard = load_function(source, base, "guard", ModelError)
     digest = digest_of([entry.planned.digest, guard.source_digest, source])
     planned = entry.planned.model_copy(update={"digest": digest, "guard": source})
-    return replace(entry, planned=planned, guard=guard, beneath=entry.beneath or entry.planned.digest)
+    return replace(entry, planned=planned, guard=guard, base_digest=entry.base_digest or entry.planned.digest)
 
 
 def _architecture_digest(architecture: Architecture | None, original: Entry) -> str | None:

@@ -1,4 +1,4 @@
-"""A sparse autoencoder of the original that somebody trained before: where it lies and what is known of it."""
+"""A sparse autoencoder of the original that someone trained before: where it lies and what is known of it."""
 
 from pathlib import Path
 

@@ -128,8 +128,8 @@ class Evidence(Frozen):
     assigned_decoys: tuple[str, ...] = Field(default=(), description="decoys it has to detect before it may clear")
     items: ItemTest | None = Field(default=None, description="the test of single items, where the check has one")
     utility: Utility | None = None
-    cells: list[Row] = Field(default_factory=list)
-    figures: tuple[Figure, ...] = Field(default=(), description="how the cells are drawn, as the check declares it")
+    rows: list[Row] = Field(default_factory=list)
+    figures: tuple[Figure, ...] = Field(default=(), description="how the rows are drawn, as the check declares it")
     controls: dict[str, dict[str, float]] = Field(default_factory=dict, description="by model, then by name")
     caveats: tuple[str, ...] = ()
     deviations: dict[str, str] = Field(

@@ -73,7 +73,7 @@ class Execution(Frozen):
     batch_size: int
 
 
-class Prospect(Frozen):
+class Feasibility(Frozen):
     """What can be said of the outcome before anything is scored."""
 
     smallest_residue: float | None = Field(
@@ -83,7 +83,7 @@ class Prospect(Frozen):
         description="how likely a true retrain is to be called deleted, by gap between original and references"
     )
     deleted_in_reach: bool
-    obstacles: tuple[str, ...] = Field(description="why DELETED is out of reach, each with its mend")
+    obstacles: tuple[str, ...] = Field(description="why DELETED is out of reach, each with its fix")
 
 
 class Plan(Frozen):
@@ -110,7 +110,7 @@ class Plan(Frozen):
     domain: Domain | None = Field(
         default=None, description="where the policy's error rates were measured, if the request declares to lie in it"
     )
-    prospect: Prospect
+    feasibility: Feasibility
     notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
     command: str = Field(description="what to type to repeat the audit")
     asked: AuditSpec = Field(default_factory=AuditSpec, description="the request it was made from, without folders")
@@ -141,7 +141,7 @@ def read_plan(path: Path) -> Plan:
         raise DataError(f"{path} does not exist; `audit plan` writes one") from error
     except ValidationError as error:
         raise DataError(
-            f"{path} is not a plan of this version of the auditor: {first_fault(error)}; make it anew"
+            f"{path} is not a plan of this version of the auditor: {first_fault(error)}; make it again"
         ) from error
 
 

@@ -66,7 +66,7 @@ class Score(Frozen):
         default=None, description="T of a model without the knowledge, where it is known without measuring one"
     )
     retain_accuracy: float | None = Field(default=None, description="utility, where the check measures it")
-    cells: list[Row] = Field(default_factory=list, description="tidy rows behind the figure; decide nothing")
+    rows: list[Row] = Field(default_factory=list, description="tidy rows behind the figure; decide nothing")
     controls: dict[str, float] = Field(default_factory=dict, description="named control measurements")
     notes: tuple[str, ...] = Field(default=(), description="caveats that arose while scoring")
     conclusive: str | None = Field(
@@ -78,10 +78,10 @@ class Score(Frozen):
     deviation: str | None = Field(
         default=None, description="how it was computed otherwise than planned, and why, in one clause"
     )
-    blind: str | None = Field(
+    cannot_clear_because: str | None = Field(
         default=None, description="why its silence says nothing, in one clause; it may accuse, but not clear"
     )
-    void: str | None = Field(
+    not_applicable_because: str | None = Field(
         default=None, description="why nothing follows from this score, in one clause; then the check has no say"
     )
     form: CanonicalForm | None = Field(
@@ -120,5 +120,5 @@ class Failure(Frozen):
 
 
 def rows_of(model: str, score: Score) -> list[Row]:
-    """A score's cells, each led by the model's name."""
-    return [{"model": model, **row} for row in score.cells]
+    """A score's rows, each led by the model's name."""
+    return [{"model": model, **row} for row in score.rows]

@@ -73,7 +73,7 @@ class Verdict(Frozen):
     flags: tuple[Flag, ...] = ()
     assurance: Assurance
     reasons: tuple[Reason, ...]
-    to_settle: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
+    to_decide: tuple[str, ...] = Field(default=(), description="what to supply so that an audit could decide")
 
     @property
     def accusers(self) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Checking, rerunning, exporting and signing somebody's finished audit."""
+"""Checking, rerunning, exporting and signing someone's finished audit."""

@@ -86,11 +86,11 @@ def _evidence_row(results: Results, i: int) -> dict[str, object]:
     }
 
 
-def cells_frame(results: Results) -> "pd.DataFrame":
+def rows_frame(results: Results) -> "pd.DataFrame":
     """The tidy rows behind every figure, led by the check's name; columns that a check lacks are empty."""
     import pandas as pd
 
-    return pd.DataFrame([{"check": e.check, **row} for e in results.evidence for row in e.cells])
+    return pd.DataFrame([{"check": e.check, **row} for e in results.evidence for row in e.rows])
 
 
 def csv(frame: "pd.DataFrame") -> str:

@@ -9,8 +9,8 @@ from auditor.records.plan import Plan
 _ABSENT = "absent"
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 # What follows from other fields: named only where nothing else differs.
-_FOLLOWS = re.compile(r"^(prospect|notes|asked\.(models|data|request|audit)|command)\b|\.n_examples$")
-_NAMES = re.compile(r"\.source$|^(architecture|command|notes)$|^asked\b|^prospect\b")
+_FOLLOWS = re.compile(r"^(feasibility|notes|asked\.(models|data|request|audit)|command)\b|\.n_examples$")
+_NAMES = re.compile(r"\.source$|^(architecture|command|notes)$|^asked\b|^feasibility\b")
 
 
 @dataclass(frozen=True, kw_only=True)

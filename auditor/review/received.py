@@ -1,4 +1,4 @@
-"""The files of an audit that somebody sent, and what is found when they are checked."""
+"""The files of an audit that someone sent, and what is found when they are checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

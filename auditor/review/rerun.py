@@ -81,7 +81,7 @@ def repeat(
     """
     spec = _spec(results.plan, {"architecture": architecture, "guard": guard}, data)
     with tempfile.TemporaryDirectory(prefix="audit-") as store:
-        # Scores that came with the audit are what is in question: everything is computed anew.
+        # Scores that came with the audit are what is in question: everything is computed again.
         run = spec.audit.model_copy(update={"store": store})
         prepared = prepare(
             spec.model_copy(update={"audit": run}), folder, {}, report=report, command=results.plan.command

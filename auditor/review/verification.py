@@ -213,10 +213,10 @@ def _report(received: Received, results: Results) -> Finding:
         words = f"holds what no report can be drawn from ({type(error).__name__}: {error})"
         return Finding(subject=audit_folder.RESULTS, state="fails", words=words)
     if not same and not received.altered(audit_folder.REPORT) and (other := _other_versions(results)):
-        words = f"cannot be drawn anew to the byte with other versions than the audit's: {', '.join(other)}"
+        words = f"cannot be drawn again to the byte with other versions than the audit's: {', '.join(other)}"
         return Finding(subject=audit_folder.REPORT, state="unchecked", words=words)
     holds = "is, byte for byte, what results.json renders to"
-    fails = "is not what results.json renders to: believe results.json, or draw it anew with `audit render`"
+    fails = "is not what results.json renders to: believe results.json, or draw it again with `audit render`"
     return _against(received, audit_folder.REPORT, audit_folder.RESULTS, same, holds, fails)
 
 

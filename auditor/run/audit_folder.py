@@ -56,10 +56,10 @@ def read_sums(folder: Path) -> dict[str, str]:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; is {folder} the folder of an audit?") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a list of digests; write it anew with sha256sum") from error
+        raise DataError(f"{path} is not a list of digests; write it again with sha256sum") from error
     pairs = [line.split("  ", 1) for line in lines]
     if not all(len(pair) == 2 for pair in pairs):
-        raise DataError(f"{path} is not a list of digests; write it anew with sha256sum")
+        raise DataError(f"{path} is not a list of digests; write it again with sha256sum")
     return {name: digest for digest, name in pairs}
 
 

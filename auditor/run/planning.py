@@ -15,7 +15,7 @@ from auditor.models import fingerprints
 from auditor.models.lineup import Lineup
 from auditor.models.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.randomness import derive_seed
-from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
+from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.spec import AuditSpec
 from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
@@ -72,7 +72,7 @@ def make_plan(
         ),
         policy=policy,
         domain=_domain(spec, request, policy, lineup, material),
-        prospect=prospect(spec, request, policy, models, material, [check.name for check in checks]),
+        feasibility=feasibility(spec, request, policy, models, material, [check.name for check in checks]),
         notes=(*fingerprints.notes(lineup.planned, lineup.made, _digest_of_retain(material)), *material.notes),
         command=command,
         asked=spec.without_folders(),
@@ -123,14 +123,14 @@ def _primary_for(check: str, policy: Policy, request: str) -> str | None:
     return next((family for family, names in families.items() if check in names), None)
 
 
-def prospect(
+def feasibility(
     spec: AuditSpec,
     request: str,
     policy: Policy,
     models: Sequence[PlannedModel],
     material: AnyMaterial,
     checks: Sequence[str],
-) -> Prospect:
+) -> Feasibility:
     """What can be said before anything is scored."""
     k = sum(model.role == "reference" for model in models)
     families = policy.primaries.get(request, {})
@@ -151,7 +151,7 @@ def prospect(
             f"{gap:g}": statistics.pass_probability(k, gap, n_primaries=len(families) or 1, clearing=clearing)
             for gap in GAPS
         }
-    return Prospect(
+    return Feasibility(
         smallest_residue=smallest,
         pass_probability=chances,
         deleted_in_reach=not obstacles,

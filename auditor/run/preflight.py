@@ -44,7 +44,7 @@ def _of_scores(work: Work, model: PlannedModel) -> Accuracy | None:
     score = work.stored(work.unit(model, planned))
     if score is None or score.retain_accuracy is None:
         return None
-    rows = [row for row in score.cells if str(row.get("split")).startswith("forget_")]
+    rows = [row for row in score.rows if str(row.get("split")).startswith("forget_")]
     sizes = [float(row["n"] or 0) for row in rows]
     shares = [float(row["accuracy"] or 0) for row in rows]
     return Accuracy(

@@ -47,7 +47,7 @@ class Prepared:
         return self.base / self.spec.audit.store / "timings.json"
 
     def heard_by(self, also: Callable[[Event], None]) -> "Prepared":
-        """The same with somebody else who is told of every finished unit."""
+        """The same with someone else who is told of every finished unit."""
         report = self.work.report
 
         def both(event: Event) -> None:
@@ -57,7 +57,7 @@ class Prepared:
         return replace(self, work=replace(self.work, report=both))
 
     def watched(self, begin: Callable[[Begun], None], lost: Mapping[Unit, str]) -> "Prepared":
-        """The same for a process that somebody watches over; see :class:`~auditor.run.runner.Work`."""
+        """The same for a process that someone watches over; see :class:`~auditor.run.runner.Work`."""
         return replace(self, work=replace(self.work, begin=begin, lost=lost))
 
 

@@ -35,7 +35,7 @@ class Weights:
     tensors: dict[str, Tensor]
     role: str
     digest: str
-    beneath: str | None = None
+    base_digest: str | None = None
     form: CanonicalForm | None = None
     batch_size: int = 1
     passes: PassCounter = field(default_factory=PassCounter)

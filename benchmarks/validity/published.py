@@ -52,7 +52,7 @@ def from_readings(result: auditor.AuditResult) -> dict[str, float]:
 
 def _cells(result: auditor.AuditResult, check: str, **where: Any) -> list[dict[str, Any]]:
     evidence = result.evidence(check)
-    cells = evidence.cells if evidence is not None else []
+    cells = evidence.rows if evidence is not None else []
     return [cell for cell in cells if all(cell.get(key) == value for key, value in where.items())]
 
 

@@ -24,7 +24,7 @@ from auditor.inference.primaries import choose, marked
 from auditor.inference.statistics import Spread
 from auditor.inference.verdict import decide
 from auditor.records.evidence import Evidence, Interval, ModelScores
-from auditor.records.plan import Execution, Plan, PlannedCheck, PlannedModel, Prospect
+from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Policy, load_policy
 from auditor.records.verdict import Reason
 
@@ -129,7 +129,7 @@ def _plan(row: Row, policy: Policy, checks: list[str]) -> Plan:
         ),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=1),
         policy=policy,
-        prospect=Prospect(smallest_residue=None, pass_probability={}, deleted_in_reach=True, obstacles=()),
+        feasibility=Feasibility(smallest_residue=None, pass_probability={}, deleted_in_reach=True, obstacles=()),
         command="",
     )
 

@@ -199,7 +199,7 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
             check=self.name,
             readings={"projection": Reading(value=float(positions.mean()), examples=tuple(positions.tolist()))},
             n_examples=len(data.forget_eval),
-            cells=cells + value_cells,
+            rows=cells + value_cells,
             controls=controls | value_controls,
         )
 

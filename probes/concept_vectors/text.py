@@ -61,7 +61,7 @@ class Artefact:
         vectors: all of each matrix, float32 [units, width].
         located: units of each matrix that carry the forget facts, int64, ascending.
         ranks: score by which each was chosen.
-        blind: whether silencing them in the original does nothing particular to the attack half.
+        cannot_clear_because: whether silencing them in the original does nothing particular to the attack half.
     """
 
     head: Tensor
@@ -69,7 +69,7 @@ class Artefact:
     vectors: list[Tensor]
     located: list[Tensor]
     ranks: list[Tensor]
-    blind: bool
+    cannot_clear_because: bool
 
 
 class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
@@ -146,7 +146,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
             vectors=vectors,
             located=located,
             ranks=_ranks(found, matrices),
-            blind=not _matters(ValueWriting(start, matrices, vectors), located, data, settings, seed),
+            cannot_clear_because=not _matters(ValueWriting(start, matrices, vectors), located, data, settings, seed),
         )
 
     def score(self, subject: CausalLM, artefact: Artefact, data: FactsData, settings: Settings, seed: int) -> Score:
@@ -165,9 +165,9 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
             readings={"written back": Reading(value=float(values.mean()), examples=tuple(values.tolist()))},
             n_examples=len(data.forget_eval),
             null=draws_until_decided(draw, float(values.mean()), settings.null_draws) if related else (),
-            cells=_cells(writing, artefact, own, settings),
+            rows=_cells(writing, artefact, own, settings),
             controls=_silencing(writing, own, artefact, data, settings, seed),
-            notes=(_BLIND,) * artefact.blind + (_UNRELATED,) * (not related),
+            notes=(_BLIND,) * artefact.cannot_clear_because + (_UNRELATED,) * (not related),
         )
 
 

@@ -119,7 +119,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
             check=self.name,
             readings={layer: _reading(layer, patched) for layer in maps},
             n_examples=len(data.forget_eval),
-            cells=[row for layer in maps for row in _rows(layer, maps[layer], patched, artefact.unpatched)],
+            rows=[row for layer in maps for row in _rows(layer, maps[layer], patched, artefact.unpatched)],
             controls=_controls(subject, artefact, patched),
         )
 
@@ -285,5 +285,5 @@ def _choice(score: Score, layer: str) -> float:
 
 def _losses(score: Score) -> dict[str, float]:
     """Δ_l on the eval half, by layer."""
-    rows = [row for row in score.cells if row["split"] == "forget_eval"]
+    rows = [row for row in score.rows if row["split"] == "forget_eval"]
     return {str(row["layer"]): loss for row in rows if isinstance(loss := row["loss"], float)}

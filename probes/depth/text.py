@@ -104,7 +104,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
             check=self.name,
             readings={"least erased layer": _reading(by_layer[best])},
             n_examples=len(data.forget_eval),
-            cells=cells,
+            rows=cells,
             controls={"mean over layers": float(torch.stack(list(by_layer.values())).mean())},
         )
 
@@ -112,7 +112,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
         self, scores: Mapping[str, Score], references: Sequence[str]
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """The published score of every model, where there are references that lose something."""
-        lost = {name: {str(c["layer"]): float(c["lost"] or 0.0) for c in s.cells} for name, s in scores.items()}
+        lost = {name: {str(c["layer"]): float(c["lost"] or 0.0) for c in s.rows} for name, s in scores.items()}
         yard = yardstick([lost[name] for name in references]) if references else {}
         if not yard:
             return [], {}

@@ -90,7 +90,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
             controls = _control_totals(subject, layer, concepts, (background, aside), settings, seed)
             readings[layer] = reading.model_copy(update={"concepts": controls})
             cells += _figure(features, groups, layer, settings, seed)
-        return Score(check=self.name, readings=readings, n_examples=sum(len(e) for _, e in groups), cells=cells)
+        return Score(check=self.name, readings=readings, n_examples=sum(len(e) for _, e in groups), rows=cells)
 
 
 class _Features:

@@ -112,7 +112,7 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
             readings={"best block": reading},
             n_examples=len(values),
             null=_null(artefact, found, best, seed) if artefact.comparable else (),
-            cells=_rows(found, probes),
+            rows=_rows(found, probes),
             notes=tuple(_left_out(artefact.splits)),
         )
 

@@ -52,7 +52,7 @@ class Outputs(Check[Classifier, AuditData, NoSettings, None]):
             chance=_chance(subject, data),
             retain_accuracy=_accuracy(subject.recording(data.utility_split)),
             # The models have no class for what control examples show.
-            cells=[_row(split, subject.recording(split)) for split in data.splits() if split != "control"],
+            rows=[_row(split, subject.recording(split)) for split in data.splits() if split != "control"],
             controls={"false alarms on retain": alarms, KEPT_ALONE: _kept_alone(subject, data)},
             notes=utility_notes(data),
         )

@@ -80,7 +80,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, None]):
             n_examples=len(data.forget),
             chance=_chance(subject, data, settings),
             retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
-            cells=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
+            rows=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
             controls=_extras(subject, data.forget, halves),
             notes=utility_notes(data),
         )

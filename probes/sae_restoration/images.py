@@ -163,7 +163,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
             },
             n_examples=len(data.forget_eval),
             null=tuple(map(max, zip(*nulls, strict=True))) if all(nulls) else (),
-            cells=[cell for layer in measured for cell in layer.cells],
+            rows=[cell for layer in measured for cell in layer.cells],
             controls={name: value for layer in measured for name, value in layer.controls.items()},
         )
 
@@ -238,7 +238,7 @@ class _Measured:
         by_dictionary: mean over forget examples by each autoencoder at that α, float64 [dictionaries].
         null: draws of the null; empty where they were not affordable.
         controls: the best of each curve over α.
-        cells: rows of the figure.
+        rows: of the figure.
     """
 
     best: Tensor

@@ -177,7 +177,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
             },
             n_examples=artefact.n_forget,
             null=draws_until_decided(draw, value, settings.null_draws),
-            cells=_cells(artefact.block, settings.alphas, curves),
+            rows=_cells(artefact.block, settings.alphas, curves),
             controls={f"{mode}, {name}": _best(name, curve) for (mode, name), curve in curves.items()},
         )
 

@@ -1,7 +1,7 @@
 """Against `depth`: what the original says of patched activations is trained to be what it says of a retrain's.
 
 At each layer the subject's activations are carried into the original's space by a map fitted on retain examples, as the
-check does it, and the original runs on from there. The map is fitted anew at every step and taken as fixed; gradients
+check does it, and the original runs on from there. The map is fitted again at every step and taken as fixed; gradients
 pass through the activations. The outputs and the rank of `few_shot` are under the same pressure.
 """
 

@@ -1,4 +1,4 @@
-"""The patient attacker: what somebody gets out of a network who has more time than an audit.
+"""The patient attacker: what someone gets out of a network who has more time than an audit.
 
 The auditor's attack is short, since a long one teaches a reference the forget set, too. This one has a single example
 of each class and 200 steps, or knows the trick (`low_bits.unpack`, `sleeping.wake`), and is measured on examples it
@@ -99,7 +99,7 @@ def fine_tunings(shots_from: Examples, retain: Examples, settings: Settings, see
 
     Args:
         shots_from: forget examples to draw the shots from; none of them may be measured.
-        retain: drawn anew at every step.
+        retain: drawn again at every step.
         settings: how long, and by how many shots.
         seed: of the draws.
     """

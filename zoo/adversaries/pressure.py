@@ -126,8 +126,8 @@ def pressed(
 
     Args:
         original: stays as it is.
-        forget: drawn anew at every step.
-        retain: drawn anew at every step.
+        forget: drawn again at every step.
+        retain: drawn again at every step.
         penalties: added to the loss on retain.
         settings: how long, and on what.
         seed: of every draw.

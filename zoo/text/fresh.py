@@ -1,4 +1,4 @@
-"""A language model of the same architecture with weights drawn anew."""
+"""A language model of the same architecture with weights drawn again."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Weights drawn anew and never trained."""
+"""Weights drawn again and never trained."""
 
 from torch import nn
 

@@ -79,7 +79,7 @@ class Encoder:
         self.longest = longest
         self._template = template
         self._chat = chat
-        # Attacks meet the same facts at every step; tokenising them anew would cost more than a small model does.
+        # Attacks meet the same facts at every step; tokenising them again would cost more than a small model does.
         self._known: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
         if not chat and (not template.endswith("{answer}") or any(template.count(p) != 1 for p in _PLACES)):
             raise DataError(

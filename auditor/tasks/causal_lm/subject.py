@@ -33,7 +33,7 @@ class CausalLM:
         batch_size: from the plan.
         device: torch device name.
         unguarded: the same weights without the guard around them; None where there is no guard.
-        beneath: digest of the weights that are left when guard or adapter are taken off; None where neither is.
+        base_digest: digest of the weights that are left when guard or adapter are taken off; None where neither is.
         form: the canonical form that the network has been brought into.
     """
 
@@ -50,7 +50,7 @@ class CausalLM:
         device: str = "cpu",
         passes: PassCounter | None = None,
         unguarded: nn.Module | None = None,
-        beneath: str | None = None,
+        base_digest: str | None = None,
         form: CanonicalForm | None = None,
     ) -> None:
         self.role = role
@@ -63,10 +63,10 @@ class CausalLM:
         self.layout = layout
         self.batch_size = batch_size
         self._device = device
-        self.beneath = beneath
+        self.base_digest = base_digest
         self._bare = self._like(unguarded) if unguarded is not None else None
         if self._bare is not None:
-            self._bare.beneath, self._bare.form = beneath, form
+            self._bare.base_digest, self._bare.form = base_digest, form
         self._recordings: dict[str, TokenRecording] = {}
 
     def layers(self) -> tuple[str, ...]:

@@ -247,7 +247,7 @@ class _Factory:
             batch_size=run.batch_size,
             device=run.device,
             unguarded=module if guarded is not None else None,
-            beneath=beneath,
+            base_digest=beneath,
         )
 
     def _around(self, model: PlannedModel, module: nn.Module) -> tuple[nn.Module | None, str | None]:
@@ -256,10 +256,10 @@ class _Factory:
             return None, None
         entry = self.lineup.entries[model.name]
         if entry.guard is None:
-            return None, entry.beneath
+            return None, entry.base_digest
         guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
         if not isinstance(guarded, nn.Module):
             raise ModelError(
                 f"guard {entry.guard.name} returned no torch.nn.Module; it should return the guarded model"
             )
-        return guarded.eval(), entry.beneath
+        return guarded.eval(), entry.base_digest

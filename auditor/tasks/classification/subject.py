@@ -46,7 +46,7 @@ class Classifier:
         form: CanonicalForm | None = None,
     ) -> None:
         self.role = role
-        self.beneath: str | None = None
+        self.base_digest: str | None = None
         self.form = form
         self.digest = digest
         self.module = module.to(device).eval()

@@ -192,7 +192,7 @@ def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
                 )
             images, labels = (_read_array(archive, present[name], path) for name in found)
     except UNREADABLE_ZIP as error:
-        raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it anew") from None
+        raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it again") from None
     return images, labels
 
 
@@ -214,7 +214,7 @@ def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray
             return np.asarray(npy.read_array(file, allow_pickle=False))
     except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError) as error:
         raise DataError(
-            f"{shown(path)}: the array {plain(member)} is damaged ({plain(error)}); save the file anew"
+            f"{shown(path)}: the array {plain(member)} is damaged ({plain(error)}); save the file again"
         ) from None
 
 

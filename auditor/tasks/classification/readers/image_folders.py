@@ -101,7 +101,7 @@ def _list_zip(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
     except UNREADABLE_ZIP as error:
-        raise DataError(f"{shown(path)} is no readable zip file ({plain(error)}); make it anew") from None
+        raise DataError(f"{shown(path)} is no readable zip file ({plain(error)}); make it again") from None
     prefix = PurePosixPath(part).parts
     files, seen, deeper = [], set(), ""
     for info in archive.infolist():
@@ -113,7 +113,7 @@ def _list_zip(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
             deeper = info.filename
             continue
         if info.filename in seen:
-            raise DataError(f"{shown(path)}: {plain(info.filename)} stands in it twice; make the zip file anew")
+            raise DataError(f"{shown(path)}: {plain(info.filename)} stands in it twice; make the zip file again")
         seen.add(info.filename)
         files.append(_ImageFile(parts[-2], "/".join(parts[-2:]), _zip_reader(archive, info, path)))
     if not files:

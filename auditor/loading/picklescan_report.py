@@ -1,7 +1,7 @@
 """What picklescan says of a file, where it is installed. Advice: nothing is let in or kept out by it.
 
-Run as ``python -P -m auditor.loading.opinion FILE`` under the limits of every process that looks at a stranger's
-file: picklescan runs no pickle, but it unpacks archives without a bound of its own.
+Run as ``python -P -m auditor.loading.picklescan_report FILE`` under the limits of every process
+that looks at a stranger's file: picklescan runs no pickle, but it unpacks archives without a bound of its own.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from auditor.loading.limits import cpu_seconds, limit_this_process
 _LISTED_GLOBALS = 3
 
 
-def opinion(path: Path) -> str | None:
+def picklescan_report(path: Path) -> str | None:
     """What picklescan says of one file, in words; None where it is not installed."""
     if importlib.util.find_spec("picklescan") is None:
         return None
@@ -24,7 +24,7 @@ def opinion(path: Path) -> str | None:
     from auditor.loading.tensors import plain
 
     try:
-        child = run_module("auditor.loading.opinion", [path], 2 * cpu_seconds(path.stat().st_size))
+        child = run_module("auditor.loading.picklescan_report", [path], 2 * cpu_seconds(path.stat().st_size))
     except subprocess.TimeoutExpired:
         return "picklescan came to no end"
     said = last_reply(child).get("said")
