@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 
 from auditor.cli import main
 from auditor.loading.transformers_directory import load_directory
@@ -39,6 +40,7 @@ def folder(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         "[recipe]\nepochs = 1\n"
     )
     references.save(world.modules["original"], tmp_path / "original.pt")
+    save_file(world.modules["original"].state_dict(), tmp_path / "original.safetensors")
     return tmp_path
 
 
@@ -84,16 +86,22 @@ def test_a_setting_inside_a_setting(world: World, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("scrubb", "original.pt"), "there is no vision method 'scrubb' in the zoo; there are retrain,"),
-        (("ssd", "original.pt", "--set", "alpha=3"), "ssd has no setting alpha; it has selection, dampening"),
-        (("ssd", "original.pt", "--set", "selection"), "--set selection does not fit: expected KEY=VALUE"),
-        (("ssd", "original.pt", "--set", "a=1", "--set", "a.b.c=2"), "--set a.b.c=2 does not fit: expected KEY=VALUE"),
+        (("scrubb", "original.safetensors"), "there is no vision method 'scrubb' in the zoo; there are retrain,"),
+        (("ssd", "original.safetensors", "--set", "alpha=3"), "ssd has no setting alpha; it has selection, dampening"),
+        (("ssd", "original.safetensors", "--set", "selection"), "--set selection does not fit: expected KEY=VALUE"),
+        (
+            ("ssd", "original.safetensors", "--set", "a=1", "--set", "a.b.c=2"),
+            "--set a.b.c=2 does not fit: expected KEY=VALUE",
+        ),
         (("ssd",), "audit zoo make needs an original, data.forget and data.retain"),
         (("ssd", "none.pt"), "none.pt does not exist"),
-        (("sisa", "original.pt"), "sisa needs an original made by auditor.zoo.sisa.train_sharded"),
-        (("output_mask", "original.pt"), "output_mask puts something around the network that a checkpoint cannot hold"),
+        (("sisa", "original.safetensors"), "sisa needs an original made by auditor.zoo.sisa.train_sharded"),
         (
-            ("units_rescaled", "original.pt", "--set", "method=output_mask"),
+            ("output_mask", "original.safetensors"),
+            "output_mask puts something around the network that a checkpoint cannot hold",
+        ),
+        (
+            ("units_rescaled", "original.safetensors", "--set", "method=output_mask"),
             "units_rescaled with these settings puts something around the network",
         ),
     ],

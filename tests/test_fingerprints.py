@@ -146,7 +146,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         done = CliRunner().invoke(main, ["reference", "--count", "2"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    # Every reference goes through the reading process here, and not once more in each test's copy.
+    planned(folder)
     return folder
+
+
+def planned(folder: Path, references: list[str] | None = None) -> Plan:
+    over = {} if references is None else {"models": {"references": tuple(references)}}
+    return prepare(make_spec(read_spec(folder / "audit.toml"), over), folder, {}).plan
 
 
 class TestInAnAudit:
@@ -156,12 +163,8 @@ class TestInAnAudit:
     def own(self, folder: Path, tmp_path: Path) -> Path:
         return shutil.copytree(folder, tmp_path / "own")
 
-    def plan(self, folder: Path, references: list[str] | None = None) -> Plan:
-        over = {} if references is None else {"models": {"references": tuple(references)}}
-        return prepare(make_spec(read_spec(folder / "audit.toml"), over), folder, {}).plan
-
     def test_the_plan_names_the_fingerprint_of_each_reference(self, own: Path) -> None:
-        plan = self.plan(own)
+        plan = planned(own)
         models = {model.name: model.fingerprint for model in plan.models if model.role != "decoy"}
         assert list(models) == ["original", "reference 1", "reference 2", "perturbed 1", "perturbed 2", "unlearned"]
         assert models["original"] is models["unlearned"] is None
@@ -174,7 +177,7 @@ class TestInAnAudit:
         assert not [note for note in plan.notes if "fingerprint" in note or "another set" in note]
 
     def test_references_without_one_are_the_users_word(self, own: Path) -> None:
-        [note] = [n for n in self.plan(own, ["reference-*.safetensors"]).notes if "fingerprint" in n]
+        [note] = [n for n in planned(own, ["reference-*.safetensors"]).notes if "fingerprint" in n]
         assert note.startswith("without a fingerprint: references 1-2.")
 
     def test_references_of_two_recipes_are_refused_before_anything_is_scored(
@@ -196,13 +199,13 @@ class TestInAnAudit:
         module.load_state_dict({name: value * 1.01 for name, value in weights.items()})
         save(module, own / "references" / "reference-1.pt")
         with pytest.raises(ModelError, match="is not the file that"):
-            self.plan(own)
+            planned(own)
 
     def test_a_reviewer_without_the_fingerprints_can_rerun_it(self, own: Path) -> None:
-        before = self.plan(own)
+        before = planned(own)
         for path in (own / "references").glob("*.json"):
             path.unlink()
-        after = self.plan(own)
+        after = planned(own)
         assert before != after
         assert content_changes(before, after) == []
         models = tuple(m.model_copy(update={"fingerprint": m.fingerprint and "e" * 64}) for m in before.models)

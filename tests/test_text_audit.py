@@ -148,10 +148,11 @@ class TestGuardsAndAdapters:
     ) -> None:
         guarded = {
             "models": {"guard": str(folder / "guard.py:filtered")},
-            "audit": {"checks": (), "write_canonical": True},
+            "audit": {"checks": ("weight_delta",), "write_canonical": True},
         }
         audits(audits.world.modules["retrain"], options=guarded, out=tmp_path / "guarded")
-        bare = audits(audits.world.modules["retrain"], options={"audit": {"checks": ()}}).results.canonical
+        weights_alone = {"audit": {"checks": ("weight_delta",)}}
+        bare = audits(audits.world.modules["retrain"], options=weights_alone).results.canonical
         results = read_results(tmp_path / "guarded" / "results.json")
         assert bare is not None
         assert results.canonical is not None
