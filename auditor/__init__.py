@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from auditor.audit import AuditResult, compare
 
-__version__ = "0.2.0.dev2"
+__version__ = "0.2.0.dev3"
 __all__ = ["AuditResult", "__version__", "compare"]
 
 
