@@ -71,7 +71,7 @@ def test_utility(audit):
 # Writes down every score that is computed and every page that is drawn, in whichever process.
 COUNTING = """
 import pytest
-from auditor.run import runner
+from auditor.run import units
 from auditor.reports import html
 
 patch = pytest.MonkeyPatch()
@@ -86,7 +86,7 @@ def counted(owner, name, describe):
 
     patch.setattr(owner, name, call)
 
-counted(runner._Bench, "_score", lambda bench, check, planned, *_: f"score {check.name} {bench._model.name}")
+counted(units.Loaded, "score", lambda loaded, unit, *_: f"score {unit.check.name} {unit.model.name}")
 counted(html, "render", lambda results: f"draw {results.plan.command}")
 
 def pytest_unconfigure():

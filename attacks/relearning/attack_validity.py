@@ -59,7 +59,7 @@ def odd_scale(own: Mapping[str, float], original: Mapping[str, float]) -> str | 
         if name in own and value > 0 and not 1 / WIDEST <= own[name] / value <= WIDEST:
             return (
                 f"{name} stands at {own[name] / value:.3g} times the original's scale, and weights at another scale "
-                "can be deaf to an attack without computing anything else"
+                "can learn less from an attack without computing anything else"
             )
     return None
 

@@ -24,18 +24,18 @@ def compare(asked: Question) -> Comparison | None:
     """Hold the subject against the counted references: is it one more of them?"""
     if len(asked.scores.references) < (2 if asked.prior is None else 1):
         return None
-    bench, subject = _bench(asked), asked.scores.unlearned
-    sampling = bench.sampling_variance(subject)
-    spread = bench.spread(sampling)
+    yardstick, subject = _yardstick(asked), asked.scores.unlearned
+    sampling = yardstick.sampling_variance(subject)
+    spread = yardstick.spread(sampling)
     assert spread is not None, "guaranteed by two references or a calibrated spread"
-    limits, p = _limits(subject, bench, spread), _p_values(subject, bench, spread, asked.policy)
-    typical = bench.spread(bench.typical_sampling_variance())
+    limits, p = _limits(subject, yardstick, spread), _p_values(subject, yardstick, spread, asked.policy)
+    typical = yardstick.spread(yardstick.typical_sampling_variance())
     return Comparison(
         kind=KIND,
         against="the references",
-        null=bench.null,
+        null=yardstick.null,
         limits=limits,
-        resolution=statistics.resolution(bench.delta, typical) if typical is not None else None,
+        resolution=statistics.resolution(yardstick.delta, typical) if typical is not None else None,
         p_value=p.accusation if limits is not None else None,
         p_trace=p.trace if limits is not None else None,
         p_deficit=p.deficit if limits is not None else None,
@@ -44,15 +44,15 @@ def compare(asked: Question) -> Comparison | None:
             degrees=spread.degrees,
             n_references=spread.n_references,
             sampling_variance=sampling,
-            recipe_variance=bench.recipe_variance,
-            floor=bench.floor,
+            recipe_variance=yardstick.recipe_variance,
+            floor=yardstick.floor,
         ),
-        decoys={name: _decoy(score, bench, asked.policy) for name, score in asked.scores.decoys.items()},
+        decoys={name: _decoy(score, yardstick, asked.policy) for name, score in asked.scores.decoys.items()},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bench:
+class _Yardstick:
     """What every model is held against: T of the original, the null, and how far one more null model may fall.
 
     Attributes:
@@ -122,13 +122,13 @@ def _typical(references: np.ndarray | None) -> float:
     )
 
 
-def _bench(asked: Question) -> _Bench:
+def _yardstick(asked: Question) -> _Yardstick:
     scores, chosen = asked.scores, asked.chosen
     totals = tuple(score.total(chosen) for score in scores.references.values())
     rows = [score.examples(chosen) for score in scores.references.values()]
     draws = [score.draws(chosen) for score in scores.references.values()]
     null, original = float(np.mean(totals)), scores.original.total(chosen)
-    return _Bench(
+    return _Yardstick(
         chosen=chosen,
         original=original,
         null=null,
@@ -156,29 +156,29 @@ class _PValues(NamedTuple):
     deficit: float
 
 
-def _p_values(score: Score, bench: _Bench, spread: Spread, policy: Policy) -> _PValues:
+def _p_values(score: Score, yardstick: _Yardstick, spread: Spread, policy: Policy) -> _PValues:
     """Each has to exceed its bar by more than machines differ. They mean nothing where there are no limits."""
-    d, bars = score.total(bench.chosen) - bench.null, policy.thresholds
+    d, bars = score.total(yardstick.chosen) - yardstick.null, policy.thresholds
     return _PValues(
-        accusation=statistics.p_above(d, bench.delta, spread, bars.suppressed + bars.tolerance),
-        trace=statistics.p_above(d, bench.delta, spread, bars.tolerance),
-        deficit=statistics.p_below(d, bench.delta, spread, -bars.tolerance),
+        accusation=statistics.p_above(d, yardstick.delta, spread, bars.suppressed + bars.tolerance),
+        trace=statistics.p_above(d, yardstick.delta, spread, bars.tolerance),
+        deficit=statistics.p_below(d, yardstick.delta, spread, -bars.tolerance),
     )
 
 
-def _limits(score: Score, bench: _Bench, spread: Spread) -> Limits | None:
-    limits = statistics.fieller(score.total(bench.chosen) - bench.null, bench.delta, spread)
+def _limits(score: Score, yardstick: _Yardstick, spread: Spread) -> Limits | None:
+    limits = statistics.fieller(score.total(yardstick.chosen) - yardstick.null, yardstick.delta, spread)
     if limits is None or score.hits is None:
         return limits
     return statistics.widen_for_exact_rate(
-        limits, hits=score.hits, n=score.n_examples, null=bench.null, delta=bench.delta
+        limits, hits=score.hits, n=score.n_examples, null=yardstick.null, delta=yardstick.delta
     )
 
 
-def _decoy(score: Score, bench: _Bench, policy: Policy) -> DecoyResult:
-    spread = bench.spread(bench.sampling_variance(score))
-    if spread is None or bench.delta <= 0:
+def _decoy(score: Score, yardstick: _Yardstick, policy: Policy) -> DecoyResult:
+    spread = yardstick.spread(yardstick.sampling_variance(score))
+    if spread is None or yardstick.delta <= 0:
         return DecoyResult(rho=None, p_value=None, detected=False)
-    limits = _limits(score, bench, spread)
-    p = _p_values(score, bench, spread, policy).trace
+    limits = _limits(score, yardstick, spread)
+    p = _p_values(score, yardstick, spread, policy).trace
     return DecoyResult(rho=interval(limits), p_value=p, detected=limits is not None and p < policy.alpha_each)
