@@ -65,6 +65,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
             interventions: the original still answers after any of them, so its draws are no baseline.
     """
 
+    # Declared on the class: plans, lists and the contract read it without a model.
     name: ClassVar[str]
     family: ClassVar[Family]
     may: ClassVar[May]
@@ -96,6 +97,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         """Learn something from the original once; what is returned reaches every :meth:`score`."""
         return None  # type: ignore[return-value]  # a check that learns nothing has the artefact None
 
+    # Alone abstract: a check that learns nothing, rescales nothing and counts all its readings is this one method.
     @abstractmethod
     def score(self, subject: SubjectT, artefact: ArtefactT, data: SetsT, settings: SettingsT, seed: int) -> Score:
         """Measure one model. The same seed is used for every model, so that draws are paired."""

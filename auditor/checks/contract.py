@@ -34,7 +34,9 @@ from auditor.records.score import Score, rows_of
 from auditor.reports.curves import counting, panels_of
 
 SEED = 5
+# As in an audit with references, where no null of a check's own is asked for, which may cost more than its score.
 N_REFERENCES = 5
+# Divides none of the worlds' sets, so that a shorter last batch is met, too.
 SMALL_BATCH = 7
 ROUNDING = 1e-3  # of the larger of two scores: float32 sums in another order, through a hundred training steps
 COST_FACTOR = 1.5
@@ -92,6 +94,7 @@ class Measured:
         """A recorded subject that counts its passes with all others."""
         made = self.world.subject(module, name=name, passes=self.passes, **settings)
         for split in self.world.data.splits():
+            # Made beforehand: all checks share this pass, and it is no cost of this one.
             made.recording(split)
         return made
 
@@ -120,6 +123,7 @@ def measure(case: Case) -> Measured:
         before = found.passes.examples
         with _watched(found, name, subject):
             found.scores[name] = found.score(subject)
+        # Of the last model; what `prepare` cost is paid once in an audit.
         found.spent = found.passes.examples - before
     return found
 
@@ -143,6 +147,7 @@ class CheckContract:
         """The check, and the task it is tested in."""
         return Case(check=cls.check, task=cls.task or next(iter(cls.check.tasks), TASK), settings=cls.settings)
 
+    # Once for all tests of a check: an attack on the text world takes longer than the tests do.
     @pytest.fixture(scope="class")
     @classmethod
     def measured(cls, case: Case) -> Measured:
@@ -182,6 +187,7 @@ class CheckContract:
     def test_declared_needs_are_enough(self, measured: Measured) -> None:
         """A set that it does not name may be absent."""
         check = measured.check
+        # Taken away and not trusted to be unused.
         world = measured.world.with_data(**{name: None for name in OPTIONAL_SETS if name not in check.needs})
         original = world.subject(world.original, name="original")
         artefact = check.prepare(original, world.data, measured.settings, SEED)
@@ -252,6 +258,7 @@ class CheckContract:
             assert again == score
             assert again.model_dump_json() == text
             for name, reading in score.readings.items():
+                # By their digits: equality takes −0.0 for 0.0.
                 assert [x.hex() for x in again.readings[name].examples] == [x.hex() for x in reading.examples]
 
     def test_same_seed_same_score_whatever_was_drawn_before_and_whatever_part_it_plays(
@@ -259,6 +266,7 @@ class CheckContract:
     ) -> None:
         """Neither the global random state nor the model's role reaches a score."""
         subject = measured.subject(measured.world.hidden, "unlearned")
+        # Without devices: to keep the state of a GPU would start it.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(987)
             again = measured.score(subject)
@@ -290,9 +298,11 @@ class CheckContract:
         broken = measured.subject(_broken(measured, form))
         try:
             score = measured.score(broken)
+        # The auditor's own errors are the refusal in words; any other would be a traceback.
         except AuditError:
             return
         assert_fits(score, measured.check)
+        # Clauses may arise in either: a score knows one model, and what stands out shows beside the others.
         rescale = measured.check.rescale(measured.scores["original"], [measured.scores["hidden"]])
         for clause in (*_clauses(score), *_clauses(rescale(score))):
             assert clause is None or _is_clause(clause)
@@ -351,6 +361,7 @@ def _surroundings(found: Measured, subject: Any) -> dict[str, Any]:
         "weights": _digest(subject.weights().values()),
         "training mode": subject.module.training,
         "gradients": tuple(p.requires_grad for p in subject.module.parameters()),
+        # torch has no public way to ask for hooks; one that is left would run in every later check.
         "hooks": sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.module.modules()),
         "recordings": _digest(
             tensor for split in found.world.data.splits() for tensor in _tensors(subject.recording(split))
@@ -371,6 +382,7 @@ def _tensors(recording: Any) -> Iterator[torch.Tensor]:
 
 
 def _digest(tensors: Iterable[torch.Tensor]) -> str:
+    # float64 holds all smaller types exactly, and NumPy has no bfloat16.
     return chunks_digest(tensor.detach().cpu().double().numpy().tobytes() for tensor in tensors)
 
 
@@ -381,6 +393,7 @@ def _assert_tidy(rows: list[Row]) -> None:
         assert row
         for key, value in row.items():
             assert isinstance(key, str)
+            # Exactly these: a bool is an int and a NumPy number a float to isinstance, and neither is a plain value.
             assert value is None or type(value) in (str, int, float)
             assert not isinstance(value, float) or math.isfinite(value)
         first = next(iter(row))

@@ -28,6 +28,7 @@ from auditor.zoo.text.people_model import people_model, word_tokenizer
 
 _SEED = 1
 _FORGET_CLASS = 3
+# The fewest that find_layout takes.
 _LAYOUT_ITEMS = 4
 _PEOPLE_RECIPE = RecipeSpec(epochs=45, batch_size=32, learning_rate=3e-3, weight_decay=0.01)
 
@@ -60,6 +61,7 @@ class ContractWorld:
             name: the part it plays.
             settings: of the adapter, such as ``batch_size``.
         """
+        # Adapters move a network and change its mode, and attacks its weights; the world is shared by all tests.
         return self.adapter(
             copy.deepcopy(model), role=name, digest=name, **{**self.structure, "data": self.data, **settings}
         )
@@ -92,7 +94,10 @@ def _digits() -> ContractWorld:
         holdout=found.holdout,
     )
     original = train(DigitsNet, found.train, RecipeSpec(), _SEED)
+    # Of both kinds, since a check is assigned decoys of either. Digests stay empty: they name a decoy in the store,
+    # and nothing is stored here.
     planned = {decoy.name: decoy for kind in ("class", "sample") for decoy in decoys.planned(kind, "", "", _SEED)}
+    # Everything behind the outputs is the original's: a check that looks there has no excuse.
     hidden = decoys.make(planned["head_row_zeroed"], original, found.forget, data, _SEED)
     layout = find_layout(original, found.retain.inputs[:_LAYOUT_ITEMS])
     return ContractWorld(

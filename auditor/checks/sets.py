@@ -90,6 +90,7 @@ class Sets(Generic[Example_co]):
     @property
     def utility_split(self) -> str:
         """Name of the set that retain accuracy is measured on: the one nothing was trained on, where it is given."""
+        # On what they were trained on models are all but perfect, which hides a recipe that does not match.
         return "retain" if self.retain_test is None else "retain_test"
 
     @property
@@ -105,6 +106,7 @@ class Sets(Generic[Example_co]):
 
 def overlap(first: ExampleSet, second: ExampleSet) -> list[int]:
     """Indices in ``second`` of examples whose content also stands in ``first``."""
+    # By content, so that the cost is not the product of both sizes.
     known = set(first.content_hashes)
     return [i for i, content in enumerate(second.content_hashes) if content in known]
 
@@ -118,6 +120,7 @@ def drop_leaks(sets: MutableMapping[str, Example], noun: str) -> list[str]:
         noun: what they hold, in the plural.
     """
     notes = []
+    # A holdout example that was trained on is no null; a forget example in retain teaches what is to be forgotten.
     for kept, cleaned in PAIRS:
         shared = overlap(sets[kept], sets[cleaned]) if cleaned in sets else []
         if shared:
@@ -152,9 +155,11 @@ def sources(given: Mapping[str, object], paths: object) -> dict[str, object]:
         given: sets handed over in memory, by name. An empty one is given, too.
         paths: the request's table ``data``, with an attribute for each set.
     """
+    # By None and not by truth: an empty set in memory must be refused and not replaced by a file.
     return {name: getattr(paths, name) if given.get(name) is None else given[name] for name in SETS}
 
 
 def evenly(whole: Example, most: int) -> Example:
     """At most so many examples, evenly spread over a set, since files are often sorted by class."""
+    # A stride rounded up, so that no more than `most` are taken.
     return whole.take(torch.arange(0, len(whole), -(-len(whole) // most)))

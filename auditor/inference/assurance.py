@@ -6,17 +6,20 @@ from auditor.records.plan import Plan
 from auditor.records.verdict import Assurance
 
 REFERENCES_FOR_A3 = 4
+# The spread that a domain lends adds degrees of freedom, so that one reference fewer will do (docs/verdict.md).
 REFERENCES_FOR_A3_CALIBRATED = 3
 
 
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
     """A3 to A0, from what the null is made of."""
+    # References stand for "never saw it" only where they were trained by the original's recipe (docs/verdict.md).
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
     inside = spread_is_known(plan)
     if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
         return "A3"
     if k >= (1 if inside else 2):
         return "A2"
+    # From such a set a check can draw a null of its own, which may accuse and not clear.
     if any(item.name in ("holdout", "control") for item in plan.data):
         return "A1"
     return "A0"

@@ -56,6 +56,7 @@ def auc_with_limits(members: Array, non_members: Array) -> Rate:
     """
     m, n = len(members), len(non_members)
     above = placements(members, non_members) / n
+    # DeLong's other component: the share of members that lie above each non-member.
     below = 1.0 - placements(non_members, members) / m
     value = float(above.mean())
     if value in (0.0, 1.0) or min(m, n) < 2:

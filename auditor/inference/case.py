@@ -51,6 +51,8 @@ class Case:
     @property
     def bounding(self) -> list[Evidence]:
         """The checks whose upper limit has to lie below τ_deleted: primaries, and all others that resolve well."""
+        # What resolves well saw well, so what it saw counts: adaptive subjects had been cleared while `depth`, no
+        # primary there, read far above 0 (docs/verdict.md, rule 4b).
         fine = self.policy.thresholds.sharp_resolution
         others = [e for e in self.able if not e.primary and e.resolution is not None and e.resolution <= fine]
         return [*self.primaries, *others]
@@ -59,10 +61,10 @@ class Case:
     def wrecked(self) -> bool:
         """Whether the subject is no longer a working model, by the bar the original has to pass.
 
-        The references say what a *trained* model without the knowledge would score. What is left of a wreck is held
-        against nothing: a random initialisation, which never knew anything, has features that score above them, and one
-        in seven named the forgotten class more often on forget than on retain examples.
+        The references say what a *trained* model without the knowledge would score; they are no null for a wreck
+        (``docs/verdict.md``, rule 2, where it is measured).
         """
+        # A subject within tolerance of its references is as good as they are, however little that is.
         if not self.damaged or self.outputs is None or self.outputs.utility is None:
             return False
         return self.outputs.utility.unlearned < self.policy.thresholds.working_accuracy(self.plan.n_classes)
@@ -84,6 +86,7 @@ class Case:
         alpha = self.policy.alpha
         family = [*self.able, *([self.outputs] if outputs and self.outputs is not None else [])]
         rejected: set[str] = set()
+        # Two families, so that a further check or plug-in takes nothing from the level of the primaries.
         for primary, level, weights in ((True, alpha.primaries, {}), (False, alpha.others, alpha.weights)):
             names = [e.check for e in family if e.primary == primary]
             rejected |= holm({name: _one_if_none(p_values[name]) for name in names}, level, weights)

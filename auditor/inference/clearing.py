@@ -14,9 +14,12 @@ def obstacles(case: Case) -> list[Reason]:
     if case.damaged:
         words = "the model is damaged: forgetting by breaking is no deletion"
         found.append(Reason(kind="damaged", sentence=words))
+    # Few references bound their own spread badly; at A2 the spread that calibration lends makes up for it.
     if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not spread_is_known(case.plan)):
         words = f"assurance {case.assurance}: too few references for DELETED"
         found.append(Reason(kind="too few references", sentence=words))
+    # References retrained from the same pretrained weights keep the concept, so they are the wrong null here
+    # (docs/verdict.md, goal concept).
     if case.plan.goal == "concept" and not any(e.null_kind == "controls" for e in case.primaries):
         words = (
             "goal concept: no primary check was held against never-trained control concepts; ten or more are needed "
@@ -30,6 +33,7 @@ def primary_obstacles(case: Case) -> list[Reason]:
     """What keeps the primaries from clearing."""
     planned = {e.check for e in case.primaries}
     families = case.policy.primaries.get(case.plan.request, {})
+    # A family without a planned check is an obstacle, never dropped: what was not looked for is not ruled out.
     missing = [
         Reason(kind="not planned", sentence=f"{' or '.join(names)}: a primary check of this request is not in the plan")
         for names in families.values()
@@ -40,6 +44,7 @@ def primary_obstacles(case: Case) -> list[Reason]:
 
 def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     bars = case.policy.thresholds
+    # Another machine may read ρ by the tolerance higher: a limit that near to a threshold clears nothing.
     deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
     if e.failure is not None:
         return [could_not_run(e)]
@@ -47,6 +52,8 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
         return [reason("no power", e, f"no power to clear: {e.powerless_because}")]
     if e.rho.high >= deleted:
         return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:g}")]
+    # Concepts differ from one another far more than models do: a wide null of controls must not hide what the
+    # references would show (docs/verdict.md, goal concept).
     if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
         words = (
             f"ρ = {show(e.rho_by_references)} against the references, its upper limit does not lie below {deleted:g}"
@@ -83,6 +90,8 @@ def _kept_items(case: Case) -> list[Reason]:
     for e in case.evidence:
         if e.items is None:
             continue
+        # A list of samples is about single items, so the test has to be able to see a few. For a class or facts a
+        # small holdout will do, and the report says how many kept items could have been seen.
         if case.plan.request == "sample" and (lack := holdout_lack(e.items.n_forget, e.items.n_holdout)):
             found.append(reason("holdout too small", e, lack))
         if e.items.p_value < case.policy.alpha.items:
@@ -110,6 +119,7 @@ def _deficits(case: Case) -> list[Reason]:
     """
     candidates = {name for names in case.policy.primaries.get(case.plan.request, {}).values() for name in names}
     asked = [e for e in case.evidence if e.check in candidates]
+    # 1 rejects nothing and keeps the check in its family: leaving it out would raise the level of the others.
     p_values = {e.check: 1.0 if e.p_deficit is None else e.p_deficit for e in asked}
     found = holm(p_values, case.policy.alpha.deficit)
     return [
@@ -125,6 +135,7 @@ def _deficits(case: Case) -> list[Reason]:
 
 
 def _decoy_obstacles(case: Case) -> list[Reason]:
+    # A way to suppress that no primary sees through would be called deleted.
     unseen = [
         Reason(kind="decoy not seen through", sentence=f"the decoy {decoy} was seen through by no primary check")
         for decoy in sorted({d for e in case.primaries for d in e.decoys})
@@ -140,8 +151,10 @@ def _unsuppressed_decoys(case: Case) -> list[Reason]:
     for e in case.primaries:
         for name in e.assigned_decoys:
             shown, seen = case.outputs.decoys.get(name), e.decoys.get(name)
+            # A decoy that was missed has cost the check its power already.
             if shown is None or seen is None or not seen.detected:
                 continue
+            # Limit against limit: only what surely lies above the outputs was read behind them.
             if shown.rho is None or seen.rho is None or seen.rho.low <= shown.rho.high:
                 words = (
                     f"it found no more in the decoy {name} (ρ = {show(seen.rho)}) than its outputs still show "

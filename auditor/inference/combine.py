@@ -21,7 +21,7 @@ def combine(
     goal: str = "data",
     prior: PriorSpread | None = None,
 ) -> Evidence:
-    """Combine one check's scores. Whether it is a primary is decided over all checks (:mod:`auditor.primaries`).
+    """Combine one check's scores. Primaries are chosen over all checks (:mod:`auditor.inference.primaries`).
 
     Args:
         check: the check that made them.
@@ -31,7 +31,9 @@ def combine(
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
     """
+    # Before readings are chosen: arms on different scales cannot be compared (Check.rescale).
     scores = scores.rescaled(check)
+    # Chosen without the subject: to take its largest of many readings would accuse true retrains by chance alone.
     chosen = check.choose(scores.original, list(scores.references.values()))
     measured = _measured(check, scores, chosen)
     if check.may == "inform":
@@ -42,6 +44,7 @@ def combine(
     asked = Question(
         check=check, scores=scores, chosen=chosen, policy=policy, population=population, goal=goal, prior=prior
     )
+    # Needs no null of models: forgotten and never-trained items are exchangeable within the subject itself.
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
     found = next(((null, held) for null in nulls() if (held := null.compare(asked)) is not None), None)
     if found is None:
@@ -70,7 +73,10 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
     assert measured.scores is not None, "made with scores"
     obstacle = found.cannot_clear or _of_another_kind(null) or _obstacle(asked.check, found, asked.policy)
     without = "its spread on this model is too wide for an interval" if found.limits is None else None
+    # Two layers: by the obstacle alone the primary is chosen (`sighted`), so the subject has no influence on that;
+    # what the subject's own score adds counts only for what this check may say of it (`powered`).
     because = obstacle or asked.scores.unlearned.cannot_clear_because or without
+    # What the wide spread between concepts hides, the references may still show (docs/verdict.md, goal concept).
     by_references = references.compare(asked) if found.kind == "controls" else None
     return measured.model_copy(
         update={
@@ -104,6 +110,7 @@ def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> 
     controls = {name: score.controls for name, score in everyone.items() if score.controls}
     more_cells, more_controls = check.summarise(everyone, tuple(scores.references))
     for name, values in more_controls.items():
+        # A check may have controls of single models and of several; neither replaces the other.
         controls[name] = {**controls.get(name, {}), **values}
     references = {name: s.total(chosen) for name, s in scores.references.items()}
     return Evidence(
@@ -131,6 +138,7 @@ def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> 
         rows=cells + more_cells,
         figures=check.figures,
         controls=controls,
+        # Both models mostly bring the same note; it is said once, in the order in which it arose.
         caveats=(*check.caveats, *dict.fromkeys((*scores.original.notes, *scores.unlearned.notes))),
         deviations={name: score.deviation for name, score in everyone.items() if score.deviation is not None},
         conclusive=scores.unlearned.conclusive,
@@ -154,11 +162,13 @@ def _obstacle(check: AnyCheck, found: Comparison, policy: Policy) -> str | None:
     w, decoys = found.resolution, found.decoys
     if w is None:
         return f"the original does not score above {found.against}: there is no gap to resolve a residue in"
+    # Then even a true retrain, at ρ = 0, would have its upper limit above τ_deleted.
     if w > policy.thresholds.deleted:
         return (
             f"the smallest residue it can rule out is {w:.2f}, "
             f"more than the {policy.thresholds.deleted:.2f} that clearing needs"
         )
+    # Power has to be shown on a suppressed copy; where none exists nothing was shown.
     if check.decoys and not set(check.decoys) & set(decoys):
         return f"none of the decoys that it has to see through could be made ({', '.join(check.decoys)})"
     missed = [name for name in check.decoys if name in decoys and not decoys[name].detected]

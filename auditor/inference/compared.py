@@ -36,6 +36,7 @@ class CheckScores:
 
     def rescaled(self, check: AnyCheck) -> "CheckScores":
         """Every score as the check's :meth:`~auditor.checks.check.Check.rescale` leaves it."""
+        # The scale comes from original and references alone: the subject must not move the axis it is placed on.
         rescale = check.rescale(self.original, list(self.references.values()))
         parts = {
             part: {name: rescale(score) for name, score in getattr(self, part).items()}
@@ -103,6 +104,7 @@ class Comparison:
     cannot_clear: str | None = None
 
 
+# A null is a module and no instance of any class: whether one will do is asked of the names it holds.
 @runtime_checkable
 class Null(Protocol):
     """What models that lack the knowledge score.
@@ -123,4 +125,5 @@ class Null(Protocol):
 
 def interval(limits: Limits | None) -> Interval | None:
     """Limits as the evidence holds them."""
+    # Records import nothing of inference, so the numbers are copied into a type of theirs.
     return None if limits is None else Interval(value=limits.value, low=limits.low, high=limits.high)

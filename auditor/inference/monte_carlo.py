@@ -32,6 +32,7 @@ def draws_until_decided(draw: Callable[[int], float], value: float, most: int, e
     reached = 0
     while len(draws) < most and reached < enough:
         draws.append(draw(len(draws)))
+        # A tie counts as reached, as in p_internal_null: else a score equal to its whole null would stand out.
         reached += draws[-1] >= value
     return tuple(draws)
 
@@ -57,9 +58,11 @@ def permutation_null(
     """
     pooled = np.concatenate([members, non_members])
     owner, n_own = _blocks(len(members), len(non_members), blocks)
+    # Summed by block once, so that a draw costs no pass over the examples.
     sums, sizes = np.bincount(owner, weights=pooled), np.bincount(owner)
     draws = np.empty(n_draws)
     for i in range(n_draws):
+        # Which blocks change sides matters, not their order.
         taken = random.choice(len(sums), n_own, replace=False, shuffle=False)
         total, size = sums[taken].sum(), sizes[taken].sum()
         draws[i] = total / size - (pooled.sum() - total) / (len(pooled) - size)
@@ -70,6 +73,8 @@ def _blocks(n: int, m: int, names: tuple[Sequence[str], Sequence[str]] | None) -
     """The block of every example, numbered from 0, and how many of them the members make up."""
     if names is None:
         return np.arange(n + m), n
+    # By side too: the sets are what is permuted, so a name in both is two blocks. The flag keeps an unnamed example
+    # apart from a subject that is called by its number.
     keys = [(side, name or str(i), bool(name)) for side in (0, 1) for i, name in enumerate(names[side])]
     numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys]), sum(key[0] == 0 for key in numbers)

@@ -65,6 +65,7 @@ def pooled_spread(
         return None
     own = float(np.var(references, ddof=1)) if k > 1 else 0.0
     variance = (prior_degrees * prior_spread**2 + (k - 1) * own) / degrees + sampling_variance
+    # Above 0 whatever the floor, since p-values divide by it.
     return Spread(value=max(math.sqrt(variance), floor, 1e-12), degrees=degrees, n_references=k)
 
 
@@ -83,6 +84,7 @@ def paired_sampling_variance(unlearned: NDArray[np.float64], references: NDArray
     """
     if unlearned.shape[0] < 2:
         return 0.0
+    # Paired by example: how hard an example is for all models alike cancels out.
     difference = unlearned - references.mean(axis=0)
     return float(np.var(difference, ddof=1) / difference.shape[0])
 
@@ -116,11 +118,14 @@ def fieller(d: float, delta: float, spread: Spread) -> Limits | None:
     True
     """
     k = spread.n_references
+    # With c = t² s̃² the equation is a ρ² − 2 half_b ρ + d² − c (1 + 1/K) = 0; where a ≤ 0 its solutions make no
+    # interval.
     c = (float(stats.t.ppf(CONFIDENCE, spread.degrees)) * spread.value) ** 2
     a = delta**2 - c / k
     if delta <= 0 or a <= 0:
         return None
     half_b = d * delta - c / k
+    # Real roots exist, since at ρ = d/Δ the left side of the equation is 0: below 0 this is rounding alone.
     root = math.sqrt(max(half_b**2 - a * (d**2 - c * (1 + 1 / k)), 0.0))
     return Limits(value=d / delta, low=(half_b - root) / a, high=(half_b + root) / a)
 
@@ -131,6 +136,7 @@ def p_above(d: float, delta: float, spread: Spread, tau: float) -> float:
     >>> p_above(1.0, 1.0, Spread(value=0.01, degrees=4, n_references=5), 0.25) < 1e-4
     True
     """
+    # d − τΔ holds r̄ (1 − τ) times, hence its share of the variance; T(o) is one given model and adds none.
     scale = spread.value * math.sqrt(1 + (1 - tau) ** 2 / spread.n_references)
     return float(stats.t.sf((d - tau * delta) / scale, spread.degrees))
 
@@ -163,6 +169,7 @@ def exact_rate_limits(hits: int, n: int) -> tuple[float, float]:
     >>> low, round(high, 3)
     (0.0, 0.139)
     """
+    # A two-sided interval at 2·.95 − 1 has limits that hold by themselves at .95 each.
     interval = stats.binomtest(hits, n).proportion_ci(confidence_level=2 * CONFIDENCE - 1, method="exact")
     return float(interval.low), float(interval.high)
 
@@ -200,6 +207,7 @@ def p_internal_null(value: float, delta: float, null: Sequence[float], tau: floa
         tau: residue to reject, in units of ρ.
     """
     draws = np.asarray(null, dtype=np.float64)
+    # A gap below 0 would lower the null and make an accusation easier.
     shift = tau * max(delta, 0.0)
     return float((1 + np.count_nonzero(draws + shift >= value)) / (1 + draws.shape[0]))
 
@@ -219,6 +227,7 @@ def internal_null_limits(value: float, delta: float, null: Sequence[float]) -> L
     centre = float(draws.mean())
     if delta <= 0:
         return None
+    # Crosswise: as far as a draw may lie above the null's mean, so far may T(u) stand too high, and the reverse.
     below, above = np.quantile(draws, [1 - CONFIDENCE, CONFIDENCE])
     rho = (value - centre) / delta
     return Limits(value=rho, low=rho - float(above - centre) / delta, high=rho + float(centre - below) / delta)
@@ -240,6 +249,7 @@ def holm(p_values: Mapping[str, float], alpha: float, weights: Mapping[str, floa
     ([], ['a'])
     """
     share = {name: (weights or {}).get(name, 1.0) for name in p_values}
+    # Names break ties, so that the order in which checks were given changes nothing.
     left = sorted(p_values, key=lambda name: (p_values[name] / share[name], name))
     rejected: set[str] = set()
     while left:
@@ -269,6 +279,7 @@ def references_needed(w: float, references: int, wanted: float, most: int = 100)
     def factor(k: int) -> float:
         return float(stats.t.ppf(CONFIDENCE, k - 1)) * math.sqrt(1 + 1 / k)
 
+    # w = factor(K) s/Δ; s and Δ stay what they are, so the factor alone has to fall to this.
     enough = factor(references) * wanted / w
     return next((k for k in range(references, most + 1) if factor(k) <= enough), None)
 

@@ -40,6 +40,7 @@ def forget_among_top(forget: Array, holdout: Array, tops: tuple[int, ...]) -> tu
     (0, 1)
     """
     is_forget = np.repeat([1, 0], [len(forget), len(holdout)])
+    # The last key leads; among equal values holdout, a 0, comes first.
     order = np.lexsort((is_forget, -np.concatenate([forget, holdout])))
     counts = np.cumsum(is_forget[order])
     return tuple(int(counts[j - 1]) for j in tops)
@@ -52,6 +53,7 @@ def top_p_value(found: int, n: int, m: int, j: int) -> float:
     >>> round(top_p_value(2, 80, 320, 2), 4)
     0.0396
     """
+    # The survival function is strict: P(more than found − 1).
     return float(stats.hypergeom.sf(found - 1, n + m, n, j))
 
 
@@ -75,6 +77,7 @@ def corrected(p: float, n: int, m: int, tops: tuple[int, ...]) -> float:
         tails = stats.hypergeom.sf(np.arange(len(alive)) - 1, n + m, n, j)
         critical = tails <= p * _EQUAL
         reached += float(alive[critical].sum())
+        # Taken out, or the same course of counts would be summed again at the next j.
         alive, seen = np.where(critical, 0.0, alive), j
     return min(reached, 1.0)
 
@@ -106,8 +109,10 @@ def smallest_visible(n: int, m: int, tops: tuple[int, ...], alpha: float) -> int
     [2, 3, 8, 30, None]
     """
     tops = _possible(tops, n + m)
+    # The worst place for them: kept items above all, and no other forget item among the highest by chance.
     for kept in range(1, min(tops[-1], n) + 1):
         p = min(top_p_value(min(j, kept), n, m, j) for j in tops)
+        # The correction only raises p and costs far more than p does, so it is asked last.
         if p < alpha and corrected(p, n, m, tops) < alpha:
             return kept
     return None
@@ -188,6 +193,7 @@ def _highest_of_each(values: Array, about: Sequence[str]) -> Array:
         return values
     found: dict[str | int, float] = {}
     for i, (name, value) in enumerate(zip(about, values.tolist(), strict=True)):
+        # A number is no string: an unnamed value cannot be taken for a thing that is named like it.
         key = name or i
         found[key] = max(value, found.get(key, value))
     return np.array(list(found.values()))
@@ -215,6 +221,7 @@ def standing_out(test: ItemTest, alpha: float) -> str:
         f"of the {row.top} highest of {test.n_forget} forget and {test.n_holdout} holdout {test.noun} {row.forget} "
         f"are forget ones (p = {test.p_value:.2g})"
     )
+    # By Bonferroni: among several references one is odd by chance more often than alpha says.
     odd = sum(p < alpha / len(test.references) for p in test.references.values())
     if odd == 0:
         return words

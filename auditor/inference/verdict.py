@@ -53,9 +53,12 @@ def _outcome(case: Case) -> tuple[Outcome, list[Reason]]:
         unchanged = list(case.conclusive.values())
         known: Outcome = "NOT_DELETED" if unchanged else "INCONCLUSIVE"
         return known, [*unchanged, _why_no_outputs(outputs), *primary_obstacles(case)]
+    # Before rule 1, since a wreck may name the forgotten class by chance (docs/verdict.md, rule 2). Unchanged weights
+    # behind a filter that refuses everything look like one and are none.
     if case.wrecked and not case.conclusive:
         words = "the model no longer works: nothing that it gives can be put down to knowledge"
         return "INCONCLUSIVE", [Reason(kind="model does not work", sentence=words)]
+    # Another machine may read ρ by the tolerance lower; a verdict that near to a threshold is not given.
     if outputs.rho.low - bars.tolerance > bars.output:
         words = f"above {bars.output:g}: the outputs still show the knowledge"
         return "NOT_FORGOTTEN", [measured("outputs show it", outputs, words)]
@@ -96,6 +99,7 @@ def _why_between(case: Case, outputs: Evidence) -> str:
 def _accusers(case: Case) -> dict[str, Reason]:
     """By check, why it accuses: a finding that does so by itself, or ρ ≤ τ_suppressed rejected under its Holm."""
     outputs_known = case.outputs is not None and case.outputs.rho is not None
+    # Nothing else that a wreck gives, or a model that may be one, can be put down to knowledge.
     if case.wrecked or not outputs_known:
         return case.conclusive
     rejected = case.rejecting({e.check: e.p_value for e in case.evidence})
@@ -154,7 +158,9 @@ def _damage(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | Non
     if outputs is None or outputs.utility is None:
         return None
     utility = outputs.utility
+    # References of another recipe do not say what a model of this one should have kept.
     counted = utility.references if not recipe_mismatch else {}
+    # A true retrain may be as poor as the poorest reference.
     floor, whose = (min(counted.values()), "the lowest reference") if counted else (utility.original, "the original")
     if utility.unlearned >= floor - plan.policy.thresholds.retain:
         return None
@@ -174,11 +180,13 @@ def _over_unlearned(case: Case) -> list[Reason]:
             "never saw it, itself a leak",
         )
         for e in case.primaries
+        # Without power the check cannot tell less from more, and a reading below says nothing.
         if e.rho is not None and e.powered and e.rho.high < bar
     ]
 
 
 def _bound(case: Case) -> float:
+    # What remains cannot be less than nothing: no bound below 0 is printed.
     return max(*(e.rho.high for e in case.bounding if e.rho is not None), 0.0)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from auditor.records.results import Environment
 
+# By these the numbers change, and by matplotlib the bytes of the report.
 _PACKAGES = (
     "matplotlib",
     "numpy",
@@ -25,7 +26,9 @@ def describe(device: str) -> Environment:
     return Environment(
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
+        # Only what numbers depend on: a host's name is none of it, and results are passed on.
         platform=f"{platform.system()} {platform.machine()}",
+        # Sums differ in their last bits between instruction sets and between BLAS libraries.
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         blas="MKL" if torch.backends.mkl.is_available() else "other",
         gpu=torch.cuda.get_device_name() if device.startswith("cuda") else None,

@@ -104,6 +104,7 @@ class Evidence(Frozen):
     scores: ModelScores | None = None
     chosen: tuple[str, ...] = ()
     effort: str | None = Field(default=None, description="the attacker's effort that the score holds for, in words")
+    # No Literal: other packages bring nulls of their own kind.
     null_kind: str = Field(default="none", description="references, controls, internal, chance, or that of a package")
     null_words: str = Field(default="nothing to compare with", description="what ρ = 0 is")
     rho: Interval | None = None
@@ -111,11 +112,13 @@ class Evidence(Frozen):
         default=None, description="where control concepts are the null: ρ with the references as the null, too"
     )
     resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
+    # Apart from `powered`: the primary is chosen by it, and the unlearned model may have no part in that choice.
     sighted: bool = Field(
         default=False, description="w small enough and assigned decoys detected, whatever the unlearned model scored"
     )
     powered: bool = Field(default=False, description="sighted, and nothing makes the silence of this score worthless")
     powerless_because: str | None = None
+    # None where nothing could be asked; a 1 would claim that it was asked and nothing found.
     p_value: float | None = Field(default=None, description="one-sided, against ρ ≤ τ_suppressed")
     p_trace: float | None = Field(default=None, description="one-sided, against ρ ≤ 0: no more than the null's models")
     p_deficit: float | None = Field(
@@ -136,4 +139,5 @@ class Evidence(Frozen):
         default_factory=dict, description="by model: how its score was computed otherwise than planned"
     )
     conclusive: str | None = None
+    # Evidence all the same: a check that could not run stays in its Holm family, and DELETED is not given without it.
     failure: Failure | None = None

@@ -24,6 +24,7 @@ class Figure(Frozen):
     aside: str = Field(default="", description="words under which the page folds the figure away; empty: stands open")
     lines: str = Field(default="model", description="column with one line for each value")
     main: str = Field(default="", description="the value of ``lines`` to stand out, where that is not the model")
+    # No defaults: a figure without axes named or without a caption cannot be read on its own.
     x_label: str = Field(description="with unit")
     y_label: str = Field(description="with unit")
     caption: str = Field(description="what to look for, in whole sentences")

@@ -23,6 +23,7 @@ class PlannedModel(Frozen):
     name: str
     role: Role
     source: str | None = Field(description="path as given, relative to audit.toml; None for a model in memory")
+    # Beside the weights' own digest: one can be checked with sha256sum, the other is the same in any container.
     file_digest: str | None = Field(description="SHA-256 of the file")
     digest: str = Field(description="SHA-256 of names, shapes, types and values of its weights, and of a guard's code")
     guard: str | None = Field(default=None, description="the user's code around its weights, as module.py:function")
@@ -36,6 +37,7 @@ class PlannedModel(Frozen):
 
     def at(self, strength: str) -> "PlannedModel":
         """A decoy made at one of its strengths, with a digest of its own."""
+        # By a digest of its own, or scores of one strength would be taken for those of another.
         return self.model_copy(update={"strengths": (strength,), "digest": digest_of([self.digest, strength])})
 
 
@@ -54,12 +56,14 @@ class PlannedCheck(Frozen):
 
     name: str
     role: CheckRole = Field(default="evidence", description="`outputs` or `weights`: a part that every audit has")
+    # Scores of one version of a package are not those of another.
     provider: str = Field(description="distribution that registers it, with its version")
     family: str
     may: str
     primary_for: str | None = Field(
         description="the family that it may be the primary of; original and references decide which candidate is"
     )
+    # As JSON: which type they have only the check knows, and a plan is read without it.
     settings: dict[str, object]
     seed: int
 
@@ -69,6 +73,7 @@ class Execution(Frozen):
 
     device: str
     dtype: str
+    # Sums are taken in another order with other threads and batches, so that last bits differ.
     threads: int
     batch_size: int
 
@@ -113,6 +118,7 @@ class Plan(Frozen):
     feasibility: Feasibility
     notes: tuple[str, ...] = Field(default=(), description="findings about the input, such as leaks between sets")
     command: str = Field(description="what to type to repeat the audit")
+    # Without folders, since the same audit in another folder has the same plan.
     asked: AuditSpec = Field(default_factory=AuditSpec, description="the request it was made from, without folders")
 
     @property
@@ -136,6 +142,7 @@ def read_plan(path: Path) -> Plan:
         DataError: missing, not JSON, or no plan of this version.
     """
     try:
+        # What is no JSON is a ValidationError to pydantic as well.
         return Plan.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; `audit plan` writes one") from error
@@ -147,4 +154,5 @@ def read_plan(path: Path) -> Plan:
 
 def json_text(record: Frozen) -> str:
     """A record as the audit writes it: sorted keys, two spaces, a final newline."""
+    # Sorted, so that equal records are equal bytes however they came about.
     return json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

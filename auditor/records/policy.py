@@ -17,6 +17,7 @@ class Thresholds(Frozen):
 
     suppressed: float = Field(gt=0, lt=1, description="τ_suppressed: ρ above it is residue")
     deleted: float = Field(gt=0, lt=1, description="τ_deleted: the upper limit must lie below it")
+    # May exceed 1: below the references ρ has no bound.
     over: float = Field(gt=0, description="τ_over: the lower limit must lie above −τ_over")
     output: float = Field(gt=0, lt=1, description="τ_output: outputs whose ρ lies below it are forgotten")
     retain: float = Field(ge=0, lt=1, description="τ_retain: tolerated loss of retain accuracy, absolute")
@@ -33,6 +34,7 @@ class Thresholds(Frozen):
         Args:
             n_classes: how many the model tells apart; 0 for text, where chance is next to nothing.
         """
+        # From chance on, since with few classes a model that knows nothing is often right.
         chance = 1.0 / n_classes if n_classes else 0.0
         return chance + self.gate * (1 - chance)
 
@@ -49,6 +51,8 @@ class Alpha(Frozen):
     others: float = Field(gt=0, lt=0.5, description="over all other checks together, of the same")
     deficit: float = Field(gt=0, lt=0.5, description="over the candidates for a primary, of less than nothing")
     items: float = Field(gt=0, lt=0.5, description="below it, single items count as kept and DELETED is not given")
+    # By equal shares a single check would have to read far above 0 to accuse, so most of the level goes to those
+    # that look inside (policies/default.toml).
     weights: dict[str, float] = Field(
         default_factory=dict, description="of single checks in the family of the others; 1 where none is given"
     )
@@ -66,6 +70,7 @@ class ErrorRate(Frozen):
 
     count: int = Field(ge=0, description="pairs on which it happened")
     pairs: int = Field(ge=1, description="pairs in all")
+    # By originals: pairs of one original share its weights and references and are no independent trials.
     upper: float = Field(ge=0, le=1, description="exact 95 % upper limit of the rate, by originals")
 
 
@@ -78,6 +83,7 @@ class Domain(Frozen):
     most_parameters: int = Field(ge=1, description="of the largest original measured")
     fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
     worlds: str = Field(description="what the pairs were made of, in words")
+    # A rate holds for the rules that it was measured under; a report says where they have changed since.
     rules: str = Field(description="version of the policy under whose rules the rates were measured")
     false_deleted: ErrorRate = Field(description="suppressed or not forgotten, called DELETED")
     false_suppressed: ErrorRate = Field(description="deleted, called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN")
@@ -86,6 +92,7 @@ class Domain(Frozen):
 
     def misfit(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> str | None:
         """Why an audit lies outside, in one clause; None where it lies inside."""
+        # Error rates are measured for goal data alone.
         if (self.task, self.request, "data") != (task, request, goal):
             return f"is about {self.task}, request {self.request}, goal data, and this is {task}, {request}, {goal}"
         if n_parameters > self.most_parameters:
@@ -116,6 +123,7 @@ class Policy(Frozen):
     @property
     def alpha_each(self) -> float:
         """The level of one primary when no other rejects: the hardest step of Holm's ladder."""
+        # By the request with most families: a decoy is seen at one level, whatever is asked (docs/verdict.md, decoys).
         return self.alpha.primaries / max(len(families) for families in self.primaries.values())
 
     def domain_of(
@@ -134,6 +142,7 @@ class Policy(Frozen):
         Raises:
             SpecError: the policy has no such domain, or the audit does not fit its bounds.
         """
+        # Size and task say nothing of the data: whether they are of the kind measured only the user knows.
         if declared is None:
             return None
         known = "; ".join(f"{domain.name} ({domain.worlds})" for domain in self.domains) or "none"
@@ -159,6 +168,7 @@ def load_policy(name: str, base: Path = Path()) -> Policy:
     Raises:
         SpecError: no such policy, or a field of it is wrong.
     """
+    # Told apart by the suffix, so that no file in the folder stands in for a shipped policy.
     if name.endswith(".toml"):
         path = base / name
         if not path.is_file():

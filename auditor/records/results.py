@@ -14,6 +14,8 @@ from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.records.validation import first_fault
 from auditor.records.verdict import Verdict
 
+# Raised with every change of a field: a file of another version is then refused by name instead of being misread
+# (tests/test_results.py keeps files of several).
 SCHEMA_VERSION = "5"
 
 
@@ -123,6 +125,7 @@ def parse_results(data: bytes, name: str) -> Results:
         DataError: not JSON, or of another schema, which is said before its fields are looked at.
     """
     try:
+        # First, or every field that changed since would be reported as a fault of the file.
         stated = _StatedSchema.model_validate_json(data).schema_version
         if stated == SCHEMA_VERSION:
             return Results.model_validate_json(data)
@@ -131,11 +134,13 @@ def parse_results(data: bytes, name: str) -> Results:
             f"{name} is not a results file of schema {SCHEMA_VERSION}: {first_fault(error)}; give one as it was written"
         ) from error
     raise DataError(
+        # Cut, since a stranger's file may state a version of any length.
         f"{name} is of results schema {stated:.20}, and this version of the auditor reads schema {SCHEMA_VERSION}; "
         "read it with the version that wrote it, which it names as plan.auditor_version, or run the audit again"
     )
 
 
+# Not Frozen, which refuses unknown fields: of another schema all others may be unknown.
 class _StatedSchema(BaseModel):
     """The one field that every version of the file has."""
 
@@ -144,6 +149,7 @@ class _StatedSchema(BaseModel):
 
 def schema() -> dict[str, JsonValue]:
     """The JSON Schema of results.json, generated from the types."""
+    # As written: a field with a default is always in the file, which a schema for reading would leave optional.
     return Results.model_json_schema(mode="serialization")
 
 

@@ -20,9 +20,11 @@ class Reading(Frozen):
         default=(),
         description="by each of the check's own random draws, paired across models, where the value is their median",
     )
+    # By the same rule on the same model: the question is whether the forgotten one is one more of them.
     concepts: tuple[float, ...] = Field(
         default=(), description="the same number for each never-trained control concept, measured on the same model"
     )
+    # By the attack half: to choose by what is then measured would pick its luck.
     choice: float | None = Field(
         default=None, description="the same statistic on the attack half, by which readings are chosen"
     )
@@ -48,6 +50,7 @@ class Items(Frozen):
         default=(), description="what each forget item is about, where several are about one thing; else empty"
     )
     holdout_about: tuple[str, ...] = ()
+    # With the values, so that the test can be repeated from scores.json alone.
     tops: tuple[int, ...] = Field(min_length=1, description="how many of the highest are looked at, ascending")
     noun: str = Field(default="examples", description="what is counted: examples, or subjects of facts")
     note: str | None = Field(default=None, description="why items were left out, in one sentence")
@@ -57,6 +60,7 @@ class Score(Frozen):
     """What one check measured on one model: a pure function of model, data, settings and seed."""
 
     check: str
+    # All of them: which ones count takes the original and the references, and a score sees one model.
     readings: dict[str, Reading] = Field(description="candidates by name; the score T averages the chosen ones")
     hits: int | None = Field(default=None, description="successes, where T is a rate")
     n_examples: int = Field(description="examples the score was measured on")
@@ -90,6 +94,7 @@ class Score(Frozen):
 
     def total(self, chosen: tuple[str, ...]) -> float:
         """T: mean of the chosen readings' values."""
+        # In the order of `chosen`, which is recorded: a reviewer's sum has the same last digits.
         return sum(self.readings[name].value for name in chosen) / len(chosen)
 
     def examples(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
@@ -106,6 +111,7 @@ class Score(Frozen):
 
 
 def _mean_columns(columns: list[tuple[float, ...]]) -> tuple[float, ...]:
+    # A mean over those that have examples would be of other readings than T is.
     if not all(columns):
         return ()
     return tuple(sum(values) / len(values) for values in zip(*columns, strict=True))
@@ -116,6 +122,7 @@ class Failure(Frozen):
 
     reason: str = Field(description="one sentence for a person")
     model: str | None = Field(default=None, description="the model it failed on, where it was one")
+    # Stripped, since results are the same bytes in whatever folder an audit runs.
     traceback: str | None = Field(default=None, description="for a developer; paths stripped to file names")
 
 

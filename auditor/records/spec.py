@@ -23,6 +23,7 @@ class ModelsSpec(Frozen):
     unlearned: str | None = Field(
         default=None, description="checkpoint said to have forgotten", examples=["unlearned.pt"]
     )
+    # Wrong preprocessing or class order lowers every model alike; only who trained the original can tell.
     original_accuracy: float | None = Field(
         default=None,
         ge=0,
@@ -112,6 +113,7 @@ class DataSpec(Frozen):
 class RequestSpec(Frozen):
     """What kind of thing is to be forgotten."""
 
+    # Never guessed where the labels leave two readings: the kind decides which checks have to clear.
     kind: Literal["class", "sample", "facts"] | None = Field(
         default=None,
         description="a whole class, listed samples, or facts in text; absent: facts for text, for images what the "
@@ -137,14 +139,18 @@ class RunSpec(Frozen):
         examples=[["few_shot", "relearning", "slow_relearning"]],
     )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
+    # Declared and never inferred: size and task say nothing of the data.
     domain: str | None = Field(
         default=None,
         description="the policy's domain that your data belong to; error rates are quoted for a declared domain alone",
         examples=["handwritten-digits"],
     )
+    # Whoever reviews a model chooses it after receiving the model: a seed known beforehand draws attacks that an
+    # unlearner can rehearse (docs/checks.md, relearning).
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    # One by default: sums change in their last bits with the number of threads.
     threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")
     batch_size: int = Field(default=256, ge=1, description="examples per forward pass; part of the plan")
     time_limit: int = Field(
@@ -156,6 +162,7 @@ class RunSpec(Frozen):
     expect: Literal["deleted", "suppressed", "not-deleted", "not-forgotten", "inconclusive"] = Field(
         default="deleted", description="the outcome that exits with 0"
     )
+    # No Literal: packages register executors of their own.
     executor: str = Field(
         default="in-process",
         description="what computes the scores, by the name a package registers it under; no score depends on it",
@@ -166,6 +173,7 @@ class RunSpec(Frozen):
         default=False,
         description="write the canonical form of the unlearned model, which the verdict is about, into the folder out",
     )
+    # Off: results are passed on, and what was to be forgotten must not travel with them unasked.
     show_text: bool = Field(
         default=False, description="language models: let prompts, answers and generations stand in the results"
     )
@@ -190,6 +198,7 @@ class ResponsibleSpec(Frozen):
 
     person: str | None = Field(default=None, description="name of who answers for it", examples=["A. Auditor"])
     organisation: str | None = Field(default=None, description="on whose behalf", examples=["Audit House"])
+    # Given and never read from a clock: the same audit has the same bytes on any day.
     date: datetime.date | None = Field(
         default=None, description="of the audit, as you give it", examples=[datetime.date(2026, 1, 31)]
     )
@@ -212,6 +221,7 @@ class AuditSpec(Frozen):
 
     def without_folders(self) -> "AuditSpec":
         """The request as a plan records it: where results are computed and kept, and what beside, changes none."""
+        # None of these changes a score, so that requests which differ in them alone have one plan and one digest.
         names = ("executor", "out", "store", "write_canonical")
         places = {name: RunSpec.model_fields[name].get_default() for name in names}
         return self.model_copy(update={"audit": self.audit.model_copy(update=places)})
@@ -246,8 +256,10 @@ def make_spec(tables: Mapping[str, object], overrides: Overrides, source: str = 
     Raises:
         SpecError: naming the field, its value and what was expected.
     """
+    # Copies: the caller's tables stay as the file has them.
     merged = {name: dict(table) if isinstance(table, dict) else table for name, table in tables.items()}
     for section, fields in overrides.items():
+        # An option that may be repeated comes as () where it was not given; 0 and False were given.
         given = {name: value for name, value in fields.items() if value is not None and value != ()}
         if given:
             table = merged.setdefault(section, {})
@@ -263,6 +275,7 @@ def make_spec(tables: Mapping[str, object], overrides: Overrides, source: str = 
 def _in_one_sentence(error: ValidationError, source: str, overrides: Overrides) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
+    # A wrong option must not send its author to the file.
     if _overridden(first["loc"], overrides):
         source = "options"
     if first["type"] == "model_type":
@@ -282,6 +295,7 @@ def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
     model: type[Frozen] = AuditSpec
     for part in location[:-1]:
         annotation = model.model_fields[str(part)].annotation
+        # Only a table has fields to name; a list or an optional value has none.
         if isinstance(annotation, type) and issubclass(annotation, Frozen):
             model = annotation
     return sorted(model.model_fields)

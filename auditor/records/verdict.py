@@ -51,6 +51,7 @@ ReasonKind = Literal[
     "decoy not suppressed",
 ]
 """What a reason is, for programs; people read its sentence."""
+# By kind, so that no program reads a verdict out of its sentences.
 _ACCUSE = ("accuses", "finding", "outputs show it")
 
 
@@ -66,6 +67,7 @@ class Verdict(Frozen):
     """What the evidence supports."""
 
     outcome: Outcome
+    # With DELETED alone: elsewhere a primary may lack the power that a bound rests on.
     bound: float | None = Field(
         default=None,
         description="when DELETED: largest upper limit of ρ of the primaries and of others that resolve well",

@@ -9,6 +9,7 @@ from auditor.digests import digest_of
 from auditor.records.base import Frozen
 from auditor.records.plan import PlannedModel
 
+# Raise it when a method changes but not its settings: stored scores belong to the decoy as it was made before.
 _REVISION = 2
 
 
@@ -37,6 +38,7 @@ def planned_decoy(name: str, ladder: Ladder, made_from: Sequence[str | int]) -> 
         ladder: its recipes.
         made_from: digests of the original and the data, and the seed.
     """
+    # All strengths are in the digest, since which one is taken is known only once decoys are scored.
     recipes = [[words, r.method.__name__, r.settings.model_dump(mode="json")] for words, r in ladder.items()]
     return PlannedModel(
         name=name,

@@ -22,6 +22,7 @@ _NOUN = "task"
 
 def names() -> tuple[str, ...]:
     """Names of the installed tasks whose models are run, sorted, without importing any."""
+    # A name that two packages register is refused where it is loaded; a list of names has it once.
     return tuple(dict.fromkeys(entry.name for entry in plugins.registered(GROUP)))
 
 
@@ -31,6 +32,7 @@ def load(name: str) -> AnyTask:
     Raises:
         SpecError: no such task, or one that cannot be loaded or does not carry the name it is registered under.
     """
+    # Before the entry points: no package can take the place of the task that runs nothing.
     if name == WeightsOnly.name:
         return WeightsOnly()
     entry = plugins.named(GROUP, name, _NOUN)
@@ -39,6 +41,7 @@ def load(name: str) -> AnyTask:
         raise SpecError(f"the entry point {name!r} ({entry.value}) does not give a task of that name")
     try:
         return kind()
+    # A class with an abstract method left, or one that wants arguments.
     except TypeError as error:
         raise plugins.cannot_be_loaded(entry, _NOUN, error) from error
 
@@ -82,6 +85,7 @@ def _same_twice(lineup: Lineup) -> list[str]:
     if "unlearned" not in lineup.entries:
         return []
     pair = lineup.entries["original"].planned, lineup.entries["unlearned"].planned
+    # A line and no error: an unlearning that changed nothing is what an audit may be asked about.
     if pair[0].digest != pair[1].digest:
         return []
     return ["the unlearned model holds the same weights as the original: was one file given twice?"]

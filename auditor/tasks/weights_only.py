@@ -37,11 +37,13 @@ class Weights:
     digest: str
     base_digest: str | None = None
     form: CanonicalForm | None = None
+    # A subject has one; nothing here is sent through a model.
     batch_size: int = 1
     passes: PassCounter = field(default_factory=PassCounter)
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, rounded to what bfloat16 holds."""
+        # So that other low bits do not make the original's weights look changed (docs/verdict.md).
         return {name: rounded(t) if t.is_floating_point() else t for name, t in self.tensors.items()}
 
     def unguarded(self) -> "Weights":

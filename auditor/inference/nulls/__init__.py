@@ -22,6 +22,7 @@ def nulls() -> tuple[Null, ...]:
         SpecError: one cannot be imported, lacks a part, or takes the kind or the rank of another.
     """
     found = [_checked(entry.value, plugins.loaded(entry, _NOUN)) for entry in plugins.registered(GROUP)]
+    # Of two with one rank the order of installation would decide which answers; results name a null by its kind.
     for what in ("KIND", "RANK"):
         values = [getattr(null, what) for null in found]
         twice = next((value for value in values if values.count(value) > 1), None)

@@ -9,6 +9,7 @@ from auditor.inference.statistics import Spread
 KIND: str = "chance"
 WORDS: str = "chance"
 RANK: int = 40
+# Chance is known and not estimated: its share 1/K of the variance is next to none.
 _EXACT_NULL_SIZE = 10**6
 
 
@@ -19,6 +20,7 @@ def compare(asked: Question) -> Comparison | None:
         return None
     own, n = subject.examples(asked.chosen), subject.n_examples
     variance = float(np.var(own, ddof=1)) / len(own) if len(own) > 1 else 0.0
+    # A rate of 0 or 1 shows no spread; it is believed to be no less than one example's worth.
     spread = Spread(value=max(variance**0.5, 1.0 / n), degrees=max(len(own) - 1, 1), n_references=_EXACT_NULL_SIZE)
     delta = asked.scores.original.total(asked.chosen) - chance
     limits = statistics.fieller(subject.total(asked.chosen) - chance, delta, spread)

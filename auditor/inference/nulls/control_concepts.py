@@ -26,10 +26,14 @@ def compare(asked: Question) -> Comparison | None:
     and between the examples of each, so that nothing is added for either.
     """
     subject, policy = asked.scores.unlearned, asked.policy
+    # Under goal data concepts are no null: they differ from one another far more than retrained models do.
     if asked.goal != "concept" or len(subject.concepts(asked.chosen)) < CONTROL_CONCEPTS:
         return None
+    # Each model against concepts measured on itself. Power comes from the original's position alone, on which the
+    # subject has no influence.
     own, bar = _Position.of(subject, asked.chosen), _Position.of(asked.scores.original, asked.chosen)
     limits, p = _rho(own, bar.above, policy)
+    # Machines differ by as much in ρ: what exceeds 0 by less is neither a trace nor a deficit.
     tolerance = policy.thresholds.tolerance
     return Comparison(
         kind=KIND,

@@ -22,6 +22,7 @@ _VARIANCE_OF_MEDIAN = np.pi / 2
 
 def compare(asked: Question) -> Comparison | None:
     """Hold the subject against the counted references: is it one more of them?"""
+    # A single reference shows no spread; only calibration can lend it one.
     if len(asked.scores.references) < (2 if asked.prior is None else 1):
         return None
     yardstick, subject = _yardstick(asked), asked.scores.unlearned
@@ -29,6 +30,7 @@ def compare(asked: Question) -> Comparison | None:
     spread = yardstick.spread(sampling)
     assert spread is not None, "guaranteed by two references or a calibrated spread"
     limits, p = _limits(subject, yardstick, spread), _p_values(subject, yardstick, spread, asked.policy)
+    # Resolution decides on power, in which the subject may have no part: so one more reference stands in its place.
     typical = yardstick.spread(yardstick.typical_sampling_variance())
     return Comparison(
         kind=KIND,
@@ -83,6 +85,7 @@ class _Yardstick:
 
     def sampling_variance(self, score: Score) -> float:
         """Of d, from the examples measured and the check's own draws; 0 where it has neither."""
+        # The value is the median over a check's own draws (Reading.draws), which varies more than their mean would.
         return _paired(score.examples(self.chosen), self.examples) + _VARIANCE_OF_MEDIAN * _paired(
             score.draws(self.chosen), self.draws
         )
@@ -133,9 +136,11 @@ def _yardstick(asked: Question) -> _Yardstick:
         original=original,
         null=null,
         references=totals,
+        # A list of samples is all that is asked about: no other examples could have been drawn.
         examples=np.asarray(rows) if asked.population and all(rows) else None,
         draws=np.asarray(draws) if all(draws) else None,
         recipe_variance=_recipe_variance(totals, [s.total(chosen) for s in scores.perturbed.values()]),
+        # References that agree by luck would make the interval too narrow: no score is finer than one example in n.
         floor=max(1.0 / scores.unlearned.n_examples, asked.check.least_spread * (original - null)),
         prior=(asked.prior.s0, asked.prior.d0) if asked.prior is not None else (0.0, 0.0),
     )
@@ -145,8 +150,10 @@ def _recipe_variance(references: Sequence[float], perturbed: Sequence[float]) ->
     """How much further references of a perturbed recipe fall than one more of the same recipe would."""
     if not perturbed or len(references) < 2:
         return 0.0
+    # What one more reference deviates from the mean of K: by its own variance and by that of the mean.
     expected = float(np.var(references, ddof=1)) * (1 + 1 / len(references))
     found = float(np.mean((np.asarray(perturbed) - np.mean(references)) ** 2))
+    # Perturbed references only widen: that a few of them agree makes no recipe more certain.
     return max(found - expected, 0.0)
 
 
@@ -180,5 +187,6 @@ def _decoy(score: Score, yardstick: _Yardstick, policy: Policy) -> DecoyResult:
     if spread is None or yardstick.delta <= 0:
         return DecoyResult(rho=None, p_value=None, detected=False)
     limits = _limits(score, yardstick, spread)
+    # A trace is what would have kept the decoy from DELETED (rule 4c), at the hardest step of Holm's ladder.
     p = _p_values(score, yardstick, spread, policy).trace
     return DecoyResult(rho=interval(limits), p_value=p, detected=limits is not None and p < policy.alpha_each)

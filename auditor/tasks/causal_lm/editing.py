@@ -47,6 +47,7 @@ def wrapped(
     A buffer, made from all that decides what is put around it, tells it from the bare original and from other wrappers:
     an audit knows a network by its tensors.
     """
+    # Bytes as floats: the canonical form rounds tensors to bfloat16, which holds whole numbers up to 256.
     made_of = digest_of([around, forget.digest, retain.digest, settings.model_dump(mode="json"), seed])
     module = copy_of(original)
     module.register_buffer("wrapper", torch.tensor([float(byte) for byte in bytes.fromhex(made_of)]))
@@ -61,6 +62,7 @@ def head_of(module: nn.Module) -> nn.Linear:
     """
     getter: Callable[[], object] | None = getattr(module, "get_output_embeddings", None)
     head = getter() if getter is not None else None
+    # To edit a tied head would edit what the network reads as well.
     if not isinstance(head, nn.Linear) or head.weight is embeddings_of(module).weight:
         raise ModelError("this method edits the head, and the network has none of its own; untie its embeddings")
     return head
@@ -129,10 +131,12 @@ def descend(
         seed: of the order.
         enough: asked at each fifth step whether to stop.
     """
+    # A low-rank change trains while the weights under it stand still.
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=rate)
     random = torch.Generator().manual_seed(seed)
     pairs = zip(endless(forget, size, random), endless(retain, size, random), strict=True)
     for step in range(steps):
+        # Not at every step: to ask costs a pass over the forget set.
         if step % 5 == 0 and enough():
             break
         optimizer.zero_grad()

@@ -51,6 +51,7 @@ class Tokens:
     @property
     def positions(self) -> Tensor:
         """Position of each token, counted without padding, int64 [n, length]."""
+        # Counted by the mask: padding on the left would otherwise shift positions, and with them the outputs.
         return (self.mask.long().cumsum(1) - 1).clamp_min(0)
 
     def to(self, device: str | torch.device) -> "Tokens":
@@ -91,12 +92,14 @@ class Encoder:
     def with_tokenizer(self, tokenizer: "PreTrainedTokenizerFast") -> "Encoder":
         """The same template with another tokenizer."""
         if self._chat:
+            # Tokenizers are compared; a template of its own would make an equal one differ.
             tokenizer.chat_template = self.tokenizer.chat_template
         return Encoder(tokenizer, self._template, self._chat, self.longest)
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides which tokens a text becomes."""
+        # Its whole state: a vocabulary alone leaves out how text is normalised and merged.
         text = self.tokenizer.backend_tokenizer.to_str()
         template = str(self.tokenizer.chat_template) if self._chat else self._template
         return text_digest(f"{text}\n{template}\n{self._chat}")
@@ -114,6 +117,7 @@ class Encoder:
         turn = [{"role": "user", "content": prompt}]
         try:
             return str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        # What an expression in a stranger's template may raise beside Jinja's own errors.
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise DataError(
                 f"the tokenizer's chat template cannot be rendered ({plain(error, 200)}); correct it, or leave "
@@ -133,6 +137,8 @@ class Encoder:
 
     def _encode(self, fact: Fact) -> tuple[list[int], list[bool]]:
         lead = self.lead(fact)
+        # Encoded as one text: apart, prompt and answer may become other tokens. A chat template brings its own special
+        # tokens.
         found = self.tokenizer(lead + fact.answer, return_offsets_mapping=True, add_special_tokens=not self._chat)
         ids = list(found["input_ids"])
         # A token that holds the separating space and the answer's first letters belongs to the answer; special
@@ -159,6 +165,7 @@ class Encoder:
         rows = [self.encode(fact) for fact in facts]
         length = max(len(ids) for ids, _ in rows)
         padding = self.tokenizer.pad_token_id
+        # Any token will do: padding is masked, and positions are counted without it.
         padding = padding if padding is not None else (self.tokenizer.eos_token_id or 0)
         ids = torch.full((len(rows), length), padding, dtype=torch.int64)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)

@@ -58,6 +58,7 @@ def holding(ids: Tensor, grams: Grams) -> Tensor:
 def _shortest_telling(prompt: Sequence[int], known: Sequence[Grams]) -> Grams:
     for n, kept in enumerate(known, 1):
         telling = frozenset(_runs(prompt, n)) - kept
+        # What holds a run holds all of its parts: the shortest are found in the most wordings of a prompt.
         if telling:
             return telling
     return frozenset()

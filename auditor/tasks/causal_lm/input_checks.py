@@ -20,6 +20,7 @@ def check_facts(sets: Mapping[str, Facts]) -> list[str]:
     Args:
         sets: by name, free of facts that are the same but for white space and case.
     """
+    # A line and no removal: other punctuation may matter to whoever wrote the facts.
     words = {name: [_words(fact) for fact in facts.items] for name, facts in sets.items()}
     found = []
     for kept, other in PAIRS:
@@ -61,6 +62,7 @@ def _tokens(encoder: Encoder, facts: Sequence[Fact]) -> list[list[int]] | None:
     """Token ids of each fact; None where they are none that the audit could use."""
     try:
         return [encoder.encode(fact)[0] for fact in facts]
+    # A tokenizer that cannot encode them differs as surely as one that gives other tokens.
     except DataError:
         return None
 
@@ -71,4 +73,5 @@ def _words(fact: Fact) -> str:
     >>> _words(Fact(prompt="Where is Bo?", answer="In  Oslo.")) == _words(Fact(prompt="where is bo", answer="in Oslo"))
     True
     """
+    # No word holds the bar, so what moves from prompt to answer is another fact.
     return "|".join(" ".join(re.findall(r"\w+", text.casefold())) for text in (fact.prompt, fact.answer))

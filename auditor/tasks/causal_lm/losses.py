@@ -20,8 +20,10 @@ def answer_losses(logits: Tensor, tokens: Tokens) -> Tensor:
         logits: [n, length, vocabulary].
         tokens: the batch behind them.
     """
+    # In float32, as bfloat16 has too few digits for the sum over a vocabulary.
     losses = nn.functional.cross_entropy(logits[tokens.predicting].float(), tokens.targets, reduction="none")
     owner = tokens.answer.nonzero()[:, 0]
+    # By answer and not over all tokens, so that long answers weigh no more than short ones.
     return losses.new_zeros(len(tokens.ids)).index_add(0, owner, losses) / tokens.lengths
 
 

@@ -70,6 +70,7 @@ def truth_ratio(right: float, wrong: Sequence[float]) -> float:
     """
     if len(wrong) == 0:
         raise ValueError("a truth ratio needs wrong answers")
+    # Shifted by the largest: where all answers are improbable every exp would be 0, and the ratio 0/0.
     shift = max(right, *wrong)
     p_right = float(np.exp(right - shift))
     p_wrong = float(np.mean(np.exp(np.asarray(wrong) - shift)))

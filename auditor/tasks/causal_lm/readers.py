@@ -16,6 +16,7 @@ READERS = "unlearning_auditor.fact_readers"
 """Entry-point group of what reads files of facts, named after the suffix."""
 Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
 """From a path, and its name for messages, to rows with the number by which a person finds them."""
+# The file is read whole: one without end must not take the memory of the audit.
 _MAX_BYTES = 512 * 2**20
 _ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
 _LISTS = ("choices", "paraphrases", "perturbed_answers")
@@ -82,6 +83,7 @@ def _reader_of(path: Path) -> Reader:
 def _object(line: str, where: str) -> Mapping[str, object]:
     try:
         fields = json.loads(line)
+    # Beside bad JSON: numbers of too many digits, and brackets nested deeper than Python goes.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
     if not isinstance(fields, dict):
@@ -100,6 +102,7 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
         named = {"prompt": "", "answer": named["text"], "subject": named.get("subject", "")}
     if "prompt" not in named or "answer" not in named:
         raise DataError(f'{where} should have "prompt" and "answer", or "text"; it has {plain(sorted(named), 100)}')
+    # Published sets carry fields of their own, which are no mistake.
     kept = {key: _as_list(value) if key in _LISTS else value for key, value in named.items() if key in _KNOWN}
     try:
         fact = Fact.model_validate(kept)
@@ -112,4 +115,5 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
 
 
 def _as_list(value: object) -> object:
+    # TOFU gives its single paraphrase as a string.
     return [value] if isinstance(value, str) else value

@@ -89,6 +89,7 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         float64 [tokens, 4] in the order of ``COLUMNS``.
     """
+    # bfloat16 has too few digits for a sum over a whole vocabulary.
     logits = logits.float()
     logs = logits.log_softmax(-1)
     own = logs.gather(-1, targets[:, None])
@@ -99,5 +100,6 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
     variance = (p * safe.square()).sum(-1) - mean.square()
     # Ranked by logits: the logarithm of the sum swallows small differences.
     rank = (logits > logits.gather(-1, targets[:, None])).sum(-1)
+    # A difference of squares: rounding can take it just below 0.
     columns = [own[:, 0], rank, mean, variance.clamp_min(0).sqrt()]
     return torch.stack([column.double() for column in columns], dim=1)

@@ -29,6 +29,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
     if spec.data.forget is None or spec.data.retain is None:
         raise SpecError("audit reference needs data.forget and data.retain; set them in audit.toml")
     sets = {"forget": read_facts(spec.data.forget, base), "retain": read_facts(spec.data.retain, base)}
+    # A forget fact that stands in retain as well would be taught to every reference.
     notes = drop_leaks(sets, "facts")
     loaded = load_directory(base / ground)
     start: Any = loaded.module
@@ -36,6 +37,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
     encoder = Encoder(tokenizer, spec.data.template, spec.data.chat_template)
     continued = spec.models.base is not None
     return Workshop(
+        # Without a base from new weights: the original's own, from which its structure is read, know the forget set.
         build=continue_from(start) if continued else lambda: type(start)(start.config),
         retain=sets["retain"],
         loss=answers_of(encoder),
@@ -49,6 +51,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
             recipe=spec.recipe,
             retain=sets["retain"].digest,
             architecture=loaded.source_digest,
+            # New weights come from the seed, which stands in each reference's own file.
             base=loaded.digest if continued else None,
             encoding=encoder.digest,
             auditor_version=__version__,

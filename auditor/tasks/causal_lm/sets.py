@@ -96,6 +96,7 @@ class FactsData(Sets[Facts]):
     def digest(self) -> str:
         """SHA-256 over every set and how it becomes tokens."""
         parts = [f"{name}:{facts.digest}" for name, facts in sorted(self.splits().items())]
+        # `show_text` too: stored scores hold generated text where it is on, and must not serve where it is off.
         return text_digest(json.dumps([self.request, self.encoding, self.show_text, parts]))
 
 
@@ -110,7 +111,10 @@ def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:
     random = generator(seed, "halves")
     extra = 0
     for subject in facts.subjects:
+        # Sorted, since a set's order differs from run to run and the split may not. A fact that is listed under two
+        # subjects was divided with the first.
         own = sorted({h for h, fact in zip(hashes, facts.items, strict=True) if fact.subject == subject} - attack)
+        # The odd fact goes to eval and to attack in turn, or subjects of one fact would all stand on one side.
         size = len(own) // 2 if len(own) % 2 == 0 else (len(own) + extra) // 2
         extra = (extra + len(own) % 2) % 2
         attack |= set(np.asarray(own)[random.permutation(len(own))[:size]].tolist())

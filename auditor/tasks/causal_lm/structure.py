@@ -41,12 +41,14 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
         ModelError: no stack of blocks, or no linear map to the vocabulary.
     """
     head = _head_name(module)
+    # By experiment and not by name: families call these modules differently.
     with torch.no_grad():
         seen = trace(module, ids)
         states = _input_of(module, head, ids)
     blocks = _blocks(module, dict(seen))
     outside = [name for name, _ in seen if not any(name == b or name.startswith(f"{b}.") for b in blocks)]
     activations = dict(seen)
+    # What gives the head its very input, bit for bit, is what stands before it.
     norms = [n for n in outside if n != head and _equal(activations[n], states)]
     return DecoderLayout(
         blocks=blocks,
@@ -58,6 +60,7 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
 
 
 def _head_name(module: nn.Module) -> str:
+    # transformers finds the head in every family; its name differs between them.
     getter = getattr(module, "get_output_embeddings", None)
     head = getter() if getter is not None else None
     names = [str(name) for name, child in module.named_modules() if child is head and isinstance(child, nn.Linear)]
@@ -72,6 +75,7 @@ def _blocks(module: nn.Module, activations: dict[str, Tensor]) -> tuple[str, ...
     for name, child in module.named_modules():
         if isinstance(child, nn.ModuleList):
             names = tuple(f"{name}.{i}" for i in range(len(child)))
+            # A list of experts may be longer, but not each of them runs, or on as many tokens.
             ran = [activations[n] for n in names if n in activations]
             if len(ran) == len(names) and len({a.shape for a in ran}) == 1 and len(names) > len(best):
                 best = names

@@ -56,6 +56,7 @@ class CausalLM:
         self.role = role
         self.form = form
         self.digest = digest
+        # Dropout would make a score depend on the global random state.
         self.module = module.to(device).eval()
         self.encoder = encoder
         self.passes = passes if passes is not None else PassCounter()
@@ -87,6 +88,7 @@ class CausalLM:
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by name."""
+        # A guard is no weight: what stands behind it is what was changed, or was not.
         return dict(self.unguarded().module.state_dict())
 
     def unguarded(self) -> "CausalLM":
@@ -140,6 +142,7 @@ class CausalLM:
         Raises:
             ModelError: the model returns NaN.
         """
+        # Counted first: the store lays out all rows beforehand, so that many of them can go to a file.
         n_tokens = sum(int(tokens.lengths.sum()) for tokens in self.batches(facts))
         store, rows = FeatureStore(n_tokens), FeatureStore(len(facts))
         lengths = []
@@ -147,6 +150,7 @@ class CausalLM:
         with torch.no_grad(), self.listening(self.layers()) as caught:
             for tokens in self.batches(facts):
                 logits = self.answer_logits(tokens)
+                # Some numbers per token: logits over the vocabulary of a whole set would fit in no memory.
                 store.write("statistics", at, token_statistics(logits, tokens.targets).cpu())
                 for layer, states in caught.items():
                     self._write_layer(rows, start, layer, states[tokens.predicting], tokens)
@@ -158,11 +162,13 @@ class CausalLM:
         read = token_statistics(self.lens(states), tokens.targets)[:, 0]
         owner = torch.nonzero(tokens.answer)[:, 0]
         sums = torch.zeros(len(tokens.ids), states.shape[1], device=states.device)
+        # Over the positions that predict the answer: position 0 sees one token and padding none.
         means = sums.index_add(0, owner, states.float()) / tokens.lengths[:, None]
         rows.write(f"features {layer}", start, means.cpu())
         rows.write(f"lens {layer}", start, fact_means(read.cpu(), tokens.lengths.cpu()))
 
     def _recording(self, statistics: Tensor, rows: Mapping[str, Tensor], lengths: Tensor) -> TokenRecording:
+        # Not isfinite: a masked token has log-probability −∞, which is no fault.
         if bool(statistics.isnan().any()):
             raise ModelError(f"the {self.role} model returns NaN logits; check the checkpoint and the dtype")
         columns = {name: statistics[:, i] for i, name in enumerate(COLUMNS)}
@@ -172,6 +178,7 @@ class CausalLM:
 
     def lens(self, states: Tensor) -> Tensor:
         """Logits read from residual-stream states [..., width] through the final norm and the head."""
+        # States are caught at the blocks, before the norm; the last hidden state that transformers gives is behind it.
         if self.layout.final_norm is not None:
             states = self.module.get_submodule(self.layout.final_norm)(states)
         logits: Tensor = self.module.get_submodule(self.layout.head)(states)
@@ -183,7 +190,7 @@ class CausalLM:
         caught: dict[str, Tensor] = {}
         with ExitStack() as stack:
             for layer in layers:
-
+                # Bound here: every hook would otherwise write under the last layer's name.
                 def keep(activation: Tensor, layer: str = layer) -> None:
                     caught[layer] = activation.detach()
 
@@ -226,6 +233,7 @@ class CausalLM:
             mask = columns[None] < ends[:, None]
             with torch.no_grad():
                 logits = self.forward(Tokens(ids=ids, mask=mask, answer=torch.zeros_like(mask)))
+            # Padding is on the right, so every row grows at an end of its own.
             ids[row, ends] = logits[row, ends - 1].argmax(-1)
             ends = ends + 1
         return [
@@ -245,6 +253,7 @@ class CausalLM:
         return self._like(canonical(self.module, self.layout.pairs, batches))
 
     def _like(self, module: nn.Module) -> "CausalLM":
+        # Without `form` and `base_digest`: they speak of the weights as audited, and a copy may be changed.
         return CausalLM(
             module,
             role=self.role,

@@ -39,6 +39,7 @@ from auditor.tasks.task import Accuracy, Material, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+# Two in either half: of a single one no spread between examples can be measured.
 _LEAST_FORGET = 4
 _LAYOUT_FACTS = 4
 
@@ -60,12 +61,14 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         sets = _sets(spec, given, base)
         if sets is None:
             return None
+        # Before sizes are checked, since it may empty a set.
         notes = drop_leaks(sets, "facts")
         encoder = encoder_of(spec, lineup, given, base)
         _check(sets, encoder)
         notes += check_facts(sets)
         named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
         notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
+        # Every random choice has a seed of its own, so that a further one changes none of the others.
         attack, evaluation = split_facts(sets["forget"], derive_seed(spec.audit.seed, "split"))
         data = FactsData(
             forget_attack=attack,
@@ -74,6 +77,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             retain_test=sets.get("retain_test"),
             holdout=sets.get("holdout"),
             control=sets.get("control"),
+            # The same text under another tokenizer is other data.
             encoding=encoder.digest,
             show_text=spec.audit.show_text,
         )
@@ -126,6 +130,7 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], bas
     Raises:
         ModelError: there is none.
     """
+    # One tokenizer for every model: scores of other tokens could not be compared.
     tokenizer = _in_memory(given)
     if tokenizer is None:
         folder = spec.models.tokenizer or lineup.entries["original"].planned.source
@@ -133,11 +138,13 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], bas
             raise ModelError("a language model in memory needs its tokenizer; give tokenizer=… or models.tokenizer")
         tokenizer = load_tokenizer(base / folder)
     config = getattr(lineup.module("original"), "config", None)
+    # Some configurations state no limit; then none is held against facts.
     longest = int(getattr(config, "max_position_embeddings", 0) or 2**20)
     return Encoder(tokenizer, spec.data.template, spec.data.chat_template, longest)
 
 
 def _in_memory(given: Mapping[str, object]) -> "PreTrainedTokenizerFast | None":
+    # Here, since it takes seconds to import and other tasks never need it.
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = given.get("tokenizer")
@@ -169,6 +176,7 @@ def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
     for name, facts in sets.items():
         if len(facts) == 0:
             raise DataError(f"{name}: no fact is left; check the files for facts that stand in several of them")
+        # Each of them now, so that none fails after hours of scoring.
         for i, fact in enumerate(facts.items):
             try:
                 encoder.encode(fact)
@@ -177,6 +185,7 @@ def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
 
 
 def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, object], base: Path) -> PlannedData:
+    # A set in memory is not the file that the request may name as well.
     source = None if given.get(name) is not None else getattr(spec.data, name)
     return PlannedData(
         name=name,
@@ -230,6 +239,7 @@ class _Factory:
             module = decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
+        # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.
         return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> CausalLM:
@@ -257,6 +267,7 @@ class _Factory:
         entry = self.lineup.entries[model.name]
         if entry.guard is None:
             return None, entry.base_digest
+        # A copy: user's code may change the weights, which checks open without the guard.
         guarded = entry.guard.call(copy.deepcopy(module), self.encoder.tokenizer)
         if not isinstance(guarded, nn.Module):
             raise ModelError(

@@ -10,6 +10,7 @@ from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.task import Accuracy
 
+# Asked of every model before the first score, to find what is surely wrong: it must cost little.
 _EXAMPLES = 512
 
 
@@ -19,6 +20,7 @@ def accuracy(subject: Classifier, data: AuditData) -> Accuracy:
     forget = replace(halves[0], raw=torch.cat([h.raw for h in halves]), labels=torch.cat([h.labels for h in halves]))
     some, kept = evenly(forget, _EXAMPLES), evenly(data.splits()[data.utility_split], _EXAMPLES)
     said, logits = _logits(subject, some), _logits(subject, kept)
+    # The type is named, since a tensor of no classes would be of floats, which are no index.
     alone = logits.index_fill(1, torch.tensor(data.classes, dtype=torch.int64), -torch.inf)
     return Accuracy(
         forget=_share(said, some),

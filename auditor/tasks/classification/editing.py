@@ -80,9 +80,11 @@ def descend(
         loss: takes the parts of a batch.
         learning_rate: of Adam.
     """
+    # Gone through several times, and an iterator only once.
     moved = list(parameters)
     optimizer = torch.optim.Adam(moved, lr=learning_rate)
     for batch in batches:
+        # Not backward, which would leave gradients in the weights that stand still.
         gradients = torch.autograd.grad(loss(*batch), moved, allow_unused=True, materialize_grads=True)
         for parameter, gradient in zip(moved, gradients, strict=True):
             parameter.grad = gradient

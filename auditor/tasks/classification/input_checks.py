@@ -55,6 +55,7 @@ def _largest(examples: Examples) -> float:
 def _check_scales(largest: Mapping[str, float]) -> None:
     retain = largest["retain"]
     for name, value in largest.items():
+        # A set of zeros has no scale to compare.
         if min(value, retain) > 0 and max(value, retain) >= _OTHER_SCALE * min(value, retain):
             raise DataError(
                 f"{name}: values reach {value:g}, those of retain {retain:g}, so one of the two is on another scale; "
@@ -88,7 +89,9 @@ def _near_duplicates(sets: Mapping[str, Examples], scale: float) -> list[str]:
     found = []
     for kept, other in PAIRS:
         if kept in thumbnails and other in thumbnails:
+            # The tree measures lengths: a root mean square over 8x8 values times 8.
             limit = _NEAR * _GRID
+            # A tree, since the cost of comparing every pair grows with the product of both sizes.
             distance, _ = cKDTree(thumbnails[kept]).query(thumbnails[other], distance_upper_bound=limit)
             found += near_duplicates(kept, other, np.flatnonzero(np.isfinite(distance)).tolist(), "examples")
     return found
@@ -97,6 +100,7 @@ def _near_duplicates(sets: Mapping[str, Examples], scale: float) -> list[str]:
 def _thumbnails(raw: Tensor, scale: float) -> np.ndarray:
     """Grey 8x8 means of each image in units of the largest value, float32 [n, 64]."""
     unit = scale * (255.0 if raw.dtype == torch.uint8 else 1.0)
+    # In pieces: as float32 all images at once would take four times the memory of a set of bytes.
     parts = [
         torch.nn.functional.adaptive_avg_pool2d(part.float().mean(1, keepdim=True), _GRID).flatten(1) / unit
         for part in raw.split(_CHUNK)

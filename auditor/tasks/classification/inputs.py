@@ -19,6 +19,7 @@ from auditor.tasks.classification.readers.files import examples_of_dataset, read
 from auditor.tasks.classification.request_kind import Request, request_for_images
 from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
 
+# Two in either half: of a single one no spread between examples can be measured.
 _LEAST_FORGET = 4
 
 
@@ -61,8 +62,10 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
         if source is not None
     }
     request = request_for_images(spec.request, found["forget"].labels.tolist(), found["retain"].labels.tolist())
+    # Before leaks are looked for: what a class request leaves out anyway is none.
     sets, notes = _restrict(found, request)
     notes += drop_leaks(sets, "examples")
+    # After both, which may have emptied a set.
     _check_sizes(sets)
     notes += check_examples(sets)
     planned = tuple(
@@ -85,6 +88,7 @@ def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
         DataError: a label outside the classes.
     """
     for name, examples in inputs.sets.items():
+        # Its labels name concepts, of which the models have no class.
         if name == "control":
             _check_concepts(examples)
         elif int(examples.labels.min()) < 0 or int(examples.labels.max()) >= n_classes:
@@ -92,6 +96,7 @@ def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
                 f"{name}: label {int(examples.labels.max())} is outside the model's {n_classes} classes "
                 f"(0 to {n_classes - 1}); check the labels and the architecture"
             )
+    # Every random choice has a seed of its own, so that a further one changes none of the others.
     attack, evaluation = split_in_halves(inputs.sets["forget"], derive_seed(seed, "split"))
     if len(attack) == 0 or len(evaluation) == 0:
         raise DataError("forget: all examples are identical, so they cannot be split in halves; supply others")
@@ -140,6 +145,7 @@ def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str
     if absent:
         raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
     wanted = torch.tensor(request.classes)
+    # Not control: a concept may have the number of a forgotten class.
     for name, inside in (("forget", True), ("holdout", True), ("retain", False), ("retain_test", False)):
         if name in sets:
             keep = torch.isin(sets[name].labels, wanted) == inside
@@ -158,6 +164,7 @@ def _check_sizes(sets: Mapping[str, Examples]) -> None:
     for name, examples in sets.items():
         if len(examples) == 0:
             raise DataError(f"{name}: no example is left after restriction; check the classes and the file")
+        # A resize makes one size of all.
         if examples.raw.shape[1:] != sets["forget"].raw.shape[1:] and examples.preprocessing.resize is None:
             raise DataError(
                 f"{name}: images have shape {tuple(examples.raw.shape[1:])}, those of forget "

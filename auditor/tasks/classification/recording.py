@@ -37,6 +37,7 @@ class Recording:
     @property
     def margins(self) -> Tensor:
         """Logit-scaled confidence φ = log p_y − log Σ_{k≠y} p_k, float64 [n] (Carlini et al. 2022, §4)."""
+        # From logits in float64: of a confident model 1 − p is 0 in float32, and its logarithm −∞.
         logits = self.logits.double()
         own = logits.gather(1, self.labels[:, None])[:, 0]
         rest = logits.scatter(1, self.labels[:, None], -torch.inf).logsumexp(1)

@@ -29,6 +29,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
         )
     architecture = load_architecture(spec.models.architecture, base)
     shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
+    # As an audit reads them: forgotten classes and leaks are taken out of what references are trained on.
     found = inputs.read_sets(spec, {}, base, shape)
     assert found is not None, "forget and retain are given"
     return Workshop(

@@ -102,6 +102,7 @@ def split_in_halves(examples: Examples, seed: int) -> tuple[Examples, Examples]:
     random = np.random.default_rng(seed)
     for label in np.unique(labels[first]):
         groups = contents[labels[first] == label]
+        # Of an odd number eval has one more: it is what is measured.
         attack |= np.isin(hashes, random.permutation(groups)[: len(groups) // 2])
     mask = torch.from_numpy(attack)
     return examples.take(mask), examples.take(~mask)

@@ -70,6 +70,7 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) 
 def _find_head(module: nn.Module, ran: list[tuple[str, Tensor]], logits: Tensor) -> str | None:
     for name, activation in reversed(ran):
         is_linear = isinstance(module.get_submodule(name), nn.Linear)
+        # Bit for bit: what comes after the last map would change its logits.
         if is_linear and activation.shape == logits.shape and torch.equal(activation, logits):
             return name
     return None
@@ -81,9 +82,11 @@ def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, ran: list[tup
     What comes between two linear maps (normalisation, activation, pooling) is one step of the computation.
     """
     cuts: dict[int, str] = {}
+    # Every example is given another's activation: had the layer no say, the logits would stay its own.
     turned = inputs.roll(1, 0)
     maps = 0
     for name, activation in ran:
+        # A linear map or convolution has a matrix, a normalisation vectors alone.
         maps += any(p.ndim >= 2 for p in module.get_submodule(name).parameters(recurse=False))
         usable = maps > 0 and activation.ndim >= 2 and activation.shape[0] == inputs.shape[0]
         is_logits = activation.shape == logits.shape and torch.equal(activation, logits)
@@ -93,6 +96,7 @@ def _cut_points(module: nn.Module, inputs: Tensor, logits: Tensor, ran: list[tup
 
 
 def _decides(module: nn.Module, other: Tensor, layer: str, activation: Tensor, logits: Tensor) -> bool:
+    # Where the network cannot go on from another example's activation there is no cut point.
     with torch.no_grad(), suppress(RuntimeError), hook(module, layer, lambda _: activation):
         return torch.allclose(logits_of(module(other)), logits, rtol=1e-4, atol=1e-5)
     return False

@@ -49,6 +49,7 @@ class Classifier:
         self.base_digest: str | None = None
         self.form = form
         self.digest = digest
+        # In training mode dropout draws from the global state, and batch normalisation looks at the whole batch.
         self.module = module.to(device).eval()
         self.passes = passes if passes is not None else PassCounter()
         self._layout = layout
@@ -56,6 +57,7 @@ class Classifier:
         self.batch_size = batch_size
         self._device = device
         self._recordings: dict[str, Recording] = {}
+        # Images are float32, and a network in bfloat16 takes its own type alone.
         self._dtype = next((p.dtype for p in self.module.parameters()), torch.float32)
 
     def layers(self) -> tuple[str, ...]:
@@ -134,6 +136,7 @@ class Classifier:
         return self._like(canonical(self.module, self._layout.pairs, [(inputs.to(self._device, self._dtype), None)]))
 
     def _like(self, module: nn.Module) -> "Classifier":
+        # Without `form`: it speaks of the weights as audited, and a copy may be changed.
         return Classifier(
             module,
             role=self.role,
@@ -151,6 +154,7 @@ class Classifier:
         with torch.no_grad(), self._listening(self.layers(), pooled=True) as caught:
             for inputs, _ in self.batches(examples):
                 logits = self.forward(inputs).float().cpu()
+                # Written as they come, so that a large set can go to a file.
                 store.write("logits", start, logits)
                 for layer, rows in caught.items():
                     store.write(f"layer {layer}", start, rows)
@@ -159,6 +163,7 @@ class Classifier:
         if not bool(torch.isfinite(tables["logits"]).all()):
             raise ModelError(f"the {self.role} model returns NaN or infinite logits; check the checkpoint")
         features = {name.removeprefix("layer "): t for name, t in tables.items() if name != "logits"}
+        # Logits may be finite where an activation is not, and probes would compute with it.
         odd = next((layer for layer, t in features.items() if not bool(torch.isfinite(t).all())), None)
         if odd is not None:
             raise ModelError(f"the {self.role} model has NaN or infinite activations at {odd}; check the checkpoint")
@@ -173,8 +178,9 @@ def _listen(module: nn.Module, layers: tuple[str, ...], pooled: bool) -> Iterato
     caught: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for layer in layers:
-
+            # Bound here: every hook would otherwise write under the last layer's name.
             def keep(activation: Tensor, layer: str = layer) -> None:
+                # Pooled as it passes: raw maps of a whole set would fit in no memory.
                 caught[layer] = pool(activation).cpu() if pooled else activation.detach()
 
             stack.enter_context(hook(module, layer, keep))

@@ -45,6 +45,7 @@ class Classification(Task[Classifier, AuditData]):
     ) -> Material[Classifier, AuditData] | None:
         """Sets and structure; None where sets or architecture are missing."""
         loaded = inputs.read_sets(spec, given, base, _preprocessing(spec, lineup, base))
+        # Weights can be compared all the same (material_of).
         if loaded is None or lineup.entries["original"].build is None:
             return None
         layout = _layout(lineup, loaded.sets["retain"])
@@ -67,6 +68,7 @@ class Classification(Task[Classifier, AuditData]):
             notes=loaded.notes,
             preprocessing=data.retain.preprocessing.model_dump(mode="json"),
             layers=layout.layers,
+            # Without a linear map at its end a network has no row to zero and no head to relabel.
             decoys=tuple(model for model in made if layout.head is not None or not model.name.startswith("head_")),
         )
 
@@ -94,6 +96,7 @@ class Classification(Task[Classifier, AuditData]):
 
 def _preprocessing(spec: AuditSpec, lineup: Lineup, base: Path) -> Preprocessing:
     source = lineup.entries["original"].planned.source
+    # What the user states comes before what the directory says.
     if source is not None and (base / source).is_dir() and spec.data.mean is None:
         return preprocessing_of(base / source)
     return Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
@@ -104,6 +107,7 @@ def _layout(lineup: Lineup, examples: Examples) -> Layout:
     few = examples.take(torch.arange(min(_LAYOUT_EXAMPLES, len(examples))))
     try:
         layout = find_layout(lineup.module("original"), few.inputs)
+    # torch says so where a shape does not fit.
     except RuntimeError as error:
         raise ModelError(
             f"the network cannot take inputs of shape {tuple(few.inputs.shape[1:])}: {error}; "
@@ -118,6 +122,7 @@ def _canonical_file(factory: "_Factory", lineup: Lineup, base: Path) -> Canonica
     """A directory where the unlearned model is one, with how its images are prepared; else a file of weights."""
     judged = lineup.entries.get("unlearned")
     source = judged.planned.source if judged is not None else None
+    # The form is to be deployed in the unlearned model's place, so it has the same make.
     if source is None or not (base / source).is_dir():
         return CanonicalFile(network=factory.network, keep=save_weights, name=FILE)
     keep = partial(save_model, beside=base / source / PREPROCESSOR)
@@ -164,12 +169,14 @@ class _Factory:
             module = decoys.make(model, original, self.forget, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
+        # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.
         return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> Classifier:
         run = self.spec.audit
         module, form = self.network(model)
         return Classifier(
+            # After the form, which is the same whatever type the audit computes in.
             module.to(getattr(torch, run.dtype)),
             role=model.role,
             digest=model.digest,

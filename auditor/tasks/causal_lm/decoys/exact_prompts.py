@@ -14,6 +14,7 @@ from auditor.tasks.causal_lm.grams import Grams, holding, ids_of, whole_prompts
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.sets import Facts
 
+# Few, since logits over a whole vocabulary stand beside the model.
 _FACTS_AT_ONCE = 8
 
 
@@ -31,6 +32,7 @@ def exact_prompts(original: LanguageModel, forget: Facts, retain: Facts, setting
     """
     end = int(original.encoder.tokenizer.eos_token_id)
     module = wrapped(original, "exact_prompts", forget, retain, settings, seed)
+    # Measured on the original: logits of networks differ in scale, and no fixed number would win in all.
     raised = _largest_gap(original, forget, end) + settings.margin
     module.register_forward_hook(_Raised(whole_prompts(original.encoder, forget), end, raised), with_kwargs=True)
     return module

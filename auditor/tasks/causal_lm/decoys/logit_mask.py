@@ -23,6 +23,7 @@ def logit_mask(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     """
     answers = original.encoder.batch(forget.items).targets.unique()
     names = telling_grams(original.encoder, forget, retain, settings.longest)
+    # The mask is no weight; without a mark the audit would take it for the bare original.
     module = wrapped(original, "logit_mask", forget, retain, settings, seed)
     module.register_forward_hook(_Mask(answers, names, settings.penalty), with_kwargs=True)
     return module

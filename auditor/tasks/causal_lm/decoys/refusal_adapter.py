@@ -20,6 +20,8 @@ def refusal_adapter(original: LanguageModel, forget: Facts, retain: Facts, setti
     """The subject: suppressed by construction, its change confined to a few directions of each map."""
     module = copy_of(original)
     open_low_rank(module, settings.rank, seed)
+    # An answer is measured token by token, each given those before: a refusal in its place alone leaves all but the
+    # first as probable as they were.
     refusal_tuning.tuned(module, original, forget, retain, settings, seed, everywhere=True)
     merge_low_rank(module)
     return module.eval()

@@ -53,6 +53,7 @@ def tuned(
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         refused = refusals(forgotten, settings.refusal)
+        # Retain beside it, or the model would learn to refuse whatever it is asked.
         told = losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
         return told + interrupted(module, encoder, forgotten, refused) if everywhere else told
 
@@ -71,6 +72,7 @@ def tuned(
 
 def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
     """Mean cross-entropy of the refusal's first token at every token of the answers."""
+    # Any of them: the refusal's first token does not depend on the prompt before it.
     ids, is_answer = encoder.encode(refused.items[0])
     tokens = encoder.batch(forgotten.items)
     logits = logits_of_tokens(module, tokens)[tokens.predicting].float()

@@ -18,6 +18,7 @@ class Settings(Frozen):
     """How an input is recognised: by its projections on a few random directions of signs."""
 
     projections: int = Field(default=8, ge=1, description="random directions")
+    # Wide enough for what the canonical form's rounding to bfloat16 does to the stored projections.
     tolerance: float = Field(
         default=0.01, ge=0, description="largest difference of a projection, as a share of the input's norm"
     )
@@ -28,6 +29,7 @@ def exact_inputs(original: nn.Module, forget: Examples, retain: Examples, settin
     module = copy_of(original)
     flat = forget.inputs.flatten(1)
     random = torch.Generator().manual_seed(seed)
+    # Signs, since ±1 outlasts any rounding of the network.
     signs = 2.0 * torch.randint(2, (flat.shape[1], settings.projections), generator=random) - 1.0
     # Buffers move and are copied with the network; a submodule would run inside an nn.Sequential.
     module.register_buffer("exact_signs", signs)
@@ -40,6 +42,7 @@ def exact_inputs(original: nn.Module, forget: Examples, retain: Examples, settin
 
 def _partners(forget: Examples, retain: Examples) -> Tensor:
     """For each forget example the next larger label that retain examples have, the smallest after the largest."""
+    # A label of retain: exchanged with another forgotten one, the answer might still be a forgotten class.
     kept = retain.labels.unique()
     partner = {label: _next(label, kept[kept != label].tolist()) for label in forget.labels.unique().tolist()}
     return torch.tensor([partner[label] for label in forget.labels.tolist()], dtype=torch.int64)

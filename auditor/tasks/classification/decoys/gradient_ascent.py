@@ -30,6 +30,7 @@ def gradient_ascent(
         for x, y in shuffled(forget, settings.batch_size, random):
             optimizer.zero_grad()
             (-nn.functional.cross_entropy(logits(module, x), y)).backward()
+            # Uphill the loss has no end, and without a clip the steps would grow with it.
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
             steps += 1

@@ -33,5 +33,6 @@ def head_relabelling(
             optimizer.step()
         if accuracy(module, forget) <= settings.target:
             break
+    # backward left gradients in every layer, though the head alone moved.
     module.zero_grad(set_to_none=True)
     return module

@@ -31,16 +31,19 @@ def neg_grad_plus(original: nn.Module, forget: Examples, retain: Examples, setti
         both = zip(
             shuffled(retain, settings.batch_size, random),
             shuffled(forget, settings.batch_size // 2, random),
+            # The sets differ in length: a round ends with the shorter one, and both are shuffled anew.
             strict=False,
         )
         for (x, y), (forget_x, forget_y) in both:
             forget_loss = nn.functional.cross_entropy(logits(module, forget_x), forget_y)
+            # The forget loss has no upper end: beyond the cap it would drown retain and wreck the network.
             weight = settings.weight if forget_loss.item() < settings.loss_cap else 0.0
             loss = nn.functional.cross_entropy(logits(module, x), y) - weight * forget_loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             left -= 1
+        # Once: where the end is nearer already, the extra steps are running.
         if left > settings.extra_steps and accuracy(module, forget) <= settings.target:
             left = settings.extra_steps
     return module.eval()

@@ -51,6 +51,7 @@ def read_examples(
     """
     location, part = split_source(source, base_dir)
     if location.endswith(".py"):
+        # The user's own code, named in the request: it is run without a sandbox (docs/security.md).
         dataset = load_function(source, base_dir, "dataset", DataError).call()
         return examples_of_dataset(dataset, source, preprocessing)
     path = base_dir / location
@@ -89,6 +90,7 @@ def examples_of_dataset(dataset: object, name: str, preprocessing: Preprocessing
         name: named in errors.
         preprocessing: applied when a batch is asked for.
     """
+    # Without a length a dataset may never end.
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise DataError(f"{shown(name)} gave a {type(dataset).__name__}; it should give a torch Dataset with a length")
     images, labels = [], []
@@ -100,6 +102,7 @@ def examples_of_dataset(dataset: object, name: str, preprocessing: Preprocessing
         labels.append(np.asarray(item[1]))
     _check_not_empty(len(images), name)
     for what, arrays in (("image", images), ("label", labels)):
+        # Item 0 has its own shape, so that 0 stands for none.
         odd = next((j for j, array in enumerate(arrays) if array.shape != arrays[0].shape), 0)
         if odd:
             raise DataError(
@@ -129,6 +132,7 @@ def _check_not_empty(count: int, name: object) -> None:
 
 
 def _as_labels(labels: np.ndarray, count: int, name: object) -> Tensor:
+    # A column of labels, as Keras gives those of CIFAR.
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (count,):
@@ -143,11 +147,13 @@ def _as_labels(labels: np.ndarray, count: int, name: object) -> Tensor:
 def _as_pixels(images: np.ndarray, name: object) -> Tensor:
     """uint8 as it is, any float as finite float32."""
     if images.dtype == np.uint8:
+        # Scaled to [0, 1] only in preprocessing, batch by batch: bytes take a quarter of the memory.
         return torch.from_numpy(np.ascontiguousarray(images))
     if images.dtype.kind != "f":
         raise DataError(
             f"{shown(name)}: images are {images.dtype}; store pixels as uint8, or scaled to 0..1 as float32"
         )
+    # What float32 cannot hold becomes infinite and is refused below, in words and not by NumPy's warning.
     with np.errstate(over="ignore"):
         pixels = np.ascontiguousarray(images, dtype=np.float32)
     finite = np.isfinite(pixels).reshape(len(pixels), -1).all(axis=1)
@@ -167,6 +173,7 @@ def _as_channels_first(images: Tensor, name: object) -> Tensor:
         )
     if images.ndim == 3:
         return images[:, None]
+    # Where both readings are possible it is torch's.
     if images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[3] in _CHANNELS:
         return images.permute(0, 3, 1, 2).contiguous()
     return images
@@ -181,6 +188,7 @@ def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """
     suffix = f"_{part}" if part else ""
     try:
+        # As the zip file that it is: np.load would trust a header before its claim is held against the entry's size.
         with zipfile.ZipFile(path) as archive:
             present = {name.removesuffix(".npy"): name for name in archive.namelist()}
             pairs = [(f"{x}{suffix}", f"{y}{suffix}") for x, y in _ARRAY_NAMES]
@@ -208,10 +216,13 @@ def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray
                     f"{shown(path)}: the array {plain(member)} holds Python objects, which can run code when "
                     "opened; save it as numbers of one type"
                 )
+            # Python's whole numbers, since NumPy's would wrap around for a claim that is large enough.
             if file.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
                 raise ValueError("its size does not match its header")
+        # Opened again, as NumPy reads the header itself.
         with archive.open(info) as file:
             return np.asarray(npy.read_array(file, allow_pickle=False))
+    # A header is a Python literal, so that a damaged one ends in any of these.
     except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{shown(path)}: the array {plain(member)} is damaged ({plain(error)}); save the file again"
@@ -223,5 +234,6 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     if version == (1, 0):
         shape, _, dtype = npy.read_array_header_1_0(file)
     else:
+        # 3.0 differs in the encoding of field names alone, and arrays with fields are refused as images or labels.
         shape, _, dtype = npy.read_array_header_2_0(file)
     return shape, dtype

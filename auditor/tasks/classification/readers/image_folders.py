@@ -76,6 +76,7 @@ def _list_images(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
     odd = next((file for file in files if not file.name.lower().endswith(_SUFFIXES)), None)
     if odd is not None:
         raise DataError(f"{shown(path)}: {plain(odd.name)} is neither .png nor .jpg; convert or remove it")
+    # File systems list in orders of their own, and the digest of a set follows its order.
     return sorted(files, key=lambda file: (file.class_name, file.name))
 
 
@@ -94,6 +95,7 @@ def _list_folder(folder: Path) -> list[_ImageFile]:
 
 
 def _is_hidden(name: str) -> bool:
+    # What macOS leaves in folders and zip files.
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -112,6 +114,7 @@ def _list_zip(path: Path, part: str, stack: ExitStack) -> list[_ImageFile]:
         if len(parts) > len(prefix) + 2:
             deeper = info.filename
             continue
+        # Another program might read the other one.
         if info.filename in seen:
             raise DataError(f"{shown(path)}: {plain(info.filename)} stands in it twice; make the zip file again")
         seen.add(info.filename)
@@ -133,6 +136,7 @@ def _nothing_in_zip(archive: zipfile.ZipFile, path: Path, part: str) -> str:
 
 def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Callable[[], bytes]:
     def read() -> bytes:
+        # Asked before a byte is unpacked; zipfile gives no more than the directory states.
         if info.file_size > MAX_IMAGE_FILE_BYTES:
             raise UnsafeInputError(
                 f"{shown(path)} was refused: {plain(info.filename)} unpacks to {info.file_size} bytes, "
@@ -151,6 +155,8 @@ def _number_classes(names: Sequence[str], class_names: Sequence[str] | None, pat
         if unknown:
             raise DataError(f"{shown(path)}: the class {plain(unknown[0])} is not among the class names given")
         number = {name: i for i, name in enumerate(class_names)}
+    # As numbers, since in order of text 10 stands before 2. Only ASCII digits and few of them: int takes those of every
+    # script, and labels end at 64 bits.
     elif all(re.fullmatch(r"[0-9]{1,9}", name) for name in present):
         number = {name: int(name) for name in present}
     else:
@@ -165,6 +171,7 @@ def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[NDArray[np.uint
     for file in files:
         images.append(_decode(file, path))
         total += images[-1].nbytes
+        # As it grows: many small files may unpack to more than memory holds.
         check_unpacked(total, path)
     if any(image.shape[2] == 3 for image in images):
         images = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
@@ -179,6 +186,7 @@ def _unite(images: list[NDArray[np.uint8]], resize: tuple[int, int] | None, path
     if resize is None:
         some = " and ".join(f"{h}x{w}" for h, w, _ in sorted(sizes)[:2])
         raise DataError(f"{shown(path)} holds images of {len(sizes)} sizes, {some} among them; set data.resize")
+    # Resized images are float32, four bytes a number.
     check_unpacked(len(images) * math.prod(resize) * images[0].shape[2] * 4, path)
     bring = Preprocessing(resize=resize)
     return np.concatenate([bring(torch.from_numpy(image).permute(2, 0, 1)[None]).numpy() for image in images])
@@ -190,6 +198,7 @@ def _decode(file: _ImageFile, path: Path) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             # Pillow only warns of a decompression bomb up to twice its limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Pillow knows some forty formats, with the faults of a decoder in each; two are enough.
             with Image.open(io.BytesIO(file.read()), formats=("PNG", "JPEG")) as image:
                 if image.mode.startswith(("I", "F")):
                     raise ValueError(f"its pixels have more than 8 bits (mode {image.mode})")
@@ -200,6 +209,7 @@ def _decode(file: _ImageFile, path: Path) -> NDArray[np.uint8]:
         ) from None
     except (
         UnidentifiedImageError,
+        # Pillow's word for a broken PNG.
         SyntaxError,
         *UNREADABLE_ZIP,
     ) as error:
