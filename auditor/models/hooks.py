@@ -66,7 +66,6 @@ def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
     handles = []
     for name, child in module.named_modules():
         if name:
-
             # The name is bound now: by the time the hook runs, the loop is over.
             def note(_: nn.Module, __: object, output: object, name: str = name) -> None:
                 activation = first_tensor(output)
