@@ -215,7 +215,7 @@ def compare(
     )
     command = command_line(arguments) if planned is None else planned.command
 
-    # Called in the child alone: this process loads nothing heavy, so that it can be forked again.
+    # An audit calls it in the child: this process loads nothing heavy, so that it can be forked again.
     def prepared(tell: "Tell") -> "Prepared":
         from auditor.run.preparing import prepare
 
