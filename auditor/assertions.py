@@ -34,6 +34,7 @@ def assert_outcome(result: "AuditResult", expect: str) -> None:
         raise SpecError(f"expect = {expect!r} is no outcome; there are: {', '.join(EXPECTATIONS)}")
     verdict, wanted = result.results.verdict, EXPECTATIONS[expect]
     headline = f"{_subject(result)} is {_ending(result)}, expected {wanted}"
+    # A flag refutes even where the outcome is open.
     if verdict.flags or verdict.outcome not in (wanted, "INCONCLUSIVE"):
         raise AssertionError(_message(result, headline, verdict.sentences))
     if verdict.outcome != wanted:
@@ -87,6 +88,7 @@ def assert_residual_below(result: "AuditResult", limit: float, check: str | None
         )
     found = [_bounding(result, name) for name in ([check] if check is not None else _primaries(result))]
     tolerance = result.results.plan.policy.thresholds.tolerance
+    # Refuted before left open: one check beyond the limit decides, whatever another could not see.
     over = [e for e in found if e.rho is not None and e.rho.high + tolerance >= limit]
     if over:
         sentences = [f"{_rho(e)}, its upper limit does not lie below {limit:g}" for e in over]
@@ -116,6 +118,7 @@ def assert_utility_kept(result: "AuditResult", loss: float) -> None:
         headline = f"{_subject(result)}: retain accuracy was not measured"
         raise Inconclusive(_message(result, headline, [f"outputs: {_why_unable(outputs)}"]))
     utility = outputs.utility
+    # The bar of the verdict's flag DAMAGED, with the test's own tolerance.
     floor = min(utility.references.values(), default=utility.original)
     if utility.unlearned < floor - loss:
         whose = "the lowest reference" if utility.references else "the original"

@@ -99,6 +99,7 @@ def compare(
         "tokenizer": tokenizer,
     }
     path = Path(config) if config is not None else None
+    # What the call gives comes last and wins over the file.
     spec = make_spec(read_spec(path) if path else {}, _overrides(options, out), str(path or FILE_NAME))
     base = path.parent if path is not None else Path()
     prepared = prepare(spec, base, given, report=report, command=command)

@@ -29,6 +29,7 @@ def parts_digest(parts: Iterable[bytes]) -> str:
     >>> parts_digest([b"ab", b"c"]) == parts_digest([b"a", b"bc"])
     False
     """
+    # Digests of parts have one length, so that no two ways to cut give the same bytes.
     return chunks_digest(hashlib.sha256(part).digest() for part in parts)
 
 
@@ -71,4 +72,5 @@ def digest_of(value: object) -> str:
     >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
     True
     """
+    # NaN is no JSON: its digest would rest on how Python happens to spell it.
     return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))

@@ -57,12 +57,14 @@ def plan(prepared: Prepared, store: Path) -> Iterator[Finding]:
 def available_memory() -> int:
     """Bytes that can be had without swapping, within what the container allows."""
     free = int(psutil.virtual_memory().available)
+    # A container may be allowed less than the machine has free.
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else "max"
     return free if limit == "max" else min(free, int(limit))
 
 
 def free_disk(folder: Path) -> int:
     """Bytes free where a folder lies or would be made."""
+    # The store is made by the first audit; until then its nearest parent tells.
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     return shutil.disk_usage(there).free
 
@@ -84,6 +86,7 @@ def _packages() -> Iterator[Finding]:
     for requirement in _required():
         if requirement.marker is None:
             found = _version(requirement.name)
+            # A development version counts by its number.
             fits = found is not None and requirement.specifier.contains(found, prereleases=True)
             words = f"{found or 'not installed'}, needed is {requirement.specifier}"
             yield _finding(requirement.name, fits, words)
@@ -109,6 +112,7 @@ def _version(package: str) -> str | None:
 
 def _has_network_namespace() -> bool:
     try:
+        # Tried out: what forbids it differs between systems.
         return subprocess.run(_NAMESPACE, capture_output=True, check=False, timeout=10).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False

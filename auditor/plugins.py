@@ -51,6 +51,7 @@ def loaded(entry: EntryPoint, noun: str) -> object:
     """
     try:
         found: object = entry.load()
+    # A package of someone else's may be broken in each of these ways; nothing is skipped in silence.
     except (ImportError, AttributeError, TypeError) as error:
         raise cannot_be_loaded(entry, noun, error) from error
     return found

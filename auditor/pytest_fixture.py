@@ -163,8 +163,10 @@ class Audit:
         # One audit at a time: a second worker finds the scores of the first, also of models that two pairs share.
         with FileLock(store / "pytest.lock"):
             command = _command(spec, file.name, set(given), options) if not in_memory else _CALL
+            # For every request, since only the plan's digest tells whether two of them are one audit.
             prepared = prepare(spec, file.parent, in_memory, command=command)
             folder = self._folder(file.parent / spec.audit.out, prepared.plan)
+            # By the folder that carries the digest: in another process the store of scores does this service.
             if folder not in self._finished:
                 results = execute(prepared, self._settings.root / folder)
                 self._finished[folder] = AuditResult(results=results, folder=folder)

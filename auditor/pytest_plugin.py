@@ -54,9 +54,11 @@ def audit(request: pytest.FixtureRequest) -> Audit:
     return _audit_of(request.node)
 
 
+# Before pytest's own, which calls the test: a refuted mark fails it without running it.
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """Run the audits that a test is marked with; all of them, from the outermost marker on."""
+    # pytest gives the marks from the innermost on.
     for marker in reversed(list(item.iter_markers("audit"))):
         # No line of the test is to blame, so a refuted mark shows its sentences and no traceback.
         refuted = _refuted(_audit_of(item), marker)
@@ -68,6 +70,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     """One paragraph for every audit, from what the tests' reports carry: the same under pytest-xdist."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    # As a set: many tests may share one audit.
     paragraphs = {text for name, text in properties if name == _SUMMARY}
     if paragraphs:
         terminalreporter.section("unlearning audits")
@@ -78,6 +81,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
 def _refuted(audit: Audit, marker: pytest.Mark) -> str | None:
     """Why a mark does not hold, or None."""
     try:
+        # Apart from the call, so that a TypeError in the audit is not taken for a misspelt mark.
         inspect.signature(audit.assert_marked).bind(*marker.args, **marker.kwargs)
     except TypeError as error:
         return f"pytest.mark.audit: {error}; it takes original, unlearned, config and expect"
@@ -105,6 +109,7 @@ def _settings(config: pytest.Config) -> Settings:
 def _record(item: pytest.Item, result: "AuditResult") -> None:
     """Attach a result to the test's report: from there it reaches JUnit XML, and the summary from any worker."""
     found = _properties(result)
+    # A test may ask for the same audit twice.
     if not set(found) <= set(item.user_properties):
         item.user_properties.extend(found)
 

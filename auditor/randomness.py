@@ -29,6 +29,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 @contextmanager
 def torch_seed(seed: int) -> Iterator[None]:
     """Seed torch's global CPU stream inside the block and restore it after: for code that knows no other."""
+    # No device's stream: to save one would start CUDA where nothing uses it.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

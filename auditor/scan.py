@@ -64,6 +64,7 @@ def _picklescan_report(path: Path) -> str | None:
 
 
 def _file(path: Path) -> str:
+    # A cache that goes with it: nothing of a scanned file is kept.
     with tempfile.TemporaryDirectory() as cache:
         weights = load_weights(path, Path(cache))
     with path.open("rb") as file:
@@ -77,6 +78,7 @@ def _folder(path: Path) -> str:
         return f"LoRA adapter, {_counted(adapter.tensors)}, SHA-256 {adapter.file_digest}{_left_alone(path)}"
     loaded = load_directory(path)
     if (path / TOKENIZER).is_file():
+        # Read and dropped: that it can be read is part of what is said.
         load_tokenizer(path)
     held = f"{loaded.task} model, {_counted(loaded.module.state_dict())}, SHA-256 {loaded.file_digest}"
     return held + _left_alone(path)

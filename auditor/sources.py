@@ -18,6 +18,7 @@ def split_source(source: str, base: Path) -> tuple[str, str]:
     ('images.zip', '')
     """
     location, colon, part = source.rpartition(":")
+    # A path may hold a colon of its own.
     if not colon or (base / source).exists():
         return source, ""
     return location, part
@@ -50,4 +51,5 @@ def digest_of_file_behind(source: object, base: Path) -> str | None:
     if not isinstance(source, str | Path):
         return None
     path = base / split_source(str(source), base)[0]
+    # Code makes its data when it runs, so its file says nothing of them.
     return file_digest(path) if path.suffix != ".py" and path.is_file() else None

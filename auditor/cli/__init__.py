@@ -28,6 +28,7 @@ from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
 from auditor.run.executors.forked import Crash
 
+# The \b in it keeps click from wrapping the lines below.
 EXIT_CODES = """
 \b
 Exit codes:
@@ -49,6 +50,7 @@ class _Group(click.Group):
     # Any: what comes after the arguments is handed on, with the types that click declares.
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         # The arguments as typed, for the command that the report prints.
+        # Left to itself, click would exit with codes of its own before the tree is mapped.
         extra |= {"standalone_mode": False, "obj": list(sys.argv[1:] if args is None else args)}
         try:
             sys.exit(super().main(args, *rest, **extra) or 0)
@@ -60,11 +62,14 @@ class _Group(click.Group):
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             click.echo("audit: interrupted; finished scores are kept, the same command goes on from there", err=True)
+            # As a shell reports a command that was interrupted.
             sys.exit(128 + signal.SIGINT)
+        # A full disk or a folder that is closed to the user is no fault of the auditor.
         except OSError as error:
             _complain(_sentence(error))
             sys.exit(UsageError.exit_code)
         except Exception as error:  # noqa: BLE001 - the error tree is mapped to exit codes here and nowhere else
+            # A crash in the child carries the traceback of where it happened; ours shows the watching alone.
             text = str(error) if isinstance(error, Crash) else traceback.format_exc().rstrip()
             click.echo(text, err=True)
             click.echo(

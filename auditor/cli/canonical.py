@@ -27,6 +27,7 @@ def canonical(target: Path, model: str, **options: Unpack[Options]) -> None:
     """
     if target.exists():
         raise SpecError(f"{target} exists already and is not replaced; give another --out")
+    # In the place of an audit's subject: the form depends on the same data and structure.
     spec, base = spec_from_options({**options, "unlearned": model})
     from auditor.reports.text import disagreement
     from auditor.run.preparing import write_canonical

@@ -65,6 +65,7 @@ _RUN_OPTIONS = (
 
 def spec_options(command: _Wrapped) -> _Wrapped:
     """The options that override audit.toml, shared by commands that read it."""
+    # Decorators are applied from the last on: so help lists them in this order.
     for option in reversed(
         (
             click.option("--config", type=click.Path(path_type=Path), help=f"Default: {FILE_NAME}, if there is one."),
@@ -119,6 +120,7 @@ def base_folder(options: Options) -> Path:
 
 def _config(options: Options) -> Path | None:
     config = options.get("config")
+    # None where there is no such file: two paths alone are a request, too.
     return Path(FILE_NAME) if config is None and Path(FILE_NAME).is_file() else config
 
 
@@ -160,8 +162,10 @@ def _policy(name: str | None, base: Path) -> str | None:
 
 def _relative(path: str | None, base: Path) -> str | None:
     """A path typed in the working directory, as seen from the folder of audit.toml."""
+    # As typed where the two folders are one, so that plans name it in the same way.
     if path is None or base == Path():
         return path
+    # With os.path, since the folder may lie beside the working directory.
     return os.path.relpath(path, base)
 
 
@@ -174,6 +178,7 @@ def command_line(arguments: list[str]) -> str:
             skip = False
         elif argument == "--out":
             skip = True
+        # What changes no result is left out, so that the report has the same bytes wherever it is written.
         elif argument not in ("--quiet", "-q", "--dry-run", "--write-canonical"):
             kept.append(argument)
     return shlex.join(["audit", *kept])
@@ -210,11 +215,13 @@ def compare(
     )
     command = command_line(arguments) if planned is None else planned.command
 
+    # An audit calls it in the child: this process loads nothing heavy, so that it can be forked again.
     def prepared(tell: "Tell") -> "Prepared":
         from auditor.run.preparing import prepare
 
         made = prepare(spec, base, {}, report=tell, command=command)
         if planned is not None:
+            # Before anything is scored: a frozen plan counts for nothing if it may still move.
             refuse_changes(frozen, planned, made.plan)
         return made
 
@@ -245,6 +252,7 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)
+        # Wrong inputs stop it here as they would stop the audit.
         check_inputs(made)
     show.plan(made.plan, estimate(made))
     return 0
@@ -253,6 +261,7 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
 def exit_code(outcome: str, flagged: bool, complete: bool, expect: str) -> int:
     """1: another decided outcome, or a flag, whatever could not run; else 3: inconclusive or incomplete; else 0."""
     expected = outcome == EXPECTATIONS[expect]
+    # A flag comes first: it holds whatever could not run.
     if flagged or (outcome != "INCONCLUSIVE" and not expected):
         return 1
     return 0 if expected and complete else 3

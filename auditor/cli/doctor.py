@@ -32,6 +32,7 @@ def doctor(**options: Unpack[Options]) -> int:
             findings += examination.plan(prepared, base / spec.audit.store)
             findings += [Finding(subject="inputs", state="note", words=note) for note in prepared.plan.notes]
             check_inputs(prepared)
+        # That the plan cannot be made is what this command was asked to find out.
         except UsageError as error:
             findings.append(Finding(subject="plan", state="fails", words=str(error)))
     for finding in findings:

@@ -11,6 +11,7 @@ from auditor.errors import SpecError, UsageError
 if TYPE_CHECKING:
     from auditor.records.plan import Plan
 
+# Where things lie and what is written besides: none of it changes a result.
 _BESIDE_A_PLAN = ("config", "out", "write_canonical")
 
 
@@ -27,6 +28,7 @@ def frozen_request(path: Path, options: Mapping[str, object]) -> "Plan":
     """
     from auditor.records.plan import read_plan
 
+    # Not by truth: a seed of 0 is given, too.
     given = [name for name, value in options.items() if value not in (None, ()) and name not in _BESIDE_A_PLAN]
     if given:
         names = {p.name: p.opts[0] for p in click.get_current_context().command.params}

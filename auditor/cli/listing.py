@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from auditor.checks.check import AnyCheck
 
+# Whole lines at a terminal of eighty columns.
 _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 

@@ -37,6 +37,7 @@ def plan(target: Path, **options: Unpack[Options]) -> None:
     if options.get("config") is not None:
         command += ["--config", str(options["config"])]
     prepared = prepare(spec, base, {}, command=shlex.join(command))
+    # First, or a plan would be frozen that cannot be carried out.
     check_inputs(prepared)
     show.plan(prepared.plan, estimate(prepared))
     write_atomically(target, prepared.plan.to_json())

@@ -29,6 +29,7 @@ class LiveProgress:
     def start(self, units: int) -> None:
         """The plan is made; scoring begins, from the first unit."""
         self._reused = 0
+        # From zero: where a child died, the next one tells of every unit again.
         self._bar.update(self._task, total=units, completed=0, description="scoring", refresh=True)
 
     def finished(self, event: Event) -> None:

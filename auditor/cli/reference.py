@@ -11,6 +11,7 @@ from auditor.errors import UsageError
 if TYPE_CHECKING:
     from auditor.records.spec import AuditSpec
 
+# The exit code of what could not be decided.
 _UNRESOLVED = 3
 
 
@@ -46,6 +47,7 @@ def reference(
     for note in shop.notes:
         console.say(f"note: {note}")
     jobs = references.jobs(spec.recipe, count, spec.audit.seed)
+    # Before any training: a folder of another making costs a sentence then, not hours.
     shop.check_folder(out, jobs)
     with execution_settings(spec.audit.threads):
         run = ReferenceRun(spec, base, shop, out, quiet)

@@ -46,6 +46,7 @@ class ReferenceRun:
     def resolve(self, count: int, most: int) -> bool:
         """Add references until the primary checks resolve the target; whether they do."""
         for number in range(count, most + 1):
+            # The first look is at those that were asked for; each further one is trained only if it does not suffice.
             if number > count:
                 self.make(references.job(self._spec.recipe, number, self._spec.audit.seed))
             with live_progress(self._quiet) as progress:
@@ -89,6 +90,7 @@ class ReferenceRun:
         """Whether an audit is going to find that the recipe is not the original's, in words."""
         tolerated = load_policy(self._spec.audit.policy, self._base).thresholds.retain
         original = self._rows.get("original")
+        # Perturbed ones aside: their recipe is meant to be another.
         best = max(row.retain for name, row in self._rows.items() if name.startswith("reference-"))
         if original is None or original.retain <= best + tolerated:
             return None

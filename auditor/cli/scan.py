@@ -25,5 +25,6 @@ def scan(files: tuple[Path, ...]) -> int:
         click.echo(f"{_STATES[found.state]:<8}  {found.words}")
         if found.picklescan_report is not None:
             click.echo(f"{'':<8}  {found.picklescan_report}")
+        # A refused file (4) outweighs one that is merely unusable (2).
         worst = max(worst, _EXIT_CODES[found.state])
     return worst

@@ -20,6 +20,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
     bound = f", at most {upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
     console.say(f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})", style="bold")
+    # The verdict is never left out.
     if quiet:
         return
     for note in found.plan.notes:

@@ -29,6 +29,7 @@ def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, 
     from auditor.run.audit_folder import RESULTS
 
     def job(tell: Tell, lost: Lost) -> None:
+        # In the child alone: it loads torch, and the watching process has to stay light to be forked from.
         from auditor.run.execution import execute
 
         made = prepared(tell)
@@ -37,4 +38,5 @@ def audited(prepared: "Callable[[Tell], Prepared]", seconds: int, folder: Path, 
 
     with live_progress(quiet) as progress:
         supervise(job, seconds=seconds, hear=progress.hear)
+    # Read from disk: the child's memory is gone, and what was written is what counts.
     return read_results(folder / RESULTS)

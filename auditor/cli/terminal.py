@@ -16,6 +16,7 @@ class Terminal(Console):
     """
 
     def __init__(self) -> None:
+        # A name such as [red] would be taken for markup, and numbers would be coloured.
         super().__init__(highlight=False, markup=False)
 
     def say(self, text: str, style: str | None = None) -> None:

@@ -50,6 +50,7 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpac
     Without models: schema, digests, signature, and that verdict and report follow from the scores.
     Nothing out of FOLDER is executed.
     """
+    # An option without effect would leave a reviewer believing that something was checked.
     _refuse_half_a_request(options)
     from auditor.records.results import Results
     from auditor.reports.text import clean
@@ -65,6 +66,7 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpac
     for step in steps:
         for finding in step:
             findings.append(finding)
+            # Printed as it is found: a rerun takes as long as the audit did.
             click.echo(f"{_STATES[finding.state]:<13}  {clean(finding.subject)}: {clean(finding.words)}")
     click.echo(_summary(findings, options["rerun"]))
     return _exit_code(findings)
@@ -123,4 +125,5 @@ def _summary(findings: "list[Finding]", rerun: bool) -> str:
 
 def _exit_code(findings: "list[Finding]") -> int:
     states = {finding.state for finding in findings}
+    # What is wrong weighs more than what is open.
     return 1 if "fails" in states else 3 if "unchecked" in states else 0

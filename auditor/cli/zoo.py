@@ -38,6 +38,7 @@ def list_methods() -> None:
 def make(method: str, given: tuple[str, ...], out: Path, **options: Unpack[Options]) -> None:
     """Make a subject from ORIGINAL by METHOD, with the forget and retain sets of audit.toml."""
     values = _nested(given)
+    # Said before the work, which may be long.
     if out.exists():
         raise UsageError(f"{out} is there already; choose another --out")
     spec, base = spec_from_options(options)

@@ -81,6 +81,7 @@ class DigitsDemo:
                 references.save(how(), path)
         # As `audit reference` does, so that they carry what made them.
         workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
+        # Without the two of a perturbed recipe, which stand last.
         for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
             if not (folder / "references" / f"{job.name}.pt").is_file():
                 say(f"training references/{job.name}")

@@ -84,6 +84,7 @@ class PeopleDemo:
 
     def _makers(self) -> dict[str, Callable[[], nn.Module]]:
         world, seed = self._world, self._seed
+        # Without the two of a perturbed recipe, which stand last.
         jobs = references.jobs(self.recipe, N_REFERENCES, seed)[:N_REFERENCES]
         return {
             "models/original": lambda: self._original,

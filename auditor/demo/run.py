@@ -86,6 +86,7 @@ def make_world(world: World, folder: Path, say: Callable[[str], None]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{field} = {_toml(value)}" for field, value in world.recipe.model_dump().items()]
     world.write_inputs(folder, "\n".join(lines) + "\n")
+    # The number of threads decides the order of sums, and with it the last digits of the models.
     with execution_settings(threads=1):
         world.make_models(folder, say)
 
@@ -96,6 +97,7 @@ def run_audit(world: World, name: str, folder: Path) -> DemoAudit:
     finished = subprocess.run(
         [sys.executable, "-m", "auditor", *arguments, "--quiet"],
         cwd=folder,
+        # Nothing is imported out of the folder that it runs in.
         env={**os.environ, "PYTHONSAFEPATH": "1"},
         check=False,
     )

@@ -20,6 +20,7 @@ _KEPT = (
     *("r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "bias", "use_rslora", "use_dora"),
     *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"),
 )
+# Where it comes from and how it was trained: nothing that the merged weights depend on.
 _LEFT_ALONE = (
     *(
         "task_type",
@@ -63,12 +64,14 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     config = _configuration(directory, peft.LoraConfig().to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
+        # PEFT changes the network that it is given.
         network = copy.deepcopy(base)
         with warnings.catch_warnings():
             # PEFT asks transformers by a name that is going out of use; that is between the two of them.
             warnings.simplefilter("ignore", FutureWarning)
             wrapped = peft.get_peft_model(network, peft.LoraConfig(**config))
         report = peft.set_peft_model_state_dict(wrapped, weights.tensors)
+        # The base's own weights are missing from every adapter.
         missing = [key for key in report.missing_keys if "lora_" in key]
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         first = plain(str(error).split("\n")[0], 200)
@@ -101,6 +104,7 @@ def _configuration(directory: Path, defaults: Mapping[str, object]) -> dict[str,
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
         raise ModelError(f"{shown(path)} describes no LoRA adapter; merge it into its base and give the merged model")
     for key, value in fields.items():
+        # A field that is empty or at its default asks for nothing.
         if value and value != defaults.get(key) and key not in (*_KEPT, *_LEFT_ALONE):
             raise ModelError(
                 f"{shown(path)} asks for {plain(key)}, which is not read; merge the adapter into its base and give the "

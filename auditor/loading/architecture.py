@@ -88,6 +88,7 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
     before = set(sys.modules)
     with _importing_from(path.parent), _blaming(source, field, failure):
         module = _run(path, text)
+        # Inside the block, at whose end the folder's modules are forgotten.
         siblings = _siblings(path.parent, text, set(sys.modules) - before)
     function = getattr(module, name, None)
     if not callable(function):
@@ -102,6 +103,7 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
 
 def _run(path: Path, text: bytes) -> ModuleType:
     """Execute exactly the bytes that are digested; a compiled copy lying about is not consulted."""
+    # Named by path and text, so that two files that are loaded never share a place in sys.modules.
     module = ModuleType(f"_audited_{bytes_digest(bytes(path) + text)[:16]}")
     module.__file__ = str(path)
     # Registered while it runs: dataclasses look their module up. _importing_from takes it out again.
@@ -154,10 +156,12 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
     """Modules that code names in imports that run with it; those inside functions run later, if at all."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
+            # Importing a.b runs a first.
             yield from (part for alias in child.names for part in accumulate(alias.name.split("."), "{}.{}".format))
         elif isinstance(child, ast.ImportFrom):
             module = resolve_name("." * child.level + (child.module or ""), package)
             yield from accumulate(module.split("."), "{}.{}".format)
+            # What is imported from a package may be a module of its own.
             yield from (f"{module}.{alias.name}" for alias in child.names)
         elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _imports(child, package)

@@ -17,13 +17,17 @@ from auditor.errors import ModelError
 from auditor.loading.tensors import plain, refused, shown
 
 Container = Literal["zip", "legacy", "safetensors"]
+# The pickled number by which torch.save began its files before 2020.
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 SAVE_WEIGHTS = "save the weights with torch.save(model.state_dict(), 'weights.pt')"
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x1
+# The one gap that the format allows behind an entry: signature, checksum and two sizes of eight bytes.
 _MAX_DESCRIPTOR = 24
+# Fixed lengths in the zip format: of a directory entry, and of the end record, alone or behind those of zip64.
 _DIRECTORY_ENTRY = 46
 _END_BYTES = (22, 22 + 20 + 56)
+# A directory without end would exhaust the process that reads it.
 _MAX_ENTRIES = 200_000
 # What torch.save writes. Anything else could be meant for another reader of the same file.
 _ENTRY = re.compile(
@@ -45,6 +49,7 @@ def identify(file: IO[bytes], name: object) -> Container:
         return "zip"
     if start.startswith(LEGACY_MAGIC):
         return "legacy"
+    # A safetensors file begins with eight bytes of length; what they measure is a JSON object.
     if start[8:9] == b"{":
         return "safetensors"
     if not start:
@@ -72,8 +77,10 @@ def check_zip(file: IO[bytes], name: object) -> None:
             entries = archive.infolist()
             _check_entries(entries, name)
             _check_tiling(file, archive, name)
+            # Checksums last: how much is read for them is bounded only once nothing is compressed or overlaps.
             damaged = archive.testzip()
     except (
+        # Which of them damage raises depends on where it lies; a person learns the same from each.
         zipfile.BadZipFile,
         NotImplementedError,
         ValueError,
@@ -103,14 +110,17 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
 
 
 def _is_inside(entry: zipfile.ZipInfo) -> bool:
+    # As written: zipfile ends a name at a NUL, where another reader goes on.
     raw = entry.orig_filename
     parts = PurePosixPath(raw).parts
+    # Backslashes and colons lead out of the folder for a reader on Windows.
     return "\\" not in raw and "\0" not in raw and not raw.startswith("/") and ".." not in parts and ":" not in raw
 
 
 def _check_kind(names: Sequence[str], name: object) -> None:
     folders = {entry.split("/")[0] for entry in names}
     inner = [entry.split("/", 1)[-1] for entry in names]
+    # Before odd entries are looked for, so that the refusal says that it is a program.
     if any(entry == "constants.pkl" or entry.startswith("code/") for entry in inner):
         raise refused(
             name,
@@ -132,6 +142,7 @@ def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> No
             raise refused(name, f"the entry '{plain(entry.filename)}' overlaps another or hides bytes before it")
         file.seek(entry.header_offset)
         signature, flags, method, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        # One reader goes by the directory and another by the headers: both have to find the same entry.
         if signature != b"PK\x03\x04" or file.read(name_bytes) != _raw_name(entry):
             raise refused(name, f"the entry '{plain(entry.filename)}' has another name in its header")
         if method != zipfile.ZIP_STORED or flags & _ENCRYPTED:
@@ -139,6 +150,7 @@ def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> No
         position = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes + entry.file_size
         slack = _MAX_DESCRIPTOR
     size = file.seek(0, 2)
+    # Summed up from what was read: zipfile does not say how long the directory is, and bytes could hide in it.
     directory = sum(_DIRECTORY_ENTRY + len(_raw_name(e)) + len(e.extra) + len(e.comment) for e in entries)
     ends_well = size - archive.start_dir - directory in _END_BYTES and not archive.comment
     if not 0 <= archive.start_dir - position <= slack or not ends_well:
@@ -146,4 +158,5 @@ def _check_tiling(file: IO[bytes], archive: zipfile.ZipFile, name: object) -> No
 
 
 def _raw_name(entry: zipfile.ZipInfo) -> bytes:
+    # Bit 11 of the flags says UTF-8; without it the zip format means code page 437.
     return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")

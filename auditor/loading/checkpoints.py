@@ -25,6 +25,7 @@ from auditor.randomness import torch_seed
 
 # Part of a cached file's name: raise it when the reader becomes stricter.
 READER_VERSION = 2
+# For starting Python and importing torch, which takes long from a cold disk.
 START_SECONDS = 60
 _LISTED_KEYS = 3
 
@@ -58,7 +59,9 @@ def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
 
 def _described(name: str, tensor: Tensor) -> Iterator[bytes]:
     held = tensor.detach().cpu().contiguous()
+    # Type and shape say how many bytes follow, so that two models never make one stream of bytes.
     yield json.dumps([name, str(held.dtype), list(held.shape)]).encode()
+    # As bytes: NumPy has no bfloat16.
     yield held.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -120,8 +123,10 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
     receipt = kept.with_suffix(".sha256")
     if kept.is_file() and receipt.is_file():
         data = kept.read_bytes()
+        # This notices damage; it is no guard against someone who can write to the folder.
         if bytes_digest(data) == receipt.read_text():
             return data
+    # Beside its place: a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         fresh = Path(folder) / kept.name
         if _run_reader(path, fresh) != file_digest:
@@ -129,12 +134,14 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
         data = fresh.read_bytes()
         (Path(folder) / receipt.name).write_text(bytes_digest(data))
         fresh.replace(kept)
+        # The receipt last: killed between the two, the next run finds no receipt that fits and converts again.
         (Path(folder) / receipt.name).replace(receipt)
     return data
 
 
 def _run_reader(path: Path, target: Path) -> str:
     """Convert ``path`` in the limited child; returns the SHA-256 of what the child read."""
+    # The child limits its processor time itself; a process that waits uses none, so the clock runs too.
     seconds = START_SECONDS + 2 * cpu_seconds(path.stat().st_size)
     try:
         child = run_module("auditor.loading.reader", [path, target], seconds)
@@ -148,10 +155,12 @@ def _understand(child: subprocess.CompletedProcess[str], path: Path) -> str:
     reply = last_reply(child)
     if child.returncode == 0 and isinstance(reply.get("digest"), str):
         return str(reply["digest"])
+    # The child has read hostile bytes: its words are cleaned like those of any stranger.
     if isinstance(reply.get("error"), str):
         raise (UnsafeInputError if reply.get("kind") == "unsafe" else ModelError)(plain(reply["error"], 2000))
     if not lines:
         raise AuditError(f"the process that reads checkpoints did not start: {last_words(child)}")
+    # It died while reading, by a limit or a crash: taken for an attack, not for mere damage.
     raise refused(path, f"the process reading it ended with {last_words(child)}; save it with torch.save")
 
 

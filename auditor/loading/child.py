@@ -27,6 +27,7 @@ def run_module(module: str, paths: Sequence[Path], seconds: float) -> subprocess
         timeout=seconds,
         env=_environment(),
         text=True,
+        # What it prints may quote the file, no byte of which may fail in this process.
         errors="replace",
         check=False,
     )
@@ -35,7 +36,9 @@ def run_module(module: str, paths: Sequence[Path], seconds: float) -> subprocess
 def _environment() -> dict[str, str]:
     """Keep of the environment where things are, and nothing that changes how the child reads."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    # A relative entry, and an empty one, would stand for the working directory.
     places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
+    # Reading a file needs no network and no GPU.
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     return {**kept, **offline, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
 
@@ -45,6 +48,7 @@ def last_reply(child: subprocess.CompletedProcess[str]) -> dict[str, object]:
     lines = child.stdout.splitlines()
     try:
         reply = json.loads(lines[-1]) if lines else {}
+    # It may have died in the middle of a line.
     except ValueError:
         return {}
     return reply if isinstance(reply, dict) else {}

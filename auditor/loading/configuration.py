@@ -15,8 +15,10 @@ _REFUSED_KEYS = (
     *("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "kernel_config"),
     *("use_kernels", "use_pretrained_backbone", "use_timm_backbone", "backbone", "adapter"),
 )
+# In keys such as attn_implementation, whose values may name kernels from elsewhere.
 _REFUSED_PART = "_implementation"
 _MAX_NUMBER = 10**7
+# Layers are made one after the other, so that far fewer of them than of units take all time and memory.
 _MAX_LAYERS = 1000
 
 
@@ -27,6 +29,7 @@ def check_configuration(configuration: Mapping[str, object], path: Path) -> None
         UnsafeInputError: naming the field.
     """
     for key, value in _entries(configuration):
+        # A field that is empty or false asks for nothing.
         if value and (key in _REFUSED_KEYS or _REFUSED_PART in key):
             raise refused(path, f"its field {plain(key)} brings code or weights from elsewhere; remove it")
         most = _MAX_LAYERS if "layers" in key or "depth" in key else _MAX_NUMBER
@@ -62,6 +65,7 @@ def rebuilt(kind: "type[PreTrainedConfig]", configuration: Mapping[str, object])
 def _drop_undeclared(config: "PreTrainedConfig") -> None:
     from transformers import PreTrainedConfig
 
+    # The declared fields, and what the constructor sets besides.
     known = {field.name for field in fields(config)} | vars(type(config)()).keys()
     for name, value in list(vars(config).items()):
         if name not in known:

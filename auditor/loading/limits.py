@@ -9,6 +9,7 @@ MEMORY_FACTOR = 8
 MEMORY_BASE_BYTES = 256 * 2**20
 OUTPUT_FACTOR = 2
 OUTPUT_BASE_BYTES = 8 * 2**20
+# The limit counts from the process's start: the fixed part covers importing torch.
 CPU_SECONDS = 60
 BYTES_PER_CPU_SECOND = 10 * 2**20
 
@@ -27,13 +28,16 @@ def limit_this_process(file_bytes: int) -> dict[str, int]:
     """
     wanted = {
         "RLIMIT_CORE": 0,
+        # No process and no thread may be started.
         "RLIMIT_NPROC": 0,
         "RLIMIT_FSIZE": OUTPUT_FACTOR * file_bytes + OUTPUT_BASE_BYTES,
         "RLIMIT_CPU": cpu_seconds(file_bytes),
     }
     if sys.platform == "linux":
+        # What torch has mapped by now differs between machines, and is no part of the file's allowance.
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         wanted["RLIMIT_AS"] = mapped + MEMORY_BASE_BYTES + MEMORY_FACTOR * file_bytes
+    # The last: /proc/self/statm could not be opened after it.
     wanted["RLIMIT_NOFILE"] = 0
     return {name: _lower(getattr(resource, name), value) for name, value in wanted.items()}
 
@@ -41,5 +45,6 @@ def limit_this_process(file_bytes: int) -> dict[str, int]:
 def _lower(kind: int, value: int) -> int:
     _, hard = resource.getrlimit(kind)
     allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    # The hard limit too: a soft one alone could be raised again by the process itself.
     resource.setrlimit(kind, (allowed, allowed))
     return allowed

@@ -33,11 +33,13 @@ def picklescan_report(path: Path) -> str | None:
 
 def main(source: str) -> int:
     """Scan one file under limits and print what was found as a JSON line."""
+    # Before the limits, under which no module could be opened.
     from picklescan.scanner import SafetyLevel, scan_bytes
 
     with Path(source).open("rb") as file:
         limit_this_process(file.seek(0, 2))
         file.seek(0)
+        # A suffix of ours: by the file's own it would choose how to look.
         result = scan_bytes(file, source, ".pt")
     named = {level: [f"{g.module}.{g.name}" for g in result.globals if g.safety == level] for level in SafetyLevel}
     dangerous, suspicious = (sorted(set(named[level])) for level in (SafetyLevel.Dangerous, SafetyLevel.Suspicious))
@@ -48,6 +50,7 @@ def main(source: str) -> int:
 def _in_words(dangerous: list[str], suspicious: list[str], failed: bool) -> str:
     if dangerous:
         return f"picklescan calls dangerous: {', '.join(dangerous[:_LISTED_GLOBALS])}"
+    # After what is dangerous: a file that breaks off may have shown enough by then.
     if failed:
         return "picklescan could not read it to the end"
     if suspicious:

@@ -29,6 +29,7 @@ from auditor.loading.limits import OUTPUT_FACTOR, limit_this_process
 from auditor.loading.tensors import find_state_dict, plain, read_safetensors, refused, shown
 
 MAX_FILE_BYTES = 16 * 2**30
+# The ways in which torch's messages name what a pickle asks for.
 _GLOBAL = re.compile(r"GLOBAL (\S+)|got <class '([^']+)'>|function (\S+)")
 
 
@@ -64,15 +65,18 @@ def read_checkpoint(file: IO[bytes], name: object) -> dict[str, Tensor]:
 def _unpickle(file: IO[bytes], name: object) -> object:
     """``torch.load`` restricted to weights; there is no other way in this program to open a pickle."""
     try:
+        # A checkpoint that was saved on a GPU names that device, which need not be here.
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise refused(name, _pickle_reason(str(error), name)) from None
     except MemoryError:
         raise _too_large(name) from None
     except RuntimeError as error:
+        # torch has no error of its own for memory that ran out on the processor.
         if "allocate memory" in str(error):
             raise _too_large(name) from None
         raise _damaged(name, error) from None
+    # What damage raises depends on where in the file it lies.
     except (EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise _damaged(name, error) from None
     except (ArithmeticError, AssertionError, RecursionError, struct.error) as error:
@@ -92,6 +96,7 @@ def conversion(name: object, refused_global: str) -> str:
     weights = "m['state_dict']" if refused_global.startswith("numpy") else "m.state_dict()"
     load = f"m = torch.load({str(name)!r}, weights_only=False)"
     code = f"import torch; {load}; torch.save({weights}, 'weights.pt')"
+    # Between double quotes a shell still acts on these; a command without them stays readable.
     return f"python -c {shlex.quote(code)}" if set('"$`\\!') & set(code) else f'python -c "{code}"'
 
 
@@ -105,6 +110,7 @@ def _damaged(name: object, error: Exception) -> ModelError:
 
 
 def _check_total(tensors: Mapping[str, Tensor], file_bytes: int, name: object) -> None:
+    # Views share a storage: a small file could claim many large tensors, each of which is written apart.
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors.values()}
     written = sum(t.numel() * t.element_size() for t in tensors.values())
     if sum(storages.values()) > file_bytes or written > OUTPUT_FACTOR * file_bytes:
@@ -116,10 +122,12 @@ def _check_total(tensors: Mapping[str, Tensor], file_bytes: int, name: object) -
 
 def convert(source: io.BufferedReader, target: IO[bytes], name: object) -> str:
     """Read ``source``, write ``target`` as safetensors, and return the SHA-256 of what was read."""
+    # Of the open file that is read: the parent learns by it whether the path led to another one meanwhile.
     digest = stream_digest(source)
     tensors = read_checkpoint(source, name)
     try:
         # Tied tensors are written apart: safetensors has no sharing, and equal bytes load equally.
+        # Conjugation and sign may be pending, as flags that raw bytes would lose.
         apart = {key: t.resolve_conj().resolve_neg().contiguous().clone() for key, t in tensors.items()}
         target.write(safetensors.torch.save(apart))
     except MemoryError:
@@ -140,12 +148,15 @@ def _read_a_sample() -> None:
 
 def main(source: str, target: str) -> int:
     """Read one file under limits and print what came of it; 0 if it was converted, else 1."""
+    # Under the limits no thread can be started.
     torch.set_num_threads(1)
     _read_a_sample()
     try:
+        # Both files before the limits: after them nothing can be opened.
         with Path(source).open("rb") as file, Path(target).open("wb") as written:
             size = file.seek(0, 2)
             check_size(size, source)
+            # At once: should the process die on the file, this line shows that it had started.
             print(json.dumps({"limits": limit_this_process(size)}), flush=True)
             print(json.dumps({"ok": True, "digest": convert(file, written, source)}))
     except (UnsafeInputError, ModelError) as error:

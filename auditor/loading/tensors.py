@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from auditor.errors import ModelError, UnsafeInputError
 
 NESTING_KEYS = ("state_dict", "model_state_dict", "model")
+# A pickled dictionary may hold itself, so that the descent needs an end.
 MAX_NESTING = 3
+# A header is parsed as JSON in the audit's own process.
 MAX_HEADER_BYTES = 4 * 2**20
+# More than a file of the allowed size can hold, and few enough that byte counts do not overflow in torch.
 MAX_ELEMENTS = 2**40
 _NAME = re.compile(r"[A-Za-z0-9_.:/+ -]{1,256}")
 _FINITE_CHUNK = 2**22
@@ -31,6 +34,7 @@ def plain(text: object, limit: int = 80) -> str:
     >>> print(plain("conv1.weight"), plain(chr(27) + "[2J"))
     conv1.weight \x1b[2J
     """
+    # Cut before it is escaped: the text may be of any length. One more character tells that it was cut.
     characters = (c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[: limit + 1])
     escaped = "".join(characters)
     return escaped if len(escaped) <= limit else escaped[:limit] + "..."
@@ -96,6 +100,7 @@ def check_name(name: object, file: object) -> None:
 
 def check_tensor(name: str, tensor: Tensor, file: object) -> None:
     """Refuse anything but a dense CPU tensor that owns its elements, and NaN or infinite weights."""
+    # First, since looking for NaN touches elements that an unsound tensor does not have.
     reason = _unsound(tensor)
     if reason is not None:
         raise refused(file, f"tensor '{plain(name)}' {reason}; save dense CPU tensors, each with storage of its own")
@@ -107,6 +112,7 @@ def check_tensor(name: str, tensor: Tensor, file: object) -> None:
 
 
 def _unsound(tensor: Tensor) -> str | None:
+    # Not isinstance: a subclass could answer the questions below as it likes.
     if type(tensor) not in (Tensor, nn.Parameter):
         return f"is a {type(tensor).__name__}, not a plain tensor"
     if tensor.layout != torch.strided:
@@ -129,6 +135,7 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether no element is NaN or infinite; in chunks, so that memory stays at that of the tensor."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return True
+    # torch has no isfinite for some types of eight bits.
     if tensor.element_size() == 1:
         tensor = tensor.float()
     return all(bool(torch.isfinite(chunk).all()) for chunk in torch.split(tensor.reshape(-1), _FINITE_CHUNK))
@@ -170,6 +177,7 @@ def check_safetensors(data: bytes, file: object) -> None:
     header = _parse_header(data[8 : 8 + length], file)
     end = 0
     for name, (begin, stop) in sorted(header.items(), key=lambda item: item[1]):
+        # A gap could hold what no tensor shows; in an overlap one tensor's bytes are another's.
         if begin != end:
             raise refused(file, f"the bytes of tensor '{plain(name)}' overlap others or leave a gap; save it again")
         end = stop
@@ -185,6 +193,7 @@ def _parse_header(text: bytes, file: object) -> dict[str, tuple[int, int]]:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
         if not isinstance(header, dict):
             raise ValueError("it is not an object")
+        # Free text beside the tensors, which nothing here reads.
         header.pop("__metadata__", None)
         return {name: _byte_range(name, entry, file) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -193,6 +202,7 @@ def _parse_header(text: bytes, file: object) -> dict[str, tuple[int, int]]:
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     entries = dict(pairs)
+    # json keeps the last of two equal names; another reader may keep the first.
     if len(entries) < len(pairs):
         raise ValueError("a name stands in it twice")
     return entries
@@ -202,6 +212,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _byte_range(name: str, entry: Mapping[str, Any], file: object) -> tuple[int, int]:
     check_name(name, file)
     shape, (begin, stop) = entry["shape"], entry["data_offsets"]
+    # Not isinstance: true and false would pass for numbers.
     if any(type(number) is not int or number < 0 for number in (begin, stop, *shape)):
         raise ValueError("a size is not a whole number")
     if entry["dtype"] not in _ITEM_BYTES:

@@ -43,6 +43,7 @@ def _text(path: Path) -> str:
         )
     if path.stat().st_size > _MAX_BYTES:
         raise ModelError(f"{shown(path)} has more than {_MAX_BYTES} bytes; save the tokenizer again")
+    # What is no text fails in the parser, which says so.
     return path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -56,6 +57,7 @@ def _settings(directory: Path) -> dict[str, str]:
     fields = fields if isinstance(fields, dict) else {}
     found = {name: _content(fields.get(name)) for name in _SPECIAL}
     template = directory / CHAT_TEMPLATE
+    # The file comes before the field, as in transformers.
     found["chat_template"] = _text(template) if template.is_file() else _content(fields.get("chat_template"))
     return {name: value for name, value in found.items() if value is not None}
 

@@ -31,8 +31,10 @@ WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocesso
 INDEX = "model.safetensors.index.json"
 _NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
+# What transformers raises for a configuration that fits no model is up to the code of that model.
 _MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
 _BY_HAND = "give data.resize, data.mean and data.std in audit.toml"
+# It is parsed as JSON in the audit's own process.
 _MAX_CONFIG_BYTES = 2**20
 _Keys = Collection[str | tuple[str, ...]]
 """What a load report lists: names of tensors, or tuples that begin with one."""
@@ -66,13 +68,16 @@ def load_directory(directory: Path) -> LoadedDirectory:
     """
     text = _read(directory / CONFIG, "a transformers directory has one")
     configuration = _parse(text, directory / CONFIG)
+    # Before transformers sees any of it.
     check_configuration(configuration, directory / CONFIG)
     task = _task(configuration, directory)
     tensors, file_digest = _weights(directory)
     module = _build(configuration, tensors, directory, task)
     import transformers
 
+    # The structure is transformers' code for this configuration; another version may build another network.
     source = bytes_digest(text + transformers.__version__.encode())
+    # Of the network, not of the files: the same numbers in shards or in a narrower type have the same digest.
     digest = weights_digest(module.state_dict())
     return LoadedDirectory(module=module, file_digest=file_digest, digest=digest, source_digest=source, task=task)
 
@@ -91,6 +96,7 @@ def _task(configuration: Mapping[str, JsonValue], directory: Path) -> str:
     from transformers import CONFIG_MAPPING
 
     kind = str(configuration.get("model_type"))
+    # timm's networks come from another library, by names that the file chooses.
     if kind in CONFIG_MAPPING and not kind.startswith("timm"):
         for task in _NOUNS:
             if CONFIG_MAPPING[kind] in _networks(task):
@@ -130,6 +136,7 @@ def _parse(text: bytes, path: Path) -> dict[str, JsonValue]:
 
 def _weights(directory: Path) -> tuple[dict[str, Tensor], str]:
     """Tensors by name, and the SHA-256 of the file or, for several shards, over theirs in the order of their names."""
+    # A single file comes before shards, as in transformers: both read the same model.
     if not (directory / INDEX).is_file() or (directory / WEIGHTS).is_file():
         _check_weight_files(directory)
         weights = load_safetensors(directory / WEIGHTS)
@@ -147,6 +154,7 @@ def _shards(directory: Path) -> list[str]:
     index = _parse(_read(directory / INDEX, "its weights are in shards"), directory / INDEX)
     named = index.get("weight_map")
     names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    # A name with a folder in it could lead out of the directory.
     outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     if not names or outside:
         raise ModelError(
@@ -203,6 +211,7 @@ def _check_size(
     network: "type[PreTrainedModel]", config: "PreTrainedConfig", tensors: Mapping[str, Tensor], directory: Path
 ) -> None:
     """Refuse a configuration of a network larger than its weights, before memory is given to it."""
+    # There a network takes no memory, whatever its sizes.
     with torch.device("meta"):
         wanted = sum(parameter.numel() for parameter in network(config).parameters())
     given = sum(tensor.numel() for tensor in tensors.values())
@@ -227,6 +236,7 @@ def _from_pretrained(
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            # So that they come with the report, and _check_fit refuses them in its own words.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -290,6 +300,7 @@ def preprocessing_of(directory: Path) -> Preprocessing:
 
 def _check_expressible(fields: Mapping[str, JsonValue], path: Path) -> None:
     factor = fields.get("rescale_factor", 1 / 255)
+    # To a millionth: some files hold 1/255 rounded.
     rescaled = fields.get("do_rescale", True) and isinstance(factor, float | int) and abs(factor - 1 / 255) < 4e-9
     if not rescaled:
         raise ModelError(f"{shown(path)} does not scale pixels by 1/255; {_BY_HAND}")

@@ -54,6 +54,7 @@ def fit_affine(source: Tensor, target: Tensor, ridge: float = 1e-3) -> Affine:
         target: float [n, to].
         ridge: penalty relative to n.
     """
+    # In double precision: the Gram matrix squares the condition of the features.
     x, y = source.double(), target.double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x_std = x.std(0)

@@ -87,6 +87,7 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
         ModelError: the pairs, which were found on the original, do not hold in this network.
     """
     clone = copy.deepcopy(module)
+    # One measurement serves all pairs: rescaling one changes nothing that another's consumer reads.
     squares = _mean_squares(module, pairs, batches)
     with torch.no_grad():
         for pair in pairs:
@@ -114,7 +115,9 @@ def _differ(after: Tensor, before: Tensor, counted: Tensor | None) -> bool:
     """Whether logits moved by more than the rounding of some dozen layers."""
     if counted is not None:
         after, before = after[counted], before[counted]
+    # In narrow types the rounding of so many layers exceeds the fixed bar.
     bar = max(1e-3, 30 * torch.finfo(before.dtype).eps)
+    # Put this way round, NaN counts as a difference.
     return not bool((after - before).abs().max() <= bar * before.abs().max().clamp_min(1e-6))
 
 
@@ -175,6 +178,7 @@ def _note(
     _: nn.Module, arguments: tuple[Tensor, ...], seen: dict[str, Tensor], name: str, counted: Tensor | None
 ) -> None:
     x = arguments[0]
+    # What stands at padding must not set a unit's scale.
     seen[name] = x if counted is None else x.flatten(0, -2)[counted.flatten()]
 
 
@@ -204,6 +208,7 @@ def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:
 
 def _rescale_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, factor: Tensor) -> None:
     """Move the scale into the running statistics; the affine weight makes up for eps exactly."""
+    # Without running statistics those of the batch follow the scale by themselves.
     if norm.running_var is None or norm.running_mean is None:
         return
     before = torch.sqrt(norm.running_var + norm.eps)

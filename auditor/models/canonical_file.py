@@ -34,6 +34,7 @@ class CanonicalFile:
         """Write one model's form; what is there under that name is replaced file by file."""
         module, form = self.network(model)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place: a rename is one step only within a file system.
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             made = Path(folder) / target.name
             self.keep(module, made)
@@ -46,6 +47,7 @@ def _move(made: Path, target: Path) -> None:
         made.replace(target)
         return
     target.mkdir(exist_ok=True)
+    # A rename cannot replace a folder that holds files, so each file is replaced by itself.
     for file in sorted(made.iterdir()):
         file.replace(target / file.name)
 

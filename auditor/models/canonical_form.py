@@ -120,6 +120,7 @@ class Canonicaliser:
 
     def _applied(self, digest: str, module: nn.Module, *, measured: bool) -> CanonicalForm:
         known = self._known.get(digest)
+        # Before anything is rounded: the report says how far the form departs from the model as given.
         before = predictions(module, self.retain) if measured and known is None else None
         round_to_bfloat16(module)
         dead = dead_channels(module, self.batches) if known is None else known[0]
@@ -161,10 +162,13 @@ def rounded(tensor: Tensor) -> Tensor:
     >>> rounded(torch.tensor([1.0, 1.001, -3.4e38])).tolist()
     [1.0, 1.0, -3.3895313892515355e+38]
     """
+    # bfloat16 and narrower types hold nothing below the seven bits that stay; float16 does.
     if tensor.dtype.itemsize <= 2 and tensor.dtype != torch.float16:
         return tensor
     largest = _LARGEST_HALF if tensor.dtype == torch.float16 else torch.finfo(torch.bfloat16).max
+    # bfloat16 would round the largest numbers up to infinity.
     near = tensor.clamp(-largest, largest).to(torch.bfloat16).to(tensor.dtype)
+    # What is not finite stays as it is, for the checks to meet and to name.
     return torch.where(tensor.isfinite(), near, tensor)
 
 
@@ -182,6 +186,7 @@ def round_to_bfloat16(module: nn.Module) -> None:
 def dead_channels(module: nn.Module, batches: Batches) -> Dead:
     """Input channels that are zero in every batch, of every reader that has one; the first to run has none."""
     alive: dict[str, Tensor] = {}
+    # In a list: the hooks are made once and have to see the mask of each batch.
     now: list[Tensor | None] = [None]
     with torch.no_grad(), ExitStack() as stack:
         for name, reader in _readers(module):
@@ -195,6 +200,7 @@ def dead_channels(module: nn.Module, batches: Batches) -> Dead:
         for batch in batches():
             now[0] = batch.counted
             batch.run(module)
+    # In order of their first use: the first map reads the input, whose silent channels are data.
     return {name: ~active for name, active in list(alive.items())[1:] if not bool(active.all())}
 
 
@@ -209,6 +215,7 @@ def _readers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def _active(x: Tensor, axis: int, counted: Tensor | None) -> Tensor:
     """Channels with something in them; not a number counts as something."""
     rows = x.movedim(axis, -1)
+    # Where tokens were pooled before the map, no row of it is padding.
     if counted is not None and rows.shape[:-1] == counted.shape:
         rows = rows[counted]
     return (rows != 0).flatten(0, -2).any(0)
@@ -242,6 +249,7 @@ def _silence(maker: nn.Module, rows: Tensor) -> int:
 
 
 def _part(module: nn.Module, name: str) -> nn.Module | None:
+    # None where there is no such module: pairs are those of the original.
     return dict(module.named_modules()).get(name)
 
 
@@ -287,6 +295,7 @@ def rescale_by_powers_of_two(module: nn.Module, pairs: Sequence[HomogeneousPair]
 
 def _powers(source: Maker, target: Reader, repeat: int) -> Tensor:
     """By how many powers of two each unit is to grow, int32 [units]."""
+    # frexp splits a number into one in [0.5, 1) and a power of two: taking that power out brings it there.
     rows = torch.stack([t.abs().flatten(1).amax(1) if t.ndim > 1 else t.abs() for t in row_tensors(source)])
     made = -torch.frexp(rows.amax(0).float()).exponent
     read = target.weight.abs().transpose(0, 1).flatten(1).amax(1).view(-1, repeat).amax(1)

@@ -20,6 +20,7 @@ from auditor.records.validation import first_fault
 
 SUFFIX = ".fingerprint.json"
 IN_A_FOLDER = "fingerprint.json"
+# It comes with the reference, from a stranger; a real one is far smaller.
 MOST_BYTES = 2**16
 _SHOWN = 12
 """Characters of a digest that a message shows."""
@@ -39,6 +40,7 @@ class Fingerprint(Frozen):
     encoding: Digest | None = Field(
         default=None, description="language models: SHA-256 of tokenizer and template; None for others"
     )
+    # Quoted in messages, and a stranger's text: short and plain.
     auditor_version: str = Field(pattern=r"^[0-9A-Za-z.+!_-]{1,64}$", description="of the code that trained it")
 
     @property
@@ -58,6 +60,7 @@ class Made(Frozen):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        # An edit by mistake shows; whoever edits on purpose can write the digest, too.
         if self.digest != self.fingerprint.digest:
             raise ValueError("it was changed by hand: its digest is another")
         return self
@@ -151,6 +154,7 @@ def of_models(models: Sequence[PlannedModel], base: Path) -> dict[str, Made]:
 
 
 def _check(model: PlannedModel, made: Made, base: Path) -> None:
+    # A file that was put in a reference's place has not been made as the fingerprint says.
     if made.file != model.file_digest:
         raise ModelError(
             f"{model.source} is not the file that {place(base / str(model.source)).name} was written for; train it "
@@ -168,6 +172,7 @@ def _check_alike(sources: Mapping[str, str], found: Mapping[str, Made]) -> None:
     first = next(iter(found), None)
     for name, made in found.items():
         assert first is not None, "there is one"
+        # All equal to the first is all equal.
         changed = differences(found[first].fingerprint, made.fingerprint)
         if changed:
             raise SpecError(

@@ -66,7 +66,7 @@ def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
     handles = []
     for name, child in module.named_modules():
         if name:
-
+            # The name is bound now: by the time the hook runs, the loop is over.
             def note(_: nn.Module, __: object, output: object, name: str = name) -> None:
                 activation = first_tensor(output)
                 if activation is not None and activation.is_floating_point():
@@ -79,4 +79,5 @@ def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
         for handle in handles:
             handle.remove()
     names = [name for name, _ in seen]
+    # A module that runs several times has no one activation.
     return [(name, activation) for name, activation in seen if names.count(name) == 1]

@@ -23,6 +23,7 @@ from auditor.models.fingerprints import Made
 from auditor.records.plan import PlannedModel, Role
 from auditor.records.spec import AuditSpec
 
+# Where an object lies in memory, which its repr may show, differs from run to run.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Attributes of a network that do not decide what it computes here.
 _ASIDE = ("training", "name_or_path")
@@ -124,6 +125,7 @@ def load_lineup(
     entries: dict[str, Entry] = {}
     loader = _Loader(architecture, base, cache, spec.models.base)
     for name, role, source in _sources(spec, given, base, judged):
+        # The original is the first: all others are held against its structure.
         entries[name] = loader.entry(name, role, source, entries.get("original"))
     if spec.models.guard is not None and judged:
         entries["unlearned"] = _guarded(entries["unlearned"], spec.models.guard, base)
@@ -147,6 +149,7 @@ def _check_distinct(entries: Mapping[str, Entry]) -> None:
     seen: dict[str, str] = {}
     for name, entry in entries.items():
         twin = seen.setdefault(_rounded_digest(entry.tensors), name)
+        # An unlearned model with the original's weights is a finding, not a fault of the request.
         if twin != name and entry.planned.role in ("reference", "perturbed"):
             source = entry.planned.source or name
             raise SpecError(
@@ -161,6 +164,7 @@ def _rounded_digest(tensors: Mapping[str, Tensor]) -> str:
         [
             weights_digest({name: rounded(t) if t.is_floating_point() else t})
             for name, t in sorted(tensors.items())
+            # The canonical form sets these to zero, so that they tell no two models apart.
             if not name.endswith(COUNTER)
         ]
     )
@@ -202,9 +206,11 @@ def _expand(patterns: Sequence[str], base: Path) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
+        # In the disk's own order, "reference 1" would be another file on another machine.
         matches = sorted(glob.glob(pattern, root_dir=base))
         if not matches:
             raise ModelError(f"no reference matches {pattern!r}; check models.references, or leave it out")
+        # A pattern such as references/* matches the fingerprints beside the files as well.
         found += [match for match in matches if match not in found and not match.endswith(fingerprints.SUFFIX)]
     return found
 
@@ -244,6 +250,7 @@ class _Loader:
 
     def _in_memory(self, name: str, role: Role, module: nn.Module, original: Entry | None) -> Entry:
         tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
+        # A copy of its own: the caller may go on training the network.
         kept = copy.deepcopy(module).cpu()
         hooks, structure = _hooks(module), _structure(kept)
         differs = original is not None and original.build is not None and _structure(original.build()) != structure
@@ -310,6 +317,7 @@ def _code(kind: type) -> str:
 
 
 def _attributes(part: nn.Module) -> dict[str, object]:
+    # These buffers stand in no state dict and take part in what the network computes all the same.
     return vars(part) | {name: part._buffers[name] for name in part._non_persistent_buffers_set}
 
 
@@ -318,6 +326,7 @@ def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return weights_digest({"": value})
     parts = value if isinstance(value, list | tuple) else (value,)
+    # An object of any other kind has no words that surely say what it does.
     return repr(value) if all(isinstance(part, bool | int | float | str | None) for part in parts) else ""
 
 
@@ -343,6 +352,7 @@ def _built(
     return Entry(
         planned=PlannedModel(name=name, role=role, source=source, file_digest=file_digest, digest=digest),
         tensors=tensors,
+        # A copy for each caller: checks train and change what they get.
         build=lambda: copy.deepcopy(module),
         source_digest=source_digest,
         task=task,
@@ -356,6 +366,7 @@ def _known_as(entry: Entry, parts: list[str]) -> Entry:
 
 def _guarded(entry: Entry, source: str, base: Path) -> Entry:
     """The entry with a guard around its weights; its scores are its own, so its digest differs from the weights'."""
+    # The name is part of the digest: one file may define several guards.
     guard = load_function(source, base, "guard", ModelError)
     digest = digest_of([entry.planned.digest, guard.source_digest, source])
     planned = entry.planned.model_copy(update={"digest": digest, "guard": source})

@@ -44,6 +44,7 @@ def open_low_rank(module: nn.Module, rank: int, seed: int, maps: Sequence[nn.Mod
 
 def merge_low_rank(module: nn.Module) -> None:
     """Write the changes into the weights and let everything move again."""
+    # As a list: the parametrizations are modules, too, and go while they are walked over.
     for part in list(module.modules()):
         if parametrize.is_parametrized(part, "weight"):
             parametrize.remove_parametrizations(part, "weight")

@@ -19,6 +19,8 @@ from auditor.models.training import Loss, Told, Trainable, cross_entropy, train
 from auditor.randomness import derive_seed
 from auditor.records.spec import AuditSpec, RecipeSpec
 
+# Two small errors that a stated recipe may hold. How far references by them spread beyond the others widens the
+# interval.
 _SLOWER = 0.5
 _LONGER = 1.5
 
@@ -102,6 +104,7 @@ class Workshop:
             return self.load(path)
         module = train_job(job, self.build, self.retain, device, self.loss, told)
         self.keep(module, path)
+        # Last, since it holds the file's digest. Killed before it, a run leaves a reference that check_folder refuses.
         fingerprints.write(path, self._made(job, path))
         return module
 
@@ -118,6 +121,7 @@ class Workshop:
         """
         recipes = {job.name: job.recipe for job in planned}
         for path in sorted(folder.glob(f"reference-*{self.suffix}")) + sorted(folder.glob(f"perturbed-*{self.suffix}")):
+            # References beyond the planned ones were made by the plain recipe, too.
             self._check(path, recipes.get(path.name.removesuffix(self.suffix), self.fingerprint.recipe))
 
     def _check(self, path: Path, recipe: RecipeSpec) -> None:
@@ -127,6 +131,7 @@ class Workshop:
             raise SpecError(f"{path} has no fingerprint, so nothing says that it was made as asked here; {fix}")
         asked = self.fingerprint
         changed = fingerprints.differences(made.fingerprint, asked)
+        # A perturbed reference differs in its own recipe alone: the same comparison, with that in place.
         own = fingerprints.differences(
             asked.model_copy(update={"recipe": made.trained_by}), asked.model_copy(update={"recipe": recipe})
         )
@@ -163,6 +168,7 @@ def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
 def save(module: nn.Module, path: Path) -> None:
     """Write a state dict in one step, so that a killed run leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, under a name that no pattern of references matches.
     partial = path.with_name(f".{path.name}.partial")
     torch.save(module.state_dict(), partial)
     partial.replace(path)

@@ -96,6 +96,7 @@ def initial_weights(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def continue_from(start: nn.Module) -> Callable[[], nn.Module]:
     """A ``build`` that starts from given weights."""
+    # A copy: training changes it, and several models may start from the same weights.
     return lambda: copy.deepcopy(start)
 
 

@@ -18,6 +18,7 @@ Maker = Reader | Norm
 
 # A normalisation or a gate stands between a map and the one that reads it, at most.
 _LOOKBACK = 2
+# What counts as moved is ten times what counts as rounding, so that a trial shows one or the other.
 _SAME = 1e-5
 _MOVED = 1e-4
 
@@ -109,6 +110,7 @@ def _holds(module: nn.Module, pair: UnitPair, inputs: Tensor, logits: Tensor) ->
         if not bool((_logits(module(inputs)) - logits).abs().max() > _MOVED * scale):
             return False
     with _hidden(module.get_submodule(pair.reader), chosen.repeat_interleave(pair.repeat)):
+        # Hidden in both runs: what still moves the logits came by another way than the reader.
         bare = _logits(module(inputs))
         with _changed(module.get_submodule(pair.maker), chosen):
             moved = (_logits(module(inputs)) - bare).abs().max()

@@ -49,6 +49,7 @@ def _result(results: Results) -> str:
     verdict = results.verdict
     if verdict.outcome == "DELETED" and not verdict.flags and results.coverage.complete:
         return "PASSED"
+    # A DELETED with a check missing is open, not refuted.
     undecided = verdict.outcome in ("INCONCLUSIVE", "DELETED") and not verdict.flags
     return "WARNED" if undecided else "FAILED"
 
@@ -56,6 +57,7 @@ def _result(results: Results) -> str:
 def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dict[str, JsonValue]]:
     plan = results.plan
     yield _resource(audit_folder.PLAN, digests[audit_folder.PLAN])
+    # No decoys, which the auditor makes itself, and not the subject, which is named above.
     for model in plan.models:
         if model.role in ("original", "reference", "perturbed"):
             yield _resource(model.source or model.name, model.file_digest or model.digest)
@@ -101,6 +103,7 @@ def check(data: bytes, key: Path, results: Results, digests: Mapping[str, str]) 
     except DataError as error:
         return [str(error)]
     wrong = [name for name in audit_folder.FILES if name not in digests]
+    # Made again and compared whole: so nothing that a signed text says has to be believed.
     if not wrong and payload == envelope.canonical(statement(results, digests)):
         return []
     return _other_statement(payload, digests)
@@ -110,6 +113,7 @@ def _other_statement(payload: bytes, digests: Mapping[str, str]) -> list[str]:
     """Which file a validly signed statement is not about."""
     try:
         signed = {item["name"]: item["digest"]["sha256"] for item in json.loads(payload)["subject"]}
+    # Signed by the right key, it may still be anything.
     except (ValueError, LookupError, TypeError):
         return ["is over something that is no statement of an audit"]
     wrong = [name for name in audit_folder.FILES if signed.get(name) != digests.get(name)]

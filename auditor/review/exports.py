@@ -98,6 +98,7 @@ def csv(frame: "pd.DataFrame") -> str:
 
     The frames themselves keep their text as it is.
     """
+    # The same bytes on every system.
     return frame.map(_as_text).rename(columns=_as_text).to_csv(index=False, lineterminator="\n")
 
 
@@ -105,4 +106,5 @@ def _as_text(cell: _Cell) -> _Cell | str:
     if not isinstance(cell, str):
         return cell
     shown = clean(cell)
+    # A spreadsheet skips blanks before it looks for a formula.
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

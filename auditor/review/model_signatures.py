@@ -46,6 +46,7 @@ def _checked(subject: str, model: Path, signature: Path, key: Path) -> Finding:
         ) from error
     try:
         verifying.Config().use_elliptic_key_verifier(public_key=key).verify(model, signature)
+    # The signature is a stranger's file: whatever is wrong with it is a finding about it.
     except (InvalidSignature, ValueError, TypeError, KeyError, OSError) as error:
         fault = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding(subject=subject, state="fails", words=f"is not what {signature.name} was made over: {fault}")

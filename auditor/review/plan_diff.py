@@ -10,6 +10,7 @@ _ABSENT = "absent"
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 # What follows from other fields: named only where nothing else differs.
 _FOLLOWS = re.compile(r"^(feasibility|notes|asked\.(models|data|request|audit)|command)\b|\.n_examples$")
+# Names of files and the wording of the request: a reviewer may keep the same content elsewhere.
 _NAMES = re.compile(r"\.source$|^(architecture|command|notes)$|^asked\b|^feasibility\b")
 
 
@@ -36,9 +37,11 @@ def plan_changes(before: Plan, after: Plan) -> list[Change]:
     """Every field that differs; what merely follows from others only where nothing else does."""
     found = _differing(before, after)
     fields = {change.field for change in found}
+    # Decoys are made from the original and differ wherever it does.
     made = {f"models.{model.name}." for plan in (before, after) for model in plan.models_of("decoy")}
 
     def follows(field: str) -> bool:
+        # A file that differs says it all; that its content differs follows.
         beside = field.removesuffix(".digest") + ".file_digest"
         return bool(_FOLLOWS.search(field)) or field.startswith(tuple(made)) or (beside != field and beside in fields)
 
@@ -71,6 +74,7 @@ def _fields(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Leaves by dotted path; records in a list go by their names."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         value = {item["name"]: {k: v for k, v in item.items() if k != "name"} for item in value}
+    # An empty record is a leaf, or it could not be told from an absent one.
     if isinstance(value, dict) and value:
         for name, item in value.items():
             yield from _fields(item, f"{path}.{name}" if path else name)

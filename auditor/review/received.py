@@ -60,6 +60,7 @@ def receive(folder: Path) -> Received:
         raise DataError(f"{folder} is not a folder; give the one that holds results.json")
     sums = audit_folder.read_sums(folder)
     found = {}
+    # By our own names: those in a received list could lead anywhere.
     for name in (*audit_folder.FILES, audit_folder.ATTESTATION):
         path = folder / name
         if path.is_file():

@@ -46,6 +46,7 @@ def model_file(model: PlannedModel, folder: Path) -> Path:
 
 
 def _file(subject: str, path: Path, digest: str | None) -> Finding:
+    # A planned digest over shards is that of no file.
     in_shards = path.name == _WEIGHTS and path.parent.is_dir() and not path.is_file()
     if digest is None or in_shards:
         return Finding(subject=subject, state="unchecked", words="is not one file; --rerun compares its content")
@@ -89,6 +90,7 @@ def repeat(
         changes = content_changes(results.plan, prepared.plan)
         for change in changes:
             yield Finding(subject=change.field, state="fails", words=f"differs here: {change}")
+        # Numbers of other inputs would show nothing about the audit.
         if not changes:
             again = execute(prepared, None)
             yield from compare_numbers(results, again)
@@ -96,10 +98,12 @@ def repeat(
 
 def _spec(plan: Plan, code: Mapping[str, str | None], data: Mapping[str, str | None]) -> AuditSpec:
     asked = plan.asked
+    # Decoys have no source either; they are made again.
     if any(model.source is None for model in plan.models if model.role != "decoy"):
         raise UsageError("the audit was of models in memory, so it cannot be rerun from files")
     named = {**_absolute(code), **_absolute(data)}
     for name, planned in [*asked.models, *asked.data]:
+        # Judged by the words alone, whether or not such a file is there.
         if name not in named and _is_code(planned):
             raise UsageError(
                 f"the audit ran {planned}; code that came with an audit is never run, "
@@ -152,6 +156,7 @@ def _compared(before: Evidence, after: Evidence | None, tolerance: float) -> Fin
     if old.keys() != new.keys():
         missing = sorted(old.keys() ^ new.keys())[0]
         return Finding(subject=subject, state="fails", words=f"{missing} has a value in only one of the two")
+    # Absolute up to 1, relative beyond: a small gap makes a large ρ, and moves it by more.
     off = {name: abs(old[name] - new[name]) / max(1.0, abs(old[name])) for name in old}
     worst = max(off, key=lambda name: off[name], default="")
     if worst and off[worst] > tolerance:
@@ -174,6 +179,7 @@ def _numbers(e: Evidence) -> Iterator[tuple[str, float]]:
     if e.scores is not None:
         scores = e.scores
         gap = abs(scores.original - scores.null) if scores.null is not None else 0.0
+        # Each check's scores have a scale of their own; in units of this gap they are on that of ρ.
         unit = gap or max(1.0, abs(scores.original))
         own = {"original": scores.original, "unlearned": scores.unlearned}
         for name, value in {**own, **scores.references, **scores.drawn, **scores.decoys}.items():

@@ -28,6 +28,7 @@ from auditor.run.concluding import conclude
 
 _RELATIVE = 1e-9  # recomputing sums on another machine moves the last digits of a double
 _NAMED_DIFFERENCES = 3
+# Other versions of these may draw other bytes from the same results.
 _DRAWS = ("matplotlib", "unlearning-auditor")
 
 
@@ -81,6 +82,7 @@ def _against(received: Received, subject: str, other: str, agrees: bool, holds: 
 
 
 def _canonical(received: Received, results: Results) -> Finding:
+    # JSON can say one thing in several ways: only in its own form does no changed byte go unseen.
     same = results.to_json().encode() == received.data[audit_folder.RESULTS]
     return Finding(
         subject=audit_folder.RESULTS,
@@ -111,6 +113,7 @@ def _policy(plan: Plan) -> Finding:
     if policy.name not in shipped():
         words = "is not one that ships with the auditor: judge its thresholds, which the report lists"
         return Finding(subject=subject, state="note", words=words)
+    # A softened policy under a known name would pass for that one in a report.
     if policy != load_policy(policy.name):
         words = "bears the name of a shipped policy and has other thresholds"
         return Finding(subject=subject, state="fails", words=words)
@@ -133,6 +136,7 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     except DataError as error:
         yield Finding(subject=audit_folder.SCORES, state="fails", words=str(error))
         return
+    # A check that is lacking here is no fault of the audit.
     except SpecError as error:
         yield Finding(subject="evidence", state="unchecked", words=f"cannot be recomputed here: {error}")
         return
@@ -159,9 +163,11 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
     checks = [registry.load(item.name, plan.task) for item in plan.checks]
     for item in plan.checks:
         here = registry.provider(item.name, plan.task)
+        # Another version may draw other evidence from the same scores, which would look like a forgery.
         if item.provider != here:
             raise SpecError(f"the check {item.name} came from {item.provider}, here it is {here}; install that version")
     try:
+        # Scores of another shape than the plan's fail somewhere in there, in one of several ways.
         return conclude(plan, checks, recorded.scores)
     except BROKEN_ASSUMPTIONS as error:
         raise DataError(
@@ -194,6 +200,7 @@ def differences(first: object, second: object, path: str = "") -> Iterator[str]:
 
 
 def _equal(first: object, second: object) -> bool:
+    # Whole numbers and words have no last digit that may differ.
     if isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, rel_tol=_RELATIVE, abs_tol=_RELATIVE)
     return bool(first == second)
@@ -212,6 +219,7 @@ def _report(received: Received, results: Results) -> Finding:
     except BROKEN_ASSUMPTIONS as error:
         words = f"holds what no report can be drawn from ({type(error).__name__}: {error})"
         return Finding(subject=audit_folder.RESULTS, state="fails", words=words)
+    # Honest reports differ in bytes between such versions, too.
     if not same and not received.altered(audit_folder.REPORT) and (other := _other_versions(results)):
         words = f"cannot be drawn again to the byte with other versions than the audit's: {', '.join(other)}"
         return Finding(subject=audit_folder.REPORT, state="unchecked", words=words)
@@ -257,6 +265,7 @@ def _signature(received: Received, results: Results, key: Path | None) -> Findin
     wrong = attest.check(signed, key, results, digests)
     changed = [name for name in audit_folder.FILES if received.altered(name)]
     words = "; ".join(wrong) if wrong else f"is a signature of this audit by the key in {key}"
+    # The signature holds for the files as they were: those that changed are named already.
     if wrong and changed and all(fault.startswith(attest.OTHER_FILE) for fault in wrong):
         return Finding(subject=audit_folder.ATTESTATION, state="unchecked", words=f"is valid, and {words}")
     return Finding(subject=audit_folder.ATTESTATION, state="fails" if wrong else "holds", words=words)

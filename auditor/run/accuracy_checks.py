@@ -27,6 +27,7 @@ def judge(plan: Plan, found: Mapping[str, Accuracy]) -> None:
     _not_exchanged(original, found.get("unlearned"))
     _as_stated(plan, original)
     names = {model.name for model in plan.models_of("reference")}
+    # Without the forgotten classes, on which no reference can be right.
     _not_below_references(plan, original, [a.kept_alone for name, a in found.items() if name in names])
 
 
@@ -43,6 +44,7 @@ def _as_stated(plan: Plan, original: Accuracy) -> None:
     stated = plan.asked.models.original_accuracy
     if stated is None:
         return
+    # Two standard errors: the stated accuracy is of other examples than these.
     error = 2 * (stated * (1 - stated) / original.n_kept) ** 0.5
     if abs(stated - original.kept) > plan.policy.thresholds.retain + error:
         raise UsageError(

@@ -41,6 +41,7 @@ def write(folder: Path, results: Results, scores: RecordedScores, others: Mappin
     }
     texts[SUMS] = _listed({name: text_digest(text) for name, text in texts.items()} | dict(others))
     write_together({folder / name: text for name, text in texts.items()})
+    # After the files are replaced: until then it is the signature of what lies there.
     (folder / ATTESTATION).unlink(missing_ok=True)
 
 

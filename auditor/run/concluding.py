@@ -22,6 +22,7 @@ def conclude(plan: Plan, checks: Sequence[AnyCheck], scores: Scores) -> Results:
     """Evidence, verdict and coverage from scores."""
     outputs = next((check for check in checks if check.role == "outputs"), None)
     mismatch = None
+    # Before the other checks: references of another recipe, which the outputs show, count for none of them.
     if outputs is not None:
         mismatch = recipe_mismatch(plan, _evidence(plan, outputs, scores[outputs.name], counts=True))
     found = [_evidence(plan, check, scores[check.name], counts=mismatch is None) for check in checks]
@@ -48,6 +49,7 @@ def _form(checks: Sequence[AnyCheck], scores: Scores) -> CanonicalForm | None:
 
 def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure], *, counts: bool) -> Evidence:
     for score in scores.values():
+        # One failure leaves the check without evidence: missing is never zero, and never a pass.
         if isinstance(score, Failure):
             return failed(check, score)
     by_role = {

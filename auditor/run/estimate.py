@@ -12,8 +12,10 @@ from auditor.run.runner import Work
 from auditor.run.timings import remembered, usual
 from auditor.tasks import registry
 
+# A step goes forward once and backward, which costs about twice as much.
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
+# What a process holds once torch is imported.
 _TORCH_BYTES = 500 * 2**20
 
 

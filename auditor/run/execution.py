@@ -40,11 +40,14 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
     if folder is None:
         return _measured(prepared)[0]
     with alone_in(folder):
+        # Before the first score: what was going to be done is fixed before anything is known.
         write_atomically(folder / audit_folder.PLAN, prepared.plan.to_json())
+        # A wall clock may be set meanwhile.
         started = time.monotonic()
         watch = Stopwatch(prepared.plan, prepared.timings)
         results, scores = _measured(prepared.heard_by(watch.hear))
         audit_folder.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
+        # Apart from the results, and under no digest: an audit repeated takes other times.
         took = Timings(seconds=round(time.monotonic() - started, 3), units=tuple(watch.units))
         write_atomically(folder / "timings.json", took.model_dump_json(indent=2) + "\n")
         watch.remember()

@@ -22,6 +22,7 @@ from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
 from auditor.tasks.registry import load
 from auditor.tasks.task import AnyMaterial
 
+# Between original and references, in spreads: what it is shows only when scores are there.
 GAPS = (8.6, 10.0, 15.0)
 
 
@@ -75,6 +76,7 @@ def make_plan(
         feasibility=feasibility(spec, request, policy, models, material, [check.name for check in checks]),
         notes=(*fingerprints.notes(lineup.planned, lineup.made, _digest_of_retain(material)), *material.notes),
         command=command,
+        # Where the files go is no part of what is asked: elsewhere it is the same plan.
         asked=spec.without_folders(),
     )
 
@@ -114,6 +116,7 @@ def _planned(
         may=check.may,
         primary_for=_primary_for(check.name, policy, request),
         settings=check.planned_settings(k, autoencoder).model_dump(mode="json"),
+        # From its name: leaving a check out changes no other's random choices.
         seed=derive_seed(spec.audit.seed, check.name),
     )
 
@@ -161,6 +164,7 @@ def feasibility(
 
 def _smallest_residue(k: int, n_eval: int) -> float | None:
     """Resolution at the smallest spread, 1/n_eval, and a gap of 1: no audit of these inputs resolves less."""
+    # One reference has no spread.
     if k < 2:
         return None
     return statistics.resolution(1.0, Spread(value=1.0 / n_eval, degrees=k - 1, n_references=k))
@@ -186,11 +190,13 @@ def _obstacles(
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if material.data.request == "sample" and material.data.holdout is not None:
+        # Both halves: an item is kept or not, whichever half it fell into.
         n_forget = len(material.data.forget_attack) + len(material.data.forget_eval)
         lack = holdout_lack(n_forget, len(material.data.holdout))
         found += [] if lack is None else [lack]
     if spec.request.goal == "concept":
         found += _concept_obstacles(material.data)
+    # The best case already is too coarse, so that no score could change it.
     if smallest is not None and smallest > policy.thresholds.deleted:
         found.append(
             f"{len(material.data.forget_eval)} forget examples to measure on resolve at best ρ = {smallest:.2f}, "

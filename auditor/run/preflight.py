@@ -24,13 +24,16 @@ def preflight(work: Work) -> None:
     Raises:
         UsageError: the original is near chance, or the accuracies do not fit the request.
     """
+    # Bare weights cannot be run.
     if not work.plan.layers:
         return
     found: dict[str, Accuracy] = {}
     for model in (model for model in work.plan.models if model.role in _ROLES):
+        # A run that is taken up again need not load every model for this.
         accuracy = _of_scores(work, model) or _of_a_pass(work, model)
         if accuracy is not None:
             found[model.name] = accuracy
+    # Before the comparisons, which mean nothing where the original is broken.
     if "original" in found:
         refuse_broken(work.plan, found["original"].kept)
     judge(work.plan, found)

@@ -81,11 +81,13 @@ def prepare(
         judged: whether there is an unlearned model; see :func:`auditor.models.lineup.load_lineup`.
     """
     _check_device(spec)
+    # A misspelt name is said now, not after all models were loaded.
     executors.load(spec.audit.executor)
     store = base / spec.audit.store
     with execution_settings(spec.audit.threads):
         found = load_lineup(spec, given, base, store / "converted", judged=judged)
         material = registry.material_of(spec, found, given, base)
+        # What cannot be written is said before the first score, not after the last.
         if spec.audit.write_canonical:
             _runnable_file(material)
         checks = checks_to_run(spec, registry.load(material.task), material.data)

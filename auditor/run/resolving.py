@@ -84,6 +84,7 @@ def resolutions(
     """
     if spec.request.goal == "concept":
         raise UsageError("goal concept is held against control concepts, which more references do not narrow")
+    # audit.checks may leave a primary out, whose resolution is asked for here all the same.
     everything = spec.model_copy(update={"audit": spec.audit.model_copy(update={"checks": None})})
     work = prepare(everything, base, {}, report=report, judged=False).work
     wanted = names if names is not None else [check.name for check in work.plan.checks if check.primary_for]
@@ -107,6 +108,7 @@ def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
     kept = {*wanted, *(check.name for check in work.checks if check.role == "outputs")}
     plan = work.plan.model_copy(
         update={
+            # The resolution rests on original and references; decoys would be made and scored for nothing.
             "models": tuple(model for model in work.plan.models if model.role != "decoy"),
             "checks": tuple(check for check in work.plan.checks if check.name in kept),
         }

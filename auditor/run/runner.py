@@ -70,6 +70,7 @@ def run(work: Work, make: Callable[[Loaded], Executor] = InProcess) -> Scores:
     """
     executor = make(work.loaded())
     scores: Scores = {check.name: {} for check in work.checks}
+    # Model by model: one beside the original is in memory at a time, and all checks share what it recorded.
     for model in work.plan.models:
         loop = _Model(work, executor, model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
@@ -126,6 +127,7 @@ class _Model:
         started = time.monotonic()
         decoy = self._model
         for number, strength in enumerate(decoy.strengths, 1):
+            # It stays there: the later checks of this decoy measure the strength that was taken.
             self._model = decoy.at(strength)
             result, reused = self._result(planned)
             if isinstance(result, Failure):
@@ -140,14 +142,17 @@ class _Model:
     def _result(self, planned: PlannedCheck) -> tuple[Score | Failure, bool]:
         """The result, and whether it was taken from the store."""
         unit = self._work.unit(self._model, planned)
+        # Before the losses: a score that was finished counts, whatever became of other units.
         stored = self._work.stored(unit)
         if stored is not None:
             return stored, True
         lost = self._lost(planned.name)
         if lost is not None:
             return lost, False
+        # Told before the work: whoever watches learns which unit to give up should this process die.
         self._work.begin(Begun(check=planned.name, model=self._model.name))
         result = self._executor.run(unit)
+        # Failures are not kept: the next run tries them again.
         if isinstance(result, Score) and self._model.name not in self._work.uncached:
             self._work.store.put(unit.key, result)
         return result, False

@@ -17,6 +17,7 @@ class _Stored(Frozen):
     """A score file: the score and the digest of its key and text, so that a damaged or misplaced file is noticed."""
 
     digest: str
+    # Text, since the digest is over characters: written again, a record might differ in them.
     score: str
 
 
@@ -72,6 +73,7 @@ def write_together(texts: Mapping[Path, str]) -> None:
             with _naming(path):
                 Path(name).replace(path)
     finally:
+        # What was renamed is not here any more; the rest of an interrupted writing goes.
         for name in staged.values():
             Path(name).unlink(missing_ok=True)
 
@@ -79,13 +81,18 @@ def write_together(texts: Mapping[Path, str]) -> None:
 def _stage(path: Path, text: str) -> str:
     """The whole text on disk beside ``path``, under another name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place: a rename is one step only within a file system.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
+        # The same line ends on every system: digests are of these bytes.
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
+            # Otherwise the rename may reach the disk before the text does.
             os.fsync(file.fileno())
+        # mkstemp lets nobody but the owner read it.
         Path(name).chmod(0o644)
+    # An interrupt leaves no half file behind either.
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -60,6 +60,7 @@ class Stopwatch:
 
     def remember(self) -> None:
         """Add what was computed to what is remembered."""
+        # Read now: another audit may have added to it while this one ran.
         known = {key: list(seconds) for key, seconds in remembered(self._file).seconds.items()}
         models = {model.name: model for model in self._plan.models}
         checks = {check.name: check for check in self._plan.checks}

@@ -71,6 +71,7 @@ class Loaded:
             original = _in_batches(self.original(), batch_size)
             self._artefacts[check.name] = check.prepare(original, self.data, settings, planned.seed)
         subject = _in_batches(self._of(unit.model), batch_size)
+        # A check that opens the model looks below its guard: a guard hides no weights.
         form = subject.unguarded() if check.opens else subject
         return check.score(form, self._artefacts[check.name], self.data, settings, planned.seed)
 
@@ -114,9 +115,11 @@ def contained(work: Callable[[], Result], model: str | None = None) -> Result | 
 def _in_memory(unit: UnitSpec, loaded: Loaded) -> Score:
     """Raises UsageError where memory ran out with the smallest batch, too."""
     wanted, *smaller = batch_sizes(loaded.plan.execution.batch_size)
+    # Bare weights are not run in batches.
     for size in [wanted, *smaller] if loaded.plan.layers else [wanted]:
         try:
             score = loaded.score(unit, size)
+        # torch's errors of memory are RuntimeErrors.
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -128,6 +131,7 @@ def _in_memory(unit: UnitSpec, loaded: Loaded) -> Score:
 
 
 def _in_batches(subject: Subject, size: int) -> Subject:
+    # Each of the two has a batch size of its own, and the check decides which it takes.
     for form in (subject, subject.unguarded()):
         form.batch_size = size
     return subject
@@ -136,6 +140,7 @@ def _in_batches(subject: Subject, size: int) -> Subject:
 class _Key(Frozen):
     """Everything a score depends on."""
 
+    # Another version may measure another number under the same name.
     auditor_version: str
     check: str
     provider: str
@@ -167,6 +172,7 @@ def unit_of(plan: Plan, model: PlannedModel, planned: PlannedCheck, data_digest:
         data=data_digest,
         architecture=plan.architecture_digest,
         layers=plan.layers,
+        # Device, type of numbers, threads and batch size all move the last digits.
         execution=plan.execution.model_dump(),
     )
     return UnitSpec(check=planned, model=model, key=digest_of(key.model_dump(mode="json")))
@@ -182,5 +188,6 @@ def failure_of(error: Exception, model: str | None = None) -> Failure:
 def _frames(error: Exception) -> str:
     """The traceback without paths of this machine."""
     frames = traceback.extract_tb(error.__traceback__)
+    # Folders name the user, and would make equal audits differ between machines.
     lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
     return "\n".join([*lines, f"{type(error).__name__}: {error}"])

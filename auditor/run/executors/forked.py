@@ -22,6 +22,7 @@ from auditor.records.events import Begun, Event, Planned, Unit
 LOADING = "loading models and data"
 SCORING = "scoring"
 _SECONDS_TO_STOP = 3.0
+# A job is a closure, which no other way to start a process could hand over.
 _FORK = get_context("fork")
 
 Lost = Mapping[Unit, str]
@@ -75,6 +76,7 @@ def supervise(job: Job, *, seconds: float, hear: Tell) -> None:
     """
     lost: dict[Unit, str] = {}
     while (death := _run(job, lost, seconds, hear)) is not None:
+        # There is no unit to leave out, and to try again would end in the same way.
         if isinstance(death.during, str):
             raise UsageError(f"{death.during} could not be finished: it {death.reason}")
         lost[death.during] = death.reason
@@ -84,11 +86,13 @@ def _run(job: Job, lost: Lost, seconds: float, hear: Tell) -> _Death | None:
     ours, theirs = _FORK.Pipe()
     child = _FORK.Process(target=_child, args=(job, lost, theirs, ours))
     child.start()
+    # Held by this process too, it would keep the pipe open when the child is gone.
     theirs.close()
     try:
         during = _watch(child, ours, seconds, hear)
         if during is None:
             return None
+        # No message means death or silence: a child that is still there took too long.
         overdue = not connection.wait([child.sentinel], 0)
         if overdue:
             os.kill(_number(child), signal.SIGINT)
@@ -120,6 +124,7 @@ def _watch(child: ForkProcess, pipe: Connection, seconds: float, hear: Tell) -> 
 
 def _next_message(child: ForkProcess, pipe: Connection, seconds: float) -> Message | _Ended | None:
     """What the child says next; None where it died or nothing came in time."""
+    # Its death is waited for as well: what it has started may hold the pipe open after it.
     if pipe in connection.wait([pipe, child.sentinel], seconds):
         with suppress(EOFError, OSError):
             message: Message | _Ended = pipe.recv()
@@ -148,6 +153,7 @@ def _number(child: ForkProcess) -> int:
 
 def _kill(child: ForkProcess) -> None:
     """With whatever it has started; it has not been waited for, so that its number is not yet another's."""
+    # It may have died before it had a group of its own.
     with suppress(ProcessLookupError):
         os.killpg(_number(child), signal.SIGKILL)
     os.kill(_number(child), signal.SIGKILL)
@@ -158,6 +164,7 @@ def _child(job: Job, lost: Lost, pipe: Connection, parents_end: Connection) -> N
     os.setpgrp()
     # A background shell starts what it runs deaf to this signal, by which the watching process asks the child to end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Held here too, it would keep this process from noticing that the other has ended.
     parents_end.close()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
@@ -165,6 +172,7 @@ def _child(job: Job, lost: Lost, pipe: Connection, parents_end: Connection) -> N
         pipe.send(_Ended(None))
     except KeyboardInterrupt:
         pipe.send(_Ended(KeyboardInterrupt()))
+    # These are for a person, and their types decide the exit code; they arrive as they were raised.
     except (AuditError, OSError) as error:
         pipe.send(_Ended(error))
     except Exception:  # noqa: BLE001 - it has to reach the process that reports it
@@ -175,4 +183,5 @@ def _end_with_parent(pipe: Connection) -> None:
     """The supervisor sends nothing: what ends the wait is its end, however it came."""
     with suppress(EOFError, OSError):
         pipe.recv_bytes()
+    # The whole group: what a check has started must not outlive the audit either.
     os.killpg(os.getpgrp(), signal.SIGKILL)
