@@ -53,6 +53,7 @@ class Trainer:
 
     def run(self, attack: DrawnAttack, number: int, measured: tuple[Examples, ...]) -> Course:
         """One attack, by its number among the audit's attacks."""
+        # By seed and number alone: every model and both arms meet the same shots and batches.
         random = generator(self.seed, "attack", number)
         shots = self.pool and self.pool.take(few_of_each(self.pool.labels, attack.shots, random.permutation))
         model = self.start.clone()
@@ -102,6 +103,7 @@ def apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples
     for label in attack.labels.unique():
         members = torch.nonzero(attack.labels == label)[:, 0]
         members = members[torch.from_numpy(random.permutation(len(members)))]
+        # The odd one becomes a shot: a label with a single example can still be attacked.
         half = (len(members) + 1) // 2
         shots.append(members[:half])
         aside.append(members[half:])
@@ -131,10 +133,12 @@ def row_reset(start: Classifier, classes: Tensor) -> Classifier | None:
         return None
     others = torch.ones(head.out_features, dtype=torch.bool)
     others[classes] = False
+    # Nothing to take a mean bias from.
     if not bool(others.any()):
         return None
     with torch.no_grad():
         head.weight[classes] = 0
         if head.bias is not None:
+            # A bias of 0 might itself stand above or below all the others.
             head.bias[classes] = head.bias[others].mean()
     return clone

@@ -85,10 +85,10 @@ def _train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoenc
     width = rows.shape[1] * settings.expansion
     k = min(settings.k, width)
     shape = TopKTrainingSAEConfig(
-        # Rows of any size train alike at one learning rate; sae-lens folds the factor into the weights at the end.
         d_in=rows.shape[1],
         d_sae=width,
         k=k,
+        # Rows of any size train alike at one learning rate; sae-lens folds the factor into the weights at the end.
         normalize_activations="expected_average_only_in",
     )
     # The import above may draw from the global stream on its first run; the initial weights must not notice.
