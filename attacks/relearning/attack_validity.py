@@ -22,9 +22,8 @@ WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""
 UNLIKE = 0.02
 """How often a true retrain may be said to meet the attack otherwise than the references do, over all arms."""
-# On the logit. A retrain that takes off a few steps sooner than five references learns its examples sooner, too.
-# Among 16 retrains of each of two digits worlds, under three sets of attacks, the spread was .51 to .96, its median
-# .66, while five of them often show .35.
+# On the logit: the median spread of many retrains, of whom five often agree more (docs/checks.md#relearning). One that
+# takes off a few steps sooner learns its examples sooner, too.
 _TAKE_OFF = 0.66
 # A gain near 0 has no scale to speak of: the least change is a large factor.
 _SMALLEST_GAIN = 0.1

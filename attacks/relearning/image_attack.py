@@ -97,7 +97,7 @@ def true_probability(model: Classifier, examples: Examples) -> Tensor:
 
 
 def apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples]:
-    """(examples that shots are drawn from, examples by which steps are chosen): disjoint halves of each label."""
+    """(examples that shots are drawn from, examples by which arms are chosen): disjoint halves of each label."""
     random = generator(seed, "aside")
     shots, aside = [], []
     for label in attack.labels.unique():
@@ -124,8 +124,7 @@ def few_of_each(labels: Tensor, n: int, permutation: Permutation) -> Tensor:
 def row_reset(start: Classifier, classes: Tensor) -> Classifier | None:
     """A clone whose head no longer holds anything for or against the classes; None without a linear head.
 
-    Rows set to the mean of the others would hold less of what a zero row holds: from there the original stood at most
-    two spreads above the references in three worlds of digits, from zero twenty to fifty.
+    Rows are set to zero: from the mean of the others the original hardly stands out (docs/checks.md#relearning).
     """
     clone = start.clone()
     head = clone.head()

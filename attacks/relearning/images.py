@@ -110,8 +110,8 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     caveats: ClassVar[tuple[str, ...]] = (
         "A head trained to give the forgotten class to others resists short attacks; few_shot sees through it.",
     )
-    # Some retrains take off a few steps sooner than all of five references, which often differ by .02 only. Of 16 in
-    # one digits world two had ρ of .14 and more, when attacks were read up to a step that the references withstood.
+    # Five references often agree by luck, and a retrain that takes off a few steps sooner stands far above them
+    # (docs/checks.md#relearning has the figures).
     least_spread: ClassVar[float] = 0.05
     settings_type: ClassVar[type[Frozen]] = Settings
 

@@ -62,7 +62,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
     The attacks are hard enough to cost the original some of its answers; a model's share of what the original keeps
-    under the same attacks is what ρ asks for. Shorter and low ones left gradient difference and NPO looking deleted.
+    under the same attacks is what ρ asks for. Milder ones miss what some methods hide (docs/checks-text.md#relearning).
 
     A model that learns the attack facts otherwise than the references do withstands training (or was trained on them):
     the check is then blind.

@@ -40,8 +40,8 @@ class Settings(relearning.Settings):
 class SlowRelearning(relearning.Relearning):
     """The patient attacker's relearning: one example a class, many steps, the model as it is.
 
-    A model can be trained to withstand an attack of known length: the steps of a simulated attack are differentiated
-    through, or ignored to first order, until sixteen of them bring nothing back. Longer ones then do.
+    A model can be trained to withstand an attack of known length, and a longer one then brings back what it hides
+    (docs/checks.md#slow_relearning).
 
     The references relearn as well in so many steps, each a little sooner or later by the luck of one example. Eight
     attacks average that luck out (docs/checks.md). A shut head opens in so many steps by itself, so no rows are reset.
@@ -64,7 +64,6 @@ class SlowRelearning(relearning.Relearning):
     def taught(self, probabilities: Sequence[float], n: int) -> float:
         """The best of the attacks: whether the model can be taught a single example at all.
 
-        A retrain of the digits had learnt its one example in two attacks of eight, where references had in seven. It
-        was slow, and did not withstand training.
+        By their mean a retrain that is only slow would seem to withstand training (docs/checks.md#slow_relearning).
         """
         return super().taught([max(probabilities)], n)

@@ -115,14 +115,13 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
 
     T(m) = mean over the forget eval half of (h − mean retain)·v/‖v‖² at the last cut point, with h mapped into the
     original's space: 0 at the retain mean, 1 where the original puts the class. Every other number is kept as cell or
-    control. On handwritten digits T told the original from retrains more widely than cosine, relative L2 or AUC along
-    v did (by 6 to 16 spreads of the references, by class and network), and it has a contribution per example. Unlike
-    the distance of parameters it asks what the model computes and not where it was trained from: a retrain from the
-    original's own initial weights keeps many parameter vectors and no knowledge.
+    control. T has a wider gap than cosine, relative L2 or AUC along v (docs/checks.md#concept_vectors) and a
+    contribution per example. Unlike the distance of parameters it asks what the model computes and not where it was
+    trained from: a retrain from the original's own initial weights keeps many parameter vectors and no knowledge.
 
     It carries no null of its own. Random directions of the same norm are drawn and shown, but a model that never saw
-    the class also separates it along v from what it learnt of similar classes (ρ = 0 lay between T = .2 and .8 on
-    digits), so they are no null for T and without references this check is silent.
+    the class also separates it along v from what it learnt of similar classes, so they are no null for T and without
+    references this check is silent.
     """
 
     name: ClassVar[str] = "concept_vectors"

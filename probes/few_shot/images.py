@@ -50,7 +50,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
     above most others, so power lies in very few shots and in the top of the ranking.
 
     The layers are averaged and not chosen by their gap: that picks the last ones, where the gap is widest and where
-    suppression by training hides best (a NegGrad+ model: ρ = .77 at the first vector layer, .01 at the last).
+    suppression by training hides best (docs/checks.md#few_shot).
 
     Where control concepts are given, T is measured for each of them in the same way; with goal ``concept`` they are
     the null.

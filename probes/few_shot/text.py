@@ -51,8 +51,8 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     s(true) > s(false), ties half. T = mean of x over eval facts, at the block where that is largest on the attack half;
     ½ for a model that knows nothing.
 
-    The code comes into it because at the end of a statement a small model's state does not tell whether it was true: a
-    linear probe there scores as the original what it scores as a model never taught.
+    The code comes into it because at the end of a statement a small model's state does not tell whether it was true
+    (docs/checks-text.md#few_shot).
     """
 
     name: ClassVar[str] = "few_shot"

@@ -81,9 +81,9 @@ class SaeRestorationSettings(Frozen):
 class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[LayerArtefact, ...]]):
     """Restoration in own mode: the best over α and layers of the median over autoencoders.
 
-    Autoencoders trained alike share only part of their latents (arXiv 2501.16615), and one in three was seen to
-    restore a class in a true retrain where the other two did not: the median asks that most of them agree, and how
-    far they differ at the chosen α widens the interval.
+    Autoencoders trained alike share only part of their latents (arXiv 2501.16615), so that one may restore a class by
+    chance (docs/checks.md#sae_restoration): the median asks that most of them agree, and how far they differ at the
+    chosen α widens the interval.
 
     T uses own mode alone: what this model still activates is evidence about this model, whereas injected
     activations only show that later layers can decode them, which a retrain from the same pretrained
