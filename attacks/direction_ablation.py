@@ -20,6 +20,7 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
 Directions = Mapping[str, Tensor]
+# Of the original's mean state: what is smaller is rounding, and rounding has a direction like any other.
 _NO_DIFFERENCE = 1e-5
 # A p-value that has come this far cannot fall below 0.02 any more (Besag and Clifford 1991).
 _ENOUGH_ABOVE = 20
@@ -80,6 +81,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
         "Compares the two models' states coordinate by coordinate, so it misses a model whose states were rotated.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # Without random directions the original still answers: its draws are no baseline.
     null_lacks_knowledge: ClassVar[bool] = False
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
@@ -100,6 +102,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
         starts = {layer: _from(layer, found, subject) for layer in subject.layers()}
         on_attack = {layer: answers_without(subject, out, attack).mean() for layer, out in starts.items()}
         on_eval = {layer: answers_without(subject, out, measured) for layer, out in starts.items()}
+        # By the attack half: the best of several blocks on the eval half would lie above the model by chance.
         first = max(on_attack, key=lambda layer: float(on_attack[layer]))
         null = _random(subject, first, measured, float(on_eval[first].mean()), settings.random_directions, seed)
         value = Reading(
@@ -150,6 +153,7 @@ def project_out(states: Tensor, direction: Tensor) -> Tensor:
     >>> project_out(torch.tensor([[2.0, 3.0]]), torch.tensor([0.0, 1.0])).tolist()
     [[2.0, 0.0]]
     """
+    # In float32: a projection rounded to bfloat16 leaves part of the direction behind.
     d = direction.to(states.device)
     return (states.float() - (states.float() @ d)[..., None] * d).to(states.dtype)
 
@@ -159,6 +163,7 @@ def _means(subject: CausalLM) -> dict[str, Tensor]:
 
 
 def _few(facts: Facts, settings: Settings, seed: int) -> Facts:
+    # The seed is that of the audit: every model is asked for the same facts.
     picks = generator(seed, DirectionAblation.name).permutation(len(facts))[: settings.measured_facts]
     return facts.take(sorted(picks.tolist()))
 
@@ -166,6 +171,7 @@ def _few(facts: Facts, settings: Settings, seed: int) -> Facts:
 def _from(first: str, found: Directions, subject: CausalLM) -> dict[str, Tensor]:
     """The directions of a block and of those after it."""
     layers = subject.layers()
+    # All later blocks too: each could write the direction into the stream again.
     return {layer: found[layer] for layer in layers[layers.index(first) :] if layer in found}
 
 

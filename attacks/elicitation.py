@@ -30,7 +30,10 @@ class Settings(Frozen):
 
     measured_facts: int = Field(default=64, ge=1, description="facts of each set asked for in each form, at most")
     permutations: int = Field(
-        default=9999, ge=9999, description="draws of the null, where never-taught facts are given"
+        # Holm asks a p of about .001 of the first secondary check: a thousand draws would hardly reach it.
+        default=9999,
+        ge=9999,
+        description="draws of the null, where never-taught facts are given",
     )
 
 
@@ -78,6 +81,7 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
         "Fixed prompts in English around the given questions; a cleverer or optimised prompt may elicit more.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # What is deployed is what is asked: a guard stays on.
     opens: ClassVar[bool] = False
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
@@ -97,9 +101,12 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
             for form, asked in variants.items()
             if lacking[form] is None
         }
+        # By the attack half: the best of thirteen forms on the eval half would lie high by chance.
         best = max(read, key=lambda form: _above(read[form], _ATTACK))
+        # Facts of one subject are alike: the null may only move them together.
         groups = {name: [fact.subject for fact, _ in pairs] for name, pairs in sets.items()}
         control = _control(read[best])
+        # Without never-taught facts nothing is taken off: only references then show what a prompt itself teaches.
         examples = read[best][_EVAL] - (control or 0.0)
         return Score(
             check=self.name,
@@ -138,6 +145,7 @@ def _sets(data: FactsData, settings: Settings, seed: int) -> dict[str, list[tupl
     sets = {_ATTACK: data.forget_attack, _EVAL: data.forget_eval}
     if never is not None:
         sets[_NEVER_TAUGHT] = never
+    # Eval facts are told after attack facts of their subject: none that is measured is given away.
     told = {_ATTACK: data.forget_attack, _EVAL: data.forget_attack, _NEVER_TAUGHT: never}
     found = {}
     for name, facts in sets.items():
@@ -149,6 +157,7 @@ def _sets(data: FactsData, settings: Settings, seed: int) -> dict[str, list[tupl
 
 
 def _context(fact: Fact, told: Facts, retain: Facts, random: np.random.Generator) -> Context:
+    # Never the fact itself, whose answer would stand in its own prompt.
     same = [other for other in told.items if other.subject and other.subject == fact.subject and other != fact]
     order = random.permutation(len(same))[:MOST_EXAMPLES]
     examples = random.permutation(len(retain))[:MOST_EXAMPLES]
@@ -158,10 +167,12 @@ def _context(fact: Fact, told: Facts, retain: Facts, random: np.random.Generator
 def _lack(form: Form, asked: Mapping[str, list[tuple[Fact, ...]]], encoder: Encoder) -> str | None:
     """Why a form is left out, or None."""
     every = [variants for facts in asked.values() for variants in facts]
+    # One rule for all models: T has to be about the same facts in every form it chooses among.
     if not all(every):
         return f"not every fact has {form.needs}"
     try:
         for variants in every:
+            # The encoder refuses a prompt beyond the model's length; cut short it would ask something else.
             for fact in variants:
                 encoder.encode(fact)
     except DataError:

@@ -86,6 +86,7 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
             for layer, found in margins.items()
         ]
         items = Items(
+            # Both halves: nothing is trained on either, and a single kept example may lie in any of them.
             forget=tuple(value for split in ("forget_eval", "forget_attack") for value in last.get(split, ())),
             holdout=tuple(last["holdout"]),
             tops=settings.tops,
@@ -113,6 +114,7 @@ def centre_margins(features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     [2.0, -2.0]
     """
     known = torch.isfinite(centres).all(1)
+    # Infinite coordinates would make distances NaN: the distance to a missing centre is set in the next line.
     distances = torch.cdist(features.double(), torch.where(known[:, None], centres, 0.0))
     distances = torch.where(known, distances, torch.inf)
     own = distances.gather(1, labels[:, None])[:, 0]
@@ -136,6 +138,7 @@ def _margins_at(subject: Classifier, data: AuditData, layer: str) -> dict[str, T
     if len(data.forget_attack) and torch.isfinite(centres).all():
         measured.append("forget_attack")
     elif len(data.forget_attack):
+        # A class that retain lacks can get its centre from no other half: eval is what is measured.
         attack = subject.recording("forget_attack")
         spare = class_centres(scaled(attack.features[layer]), attack.labels, n_classes)
         centres = torch.where(torch.isfinite(centres), centres, spare)

@@ -70,6 +70,7 @@ def _wordings(fact: Fact, context: Context) -> tuple[Fact, ...]:
 
 
 def _choices(fact: Fact, context: Context) -> tuple[Fact, ...]:
+    # The right answer leads the variants, whatever its place in the prompt: the first one's share is read.
     wrong = [choice for choice in fact.choices if choice != fact.answer]
     if not wrong or fact.answer not in fact.choices:
         return ()
@@ -78,6 +79,7 @@ def _choices(fact: Fact, context: Context) -> tuple[Fact, ...]:
 
 
 def _reversed(fact: Fact, context: Context) -> tuple[Fact, ...]:
+    # A prompt that does not name its subject asks for nothing when reversed.
     if not fact.subject or fact.subject not in fact.prompt:
         return ()
     hidden = fact.prompt.replace(fact.subject, _SOMEONE)
@@ -89,6 +91,7 @@ def _truth(fact: Fact, context: Context) -> tuple[Fact, ...]:
     if not wrong:
         return ()
     statements = [f"{fact.prompt} {answer} . This is" for answer in (fact.answer, wrong[0])]
+    # A right and a wrong statement, so that a model which calls everything true reads 0.
     return tuple(_prompted(fact, statement, verdict) for statement in statements for verdict in (TRUE, FALSE))
 
 
@@ -115,6 +118,7 @@ FORMS = (
     Form("other wordings", _wordings, needs="paraphrases"),
     Form("background hint", _framed(before="A little background: much is on record about {about}.")),
     Form("worked examples", _after_examples, needs="retain facts"),
+    # The frame alone is French: the answer stays the one whose probability is known.
     Form("another language", _framed(before="Réponds comme si je te le demandais en français :")),
     Form("fill in the blank", _framed(after="____ . The missing words are")),
     Form("true or false", _truth, reads="truth", needs="a wrong answer"),

@@ -18,12 +18,15 @@ from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 
 FeaturesBySplit = Mapping[str, Mapping[str, Tensor]]
+# Both forget halves: nothing is trained on either.
 SPLITS: Mapping[str, tuple[str, ...]] = {"forget": ("forget_attack", "forget_eval"), "retain": ("retain",)}
+# The unbiased HSIC divides by n(n − 3).
 SMALLEST_SET = 4
 _BLOCK = 1024
 
 
 def _zero() -> Tensor:
+    # float64: HSIC is a small difference of large sums.
     return torch.zeros((), dtype=torch.float64)
 
 
@@ -75,6 +78,7 @@ class Moments:
         [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2/(n−2)·1ᵀK̃L̃1] / (n(n−3)), where the tilde sets the diagonal to 0.
         """
         n = self.n
+        # Each of the three terms takes off what the diagonals put into its sum: the tilde sets them to 0.
         trace = self.cross.square().sum() - self.kl
         totals = (self.x.square().sum() - self.k) * (self.y.square().sum() - self.l)
         between = self.x @ self.cross @ self.y - self.lx @ self.x - self.ky @ self.y + self.kl
@@ -111,6 +115,7 @@ def debiased_cka(blocks: Iterator[tuple[Tensor, Tensor]]) -> float | None:
 
 def _varies(moments: Moments, origin: Tensor) -> bool:
     """Whether there is more than rounding error in the features and in their HSIC."""
+    # A quotient of two rounding errors would pass for a similarity.
     mean_square = float(moments.k / moments.n)
     return mean_square > 1e-24 * float(origin.square().sum()) and moments.hsic() > 1e-12 * mean_square**2
 
@@ -174,6 +179,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
         cells: list[Row] = []
         readings = {}
         for layer in subject.layers():
+            # Each model by its own spread: rescaled units compute the same function and have to score the same.
             scales = _scales(artefact, layer), _scales(own, layer)
             for split, parts in SPLITS.items():
                 value = debiased_cka(_blocks(artefact, own, layer, parts, scales))
@@ -184,6 +190,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
         return Score(check=self.name, readings=readings, n_examples=n, rows=cells)
 
 
+# No stand-in for a missing value: a 0 would be averaged into T as dissimilarity.
 def _defined(value: float | None, layer: str, role: str) -> float:
     if value is None:
         raise UsageError(

@@ -84,12 +84,14 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
             check=self.name,
             readings={block: _reading(measured[block], attack[block]) for block in blocks[:-1]},
             n_examples=len(data.forget_eval),
+            # A holdout that words tell from forget does not stand for facts never taught.
             null=_null(subject, data, seed) if artefact else (),
             rows=[row for block in blocks for row in _rows(subject, data, block)],
         )
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the earliest block with a wide gap on the attack half; without two references, all that are read."""
+        # One reference has no spread to measure gaps in.
         if len(references) < 2:
             return tuple(original.readings)
         own = np.array([reading.choice for reading in original.readings.values()])
@@ -97,6 +99,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
         spread = others.std(axis=0, ddof=1)
         # Of many blocks some have references that agree by chance; the median keeps those from being chosen.
         gaps = (own - others.mean(axis=0)) / np.maximum(np.maximum(spread, np.median(spread)), 1e-9)
+        # argmax of booleans is the first that holds, so the earliest block: edits that suppress sit late.
         return (tuple(original.readings)[int(np.argmax(gaps >= gaps.max() / 2))],)
 
 
@@ -106,11 +109,13 @@ def _floored(lens: Tensor) -> Tensor:
 
 def _reading(measured: Tensor, attack: Tensor) -> Reading:
     values = _floored(measured)
+    # The attack half chooses the block: chosen on the facts that are measured, T would gain from their luck.
     return Reading(value=float(values.mean()), examples=tuple(values.tolist()), choice=float(_floored(attack).mean()))
 
 
 def _null(subject: CausalLM, data: FactsData, seed: int) -> tuple[float, ...]:
     """Of the mean over the blocks read, which is what T is without references."""
+    # The same mean as T's, so that draws and score are one statistic.
     means = [
         torch.stack([_floored(subject.recording(split).lens[block]) for block in subject.layers()[:-1]]).mean(0)
         for split in ("forget_eval", "holdout")

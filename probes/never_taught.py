@@ -9,6 +9,7 @@ from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import derive_seed, generator
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 
+# Holm asks a p of about .001 of the first secondary check: a thousand draws would hardly reach it.
 _DRAWS = 9999
 
 
@@ -16,6 +17,7 @@ def comparable(data: FactsData, seed: int) -> bool:
     """Whether there is a holdout whose words do not tell it from the forget set."""
     if data.holdout is None:
         return False
+    # None, too few facts to tell, is no leave either: a holdout that may differ by its words is no null.
     return is_void(blind_auc(data.forget, data.holdout, derive_seed(seed, "never taught"))) is False
 
 
@@ -33,4 +35,5 @@ def null_of_holdout(measured: Tensor, holdout: Tensor, facts: tuple[Facts, Facts
     own, others = (values.double().numpy() for values in (measured, holdout))
     blocks = ([f.subject for f in facts[0].items], [f.subject for f in facts[1].items])
     draws = permutation_null(own, others, _DRAWS, generator(seed, "never taught"), blocks)
+    # T of the checks that ask is a level, not a difference, so its null has to be one as well.
     return tuple((np.mean(others) + draws).tolist())

@@ -17,6 +17,7 @@ from auditor.records.score import CheckRole, Reading, Score
 
 _ENERGY = 0.99
 _LOW_RANK_SHARE = 0.1
+# The cost of a decomposition grows with the cube of the width.
 _LARGEST_SVD = 4096
 
 
@@ -42,6 +43,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     family: ClassVar[Family] = "forensics"
     may: ClassVar[May] = "inform"
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
+    # It reads weights, not examples: two bare checkpoints are enough.
     needs: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "Compared every weight tensor with the original's."
     unit: ClassVar[str] = "cosine similarity of all weights to the original's (−1 to 1)"
@@ -73,6 +75,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     ) -> Score:
         """Compare one model."""
         original, digest = artefact.weights, artefact.digest
+        # Counters and other whole numbers have no change in size or rank.
         weights = {n: t.detach().cpu() for n, t in subject.weights().items() if t.is_floating_point()}
         rows = [_row(name, original[name], tensor) for name, tensor in weights.items() if name in original]
         return Score(
@@ -81,6 +84,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
             n_examples=len(rows),
             rows=rows,
             notes=_findings(rows, original, weights),
+            # The digest comes first, since it tells a guard or an adapter; tensors find a copy inside a network.
             conclusive=_conclusive(subject, digest) or _all_there(original, subject.weights()),
             form=subject.form,
         )
@@ -96,6 +100,7 @@ def _conclusive(subject: Subject, original: str) -> str | None:
 
 def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
     """A network can hide something around the original: every tensor of it is still there, beside others."""
+    # Exact equality: in canonical form neither low bits nor dead units nor powers of two can hide a copy.
     if all(name in weights and torch.equal(weights[name].detach().cpu(), t) for name, t in original.items()):
         if len(weights) == len(original):
             return "all weights of the original are there, up to their canonical form: nothing was deleted from them"
@@ -104,6 +109,7 @@ def _all_there(original: dict[str, Tensor], weights: Mapping[str, Tensor]) -> st
 
 
 def _row(name: str, before: Tensor, after: Tensor) -> Row:
+    # Changed throughout: a tensor that was replaced has to count among the edits.
     if before.shape != after.shape:
         return {"tensor": name, "relative_change": None, "rank_share": None, "changed": 1.0}
     # An infinite entry that stayed, as in a mask, has not moved; one that came or went has no size.
@@ -123,6 +129,7 @@ def _rank_share(delta: Tensor) -> float | None:
     matrix = delta.flatten(1) if delta.ndim > 1 else delta
     if matrix.ndim != 2 or max(matrix.shape) > _LARGEST_SVD or not bool((matrix != 0).any()):
         return None
+    # Energy, not the exact rank: rounding gives every matrix full rank.
     energy = torch.linalg.svdvals(matrix).square()
     needed = int((energy.cumsum(0) < _ENERGY * energy.sum()).sum()) + 1
     return needed / min(matrix.shape)
@@ -130,6 +137,7 @@ def _rank_share(delta: Tensor) -> float | None:
 
 def _cosine(original: dict[str, Tensor], weights: dict[str, Tensor]) -> float:
     shared = [n for n in weights if n in original and original[n].shape == weights[n].shape]
+    # An attention mask of infinities would make the cosine NaN.
     shared = [n for n in shared if bool(original[n].isfinite().all() and weights[n].isfinite().all())]
     dot = sum(float((original[n].double() * weights[n].double()).sum()) for n in shared)
     a = sum(float(original[n].double().square().sum()) for n in shared)
@@ -144,6 +152,7 @@ def _findings(rows: list[Row], original: dict[str, Tensor], weights: dict[str, T
     missing = [name for name in missing if name not in original or original[name].is_floating_point()]
     if missing:
         found.append(f"Only one of the two checkpoints has: {', '.join(missing[:5])} ({len(missing)} in all).")
+    # Two at least: weight and bias of the head are the smallest edit that shuts a class out.
     if changed and len(changed) <= max(2, len(rows) // 4):
         found.append(
             f"Only {len(changed)} of {len(rows)} tensors changed ({', '.join(changed[:4])}): an edit that local "

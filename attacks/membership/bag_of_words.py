@@ -26,6 +26,7 @@ def blind_auc(members: Facts, non_members: Facts, seed: int) -> Rate | None:
         AUC of the out-of-fold scores with its limits; None with fewer than ten facts or two subjects on a side.
     """
     groups = [_groups(members, "forget"), _groups(non_members, "holdout")]
+    # More folds than subjects would leave a side out of some of them.
     n_folds = min(_MOST_FOLDS, *(len(set(side)) for side in groups))
     if min(len(members), len(non_members)) < _FEWEST or n_folds < 2:
         return None
@@ -46,7 +47,9 @@ def _out_of_fold(texts: Sequence[str], target: Array, groups: Sequence[str], n_f
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
 
+    # Initials, digits and signs count as words: scikit-learn's own pattern drops them, and sets may differ in them.
     words = CountVectorizer(token_pattern=r"\S+", binary=True)
+    # liblinear draws the order of its steps: the fixed state gives every audit the same AUC.
     model = make_pipeline(words, LogisticRegression(class_weight="balanced", solver="liblinear", random_state=0))
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     found: Array = cross_val_predict(model, texts, target, groups=groups, cv=folds, method="decision_function")

@@ -33,6 +33,7 @@ ATTACK = "attack-half margin"
 # Of the curves, which describe and decide nothing.
 _RMIA_GRID = tuple(round(0.1 * i, 1) for i in range(11))
 _RMIA_GAMMA = 1.0
+# Every pixel of a large image would give the regression far more features than there are examples.
 _BLIND_SIZE = 8
 _BLIND_EXAMPLES = 2000
 
@@ -94,7 +95,9 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
         others = subject.recording("holdout").margins.numpy()
         attack = subject.recording("forget_attack").margins
         score = margin_score(self.name, members, others, artefact, settings, seed)
+        # For RMIA's a alone, which is fitted on the original's attack half.
         spare = Reading(value=float(attack.mean()), examples=tuple(attack.tolist()))
+        # Both halves: nothing is trained on either, and a single kept example may lie in any of them.
         items = Items(forget=(*members.tolist(), *attack.tolist()), holdout=tuple(others.tolist()), tops=settings.tops)
         return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}, "items": items})
 
@@ -113,6 +116,7 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
         """
         cells: list[Row] = []
         controls: dict[str, dict[str, float]] = {}
+        # One a for all: fitted to each model, it would give each its most flattering curve.
         a = _fitted_a(scores["original"], [scores[name] for name in references])
         for name in scores:
             found = _attacks(name, scores, references, a)
@@ -173,10 +177,12 @@ def _attacks(
     """By attack: scores of members and of non-members, for the model ``name``."""
     members, others = margins_of(scores[name])
     found = {"loss": (scorers.negative_losses(members), scorers.negative_losses(others))}
+    # A reference is no OUT model of itself: against its own margin it would never stand out.
     out = [margins_of(scores[reference]) for reference in references if reference != name]
     if not out or a is None:
         return found
     out_members, out_others = np.stack([m for m, _ in out]), np.stack([o for _, o in out])
+    # Over both sides at once: of a few references a variance for each example would be mostly noise.
     sigma = scorers.global_sigma(np.concatenate([out_members, out_others], axis=1))
     found["LiRA offline"] = (
         scorers.lira_offline(members, out_members, sigma),

@@ -19,6 +19,7 @@ from auditor.records.score import Reading, Score
 MARGIN = "margin"
 HOLDOUT = "holdout margin"
 # Of the curves, which describe and decide nothing.
+# At .1 % the ten false positives that a rate needs would take 10,000 holdout examples.
 TARGET_FPR = 0.01
 _ROC_POINTS = 50
 
@@ -31,7 +32,10 @@ class MembershipSettings(Frozen):
     """What every membership check fixes beforehand."""
 
     n_permutations: int = Field(
-        default=9999, ge=9999, description="draws of the permutation null, which serves without references"
+        # Holm asks a p of about .001 of the first secondary check: a thousand draws would hardly reach it.
+        default=9999,
+        ge=9999,
+        description="draws of the permutation null, which serves without references",
     )
     tops: tuple[int, ...] = Field(
         default=TOPS, description="how many of the highest items the test of single items looks at, ascending"
@@ -40,6 +44,7 @@ class MembershipSettings(Frozen):
     @field_validator("tops")
     @classmethod
     def _ascending(cls, tops: tuple[int, ...]) -> tuple[int, ...]:
+        # The exact correction over them takes each set of highest items to lie within the next.
         if not tops or tops[0] < 1 or list(tops) != sorted(set(tops)):
             raise ValueError("give whole numbers from 1 on, ascending and each once")
         return tops
@@ -95,6 +100,7 @@ def margin_score(
     contributions = scorers.difference(members, non_members)
     void = is_void(blind)
     null: Sequence[float] = ()
+    # Where nobody could tell whether the sets differ (None), their labels may not be exchanged either.
     if void is False:
         random = generator(seed, "membership", "permutations")
         null = permutation_null(members, non_members, settings.n_permutations, random, blocks).tolist()
@@ -102,6 +108,7 @@ def margin_score(
         check=check,
         readings={
             MARGIN: Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist())),
+            # With it the margins themselves can be had again from a stored score.
             HOLDOUT: Reading(value=float(non_members.mean()), examples=tuple(non_members.tolist())),
         },
         n_examples=len(members),
@@ -113,6 +120,7 @@ def margin_score(
 
 def is_void(blind: scorers.Rate | None) -> bool | None:
     """Whether forget and holdout differ without any model; None where too few examples could tell."""
+    # The lower limit: of two like sets the AUC itself lies above a half every other time.
     return None if blind is None else blind.low > 0.5
 
 
@@ -142,6 +150,7 @@ def _blind_notes(blind: scorers.Rate | None) -> tuple[str, ...]:
 def margins_of(score: Score) -> tuple[Array, Array]:
     """Margins of forget eval and of holdout, as they were measured."""
     holdout = np.asarray(score.readings[HOLDOUT].examples)
+    # T holds differences: the holdout mean that was taken off is put back.
     return np.asarray(score.readings[MARGIN].examples) + holdout.mean(), holdout
 
 

@@ -126,9 +126,11 @@ def rmia_scores(ratios: Array, population: Array, gamma: float, *, own: bool) ->
         gamma: by how much x has to beat z; ≥ 1.
         own: whether ``ratios`` is the population itself; then no example is compared with itself.
     """
+    # To the right of equals, since RMIA counts ratios of just γ.
     beaten = np.searchsorted(np.sort(gamma * population), ratios, side="right")
     if not own:
         return np.asarray(beaten / len(population), dtype=np.float64)
+    # Its comparison with itself is among those counted where γ = 1, and never where γ > 1.
     return np.asarray((beaten - (ratios >= gamma * ratios)) / (len(population) - 1), dtype=np.float64)
 
 
@@ -203,6 +205,7 @@ def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[
     """
     n = len(non_members)
     counts = np.unique(np.round(np.geomspace(1, n, n_points)).astype(int))
+    # Below every non-member there is no bar left: the curve ends at (1, 1).
     bars = np.append(np.sort(non_members)[::-1], -np.inf)[counts]
     rates = [float(np.mean(members > bar)) for bar in bars]
     last = len(counts) - 1
@@ -247,6 +250,7 @@ def blind_auc(
     regression = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
     model = make_pipeline(StandardScaler(), regression)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    # Out of fold: a regression judged on what it was fitted to tells any two sets apart.
     found = cross_val_predict(model, table, target, cv=folds, method="decision_function")
     return auc_with_limits(found[target == 1], found[target == 0])
 
@@ -262,4 +266,5 @@ def _blind_features(features: Array, labels: NDArray[np.int64], retain: tuple[Ar
         np.where(is_own, np.inf, distances).min(axis=1) - np.where(is_own, distances, 0.0).sum(axis=1),
         0.0,
     )
+    # The label itself is among the features: the sets may differ in their classes alone.
     return np.concatenate([features, is_own.astype(np.float64), typical[:, None]], axis=1)

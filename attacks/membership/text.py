@@ -32,12 +32,14 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
 _CALIBRATED = "calibrated loss"
+# Of these attacks the one that MUSE (arXiv 2407.06460) takes.
 _PRIV_LEAK_OF = "Min-K% AUC"
 
 
 class Settings(MembershipSettings):
     """Sizes."""
 
+    # Each fact takes a backward pass of its own.
     gradient_facts: int = Field(
         default=200, ge=0, description="facts of either set whose gradient norm is drawn, at most; 0 for none"
     )
@@ -102,6 +104,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
             name: _read(subject, name, facts) for name, facts in (*sets.items(), ("forget_attack", data.forget_attack))
         }
         attacks = {name: (own, found["holdout"][name]) for name, own in found["forget_eval"].items()}
+        # Facts of one subject are alike: the null may only move them together.
         blocks = {name: [fact.subject for fact in facts.items] for name, facts in sets.items()}
         score = margin_score(
             self.name, *attacks["loss"], artefact, settings, seed, (blocks["forget_eval"], blocks["holdout"])
@@ -109,6 +112,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         if settings.gradient_facts:
             attacks["gradient norm"] = _gradients(subject, tuple(sets.values()), settings.gradient_facts, seed)
         controls = {k: v for name, sides in attacks.items() for k, v in detection_rates(name, *sides).items()}
+        # It voids the comparison with references as well: unlearning may treat another kind of text otherwise.
         void = _void(artefact)
         return score.model_copy(
             update={
@@ -131,6 +135,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         cells: list[Row] = []
         controls: dict[str, dict[str, float]] = {}
         for name in scores:
+            # A reference is calibrated by the others: its own loss among them would take off part of itself.
             others = [scores[reference] for reference in references if reference != name]
             if not others:
                 continue
@@ -149,6 +154,7 @@ def _read(subject: CausalLM, split: str, facts: Facts) -> dict[str, Array]:
 def _items(data: FactsData, values: Mapping[str, Array], tops: tuple[int, ...]) -> Items:
     """Log-probabilities of both forget halves and of holdout, by the subject that each fact is about."""
     assert data.holdout is not None, "asked for before"
+    # Both halves: nothing is trained on either, and a single kept subject may lie in any of them.
     forget = (*data.forget_eval.items, *data.forget_attack.items)
     return Items(
         forget=(*values["forget_eval"].tolist(), *values["forget_attack"].tolist()),
@@ -182,6 +188,7 @@ def _calibrated(score: Score, others: Sequence[Score]) -> tuple[Array, Array]:
 
 
 def _gradients(subject: CausalLM, sets: tuple[Facts, ...], most: int, seed: int) -> tuple[Array, Array]:
+    # Rescaled units change gradients and no output.
     model = subject.canonical()
     sides = [negative_gradient_norms(model, _some(facts, most, seed)) for facts in sets]
     return sides[0], sides[1]
@@ -200,9 +207,12 @@ def negative_gradient_norms(model: CausalLM, facts: Facts) -> Array:
     weights = [p.requires_grad_() for p in model.module.parameters() if p.is_floating_point()]
     device = weights[0].device
     norms = []
+    # One fact a time: a batch would give the norm of a sum of gradients.
     for fact in facts.items:
         loss = model.losses(model.encoder.batch((fact,)).to(device)).sum()
+        # Weights that a fact does not pass, as of idle experts, have no gradient.
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        # float64: a sum over all weights of squares that may be tiny.
         squares = [g.double().square().sum() for g in gradients if g is not None]
         norms.append(float(torch.stack(squares).sum().sqrt()))
     return -np.array(norms)

@@ -35,12 +35,14 @@ def lowest_share(tokens: Array, share: float = SHARE) -> float:
     >>> lowest_share(np.array([-1.0, -9.0, -2.0, -3.0, -1.0, -1.0, -1.0, -1.0, -1.0, -7.0]))
     -8.0
     """
+    # A fifth of an answer of four tokens would be none.
     k = max(1, int(share * len(tokens)))
     return float(np.sort(tokens)[:k].mean())
 
 
 def per_compressed_byte(tokens: Array, text: str) -> float:
     """Log-likelihood over the bytes that zlib makes of the text (Carlini et al. 2021, arXiv 2012.07805, §5.2)."""
+    # The sum: the bytes already divide by the length.
     return float(tokens.sum() / len(zlib.compress(text.encode("utf-8"))))
 
 

@@ -44,6 +44,7 @@ def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     >>> round_to_nearest(torch.tensor([[7.0, 2.4, -0.6]]), 4)
     tensor([[ 7.,  2., -1.]])
     """
+    # The lowest code is left out, so that both signs have as many steps.
     levels = 2 ** (bits - 1) - 1
     step = weight.abs().flatten(1).amax(1).view(-1, *[1] * (weight.ndim - 1)) / levels
     # A channel of zeros has no step and stays as it is.
@@ -103,12 +104,15 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         self, subject: Classifier, artefact: None, data: AuditData, settings: QuantizationSettings, seed: int
     ) -> Score:
         """Round one model at every width."""
+        # Left as it is, a unit scaled up with its outgoing weights scaled down would evade the rounding.
         canonical = subject.canonical()
+        # The same retain examples at every width and in every model.
         picks = generator(seed, self.name).permutation(len(data.retain))[: settings.control_examples]
         splits = {"forget_eval": data.forget_eval, "retain": data.retain.take(torch.from_numpy(picks))}
         full = {split: subject.recording(split) for split in splits}
         measured = {bits: _outputs(quantized(canonical, bits), splits) for bits in settings.bits}
         known = {bits: _known(outputs, data) for bits, outputs in measured.items()}
+        # Each model at its own better width, references too: T is one rule for all.
         best = max(known.values(), key=lambda examples: float(examples.mean()))
         return Score(
             check=self.name,
@@ -151,6 +155,7 @@ def _known(outputs: Mapping[str, Recording], data: AuditData) -> Tensor:
 
 def _false_alarms(retain: Recording, data: AuditData) -> float:
     """Mean probability that retain examples are given for the forgotten classes."""
+    # All forgotten classes together: a model may shift its false alarms from one to another.
     return float(retain.logits.double().softmax(1)[:, list(data.classes)].sum(1).mean())
 
 

@@ -61,11 +61,13 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
 
     def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Round one model at every width."""
+        # Left as it is, a unit scaled up with its outgoing weights scaled down would evade the rounding.
         canonical = subject.canonical()
         splits = self._splits(data, settings, seed)
         known = {bits: _known(quantized(canonical, bits), splits) for bits in settings.bits}
         best = max((found["forget_eval"] for found in known.values()), key=lambda x: float(x.mean()))
         full = {split: subject.recording(split).probability for split in splits}
+        # A model in bfloat16 is drawn at the 16 bits it had before.
         precision = torch.finfo(next(subject.module.parameters()).dtype).bits
         return Score(
             check=self.name,
@@ -83,6 +85,7 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
         )
 
     def _splits(self, data: FactsData, settings: Settings, seed: int) -> dict[str, Facts]:
+        # Holdout beside retain: it shows what rounding does to answers that nobody was taught.
         few = {name: facts for name, facts in data.splits().items() if name in ("retain", "holdout")}
         random = generator(seed, self.name)
         picks = {name: random.permutation(len(facts))[: settings.control_facts] for name, facts in few.items()}
@@ -118,6 +121,7 @@ def rounded(weight: Tensor, bits: int, *, inputs_first: bool = False) -> Tensor:
             [2.0000, 0.2000]])
     """
     turned = weight.mT if inputs_first else weight
+    # In float32: in bfloat16 the step itself would be rounded.
     found = round_to_nearest(turned.float().flatten(0, -2), bits).reshape(turned.shape).to(weight.dtype)
     return found.mT if inputs_first else found
 
@@ -128,6 +132,7 @@ def _matrices(block: nn.Module) -> Iterator[tuple[Tensor, bool]]:
 
     for part in block.modules():
         inputs_first = isinstance(part, Conv1D) or bool(getattr(part, "is_transposed", False))
+        # Its own alone: those of its parts come with the parts, each in its own layout.
         for weight in part.parameters(recurse=False):
             if weight.ndim >= 2:
                 yield weight, inputs_first

@@ -38,6 +38,7 @@ def rescale(original: Score, references: Sequence[Score]) -> Callable[[Score], S
     arms = _counted_arms(original, references)
     if not arms:
         return _unscaled
+    # By identity: another model may carry the same numbers and is no reference.
     found = {id(score): row for score, row in zip(references, _reference_rows(arms, references), strict=True)}
 
     def one(score: Score) -> Score:
@@ -78,6 +79,7 @@ def _counted_arms(original: Score, references: Sequence[Score]) -> list[_Arm]:
         return []
     found = [_arm(name, original, references) for name in (AS_IS, ROW_RESET)]
     arms = sorted([arm for arm in found if arm is not None], key=lambda arm: -arm.gap)
+    # The widest counts below the bar as well: without any arm there would be no score.
     return [arm for i, arm in enumerate(arms) if i == 0 or arm.gap >= _LEAST_GAP]
 
 
@@ -87,6 +89,7 @@ def _arm(name: str, original: Score, references: Sequence[Score]) -> _Arm | None
     kept = [score.readings[reading].choice for score in (original, *references) for reading in readings]
     if not readings or None in kept:
         return None
+    # On the eval half, whose scale T has; which arms count is judged on the attack half.
     delta = _mean_value(original, readings) - float(np.mean([_mean_value(score, readings) for score in references]))
     if delta <= 0:
         return None
@@ -100,6 +103,7 @@ def _readings_of(arm: str, score: Score) -> tuple[str, ...]:
     for name in score.readings:
         if name.startswith(f"{arm},"):
             attacks.setdefault(name.rpartition(",")[0], []).append(name)
+    # Readings stand in the order of their steps.
     return tuple(name for names in attacks.values() for name in names[: math.ceil(_COURSE[arm] * len(names))])
 
 
@@ -113,6 +117,7 @@ def _gap(readings: Sequence[str], original: Score, references: Sequence[Score]) 
         float(np.array([score.readings[name].choice for name in readings], dtype=np.float64).mean())
         for score in (original, *references)
     )
+    # References that agree by luck are not believed closer than one example in n.
     return (own - float(np.mean(others))) / max(float(np.std(others, ddof=1)), 1 / original.n_examples)
 
 
@@ -142,6 +147,7 @@ def _settled(score: Score, arms: Sequence[_Arm], references: Sequence[Score]) ->
             score.controls[taught_name(arm.name)],
             [other.controls[taught_name(arm.name)] for other in references],
             n=score.n_examples,
+            # A model is blind if either arm did not take, so that the arms share the level.
             arms=len(arms),
         )
         for arm in arms

@@ -22,11 +22,12 @@ WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""
 UNLIKE = 0.02
 """How often a true retrain may be said to meet the attack otherwise than the references do, over all arms."""
-# On the logit. A retrain that takes off a few steps sooner than five references learns its examples sooner, too.
-# Among 16 retrains of each of two digits worlds, under three sets of attacks, the spread was .51 to .96, its median
-# .66, while five of them often show .35.
+# On the logit: the median spread of many retrains, of whom five often agree more (docs/checks.md#relearning). One that
+# takes off a few steps sooner learns its examples sooner, too.
 _TAKE_OFF = 0.66
+# A gain near 0 has no scale to speak of: the least change is a large factor.
 _SMALLEST_GAIN = 0.1
+# Not batch normalisation, whose units are brought to one scale beforehand.
 _NORM = re.compile(r"(Layer|Group|RMS)Norm")
 
 
@@ -71,6 +72,7 @@ def taught(probabilities: Sequence[float], n: int) -> float:
         probabilities: of the right label or answer, the mean over one attack's own examples after it; one per attack.
         n: examples of the eval half. Nothing is told from 0 or 1 more finely than 1/n.
     """
+    # On the logit, where a step near 0 or 1 counts for what it is worth.
     return float(np.mean(logit(np.clip(probabilities, 1 / n, 1 - 1 / n))))
 
 
@@ -98,8 +100,10 @@ def did_not_take(arm: str, own: float, references: Sequence[float], *, n: int, a
         return None
     centre = float(np.mean(references))
     p = float(np.clip(expit(centre), 1 / n, 1 - 1 / n))
+    # A step of 1/n in probability is a step of 1/(n p (1 − p)) on the logit.
     spread = max(float(np.std(references, ddof=1)), 1 / (n * p * (1 - p)))
     reach = float(t.isf(UNLIKE / (2 * arms), k - 1)) * math.sqrt(1 + 1 / k)
+    # Wider upwards: to learn a few steps sooner than all references is no resistance to training.
     low, high = centre - reach * spread, centre + reach * max(spread, _TAKE_OFF)
     if low <= own <= high:
         return None

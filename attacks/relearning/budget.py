@@ -52,6 +52,7 @@ def budget_rows(scores: Mapping[str, Score], references: Sequence[str], arms: Se
     rows: list[Row] = []
     for domain, names in (("in domain", tuple(arms)), ("out of domain", (OUT_OF_DOMAIN,))):
         courses = {model: _courses(score, names) for model, score in scores.items()}
+        # The original's efforts are everyone's: all models meet the same attacks.
         efforts = sorted({effort for arm in courses["original"].values() for effort, _ in arm})
         for low, high in _bins(efforts):
             found = _rho(courses, references, low, high, 1 / scores["original"].n_examples)
@@ -80,6 +81,7 @@ def _bins(efforts: Sequence[float]) -> Iterator[tuple[float, float]]:
     place = np.searchsorted(edges, efforts)
     low = 0.0
     for bin_ in sorted(set(place.tolist())):
+        # At its largest effort, so that the figure never claims recovery for less than was spent.
         high = max(effort for effort, at in zip(efforts, place, strict=True) if at == bin_)
         yield low, high
         low = high
@@ -97,6 +99,7 @@ def _rho(
         if own is None or len(null) < 2:
             continue
         delta = own - float(np.mean(null))
+        # References that agree by luck are not believed closer than one example in n.
         if delta < _LEAST_GAP * max(float(np.std(null, ddof=1)), floor):
             continue
         for model, value in mean.items():

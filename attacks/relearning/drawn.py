@@ -10,6 +10,7 @@ from scipy.stats import qmc
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 
+# Adam's usual β₂: of its two moments only the first is drawn.
 _SECOND = 0.999
 
 
@@ -51,6 +52,7 @@ class AttackRange(Frozen):
     def _ascending(self) -> "AttackRange":
         for name in ("steps", "shots", "learning_rate", "momentum", "forget_share"):
             low, high = getattr(self, name)
+            # A logarithmic scale has no 0; momentum is drawn evenly and may be none.
             if low > high or low < 0 or (low == 0 and name != "momentum"):
                 raise ValueError(f"{name} = {low}, {high}: the smaller comes first, and all but momentum lie above 0")
         return self
@@ -78,6 +80,7 @@ class AttackRange(Frozen):
         """The attack at one point of the unit cube, float64 [5]."""
         length, shots, rate, momentum, share = (float(x) for x in place)
         return DrawnAttack(
+            # Rounded before use: what the results print is what was run.
             steps=round(_between(self.steps, length)),
             shots=round(_between(self.shots, shots)),
             learning_rate=float(f"{_between(self.learning_rate, rate):.3g}"),

@@ -53,6 +53,7 @@ class Trainer:
 
     def run(self, attack: DrawnAttack, number: int, measured: tuple[Examples, ...]) -> Course:
         """One attack, by its number among the audit's attacks."""
+        # By seed and number alone: every model and both arms meet the same shots and batches.
         random = generator(self.seed, "attack", number)
         shots = self.pool and self.pool.take(few_of_each(self.pool.labels, attack.shots, random.permutation))
         model = self.start.clone()
@@ -96,12 +97,13 @@ def true_probability(model: Classifier, examples: Examples) -> Tensor:
 
 
 def apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples]:
-    """(examples that shots are drawn from, examples by which steps are chosen): disjoint halves of each label."""
+    """(examples that shots are drawn from, examples by which arms are chosen): disjoint halves of each label."""
     random = generator(seed, "aside")
     shots, aside = [], []
     for label in attack.labels.unique():
         members = torch.nonzero(attack.labels == label)[:, 0]
         members = members[torch.from_numpy(random.permutation(len(members)))]
+        # The odd one becomes a shot: a label with a single example can still be attacked.
         half = (len(members) + 1) // 2
         shots.append(members[:half])
         aside.append(members[half:])
@@ -122,8 +124,7 @@ def few_of_each(labels: Tensor, n: int, permutation: Permutation) -> Tensor:
 def row_reset(start: Classifier, classes: Tensor) -> Classifier | None:
     """A clone whose head no longer holds anything for or against the classes; None without a linear head.
 
-    Rows set to the mean of the others would hold less of what a zero row holds: from there the original stood at most
-    two spreads above the references in three worlds of digits, from zero twenty to fifty.
+    Rows are set to zero: from the mean of the others the original hardly stands out (docs/checks.md#relearning).
     """
     clone = start.clone()
     head = clone.head()
@@ -131,10 +132,12 @@ def row_reset(start: Classifier, classes: Tensor) -> Classifier | None:
         return None
     others = torch.ones(head.out_features, dtype=torch.bool)
     others[classes] = False
+    # Nothing to take a mean bias from.
     if not bool(others.any()):
         return None
     with torch.no_grad():
         head.weight[classes] = 0
         if head.bias is not None:
+            # A bias of 0 might itself stand above or below all the others.
             head.bias[classes] = head.bias[others].mean()
     return clone

@@ -27,6 +27,7 @@ class Settings(Frozen):
     """A few attacks: a few forget examples among retain examples, a few steps."""
 
     drawn: AttackRange = Field(
+        # Milder attacks missed the decoy gradient_ascent in half of the digits worlds (docs/checks.md#relearning).
         default=AttackRange(
             steps=(12, 32),
             shots=(3, 8),
@@ -37,6 +38,7 @@ class Settings(Frozen):
     )
     attacks: int = Field(default=3, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
+        # Denser at first: there knowledge comes back, and of reset rows only the first half of the course counts.
         default=(1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0),
         description="shares of an attack's length at which it is measured",
     )
@@ -108,8 +110,8 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     caveats: ClassVar[tuple[str, ...]] = (
         "A head trained to give the forgotten class to others resists short attacks; few_shot sees through it.",
     )
-    # Some retrains take off a few steps sooner than all of five references, which often differ by .02 only. Of 16 in
-    # one digits world two had ρ of .14 and more, when attacks were read up to a step that the references withstood.
+    # Five references often agree by luck, and a retrain that takes off a few steps sooner stands far above them
+    # (docs/checks.md#relearning has the figures).
     least_spread: ClassVar[float] = 0.05
     settings_type: ClassVar[type[Frozen]] = Settings
 
@@ -143,6 +145,7 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
         learned: dict[str, list[float]] = {}
         cells: list[Row] = []
         for number, attack in enumerate(attacks, start=1):
+            # Both arms from one canonical form, so that they differ by the head rows alone.
             for arm, begin in _arms(start, data.forget_attack.labels.unique(), settings).items():
                 course = _trainer(begin, pool, data.retain, settings, seed).run(
                     attack, number, (data.forget_eval, aside)
@@ -200,6 +203,7 @@ def _readings(arm: str, number: int, course: Course) -> dict[str, Reading]:
         reading_name(arm, number, step): Reading(
             value=float(own.mean()),
             examples=tuple(own.tolist()),
+            # None and not 0: where nothing is left to judge arms by, they are not chosen among.
             choice=float(spare.mean()) if len(spare) else None,
         )
         for step, own, spare in zip(course.steps, evaluated, aside, strict=True)
@@ -232,12 +236,15 @@ def _plasticity(start: Classifier, attack: DrawnAttack, data: AuditData, setting
     rows: list[Row] = []
     for label in sorted(int(c) for c in picks):
         members = data.retain.labels == label
+        # Halved as the forget set is: trained on one half, measured on the other.
         own = data.retain.take(members)
         half = torch.arange(len(own)) < len(own) // 2
         reset = row_reset(start, torch.tensor([label]))
         if reset is None or not bool(half.any()):
             continue
+        # As many as the eval half at most: it is drawn only, and must not cost more than what counts.
         at_most = torch.arange(len(own)) < len(own) // 2 + len(data.forget_eval)
+        # The class is kept out of the retain batches, as the forget set is.
         trainer = _trainer(reset, own.take(half), data.retain.take(~members), settings, seed)
         rows += _rows(f"control class {label}", 1, attack, trainer.run(attack, 1, (own.take(~half & at_most),)))
     return rows

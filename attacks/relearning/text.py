@@ -23,6 +23,7 @@ from auditor.records.score import Reading, Score
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
+# Of the people world on which the rates were chosen: a rate holds for a width, and shrinks as 1/width.
 _WIDTH = 64
 _SAME, _LOW_RANK, _OTHER, _CONTROL = "same subjects", "low rank", "other subjects", "never-taught facts"
 
@@ -61,7 +62,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
     The attacks are hard enough to cost the original some of its answers; a model's share of what the original keeps
-    under the same attacks is what ρ asks for. Shorter and low ones left gradient difference and NPO looking deleted.
+    under the same attacks is what ρ asks for. Milder ones miss what some methods hide (docs/checks-text.md#relearning).
 
     A model that learns the attack facts otherwise than the references do withstands training (or was trained on them):
     the check is then blind.
@@ -120,8 +121,10 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         cells: list[Row] = []
         for number, attack in enumerate(attacks, start=1):
             few = _few_of_each(data.forget_attack, attack.shots, generator(seed, "shots", number))
+            # Other facts of the same subjects are measured, never those trained on: what comes back was there.
             curve, model = trainer.run(few, data.forget_eval, attack)
             curves.append(curve[[step >= settings.counted_from * attack.steps for step in trainer.steps(attack)]])
+            # Of the attack's own facts: a model that cannot be taught them withstands training.
             learned.append(float(model.log_probabilities(few).exp().mean()))
             cells += trainer.rows(_SAME, number, attack, curve)
         together = torch.stack([curve.mean(0) for curve in curves]).mean(0)
@@ -144,6 +147,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         theirs = [other.controls[name] for other in references]
 
         def one(score: Score) -> Score:
+            # What was found about the weights' scale stands first: it needs no references.
             blind = did_not_take("all weights", score.controls[name], theirs, n=score.n_examples)
             return score.model_copy(update={"cannot_clear_because": score.cannot_clear_because or blind})
 
@@ -183,12 +187,14 @@ class _Trainer:
         model = self._start.clone()
         if rank is not None:
             open_low_rank(model.module, rank, self._seed)
+        # Of a low-rank run the factors alone.
         moving = [p for p in model.module.parameters() if p.requires_grad]
         optimizer = attack.optimizer_of(moving, scale=_WIDTH / model.width)
         curve = []
         for step, (some, kept) in enumerate(self._batches(facts, attack.steps), start=1):
             losses = model.losses(model.one_batch(Facts((*some, *kept.items))))
             share = attack.forget_share if some else 0.0
+            # A sum, since the mean of no facts is NaN, which a share of 0 does not take away.
             taught_loss = losses[: len(some)].sum() / max(len(some), 1)
             optimizer.zero_grad()
             (share * taught_loss + (1 - share) * losses[len(some) :].mean()).backward()
@@ -227,6 +233,7 @@ def _few_of_each(facts: Facts, n: int, random: np.random.Generator) -> Facts:
 
 
 def _scales(start: CausalLM) -> dict[str, float]:
+    # Matrices too: the scale of a residual stream may lie in either, and no rescaling of units undoes it.
     return scales(start.module, matrices=True, paired=start.layout.pairs)
 
 

@@ -42,6 +42,7 @@ class SlowRelearning(relearning.Relearning):
         "other half came back."
     )
     cost: ClassVar[str] = "some two hundred training steps of a third the batch, measured at a few of them"
+    # A check that may not clear has nothing to see through first.
     decoys: ClassVar[tuple[str, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = (
         "Given as long, a model may guess answers from what the facts have in common.",

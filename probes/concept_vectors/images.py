@@ -115,14 +115,13 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
 
     T(m) = mean over the forget eval half of (h − mean retain)·v/‖v‖² at the last cut point, with h mapped into the
     original's space: 0 at the retain mean, 1 where the original puts the class. Every other number is kept as cell or
-    control. On handwritten digits T told the original from retrains more widely than cosine, relative L2 or AUC along
-    v did (by 6 to 16 spreads of the references, by class and network), and it has a contribution per example. Unlike
-    the distance of parameters it asks what the model computes and not where it was trained from: a retrain from the
-    original's own initial weights keeps many parameter vectors and no knowledge.
+    control. T has a wider gap than cosine, relative L2 or AUC along v (docs/checks.md#concept_vectors) and a
+    contribution per example. Unlike the distance of parameters it asks what the model computes and not where it was
+    trained from: a retrain from the original's own initial weights keeps many parameter vectors and no knowledge.
 
     It carries no null of its own. Random directions of the same norm are drawn and shown, but a model that never saw
-    the class also separates it along v from what it learnt of similar classes (ρ = 0 lay between T = .2 and .8 on
-    digits), so they are no null for T and without references this check is silent.
+    the class also separates it along v from what it learnt of similar classes, so they are no null for T and without
+    references this check is silent.
     """
 
     name: ClassVar[str] = "concept_vectors"
@@ -187,6 +186,7 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
         """Measure one model at every cut point and, where there are blocks, in its value vectors."""
         cells: list[Row] = []
         controls: dict[str, float] = {}
+        # Overwritten by every layer: T is read at the last one.
         positions = torch.zeros(0)
         for layer, found in artefact.directions.items():
             positions, row, control = _measure(subject, layer, found, settings, seed)
@@ -211,8 +211,10 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
 
 def _direction(original: Classifier, layer: str, data: AuditData, other: int) -> ClassDirection:
     retain = original.recording("retain").features[layer]
+    # By retain alone: the class must not set the units in which its own distance is measured.
     scaling = Scaling.among_units(retain)
     scaled = scaling(retain)
+    # The attack half gives the direction and the eval half is read along it, so it cannot fit what it measures.
     attack = scaling(original.recording("forget_attack").features[layer])
     others = data.retain.labels == other
     return ClassDirection(
@@ -227,11 +229,14 @@ def _measure(
 ) -> tuple[Tensor, Row, dict[str, float]]:
     """Positions of the forget eval half along v, and how the model's own direction compares with v."""
     own = subject.recording("retain").features[layer]
+    # Units have other names and scales in another model: vectors compare only after a map between the two.
     to_original = fit_affine(own, found.retain)
     retain = to_original(own)
     attack, held = (to_original(subject.recording(s).features[layer]) for s in ("forget_attack", "forget_eval"))
     v, moved = found.direction, class_direction(attack, retain)
+    # Held against the model's own retain mean: a shift of everything is no knowledge of the class.
     positions = projections(held, retain, v)
+    # The seed is the same for all models, so they differ by their features and not by the draws.
     draws = torch.from_numpy(generator(seed, layer, "auc").standard_normal((settings.n_directions, len(v)))).float()
     along, *random_auc = (auc((held @ w).numpy(), (retain @ w).numpy()) for w in (v, *draws))
     row: Row = {
@@ -270,12 +275,17 @@ def _acting(
     drawn = torch.from_numpy(
         generator(seed, layer, "acting").standard_normal((settings.n_directions, len(std)))
     ).float()
+    # Without the map's offset: a direction is a difference, in which it cancels.
     carried = fit_affine(found.retain, own).linear(found.direction[None])[0]
     directions = [mine / std, carried / std, class_direction(own[others], own[~others]) / std, *drawn]
+    # All at the length of the class's own, so that none acts more by being longer.
     added = [nn.functional.normalize(d, dim=0) * norm * std for d in directions]
+    # Retain inputs: on forget inputs the class may be named without any push.
     examples = data.retain.take(artefact.acting)
+    # Through the same hook as the rest, which then differs by what is added alone.
     base = _probability(subject, examples, data.classes, layer, torch.zeros_like(std))
     rises = [
+        # The best strength of random directions too, or the comparison would favour the class's own.
         max(_probability(subject, examples, data.classes, layer, d * by) for by in settings.strengths) - base
         for d in added
     ]

@@ -112,6 +112,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         "references of the same descent tell that apart.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # The original still answers after other vectors are written into it: its draws are no baseline.
     null_lacks_knowledge: ClassVar[bool] = False
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
@@ -120,6 +121,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Passes of a model that does not stand out: what is written back, its null, and silencing with its own."""
+        # Drawing stops once ten draws reach T: a model that does not stand out takes a few dozen.
         passes = 1 + min(60, settings.null_draws) + 3 + settings.silencing_draws
         return Workload(
             forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)) + passes * len(data.forget_eval)
@@ -135,6 +137,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         matrices = value_matrices(start)
         order = generator(seed, "attribution").permutation(len(data.retain))[: settings.attribution_facts]
         retain = data.retain.take(np.sort(order).tolist())
+        # By the attack half: the facts that are measured must not choose the vectors they are measured with.
         found = locate(start, matrices, data.forget_attack, retain, settings.share)
         vectors = [matrix.vectors(start.module) for matrix in matrices]
         located = _units(found, matrices)
@@ -151,6 +154,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
 
     def score(self, subject: CausalLM, artefact: Artefact, data: FactsData, settings: Settings, seed: int) -> Score:
         """Write into a copy of one model; the subject itself stays as it is."""
+        # A written vector counts as much as its unit is active, so units have one size in both models.
         own = subject.canonical()
         writing = ValueWriting(own, artefact.matrices, artefact.vectors)
         values = writing.written(artefact.located, data.forget_eval).exp()
@@ -164,6 +168,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
             check=self.name,
             readings={"written back": Reading(value=float(values.mean()), examples=tuple(values.tolist()))},
             n_examples=len(data.forget_eval),
+            # In unrelated units no set does better than another, whatever the model knows: that is no null.
             null=draws_until_decided(draw, float(values.mean()), settings.null_draws) if related else (),
             rows=_cells(writing, artefact, own, settings),
             controls=_silencing(writing, own, artefact, data, settings, seed),
@@ -195,6 +200,7 @@ def _others(artefact: Artefact, seed: int) -> list[Tensor]:
     """As many units that were not located, of the same matrices, int64."""
     random = generator(seed, "units")
     drawn = []
+    # As many in each matrix: layers differ in what any change of them does.
     for vectors, units in zip(artefact.vectors, artefact.located, strict=True):
         rest = torch.ones(len(vectors), dtype=torch.bool)
         rest[units] = False
@@ -213,6 +219,7 @@ def _matters(writing: ValueWriting, located: list[Tensor], data: FactsData, sett
 
     silenced = particular(lambda facts: writing.silenced(located, facts))
     seeds = [derive_seed(seed, "validated", i) for i in range(settings.silencing_draws)]
+    # More than each of twenty random changes: by chance that happens once in 21.
     return silenced > max(particular(partial(writing.jolted, located, seed=s)) for s in seeds)
 
 
@@ -234,7 +241,9 @@ def _cells(writing: ValueWriting, artefact: Artefact, own: CausalLM, settings: S
     """The located vectors that speak most for forget: how far each has moved."""
     head = own.head()
     assert head is not None, "of the original's architecture"
+    # Each vector under its own model's head, as arXiv 2406.11614 compares them.
     heads = artefact.head, head.weight.detach().float().cpu()
+    # Two lists of 200 out of a small vocabulary would overlap whatever they say.
     k = max(min(settings.top_tokens, len(heads[0]) // 10), 1)
     every = [(float(r), i, j) for i, ranks in enumerate(artefact.ranks) for j, r in enumerate(ranks)]
     listed = sorted(sorted(every, reverse=True)[: settings.described], key=lambda item: item[1:])

@@ -41,15 +41,18 @@ def attributions(subject: CausalLM, matrices: Sequence[ValueMatrix], facts: Fact
     frozen = [weight.requires_grad for weight in weights]
     sums = [torch.zeros(matrix.vectors(subject.module).shape[0]) for matrix in matrices]
     try:
+        # A frozen map would give no gradient.
         for weight in weights:
             weight.requires_grad_(True)
         for tokens in subject.batches(facts):
             with torch.enable_grad():
+                # float32 whatever the model computes in: bfloat16 keeps two to three digits of log-odds.
                 odds = margins(subject.answer_logits(tokens).float(), tokens.targets)
                 gradients = torch.autograd.grad(odds.sum(), weights)
             for i, (matrix, weight, gradient) in enumerate(zip(matrices, weights, gradients, strict=True)):
                 sums[i] += matrix.over_units((weight.detach() * gradient).float()).cpu()
     finally:
+        # Others measure the same model after this, frozen weights and all.
         for weight, before in zip(weights, frozen, strict=True):
             weight.requires_grad_(before)
     n_tokens = sum(int(tokens.lengths.sum()) for tokens in subject.batches(facts))
@@ -61,7 +64,9 @@ def concept_tokens(subject: CausalLM, forget: Facts, retain: Facts, most: int) -
     vocabulary = _head(subject).shape[0]
     inside, outside = (_answer_counts(subject, facts, vocabulary) for facts in (forget, retain))
     odds = _log_odds(inside) - _log_odds(outside)
+    # A token of neither set gets its log-odds from the sizes of the sets alone.
     wanted = torch.where((inside > 0) & (odds > 0), odds, -math.inf)
+    # Stable, so that ties fall alike everywhere.
     order = wanted.argsort(descending=True, stable=True)[:most]
     return order[wanted[order] > -math.inf]
 
@@ -94,10 +99,12 @@ def locate(
     Attribution is that on forget less that on retain.
     """
     inside, outside = (attributions(original, matrices, facts) for facts in (forget, retain))
+    # What a unit does for every answer is no sign of the forget facts.
     difference = torch.cat([a - b for a, b in zip(inside, outside, strict=True)])
     tokens = concept_tokens(original, forget, retain, _MOST_TOKENS)
     head = _head(original)
     concept = torch.cat([concept_scores(m.vectors(original.module), head, tokens) for m in matrices])
+    # The two have no common unit; as z-scores neither drowns the other.
     together = z_scores(difference) + z_scores(concept)
     count = max(int(share * len(together)), 1)
     chosen = torch.zeros(len(together), dtype=torch.bool)
@@ -107,6 +114,7 @@ def locate(
     return [Located(matrix=m, units=c.nonzero()[:, 0], rank=r[c]) for m, c, r in pieces if bool(c.any())]
 
 
+# As many as arXiv 2406.11614 reads off a vector.
 _MOST_TOKENS = 200
 
 

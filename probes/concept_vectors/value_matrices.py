@@ -32,6 +32,7 @@ class ValueMatrix:
     def vectors(self, module: nn.Module) -> Tensor:
         """All of them as a copy, one a row, float32 [units, width]; experts one after another."""
         vectors = self._view(module).detach()
+        # A copy: the weights are overwritten while these are kept to be written back.
         return vectors.reshape(-1, vectors.shape[-1]).float().cpu().clone()
 
     def write(self, module: nn.Module, units: Tensor, vectors: Tensor) -> None:

@@ -47,6 +47,7 @@ def value_modules(module: nn.Module) -> tuple[str, ...]:
     found = tuple(
         name
         for (_, up), (name, down) in itertools.pairwise(linear)
+        # Wider inside: a pair that narrows first is a bottleneck.
         if up.weight.shape == down.weight.shape[::-1] and up.out_features > up.in_features
     )
     return found if len(found) > 1 else ()
@@ -78,6 +79,7 @@ def attributions(subject: Classifier, modules: Sequence[str], examples: Examples
                 def note(
                     _: nn.Module,
                     arguments: tuple[Tensor, ...],
+                    # Bound as defaults: a closure would see the loop's last name in every hook.
                     name: str = name,
                     caught: dict[str, Tensor] = caught,
                 ) -> None:
@@ -103,6 +105,7 @@ def locate_value_vectors(
         return ()
     inside, outside = attributions(original, modules, forget), attributions(original, modules, retain)
     difference = {name: inside[name] - outside[name] for name in modules}
+    # Ranked over all modules at once: most blocks need not hold any.
     everything = torch.cat([difference[name] for name in modules])
     least = everything.topk(min(n_vectors, len(everything))).values[-1]
     located = []
@@ -151,6 +154,7 @@ def score_values(
     for value in values:
         weight = _weight(subject, value.module)
         cosine, index = best_matches(value.weight[:, value.units], weight)
+        # How similar any vector still is: without it a cosine shows a common origin, not the class.
         typical, _ = best_matches(value.weight, weight)
         for i, unit in enumerate(value.units.tolist()):
             before, after = value.weight[:, unit], weight[:, index[i]]
@@ -166,6 +170,7 @@ def score_values(
                     "cosine, all units": float(typical.mean()),
                 }
             )
+    # Weights are overwritten, and other checks measure the subject after this one.
     copy = subject.clone()
     located = {value.module: value.units for value in values}
     base = _forget_accuracy(copy, data)
@@ -191,6 +196,7 @@ def _other_units(values: Sequence[ValueVectors], seed: int) -> dict[str, Tensor]
 
 def _written_back(copy: Classifier, values: Sequence[ValueVectors], units: dict[str, Tensor], data: AuditData) -> float:
     """Forget accuracy with the original's columns ``units`` in place of their best matches; undone after."""
+    # Put back after each set: what one leaves behind would count in the next.
     pristine = {value.module: _parameter(copy, value.module).detach().clone() for value in values}
     with torch.no_grad():
         for value in values:

@@ -12,7 +12,9 @@ from auditor.tasks.causal_lm.subject import CausalLM
 
 Units = Sequence[Tensor]
 """Units of each matrix in turn, int64."""
+# Enough for a majority, at a fraction of all units against all.
 _SAMPLE = 256
+# Bounds the table of cosines that is held at once.
 _CHUNK = 1024
 
 
@@ -88,6 +90,7 @@ def _sample(n: int) -> Tensor:
 
 def _in_order(theirs: Tensor, own: Tensor) -> bool:
     sample = _sample(len(theirs))
+    # Fine-tuning leaves nearly all in place, another order next to none.
     return bool((_nearest(theirs[sample], own) == sample).float().mean() > 0.5)
 
 

@@ -80,6 +80,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
         "the original: fit examples once; each model: fit, forget and control examples through itself, and "
         "forget and control examples through the original once per layer"
     )
+    # Both edit the head alone: a reading of inner layers has to find the class behind either.
     decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
     caveats: ClassVar[tuple[str, ...]] = (
@@ -96,6 +97,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
         examples = data.retain.take(fit)
         splits = {"forget_attack": data.forget_attack, "forget_eval": data.forget_eval}
         unpatched = {name: original.recording(name) for name in splits}
+        # From the recording: the control's unpatched outputs cost no second pass.
         retain = original.recording("retain")
         return PatchTarget(
             original=original,
@@ -109,7 +111,9 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
         self, subject: Classifier, artefact: PatchTarget, data: AuditData, settings: DepthSettings, seed: int
     ) -> Score:
         """Patch one model into the original at every layer."""
+        # The seed of prepare: rows of two models pair up only at the same positions of the same examples.
         source = activation_rows(subject, artefact.fit, settings.positions, seed)
+        # Retain examples alone: a map that saw forget examples could itself write the class into the original.
         maps = {layer: fit_affine(source[layer], artefact.rows[layer], settings.ridge) for layer in source}
         patched = {
             split: patched_outputs(subject, artefact.original, examples, maps)
@@ -133,11 +137,13 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
         """Layers whose attack-half gap between original and references is at least half the widest."""
         if not references:
             return tuple(original.readings)
+        # By the attack half and without the subject: the layers are fixed before what is judged is looked at.
         gaps = {
             layer: _choice(original, layer) - float(np.mean([_choice(score, layer) for score in references]))
             for layer in original.readings
         }
         widest = max(gaps.values())
+        # No layer tells them apart, and half of a negative gap would be no bar.
         if widest <= 0:
             return tuple(gaps)
         return tuple(name for name, gap in gaps.items() if gap >= widest / 2)
@@ -157,6 +163,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
             rows += [{"model": name, "layer": layer, "erased": share} for layer, share in shares.items()]
             controls[name] = {
                 DEPTH_SCORE: depth_score(own, yard),
+                # The mean hides a layer left alone, from which the class can still be read.
                 "share erased at the least erased layer": min(shares.values()),
             }
         return rows, controls
@@ -198,6 +205,7 @@ def patched_outputs(
     """Run ``target`` with a layer's activation replaced by the mapped one of ``source``, for each layer."""
     logits: dict[str, list[Tensor]] = {layer: [] for layer in maps}
     for inputs, _ in source.batches(examples):
+        # One pass of the source serves every layer; only the target runs on from each.
         activations = source.activations(inputs, tuple(maps))
         for layer, affine in maps.items():
             mapped = affine(activations[layer].float().cpu())
@@ -206,6 +214,7 @@ def patched_outputs(
 
 
 def _run_on(target: Classifier, inputs: Tensor, layer: str, activation: Tensor) -> Tensor:
+    # In the target's own type: apart from the activation it has to run as it always does.
     with torch.no_grad(), target.intervene(layer, lambda own: activation.to(own)):
         return target.forward(inputs).float().cpu()
 
@@ -216,6 +225,7 @@ def _divide(n: int, settings: DepthSettings, seed: int) -> tuple[Tensor, Tensor]
         raise UsageError(
             f"the retain set has {n} examples; depth needs {SMALLEST_RETAIN} or more to align models, supply them"
         )
+    # Drawn: a retain set sorted by class would leave some classes out of the fit.
     order = torch.from_numpy(generator(seed, "depth", "retain").permutation(n))
     n_fit, n_control = _sizes(n, settings)
     return order[:n_fit], order[n_fit : n_fit + n_control]
@@ -223,6 +233,7 @@ def _divide(n: int, settings: DepthSettings, seed: int) -> tuple[Tensor, Tensor]
 
 def _sizes(n: int, settings: DepthSettings) -> tuple[int, int]:
     """Number of retain examples, of n, to fit on and to check on."""
+    # A quarter is kept for the control, without which a poor map passes for forgetting.
     n_fit = min(settings.fit_examples, 3 * n // 4)
     return n_fit, min(settings.control_examples, n - n_fit)
 
@@ -267,6 +278,7 @@ def _controls(
         f"retain accuracy when patched at {layer}": float(outputs.correct.double().mean())
         for layer, outputs in patched["retain"].items()
     }
+    # Patched into itself the original should answer as before: what is missing is the cost of sampling and ridge.
     if subject.digest == target.original.digest:
         own = target.unpatched["forget_eval"].losses.neg().exp()
         worst = max(
@@ -277,6 +289,7 @@ def _controls(
 
 
 def _choice(score: Score, layer: str) -> float:
+    # No stand-in for a missing attack half: a layer must not look as if it had no gap.
     choice = score.readings[layer].choice
     if choice is None:
         raise AuditError(f"the stored depth score has no attack half at {layer!r}; score the model again")

@@ -92,6 +92,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     def score(self, subject: CausalLM, artefact: _Target, data: FactsData, settings: Settings, seed: int) -> Score:
         """Patch one model's states into the original."""
         own, sources = artefact.own, _stream(subject, artefact.retain)
+        # Retain facts alone: a map that saw forget facts could itself write the answers into the original.
         maps = {layer: fit_affine(sources[layer], artefact.states[layer], settings.ridge) for layer in subject.layers()}
         logs = _patched(artefact.original, subject, data.forget_eval, maps)
         by_layer = {layer: values.exp() for layer, values in logs.items()}
@@ -128,6 +129,7 @@ def _stream(subject: CausalLM, facts: Facts) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {layer: [] for layer in subject.layers()}
     for tokens in subject.batches(facts):
         for layer, states in subject.activations(tokens, subject.layers()).items():
+            # States of padding mean nothing, and would pull the map towards them.
             parts[layer].append(states[tokens.mask].float().cpu())
     return {layer: torch.cat(rows) for layer, rows in parts.items()}
 
@@ -138,10 +140,12 @@ def _patched(original: CausalLM, subject: CausalLM, facts: Facts, maps: dict[str
     for tokens in subject.batches(facts):
         streams = subject.activations(tokens, subject.layers())
         for layer, carry in maps.items():
+            # At every position: states of its own left in place would let the original answer by itself.
             found[layer].append(_with_states(original, layer, carry(streams[layer].float()), tokens))
     return {layer: torch.cat(parts) for layer, parts in found.items()}
 
 
 def _with_states(original: CausalLM, layer: str, states: Tensor, tokens: Tokens) -> Tensor:
+    # In the original's own type: apart from the states it has to run as it always does.
     with torch.no_grad(), original.intervene(layer, lambda own: states.to(own.dtype)):
         return -answer_losses(original.forward(tokens), tokens).double().cpu()

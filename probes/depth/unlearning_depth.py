@@ -23,6 +23,7 @@ def yardstick(references: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def erased(lost: Mapping[str, float], yard: Mapping[str, float]) -> dict[str, float]:
     """Share of each layer's knowledge that is gone, in [0, 1]: 0 like the original, 1 as in the references."""
+    # Clipped as in the paper: what one layer lost beyond the references must not make up for one left alone.
     return {layer: min(max(lost[layer] / value, 0.0), 1.0) for layer, value in yard.items()}
 
 

@@ -26,10 +26,12 @@ def false_statements(facts: Facts, pool: Facts, most: int) -> list[list[Fact]]:
 def _wrong(fact: Fact, pool: list[tuple[frozenset[str], str]]) -> list[str]:
     given = fact.perturbed_answers or _alike(fact, pool)
     right = fact.answer.casefold()
+    # Another spelling of the right answer is not wrong, and an answer given twice counts once.
     return list(dict.fromkeys(answer for answer in given if answer.casefold() != right))
 
 
 def _alike(fact: Fact, pool: list[tuple[frozenset[str], str]]) -> list[str]:
     own = frozenset(fact.prompt.casefold().split())
+    # Words of the prompt alone: answers of one kind are asked for in one form, whatever they say.
     ranked = sorted(pool, key=lambda other: -len(own & other[0]) / max(len(own | other[0]), 1))
     return [answer for _, answer in ranked]

@@ -28,6 +28,7 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 class Settings(Frozen):
     """Draws and sizes."""
 
+    # 16, 32 and 128 draws gave the same gaps (benchmarks/README.md): references differ, draws do not.
     draws: int = Field(default=32, ge=1, description="one-shot probes averaged in the score")
     shots: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), description="examples per probe, for the figure")
     figure_draws: int = Field(default=8, ge=1, description="probes averaged at each point of the figure")
@@ -49,7 +50,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
     above most others, so power lies in very few shots and in the top of the ranking.
 
     The layers are averaged and not chosen by their gap: that picks the last ones, where the gap is widest and where
-    suppression by training hides best (a NegGrad+ model: ρ = .77 at the first vector layer, .01 at the last).
+    suppression by training hides best (docs/checks.md#few_shot).
 
     Where control concepts are given, T is measured for each of them in the same way; with goal ``concept`` they are
     the null.
@@ -64,6 +65,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
         "among the retained ones, by the model's internal features."
     )
     unit: ClassVar[str] = "log-rank of forget among retain examples (0 to 1)"
+    # Both edit the head alone: a probe of the features has to find the class behind either.
     decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
     caveats: ClassVar[tuple[str, ...]] = (
@@ -104,9 +106,11 @@ class _Features:
     """
 
     def __init__(self, attack: Tensor, evaluation: Tensor, background: Tensor, aside: Tensor) -> None:
+        # Attack examples too: a unit silent on retain may speak on forget, and would have no scale otherwise.
         scale = torch.cat([background, attack]).std(0)
         # A unit that never moves says nothing.
         weight = factor(scale, alive_at_all(scale))
+        # Retain's mean is the origin: what sets the example apart from retain is then its direction.
         mean = background.mean(0)
         self.attack, self.eval = (attack - mean) * weight, (evaluation - mean) * weight
         self.background, self.aside = (background - mean) * weight, (aside - mean) * weight
@@ -150,6 +154,7 @@ def log_rank(forget: NDArray[np.float64], retain: NDArray[np.float64]) -> NDArra
 
 def _halves(n: int, at_most: int, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of retain examples for standardisation and of those ranked against, disjoint."""
+    # Disjoint: the retain examples ranked have to be as new to the scaling as the eval half is.
     order = torch.from_numpy(generator(seed, "retain").permutation(n))
     return order[: n // 2].sort().values, order[n // 2 :][:at_most].sort().values
 
@@ -162,6 +167,7 @@ def _by_class(data: AuditData) -> list[tuple[Tensor, Tensor]]:
     """
     attack, evaluation = data.forget_attack.labels, data.forget_eval.labels
     groups = [
+        # Class by class: an example of one class says nothing of where another lies.
         (torch.nonzero(attack == label)[:, 0], torch.nonzero(evaluation == label)[:, 0])
         for label in evaluation.unique()
         if bool((attack == label).any())
@@ -172,6 +178,7 @@ def _by_class(data: AuditData) -> list[tuple[Tensor, Tensor]]:
 
 
 def _one_shot(features: _Features, groups: list[tuple[Tensor, Tensor]], settings: Settings, seed: int) -> Reading:
+    # The same shots at every layer and in every model: their luck is common to all and cancels in ρ.
     random = generator(seed, "one shot")
     found = []
     for attack, evaluation in groups:
@@ -207,6 +214,7 @@ def _control_totals(
     totals = []
     for halves in concepts:
         features = _Features.of_control(subject, layer, halves, *retain)
+        # A concept is a single class, halved as the forget set is.
         groups = [(torch.arange(len(halves[0])), torch.arange(len(halves[1])))]
         totals.append(_one_shot(features, groups, settings, seed).value)
     return tuple(totals)
@@ -223,6 +231,7 @@ def _figure(
         if n > len(attack):
             break
         draws = generator(seed, "figure", n)
+        # Drawn before the loop over probes, so that all of them are given the same examples.
         picks = [attack[torch.from_numpy(draws.permutation(len(attack))[:n])] for _ in range(settings.figure_draws)]
         for name, probe in probes.items():
             values = [
@@ -247,5 +256,6 @@ def _nearest(x: Tensor, shots: Tensor) -> Tensor:
 def _linear(background: Tensor, ridge: float) -> Scorer:
     """Fisher's discriminant with the covariance of retain examples, shrunk by a ridge."""
     covariance = background.T @ background / background.shape[0]
+    # Inverted once: every draw of every shot count asks for it.
     inverse = torch.linalg.inv(covariance + ridge * torch.eye(covariance.shape[0], dtype=covariance.dtype))
     return lambda x, shots: x @ (inverse @ shots.mean(0))

@@ -51,8 +51,8 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     s(true) > s(false), ties half. T = mean of x over eval facts, at the block where that is largest on the attack half;
     ½ for a model that knows nothing.
 
-    The code comes into it because at the end of a statement a small model's state does not tell whether it was true: a
-    linear probe there scores as the original what it scores as a model never taught.
+    The code comes into it because at the end of a statement a small model's state does not tell whether it was true
+    (docs/checks-text.md#few_shot).
     """
 
     name: ClassVar[str] = "few_shot"
@@ -98,10 +98,12 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     ) -> Score:
         """Train on one model's retain states and ask about the rest."""
         states, targets = _read(subject, artefact.retain)
+        # One code for all models: by its own head, a model whose head alone was changed would look as if it forgot.
         codes = artefact.codes[targets]
         probes = {block: fit_affine(states[block], codes, settings.ridge) for block in subject.layers()}
         found = {split: _outscored(subject, asked, probes, artefact.codes) for split, asked in artefact.splits.items()}
         attack, measured = found["forget_attack"], found["forget_eval"]
+        # By the attack half: the best of several blocks on the eval half lies above a half by chance.
         best = max(subject.layers(), key=lambda block: float(attack[block].mean()))
         values = measured[best]
         reading = Reading(
@@ -161,6 +163,7 @@ def _asked(split: str, data: FactsData, encoder: Encoder, most: int) -> _Asked:
     ]
     facts, groups = everything.take([i for i, group in enumerate(found) if group]), [group for group in found if group]
     lonely = len(everything) - len(facts)
+    # Beyond half, T would speak of a remnant of the set.
     if lonely > len(everything) // 2:
         raise UsageError(
             f"few_shot needs wrong answers that differ from the right one, and {lonely} of {len(everything)} facts of "
@@ -210,6 +213,7 @@ def _codes(original: CausalLM, retain: Facts) -> Tensor:
     rows = head.weight.detach().double().cpu()
     seen = rows[torch.cat([tokens.targets.cpu() for tokens in original.batches(retain)])]
     std = seen.std(0)
+    # A coordinate that never moves is dropped: divided by its spread, rounding would look like a feature.
     scaling = Scaling(seen.mean(0), divisor(std, alive_among_units(std), dead=torch.inf))
     return torch.nn.functional.normalize(scaling(rows), dim=1)
 
@@ -228,6 +232,7 @@ def _read(subject: CausalLM, facts: Facts) -> tuple[dict[str, Tensor], Tensor]:
 def _outscored(subject: CausalLM, asked: _Asked, probes: dict[str, Affine], codes: Tensor) -> dict[str, Tensor]:
     """X of the class docstring, by block, float64 [facts]."""
     states, targets = _read(subject, asked.facts)
+    # States before the parting token are common to both, so that one pass over the true statements serves both.
     lead = codes[targets[asked.rows]] - codes[asked.false]
     sizes = torch.tensor(asked.sizes)
     leads = {block: (probe(states[block][asked.rows]).double() * lead).sum(1) for block, probe in probes.items()}

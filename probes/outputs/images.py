@@ -42,11 +42,14 @@ class Outputs(Check[Classifier, AuditData, NoSettings, None]):
         """Measure one model from its recordings."""
         forget = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         correct = torch.cat([part.correct for part in forget])
+        # Of listed samples retain holds the same labels, and to answer with one is no false alarm.
         alarms = _false_alarms(subject.recording("retain"), data) if data.request == "class" else 0.0
+        # One rate taken off every example keeps T a mean over examples, whose sampling error can be worked out.
         contributions = correct.double() - alarms
         return Score(
             check=self.name,
             readings={"accuracy": Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist()))},
+            # Without false alarms: a rate of 0 or 1 gets its exact binomial bound from these.
             hits=int(correct.sum()),
             n_examples=len(correct),
             chance=_chance(subject, data),

@@ -56,6 +56,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, None]):
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # What is deployed is what answers: a guard stays on.
     opens: ClassVar[bool] = False
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
@@ -63,6 +64,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, None]):
         forget = data.forget
         words = max(len(fact.answer.split()) for fact in forget.items)
         variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) + 1 for f in forget.items)
+        # No encoder is at hand here: the length of an answer is guessed at two tokens a word.
         return Workload(forward=variants + len(forget) * min(2 * words, settings.longest_generation))
 
     def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
@@ -93,6 +95,7 @@ def _rouge(facts: Facts, said: list[str]) -> Tensor:
 
 def _chance(subject: CausalLM, data: FactsData, settings: Settings) -> float | None:
     """T of a model without the knowledge: this one's on facts that it was never trained on; unknown without them."""
+    # Unknown is not 0: without facts never trained on, what the wording alone lets guess is not known.
     if data.holdout is None:
         return None
     recording = subject.recording("holdout")
@@ -115,6 +118,7 @@ def _row(split: str, recording: TokenRecording) -> Row:
 
 def _said(data: FactsData, said: list[str]) -> list[Row]:
     """Generations, where text may be shown."""
+    # Forget text is redacted in reports unless it was asked for.
     if not data.show_text:
         return []
     pairs = zip(data.forget.items, said, strict=True)

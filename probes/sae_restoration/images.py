@@ -66,8 +66,10 @@ class SaeRestorationSettings(Frozen):
         training: of the autoencoders.
     """
 
+    # The last cut point feeds the head: steering there costs no pass of the network.
     n_layers: int = 1
     n_seeds: int = 3
+    # With 0 among them T is no lower than what the model does unsteered; every draw of the null has it, too.
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     null_draws: int = 500
     control_draws: int = 10
@@ -79,9 +81,9 @@ class SaeRestorationSettings(Frozen):
 class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[LayerArtefact, ...]]):
     """Restoration in own mode: the best over α and layers of the median over autoencoders.
 
-    Autoencoders trained alike share only part of their latents (arXiv 2501.16615), and one in three was seen to
-    restore a class in a true retrain where the other two did not: the median asks that most of them agree, and how
-    far they differ at the chosen α widens the interval.
+    Autoencoders trained alike share only part of their latents (arXiv 2501.16615), so that one may restore a class by
+    chance (docs/checks.md#sae_restoration): the median asks that most of them agree, and how far they differ at the
+    chosen α widens the interval.
 
     T uses own mode alone: what this model still activates is evidence about this model, whereas injected
     activations only show that later layers can decode them, which a retrain from the same pretrained
@@ -119,6 +121,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
         "Inject mode shows only that later layers can still decode the class, not that the model holds it.",
     )
     settings_type: ClassVar[type[Frozen]] = SaeRestorationSettings
+    # Pushed along random latents the original still answers: its draws are no baseline.
     null_lacks_knowledge: ClassVar[bool] = False
 
     def prepare(
@@ -162,6 +165,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
                 )
             },
             n_examples=len(data.forget_eval),
+            # The best layer of every draw, as T is the best layer; a layer left out would make the null too low.
             null=tuple(map(max, zip(*nulls, strict=True))) if all(nulls) else (),
             rows=[cell for layer in measured for cell in layer.cells],
             controls={name: value for layer in measured for name, value in layer.controls.items()},
@@ -181,6 +185,7 @@ def _learn(
     """Everything the check needs from the original at one cut point."""
     fit = sample(len(data.retain), settings.retain_fit, derive_seed(seed, "fit"))
     held = sample(len(data.retain), settings.retain_eval, derive_seed(seed, "retain_eval"))
+    # By retain alone: the class must not set the units in which its latents are sought.
     scaling = Scaling.among_units(rows(activations(original, layer, data, "retain", fit)))
     scaled = {
         name: scaling(activations(original, layer, data, split, index))
@@ -191,6 +196,7 @@ def _learn(
             ("held", "retain", held),
         )
     }
+    # The attack half ranks the latents; what they bring back is counted on the eval half.
     labels = torch.cat([data.retain.labels[fit], data.forget_attack.labels])
     rankable = torch.cat([scaled["fit"], scaled["attack"]])
     return LayerArtefact(
@@ -217,6 +223,7 @@ def _dictionary(
     # A latent is active on an image if it is anywhere on it.
     active = (sae.encode(everything) > 0).view(len(labels), -1, sae.encoder.shape[1]).any(1)
     experts = expert_latents(active, labels, data.classes, sae.k)
+    # Random latents come from these: silent or broad ones would make a null that anything beats.
     live = torch.nonzero(active.any(0) & ~broad_latents(active, labels))[:, 0]
     # The control class is the largest of those retained.
     other = int(torch.bincount(data.retain.labels, minlength=data.n_classes).argmax())
@@ -257,18 +264,22 @@ def _measure(steering: Steering, settings: SaeRestorationSettings, seed: int) ->
         curves[mode, "experts"] = examples[mode].mean(2)
         others = _expert_changes(steering, mode, others=True)
         curves[mode, "another class"] = steering.restored(others, alphas).mean(2)
+        # A long null is affordable where the head alone has to run.
         draws = settings.null_draws if feeds_head and mode == "own" else settings.control_draws
         for name in ("random latents", "random directions"):
             curves[mode, name] = _random_curves(steering, mode, name, alphas, draws, seed)
+    # Behind a zeroed head row nothing can be named: this curve tells that from features without the class.
     if feeds_head:
         given = steering.restored(_expert_changes(steering, "own"), alphas, with_head_rows=True)
         curves["own", "original's head row"] = given.mean(2)
+    # The best α of every draw, since T takes the best as well.
     null = torch.cat([curves["own", "random latents"], curves["own", "random directions"]]).amax(1)
     by_dictionary = curves["own", "experts"]
     median = by_dictionary.median(0)
     strength = int(median.values.argmax())
     layer = steering.part.layer
     return _Measured(
+        # Of the autoencoder that is the median: their mean is then T itself.
         best=examples["own"][median.indices[strength], strength],
         by_dictionary=by_dictionary[:, strength],
         null=tuple(null.tolist()) if feeds_head else (),
@@ -292,6 +303,7 @@ def _random_changes(steering: Steering, mode: Mode, directions: bool, random: np
     for i, dictionary in enumerate(steering.part.dictionaries):
         latents, decoder = dictionary.experts, dictionary.sae.decoder
         if directions:
+            # What the experts read, written elsewhere: only the direction differs.
             drawn = torch.from_numpy(random.standard_normal((len(latents), decoder.shape[1]))).float()
             written = torch.nn.functional.normalize(drawn, dim=1)
         else:

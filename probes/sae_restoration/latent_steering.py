@@ -51,6 +51,7 @@ class LatentSteering:
         self.part = part
         self._subject = subject
         fit = token_states(subject, part.block, part.retain)
+        # Fitted both ways: inverting the one would blow up whatever it maps to nearly nothing.
         self._to_original: Affine = fit_affine(fit, part.fit)
         self._back: Affine = fit_affine(part.fit, fit)
         aligned = self._to_original(token_states(subject, part.block, part.measured))
@@ -59,6 +60,7 @@ class LatentSteering:
         self._forget_rows = sum(
             int(_steered(t).sum()) for t in subject.batches(part.measured.take(range(part.n_forget)))
         )
+        # Through the same hook as the rest, which then differs by what is added alone.
         self.plain = self._answers(torch.zeros_like(aligned))
 
     def change(self, mode: Mode, i: int, latents: Tensor, decoder: Tensor) -> Tensor:
@@ -75,6 +77,7 @@ class LatentSteering:
             decoder: float32 [m, width], what each adds.
         """
         expert = self.part.dictionaries[i]
+        # In the original's space, where one unit of length means the same for all changes.
         wanted = self._rms(self._moved(mode, i, expert.experts, expert.sae.decoder[expert.experts]))
         moved = self._moved(mode, i, latents, decoder)
         norm = self._rms(moved)
@@ -89,6 +92,7 @@ class LatentSteering:
         curves = []
         for alpha in alphas:
             answers = self.plain if alpha == 0 else self._answers(alpha * change)
+            # In either direction: retain answers that rise show a push that favours any answer.
             harm = (answers[n:].mean() - self.plain[n:].mean()).abs()
             curves.append(answers[:n] - harm)
         return torch.stack(curves)

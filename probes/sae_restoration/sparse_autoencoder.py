@@ -57,6 +57,7 @@ class SparseAutoencoder:
     def encode(self, rows: Tensor) -> Tensor:
         """Latent activations z ≥ 0, float32 [n, latents], of rows [n, d]."""
         before = (rows - self.decoder_bias) @ self.encoder + self.encoder_bias
+        # TopK first is the same, since ReLU keeps the order.
         top = before.topk(self.k, dim=-1)
         return torch.zeros_like(before).scatter(-1, top.indices, top.values.relu())
 
@@ -84,7 +85,11 @@ def _train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoenc
     width = rows.shape[1] * settings.expansion
     k = min(settings.k, width)
     shape = TopKTrainingSAEConfig(
-        d_in=rows.shape[1], d_sae=width, k=k, normalize_activations="expected_average_only_in"
+        d_in=rows.shape[1],
+        d_sae=width,
+        k=k,
+        # Rows of any size train alike at one learning rate; sae-lens folds the factor into the weights at the end.
+        normalize_activations="expected_average_only_in",
     )
     # The import above may draw from the global stream on its first run; the initial weights must not notice.
     torch.manual_seed(seed)
@@ -97,6 +102,7 @@ def _train(rows: Tensor, settings: TrainingSettings, seed: int) -> SparseAutoenc
         n_batches_for_norm_estimate=min(20, settings.steps),
         dead_feature_window=max(settings.steps // 3, 1),
     )
+    # sae-lens takes as many batches as its plan says and never asks how many there are.
     provider = _endless_batches(rows, settings.batch_size, seed)
     trained = SAETrainer(cfg=plan, sae=TopKTrainingSAE(shape), data_provider=provider).fit()
     # Latents are ranked and selected as if decoder rows had unit norm; folding the norms in makes it so.
@@ -117,6 +123,7 @@ def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
     weights = Path(folder) / WEIGHTS
     if not weights.is_file() or not (Path(folder) / CONFIG).is_file():
         raise UsageError(f"{folder}: no autoencoder; {CONFIG} and {WEIGHTS} are needed")
+    # Scores are stored by this digest: another file would be taken for the one they belong to.
     found = file_digest(weights)
     if found != digest:
         raise UsageError(f"{weights}: its SHA-256 is {found}, and the plan says {digest}; give the right one")
@@ -131,6 +138,7 @@ def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
             f"{folder}: a {kind} autoencoder of {shape[0]} inputs with normalize_activations = "
             f"{sae.cfg.normalize_activations!r}; needed is a topk one of {width} inputs without normalisation"
         )
+    # sae-lens may rank latents by activation times norm; with the norms folded in TopK chooses the same.
     ranked_by_norm = bool(sae.cfg.rescale_acts_by_decoder_norm)
     norms = sae.W_dec.detach().norm(dim=1).clamp_min(1e-12) if ranked_by_norm else torch.ones(shape[1])
     return _with_norms_folded(sae, norms, int(sae.cfg.k))
@@ -172,6 +180,7 @@ def detector_f1(active: Tensor, wanted: Tensor) -> Tensor:
 def broad_latents(active: Tensor, labels: Tensor, share: float = 0.7) -> Tensor:
     """Whether a latent fires on half of the examples or more in ``share`` of the classes, bool [latents]."""
     rates = torch.stack([active[labels == label].float().mean(0) for label in sorted(set(labels.tolist()))])
+    # In float32 seven of ten classes may come out a little below .7.
     return (rates >= 0.5).float().mean(0) >= share - 1e-6
 
 
@@ -185,9 +194,11 @@ def expert_latents(active: Tensor, labels: Tensor, classes: Sequence[int], k: in
         k: latents active per row.
     """
     usable = ~broad_latents(active, labels) & active.any(0)
+    # As many as arXiv 2602.18505 keeps.
     count = min(max(k * 5 // 4, 1), int(usable.sum()))
     chosen = torch.zeros_like(usable)
     for label in classes:
+        # Below any F1, so that no unusable latent is among the best.
         f1 = detector_f1(active, labels == label).masked_fill(~usable, -1.0)
         chosen[f1.topk(count).indices] = True
     return torch.nonzero(chosen)[:, 0]

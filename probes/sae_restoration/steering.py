@@ -17,6 +17,7 @@ from auditor.tasks.classification.subject import Classifier
 
 Mode = Literal["own", "inject"]
 MODES: tuple[Mode, Mode] = ("own", "inject")
+# A convolutional map gives a row per position: millions, where a map between models needs far fewer.
 _MAX_ROWS = 20_000
 
 
@@ -81,6 +82,7 @@ class Steering:
         fit = rows(activations(subject, part.layer, data, "retain", part.fit_index))
         paired = rows(part.fit)
         keep = row_sample(len(fit), seed)
+        # Fitted both ways: inverting the one would blow up whatever it maps to nearly nothing.
         self._to_original: Affine = fit_affine(fit[keep], paired[keep])
         self._back: Affine = fit_affine(paired[keep], fit[keep])
         forget = activations(subject, part.layer, data, "forget_eval")
@@ -89,6 +91,7 @@ class Steering:
         aligned = rows(self._to_original(self.activation))
         self._own = [d.sae.encode(aligned) for d in part.dictionaries]
         self._theirs = [d.sae.encode(rows(part.evaluated)) for d in part.dictionaries]
+        # Every change is brought to the experts' norm, so that none wins by pushing harder.
         self._norms = {
             (mode, i): self._rms(self._moved(mode, i, d.experts, d.sae.decoder[d.experts]))
             for mode in MODES
@@ -120,6 +123,7 @@ class Steering:
         A hit is a forgotten class on top. ``with_head_rows`` first gives the head the original's rows.
         """
         hits = torch.stack([self._hits(change, alphas, with_head_rows) for change in changes])
+        # All inputs are steered alike: a push that names the class everywhere restores nothing.
         return hits[..., : self._n_forget] - hits[..., self._n_forget :].mean(-1, keepdim=True)
 
     def steered(self, change: Tensor, alphas: Sequence[float]) -> Tensor:
@@ -144,11 +148,13 @@ class Steering:
             weight, bias = self.part.head_rows
             steered = self.steered(change, alphas)
             logits = self._tail(steered)
+            # The original's rows read its own raw units, not the z-scored ones.
             raw = self._to_original(steered) * self.part.scaling.std + self.part.scaling.mean
             logits[..., self._classes] = raw @ weight.T + bias
         else:
             # What follows is linear, so the change of the logits is worked out once for all strengths.
             strengths = torch.tensor(alphas, dtype=torch.float32)[:, None, None]
+            # The second term takes off the bias, which the head adds to a change as to any input.
             logits = self._unsteered + strengths * (self._tail(change) - self._tail(torch.zeros_like(change[:1])))
         return self._is_forgotten[logits.argmax(-1)]
 

@@ -110,6 +110,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         "Inject mode shows only that later blocks can still decode the facts, not that the model holds them.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # Pushed along random latents the original still answers: its draws are no baseline.
     null_lacks_knowledge: ClassVar[bool] = False
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Settings:
@@ -121,6 +122,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         """Passes of a model that does not stand out."""
         held = _n_held(len(data.retain), settings)
         measured, fitted = len(data.forget_eval) + held, min(settings.retain_fit, len(data.retain) - held)
+        # Drawing stops once ten draws reach T: a model that does not stand out takes a few dozen.
         curves = 2 * (2 * settings.n_seeds + 2 * settings.control_draws) + min(60, settings.null_draws)
         return Workload(forward=measured * (2 + curves * (len(settings.alphas) - 1)) + fitted)
 
@@ -132,8 +134,10 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         """
         block = _block(original, settings)
         fit, held = _retain_halves(data.retain, settings, seed)
+        # The maps and the harm to retain are taken from different facts: a map is best where it was fitted.
         states = token_states(original, block, fit)
         scaling = Scaling.among_units(states) if settings.saved is None else _unscaled(states)
+        # The attack half ranks the latents; what they bring back is measured on the eval half.
         ranked = Facts(fit.items + data.forget_attack.items)
         rows = scaling(token_states(original, block, ranked))
         measured = Facts(data.forget_eval.items + held.items)
@@ -218,14 +222,17 @@ def _autoencoders(rows: Tensor, settings: Settings, seed: int) -> list[SparseAut
 def _dictionary(sae: SparseAutoencoder, rows: Tensor, owners: Tensor, facts: Facts, n_retain: int) -> Dictionary:
     """Rank latents by how well "active anywhere in the text" detects each subject's facts; the first are retain's."""
     firing = sae.encode(rows) > 0
+    # Anywhere in the text: a name may stand in a single token.
     active = torch.zeros(len(facts), firing.shape[1]).index_add(0, owners, firing.float()) > 0
     labels, n_kept = _labels(facts, n_retain)
     forgotten = list(range(n_kept, int(labels.max()) + 1))
     experts = expert_latents(active, labels, forgotten, sae.k)
+    # Live on forget text: a latent silent there could not be brought to the experts' norm.
     live = torch.nonzero(active[n_retain:].any(0) & ~broad_latents(active, labels))[:, 0]
     return Dictionary(
         sae=sae,
         experts=experts,
+        # As many retain subjects as forgotten ones: two sets of experts of one size.
         others=expert_latents(active, labels, range(min(n_kept, len(forgotten))), sae.k),
         rest=live[~torch.isin(live, experts)],
     )
@@ -236,6 +243,7 @@ def _labels(facts: Facts, n_retain: int) -> tuple[Tensor, int]:
 
     A subject of both sets counts twice.
     """
+    # By set too: experts are to tell the forgotten facts of a subject from those that stay.
     named = [(i >= n_retain, fact.subject) for i, fact in enumerate(facts.items)]
     numbers = {subject: i for i, subject in enumerate(sorted(set(named)))}
     return torch.tensor([numbers[subject] for subject in named]), sum(not forgotten for forgotten, _ in numbers)
@@ -254,6 +262,7 @@ def _by_dictionary(steering: LatentSteering, mode: Mode, alphas: Sequence[float]
 def _random_change(steering: LatentSteering, mode: Mode, draw: int, seed: int) -> Tensor:
     """Random latents in every other draw, else the experts along random directions; autoencoders take turns."""
     random = generator(seed, mode)
+    # One autoencoder a draw varies more than the median that T takes, which makes the null wider, not narrower.
     i = (draw // 2) % len(steering.part.dictionaries)
     dictionary = steering.part.dictionaries[i]
     latents, decoder = dictionary.experts, dictionary.sae.decoder
