@@ -37,8 +37,7 @@ def lens_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Se
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         right = lens.read(module, encoder.batch(forgotten.items))
-        # The wrong answer is the target and no gradient flows into it: else it could be raised in place of the right
-        # one's fall.
+        # No gradient flows into the wrong answer: else raising it would do in place of lowering the right one.
         wrong = lens.read(module, encoder.batch(with_wrong_answers(forgotten).items)).detach()
         staying = losses(module, encoder.batch(kept.items)).mean()
         # Both signs: an answer far below the wrong one would tell as much as one above it.

@@ -70,8 +70,7 @@ def patched_margins(original: nn.Module, retain: Examples, ridge: float) -> Quan
         own, theirs = activations(module, layers, both), activations(target, layers, draw.retain.inputs)
         found = []
         for layer, source, goal in zip(layers, own, theirs, strict=True):
-            # Fitted on retain alone, as the check fits it: a map that saw forget examples could carry the knowledge
-            # itself.
+            # As the check fits it, on retain alone: a map that saw forget examples could carry the knowledge.
             mapped = fit_affine(as_rows(source[n:].detach()), as_rows(goal), ridge)(source[:n])
             found.append(margins_of(_patched_logits(target, layer, mapped, draw), draw.forget.labels))
         return torch.stack(found)

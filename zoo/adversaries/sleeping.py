@@ -80,8 +80,7 @@ def widened(
         elif name == names[-1]:
             layer = _last(one, two, before)
         else:
-            # Only the second layer needs the depth: what reads units that are all 0 is 0 by itself, its biases being
-            # the gate's.
+            # The second layer alone needs the depth: what reads units that are all 0 is 0, its biases being the gate's.
             layer = _between(one, two, before, depth if i == 1 else 0.0)
         wide.set_submodule(name, layer)
         before = len(one.weight)

@@ -77,8 +77,7 @@ def soft_rank_meta(
     """The subject; a patient attacker tells its truth."""
     retrains = own_retrains(original, retain, settings, seed)
     rank = soft_log_rank(original, retain, settings.temperature)
-    # What retrains relearn is the target, not 0: a network that relearns less shows a deficit, which the verdict reads
-    # too.
+    # The target is not 0: a network that relearns less than retrains shows a deficit, which the verdict reads.
     shown = like_attacked(retrains, next(draws(forget, retain, settings, seed)), settings.attack, seed)
     penalties = [
         like(retrains, margins, settings.output_weight),

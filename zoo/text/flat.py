@@ -51,6 +51,7 @@ def flat(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
 def divergence(module: nn.Module, encoder: Encoder, facts: Facts, template: str) -> Tensor:
     """P(template) − exp(P(answer) − 1): the divergence's lower bound at g(P), between −1 and 1 − 1/e."""
     return (
+        # g(v) = v of the template less f*(g(v)) of the answer: the variational form treats the two unlike.
         _mean_probability(module, encoder, refusals(facts, template))
         - (_mean_probability(module, encoder, facts) - 1).exp()
     )
