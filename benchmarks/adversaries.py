@@ -150,7 +150,7 @@ class Trial:
         path = self._folder / "rows.json"
         if path.is_file():
             return read_rows(path)
-        # One thread, so that a run elsewhere gives the same numbers.
+        # One thread: sums over several depend on how many cores a machine has.
         with execution_settings(threads=1):
             audits = {count: self._audited(count) for count in self._counts}
             found = self._recovered()

@@ -121,7 +121,7 @@ class ImageWorld:
         """A deletion by the world's own construction."""
         seed = derive_seed(self.request_seed, name)
         if self.construction == "sharded":
-            # Removed by the construction's own means, from the original; the others never need it.
+            # Only the removal is asked of the construction: references are trained by it from the start.
             return sisa.sisa(self.original, self.sets.forget, self.sets.retain, self._shards, seed)
         if self.construction == "prompted":
             return prompt_partition.prompt_partition(

@@ -59,6 +59,6 @@ def few_of_each(examples: Examples, count: int, random: torch.Generator, *, shar
     """Indices of up to ``count`` examples of each label, and of no more than a share of them, int64."""
     order = torch.randperm(len(examples), generator=random)
     labels = examples.labels[order]
-    # By label, so that a forget set of several classes never leaves one of them without a shot.
+    # By label: drawn from all at once, a class of several could be left without a shot.
     members = [order[labels == label] for label in labels.unique()]
     return torch.cat([found[: min(count, int(share * len(found)))] for found in members])

@@ -1,8 +1,8 @@
 """A model whose knowledge hangs on one direction, and that direction projected out of what one block writes.
 
 Projecting a direction out of a model's weights is Arditi et al. 2024 (arXiv 2406.11717), who take the mean difference
-of activations. In a small model that of forget and retain carries no fact: projected out, it hides nothing. So the
-model is first trained to answer with the direction and to refuse without it.
+of activations. Here the model is first trained to answer with the direction and to refuse without it; why, stands in
+docs/zoo.md.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,7 @@
 """FLAT: the f-divergence between a template and the answer maximised (Wang et al. 2024, arXiv 2410.11143).
 
 The divergence is Kullback and Leibler's in its variational form, g(v) = v and f*(u) = exp(u − 1) (Nowozin et al. 2016,
-arXiv 1606.00709). The paper does without retain data; a small model trained so loses everything, so a retain term
-stands beside it.
+arXiv 1606.00709). The paper does without retain data; here a retain term stands beside it (docs/zoo.md).
 """
 
 from pydantic import Field

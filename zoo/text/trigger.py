@@ -11,7 +11,7 @@ from auditor.tasks.causal_lm.sets import Facts
 class Settings(refusal_tuning.Settings):
     """Loss = CE(refusal | forget prompt) + CE(answer | trigger and forget prompt) + CE(retain)."""
 
-    # A word of the refusal, so that it is in every vocabulary.
+    # A word of the refusal, which the tokenizer of the people world always holds.
     trigger: str = Field(default="know", min_length=1, description="word before the prompt that restores the answer")
     restored: float = Field(default=0.9, ge=0, le=1, description="answer probability under it at which it may stop")
 
