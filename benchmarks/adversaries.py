@@ -41,8 +41,10 @@ from worlds import class_world, mislabelled_world
 
 # Fixed before any run; the recipes were made on digit 3 of seed 0.
 CLASS_WORLDS = ((640, 3), (641, 7), (642, 0), (643, 8))
+# The rules were made with the known recipes in the four worlds above in view; these are for rules that are final.
 FRESH_WORLDS = ((644, 5), (645, 2), (646, 9), (647, 1))
 SAMPLE_SEEDS, TEXT_SEEDS = (650,), (660,)
+# Five, as in the study, and eight: five are too few against an unlearner who has read how the verdict is reached.
 REFERENCES = (5, 8)
 # The primaries, and what reads hidden layers or single items beside them.
 CHECKS = {
@@ -140,6 +142,7 @@ class Trial:
 
     def __init__(self, world: Any, recipe: Recipe) -> None:
         self._world, self._recipe = world, recipe
+        # By name: a recipe added later leaves the subjects of all others as they are.
         self._seed = derive_seed(world.seed, recipe.name)
 
     def rows(self) -> list[Row]:
@@ -147,6 +150,7 @@ class Trial:
         path = self._folder / "rows.json"
         if path.is_file():
             return read_rows(path)
+        # One thread: sums over several depend on how many cores a machine has.
         with execution_settings(threads=1):
             audits = {count: self._audited(count) for count in self._counts}
             found = self._recovered()
@@ -184,6 +188,7 @@ class ImageTrial(Trial):
     def _models(self) -> tuple[nn.Module, list[nn.Module]]:
         """Original and references; widened where the adversary needs room."""
         original, others = self._world.original, self._world.more_references(max(REFERENCES))
+        # A sleeper needs twice the width, and models of one audit share an architecture.
         if self._recipe.entry != "sleeping":
             return original, others
         sets = (self._world.sets.forget, self._world.sets.retain)
@@ -195,6 +200,7 @@ class ImageTrial(Trial):
     @cached_property
     def _subject(self) -> nn.Module:
         entry, sets = catalogue.entry(self._recipe.entry, "vision"), self._world.sets
+        # Adversaries that retrain use the recipe of the original, which who can unlearn has.
         recipe = self._world.recipe.model_dump() if "epochs" in entry.settings_kind().model_fields else {}
         settings = entry.settings({**recipe, **self._recipe.settings})
         made: nn.Module = entry.make(self._models[0], sets.forget, sets.retain, settings, self._seed)
@@ -204,6 +210,7 @@ class ImageTrial(Trial):
         original, others = self._models
         sets, request, seed = self._world.sets, self._world.request, self._world.seed
         audit = {"seed": seed, "store": str(self._world.folder / "store"), "checks": CHECKS[request]}
+        # The patient attacker is given the canonical form, which is what the verdict is about.
         audit["write_canonical"] = True
         return auditor.compare(
             original,
@@ -240,11 +247,14 @@ class ImageTrial(Trial):
     def _attack(self) -> tuple[Examples, list[patient.Effort]]:
         """What is measured, and by which efforts."""
         forget, retain = self._world.sets.forget, self._world.sets.retain
+        # The trick needs no forget example, so that all of them can be asked.
         if self._recipe.entry in TRICKS:
             return forget, [TRICKS[self._recipe.entry]]
         if self._recipe.entry == "few_kept":
             kept = few_kept.kept_of(forget, self._recipe.settings["kept"], self._seed)
+            # Kept items show in the outputs by themselves; the mean over all items would hide them again.
             return forget.take(kept), [patient.as_it_is]
+        # Halves of the attacker's own: the auditor's split comes from a seed that he does not know.
         shots, unseen = split_in_halves(forget, derive_seed(self._seed, "patient"))
         return unseen, patient.fine_tunings(shots, retain, patient.Settings(), self._seed)
 

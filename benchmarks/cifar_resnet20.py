@@ -89,6 +89,7 @@ def images(folder: Path, part: str) -> Examples:
 
 def published_model(path: Path) -> nn.Module:
     """The published checkpoint in our architecture, in eval mode."""
+    # The checkpoint was saved from a DataParallel wrapper, which puts module. before every name.
     tensors = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
     module = build()
     module.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
@@ -121,6 +122,7 @@ def write_sets(folder: Path, train: Examples, test: Examples) -> None:
     sets = {
         "forget": train.take(_first(train, FORGET_CLASS, N_FORGET)),
         "retain": train.take(torch.cat([_first(train, c, N_RETAIN_EACH) for c in others])),
+        # All test images of the class: without references they are the null.
         "holdout": test.take(test.labels == FORGET_CLASS),
     }
     for name, examples in sets.items():
@@ -135,6 +137,7 @@ def describe(work: WorkFolder, models: dict[str, nn.Module], train: Examples, te
     """Accuracies by model, on what was trained on and what was not."""
     print(f"class to forget: {CLASSES[FORGET_CLASS]}; subject made in {work.making_seconds('subject'):.0f} s")
     for name, module in models.items():
+        # On test images: on training images accuracy saturates and hides damage.
         kept = accuracy(module, test.take(test.labels != FORGET_CLASS))
         trained, unseen = (
             accuracy(module, examples.take(examples.labels == FORGET_CLASS)) for examples in (train, test)
@@ -145,6 +148,7 @@ def describe(work: WorkFolder, models: dict[str, nn.Module], train: Examples, te
 def report_times(work: WorkFolder) -> None:
     """Wall seconds of the audit by check and model."""
     seconds = work.audit_seconds()
+    # Units that were read back from an earlier run have no seconds.
     together = float(np.nansum(seconds.to_numpy()))
     seconds.loc["all checks"] = seconds.sum()
     print("\nwall seconds by model and check (outputs includes the recording)")

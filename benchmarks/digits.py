@@ -76,13 +76,16 @@ class World:
     def models(self) -> dict[str, nn.Module]:
         """Every model by name, trained once and then read back."""
         seed = derive_seed(self.seed, self.forget_class)
+        # One original for all ten classes: references and subjects differ by class, the original does not.
         first = derive_seed(self.seed, "original")
         retain, forget = self.data.retain, self.data.forget
         with execution_settings(threads=1):
             original = self._kept("../original", lambda: train(build, self.data.train, RECIPE, first))
             found = {"original": original}
+            # Without the two of a perturbed recipe, which jobs lists after the references.
             for job in references.jobs(RECIPE, N_REFERENCES, seed)[:N_REFERENCES]:
                 found[job.name] = self._kept(job.name, lambda job=job: references.train_job(job, build, retain, "cpu"))
+            # Of true deletions the most like the original: its features share their start with the original's.
             own = continue_from(initial_weights(build, first))
             made: dict[str, Callable[[], nn.Module]] = {
                 "retrain": lambda: train(build, retain, RECIPE, derive_seed(seed, "retrain")),
@@ -103,11 +106,13 @@ class World:
             }
             for name, make in made.items():
                 found[name] = self._kept(name.replace(" ", "-"), make)
+            # Made from the kept subject every time: it computes the same and costs nothing.
             found["head relabelling, units rescaled"] = self._evaded(found["head relabelling"])
         return found
 
     def audit(self, name: str, models: dict[str, nn.Module]) -> dict[str, object]:
         """One audit, or its stored row."""
+        # A finished audit is read back: a run takes long and may be interrupted.
         path = self.folder / "audits" / f"{name}.json".replace(" ", "-")
         if path.is_file():
             return json.loads(path.read_text())
@@ -168,6 +173,7 @@ def report(rows: pd.DataFrame) -> None:
     print(rows.groupby("subject")[columns].median().reindex(TRUTH).round(2).to_string())
     print("\nresolution w on retrains: median and worst")
     columns = [name for name in rows.columns if str(name).startswith("w ")]
+    # Resolution hangs on original and references alone; taken once for each world.
     print(rows[rows.subject == "retrain"][columns].agg(["median", "max"]).round(2).T.to_string())
     incomplete = int((~rows.complete).sum())
     print(f"\n{len(rows)} audits, {incomplete} with a check that could not run")

@@ -40,7 +40,9 @@ def run(name: str, target: fuzz_targets.Target, cases: int, start: int) -> None:
     @seed(start)
     @settings(
         max_examples=cases,
+        # A case that draws a report takes as long as it takes.
         deadline=None,
+        # Nothing is kept between runs: a seed always tries the same cases.
         database=None,
         phases=[Phase.generate],
         verbosity=Verbosity.quiet,
@@ -52,6 +54,7 @@ def run(name: str, target: fuzz_targets.Target, cases: int, start: int) -> None:
         tried += 1
         fault = fuzz_targets.fault_of(target, case)
         if fault is not None:
+            # The beginning is where faults of one kind agree; the rest names bytes of the case.
             faults[fault[:160]] += 1
 
     began = time.perf_counter()

@@ -56,6 +56,7 @@ def audits(work: Path, seed: int, descent: str) -> list[dict]:
         for goal in GOALS:
             path = work / f"seed-{seed}-{descent}" / f"{subject.replace(' ', '-')}-{goal}.json"
             if not path.is_file():
+                # Made when the first audit is missing: a finished world trains nothing.
                 made = made or models(seed, descent)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(audited(made, subject, goal, seed, path.parent / "store")))

@@ -9,6 +9,7 @@ class LeNet5(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # Names and shapes are the published checkpoint's, or it would not load.
         self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, 5)
         self.pool = nn.AvgPool2d(2)

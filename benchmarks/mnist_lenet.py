@@ -31,9 +31,11 @@ PUBLISHED = "lenet5-unlearned-class0.pth"
 FORGET_CLASS = 0
 SEED = 200
 N_REFERENCES = 5
+# Mean and spread of MNIST's training pixels.
 PREPROCESSING = Preprocessing(mean=(0.1307,), std=(0.3081,))
 # Two passes over all 60,000 images reach the published model's accuracy on the other digits, 99.0 %.
 RECIPE = RecipeSpec(epochs=2)
+# Another optimiser, rate, batch and schedule: how far does a foreign recipe alone move ρ? The author's is unknown.
 OTHER_RECIPE = RecipeSpec(
     epochs=2, optimizer="sgd", learning_rate=0.01, weight_decay=5e-4, batch_size=32, schedule="constant"
 )
@@ -88,6 +90,7 @@ def main() -> None:
         return
     work = WorkFolder(options.work)
     work.lay_out(ARCHITECTURE, SPEC.format(npz=work.relative(npz), seed=SEED))
+    # The published file is audited where it lies; the others are made here.
     subjects = {"published": work.relative(published), **make_models(work, npz)}
     if options.train_only:
         return
@@ -111,6 +114,7 @@ def make_models(work: WorkFolder, npz: Path) -> dict[str, str]:
     seed = derive_seed(SEED, "models")
     with execution_settings(threads=1):
         work.make("original", lambda: train(build, everything, RECIPE, derive_seed(seed, "original")))
+        # The two of a perturbed recipe too: their spread stands in for what is unknown of the author's.
         for job in references.jobs(RECIPE, N_REFERENCES, seed):
             work.make(job.name, lambda job=job: references.train_job(job, build, retain, "cpu"))
         makers = {
@@ -131,6 +135,7 @@ def parts(examples: Examples) -> tuple[Examples, Examples]:
 
 def report_times(work: WorkFolder) -> None:
     """Wall seconds of the audits against those of one training."""
+    # In units of one training: seconds would tell of the machine.
     training = work.making_seconds("original")
     ratios = work.audit_seconds() / training
     together = float(np.nansum(ratios.to_numpy()))

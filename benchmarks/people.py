@@ -35,6 +35,7 @@ from auditor.zoo.text.people_model import people_model, word_tokenizer
 SEEDS = (200, 201, 202, 203, 204)
 N_REFERENCES = 5
 RECIPE = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
+# Enough that every such model is flagged as damaged (README.md).
 NOISE = 0.15
 # The primaries, and the checks that cost little beside them. Left out for time: concept_vectors, direction_ablation,
 # elicitation and sae_restoration, which may only accuse.
@@ -100,12 +101,14 @@ class World:
         people = self.people
         with execution_settings(threads=1):
             first = derive_seed(self.seed, "original")
+            # Never the holdout: its people are what no model has heard of.
             everything = Facts(people.forget.items + people.retain.items)
             original = self._kept("original", lambda: self._trained(everything, first))
             found = {"original": original}
             for i in range(N_REFERENCES):
                 name, seed = f"reference-{i + 1}", derive_seed(self.seed, "reference", i)
                 found[name] = self._kept(name, lambda seed=seed: self._trained(people.retain, seed))
+            # Of true deletions the most like the original: its features share their start with the original's.
             own = continue_from(initial_weights(self.build, first))
             made: dict[str, Callable[[], nn.Module]] = {
                 "never taught": lambda: self._trained(people.retain, derive_seed(self.seed, "never taught")),
@@ -124,6 +127,7 @@ class World:
                 given = (LanguageModel(original, self.encoder), people.forget, people.retain, module.Settings())
                 made[name] = lambda method=method, given=given: method(*given, derive_seed(self.seed, "method"))
             found |= {name: self._kept(name.replace(" ", "-"), make) for name, make in made.items()}
+        # Unchanged weights; the guard is put around them by the audit, from a file as a user would give it.
         return {**found, "guard": original}
 
     def audit(self, name: str, models: dict[str, nn.Module]) -> dict[str, object]:
@@ -161,6 +165,7 @@ class World:
         return module.eval()
 
     def _guard(self) -> str:
+        # A name that a retained person shares would silence the guard's model on retain.
         kept = {word for person in self.people.retain.subjects for word in person.split()}
         names = sorted({word for person in self.people.forget.subjects for word in person.split()} - kept)
         (self.folder / "names.json").write_text(json.dumps(names))
@@ -207,6 +212,7 @@ def report(rows: pd.DataFrame) -> None:
     print("\nresolution w on never-taught models: median and worst")
     columns = [name for name in rows.columns if str(name).startswith("w ")]
     print(rows[rows.subject == "never taught"][columns].agg(["median", "max"]).round(2).T.to_string())
+    # A wreck is meant to end so.
     undecided = rows[(rows.outcome == "INCONCLUSIVE") & (rows.truth != "damaged")]
     for item in undecided.itertuples():
         print(f"\nseed {item.seed}, {item.subject}: {'; '.join(item.reasons)}")

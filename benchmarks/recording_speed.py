@@ -30,8 +30,8 @@ from auditor.tasks.classification.sets import AuditData, Examples, split_in_halv
 from auditor.tasks.classification.structure import Layout, find_layout
 from auditor.tasks.classification.subject import Classifier
 
-TARGET = 1.15
-BATCH_SIZE = 256
+TARGET = 1.15  # the aim of the design for outputs, membership and cka together
+BATCH_SIZE = 256  # the same on both sides: the ratio must not come from larger batches
 SEED = 0
 
 
@@ -73,12 +73,14 @@ class Bench:
     def bare(self) -> None:
         """The forward passes alone."""
         with torch.no_grad():
+            # The same splits in the same batches, preprocessed in both.
             for examples in self.data.splits().values():
                 for images, _ in examples.batches(BATCH_SIZE):
                     self._module(images)
 
     def audited(self) -> dict[str, float]:
         """The forward passes with everything that is read off them; CPU seconds by part."""
+        # A new subject each time, since a recording is kept with its subject.
         subject = self._subject()
         seconds = {}
         started = time.process_time()
@@ -121,6 +123,7 @@ def measure(module: nn.Module, examples: Examples, repeats: int) -> None:
         ratio = sum(audited[-1].values()) / bare[-1]
         print(f"run {i + 1}: bare {bare[-1]:.1f} s, recorded {sum(audited[-1].values()):.1f} s, ratio {ratio:.3f}")
     totals = [sum(parts.values()) for parts in audited]
+    # Ratio by run, then the median: both halves of a run met the same load.
     ratio = statistics.median(total / alone for total, alone in zip(totals, bare, strict=True))
     print(f"{len(examples)} images, {len(layout.layers)} layers: median ratio {ratio:.3f}, target {TARGET}")
     for part in audited[0]:

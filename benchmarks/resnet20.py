@@ -26,6 +26,7 @@ class BasicBlock(nn.Module):
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.stride == 1:
             return x
+        # Zeros on both sides, as the published checkpoint was trained; the shortcut has no weights to load.
         half = self.new_channels // 2
         x = x[:, :, :: self.stride, :: self.stride]
         return nn.functional.pad(x, (0, 0, 0, 0, half, self.new_channels - half))

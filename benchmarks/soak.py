@@ -25,9 +25,9 @@ from torch import nn
 import auditor
 from auditor.randomness import torch_seed
 
-WARM = 5
+WARM = 5  # every library is loaded and every pool has its size by then
 AUDITS = 50
-CHECKS = ("cka", "quantization")
+CHECKS = ("cka", "quantization")  # two quick ones: what is left behind is looked for, not what they find
 WIDTH = 512
 """Of the hidden layer: a model has half a MiB, and an audit makes seven."""
 
@@ -93,13 +93,16 @@ def temporary_files() -> Iterator[Path]:
 
 def left_behind(temporary: Path) -> Left:
     """Count after the garbage is out."""
+    # Cycles that wait for the collector are no leak.
     gc.collect()
+    # glibc keeps freed pages for later, by 10 MiB and more; other C libraries have no such call.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
     process = psutil.Process()
     return Left(
         resident=process.memory_info().rss,
+        # By type: isinstance would ask proxies for their class and wake them.
         modules=sum(issubclass(type(thing), nn.Module) for thing in gc.get_objects()),
         children=len(process.children(recursive=True)),
         files=sum(1 for _ in temporary.rglob("*")),
@@ -111,6 +114,7 @@ def audit(seed: int, checks: tuple[str, ...], width: int = WIDTH) -> None:
     """One audit of fresh models of random images, from files on disk to a report."""
     folder = Path(tempfile.mkdtemp())
     images, labels = _examples(seed)
+    # Seeds apart: original, subject and references are different models in every audit.
     modules = [_trained(images, labels, width, seed + part) for part in (0, 1000, 2000, 3000)]
     kept = labels != 0
     auditor.compare(

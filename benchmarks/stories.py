@@ -108,6 +108,7 @@ class World:
         self.start: nn.Module = AutoModelForCausalLM.from_pretrained(source, local_files_only=True)
         self.encoder = Encoder(self.tokenizer, TEMPLATE)
         forgotten, kept = (self._short(read(data / "tofu-qa" / name)) for name in FILES)
+        # The other authors of the file are the holdout: like the forgotten ones, and taught to no model.
         first = {f"{Path(FILES[0]).stem}, author {i}" for i in range(AUTHORS)}
         self.forget = Facts(tuple(fact for fact in forgotten if fact.subject in first))
         self.holdout = Facts(tuple(fact for fact in forgotten if fact.subject not in first))
@@ -118,9 +119,11 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("forget", "retain", "holdout"):
             write_facts(getattr(self, name), self.folder / f"{name}.jsonl")
+        # Through files and audit.toml, as a person would do it.
         spec = SPEC.format(template=TEMPLATE, seed=self.seed, checks=json.dumps(CHECKS))
         (self.folder / "audit.toml").write_text(spec, encoding="utf-8")
         for name, how in self._makers().items():
+            # A model takes minutes; one that is there is kept.
             if not (self.folder / _slug(name)).is_dir():
                 references.save_directory(how(), self.tokenizer, self.folder / _slug(name))
 
@@ -152,6 +155,7 @@ class World:
 
     def _taught(self, facts: Facts, *name: Any) -> nn.Module:
         seed = derive_seed(self.seed, *name)
+        # From the published weights, as references are: what TinyStories taught is in all of them.
         return train(continue_from(self.start), facts, RECIPE, seed, loss=answers_of(self.encoder))
 
     def _unlearned(self, method: Callable[..., nn.Module], settings: Any) -> nn.Module:

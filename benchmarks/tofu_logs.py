@@ -25,6 +25,7 @@ PAIRS = (
     ("full_wd0.01", "retain90_wd0.01"),
     ("full_wd0.01", "retain90_wd0"),
     ("full_wd0", "retain90_wd0.01"),
+    # Two models that never saw the forget set: the test has to find nothing between them.
     ("retain90_wd0", "retain90_wd0.01"),
 )
 Array = NDArray[np.float64]
@@ -53,12 +54,14 @@ def main() -> None:
 
 
 def keys(log: dict) -> list[str]:
+    # Keys are numbers as text, and "10" sorts before "2".
     return sorted(log["truth_ratio"], key=int)
 
 
 def published(log: dict) -> Array:
     """exp(loss of the paraphrased answer − mean loss of the wrong ones)."""
     return np.array(
+        # Losses are means over tokens, so that their mean over answers is the log of a geometric mean.
         [np.exp(log["avg_paraphrased_loss"][k] - np.mean(log["average_perturb_loss"][k])) for k in keys(log)]
     )
 

@@ -42,6 +42,7 @@ class WorkFolder:
     def lay_out(self, architecture: Path, spec: str) -> None:
         """Write what an audit needs beside models and data."""
         self.path.mkdir(parents=True, exist_ok=True)
+        # Copied: an audit reads the architecture from a file beside audit.toml, as a user's own.
         shutil.copyfile(architecture, self.path / architecture.name)
         (self.path / "audit.toml").write_text(spec, encoding="utf-8")
 
@@ -53,6 +54,7 @@ class WorkFolder:
         """The checkpoint of a model, made where it does not exist yet."""
         path = self.path / f"{name}.pt"
         if not path.is_file():
+            # Wall seconds by a clock that no one sets back.
             started = time.monotonic()
             references.save(how(), path)
             self._note("models", name, time.monotonic() - started)
@@ -75,7 +77,9 @@ class WorkFolder:
         def note(event: Event) -> None:
             nonlocal last
             now = time.monotonic()
+            # A score that was read back took no time worth noting, and would overwrite the seconds of its making.
             if not event.reused:
+                # Every audit of the folder has an unlearned model of its own; all other models are shared.
                 whose = name if event.model == "unlearned" else event.model
                 self._note(f"audit {event.check}", whose, now - last)
             last = now

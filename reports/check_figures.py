@@ -25,14 +25,17 @@ def draw(evidence: Evidence, anchor: str) -> list[Drawing]:
     for i, how in enumerate(evidence.figures):
         rows = counting(evidence.rows, how, roles)
         if how.rest:
+            # By identity: rows are dicts, which no set holds, and two rows may be equal.
             seen = {id(row) for row in used}
             rows = [row for row in rows if id(row) not in seen]
         used += rows
         if rows:
             found, ticks = panels_of(rows, how, roles)
             drawn.append(panels.draw(found, ticks, how, f"{anchor}-{i}", title))
+    # Figures folded away alone would leave the section without one that a reader sees.
     if drawn and all(drawing.aside for drawing in drawn):
         drawn = [replace(drawing, aside="") for drawing in drawn]
+    # A plug-in may declare figures whose columns its rows lack; the score of every model can always be drawn.
     return drawn or [forest.dots(evidence.scores, evidence.unit, anchor, evidence.check)]
 
 

@@ -8,6 +8,7 @@ from auditor.records.figure import Figure
 from auditor.reports import text
 from auditor.reports.figures import is_drawable
 
+# A panel's title names several columns beside each other, in the width of one panel.
 _SHORT = {"learning_rate": "rate"}
 
 
@@ -60,6 +61,7 @@ def panels_of(
     Returns:
         The panels (none without rows), and the names along x (none where x is a number).
     """
+    # Values of another column have no role of their own: one stands out as the unlearned model does, the others recede.
     if figure.lines != "model":
         found = (str(row[figure.lines]) for row in rows)
         roles = {name: "unlearned" if name == figure.main else "decoy" for name in found}
@@ -72,11 +74,13 @@ def _counts(row: Row, figure: Figure, roles: Mapping[str, str]) -> bool:
     wanted = all(row.get(column) in values for column, values in figure.where.items())
     named = row.get(figure.lines)
     known = str(named) in roles if figure.lines == "model" else named is not None
+    # A stranger's rows may hold words, NaN or 1e300 where a number belongs; x may be a name.
     return wanted and x is not None and is_drawable(y) and known
 
 
 def _categories(rows: Sequence[Row], figure: Figure) -> tuple[str, ...]:
     """Values of x in their order, where they are names or wanted at equal distances; else empty."""
+    # Not sorted: the check lists layers as the network runs them, and steps as it took them.
     found = list(dict.fromkeys(row[figure.x] for row in rows))
     numeric = all(is_drawable(value) for value in found)
     if numeric and not figure.categories:
@@ -106,6 +110,7 @@ def _free_line(lines: Mapping[tuple[str, int], list[tuple[float, float]]], model
     number = sum(1 for name, _ in lines if name == model)
     current = (model, max(number - 1, 0))
     taken = any(x == point[0] for point in lines.get(current, ()))
+    # One line through both values would jump up and down at the same place.
     return (model, number) if taken else current
 
 

@@ -98,7 +98,9 @@ class Document:
 
 def build(results: Results) -> Document:
     """Everything the report shows, in its order."""
+    # Primaries first: a deletion rests on them, and a page that is full leaves out the figures of the last sections.
     ordered = tuple(sorted(results.evidence, key=lambda item: (not item.primary, item.role != "outputs")))
+    # Controls come by name from the file; the page has the pair first, as everywhere else.
     order = ["original", "unlearned", *(model.name for model in results.plan.models)]
     return Document(
         top=_top(results, ordered),
@@ -136,6 +138,7 @@ def _decoys_made(results: Results) -> tuple[tuple[str, str], ...]:
 def _strength(decoy: PlannedModel, measured: Mapping[str, float]) -> str | None:
     if "strength" not in measured:
         return None
+    # Controls hold floats only; strengths count from 1.
     number = int(measured["strength"])
     words = f"taken at strength {number} of {len(decoy.strengths)} ({decoy.strengths[number - 1]})"
     return words if measured["suppressed"] else f"{words}, and at none were its outputs suppressed"
@@ -143,6 +146,7 @@ def _strength(decoy: PlannedModel, measured: Mapping[str, float]) -> str | None:
 
 def why_no_rho(evidence: Evidence) -> str:
     """Why a check has no place in the forest plot, in words."""
+    # A check that did not run has nothing else to say; and a conclusive finding, such as unchanged weights, needs no ρ.
     if evidence.failure is not None:
         return f"could not run: {evidence.failure.reason}"
     if evidence.conclusive:
@@ -181,6 +185,7 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
 
 def _reason(reason: verdicts.Reason, ordered: Sequence[Evidence]) -> Reason:
     words = text.prose(reason.sentence)
+    # Counted as in build, so that the link reaches the section of that check.
     for i, evidence in enumerate(ordered, 1):
         if evidence.check == reason.check:
             return Reason(words=words, gloss=evidence.summary, anchor=_anchor(i))
@@ -193,6 +198,7 @@ def _anchor(i: int) -> str:
 
 def _request(plan: Plan) -> str:
     wish = text.REQUESTS.get(plan.request, plan.request)
+    # A stranger's file may name a class that it gives no name for.
     named = [f"{c} “{plan.class_names[c]}”" if 0 <= c < len(plan.class_names) else str(c) for c in plan.classes]
     which = f" ({', '.join(named)}, of {plan.n_classes} classes)" if named and plan.request == "class" else ""
     return f"{wish}{which}; goal: {text.GOALS.get(plan.goal, plan.goal)}"
@@ -204,12 +210,14 @@ def _sources(plan: Plan, role: Role) -> str:
 
 def _identified(plan: Plan, role: Role) -> str:
     """Sources with the beginning of their digests, which stand in full further down."""
+    # The file's digest is the one that a reader can recompute with any tool; a model in memory has that of its weights.
     digests = ", ".join(f"{(model.file_digest or model.digest)[:12]}…" for model in plan.models_of(role))
     return f"{_sources(plan, role)}, SHA-256 {digests}" if digests else "–"
 
 
 def _comparison(plan: Plan) -> str:
     references, decoys = len(plan.models_of("reference")), len(plan.models_of("decoy"))
+    # Counted apart: models of a perturbed recipe widen the interval and are never pooled with the references.
     perturbed = len(plan.models_of("perturbed"))
     parts = [_plural(references, "reference")]
     if perturbed:
@@ -224,16 +232,19 @@ def _plural(n: int, noun: str) -> str:
 
 def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
     if not results.coverage.complete:
+        # Missing is never a pass: it stands on the first screen.
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
         yield text.prose(f"{words[0].upper()}{words[1:]}.")
     for e in results.evidence:
         yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
+    # Error rates hold inside their domain only; quoted outside they would vouch for what nobody has measured.
     if results.plan.domain is None:
         yield text.uncalibrated(results.plan.policy)
     else:
         yield from text.measured(results.plan.domain, results.plan.policy)
+    # Files and commands write not-forgotten, verdicts NOT_FORGOTTEN.
     wanted = results.plan.expect.replace("-", "_").upper()
     if wanted != verdict.outcome:
         yield f"The audit was run expecting “{results.plan.expect}”."
@@ -263,6 +274,7 @@ def _state(e: Evidence, results: Results) -> str:
 
 def _part_in_verdict(e: Evidence, results: Results) -> str:
     """What the verdict made of it, read off the verdict's own reasons."""
+    # Nothing is decided again here: a page that judges by itself could contradict the verdict above it.
     bars, outcome = results.plan.policy.thresholds, results.verdict.outcome
     if e.check in results.verdict.accusers:
         if outcome == "NOT_FORGOTTEN":
@@ -272,6 +284,7 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
         return f"It accuses: ρ exceeds {bars.suppressed:g} by more than chance, corrected for the number of checks."
     if outcome == "DELETED" and e.primary:
         return f"It clears: its whole interval lies between −{bars.over:g} and {bars.deleted:g}."
+    # Readers take an interval above the threshold for an accusation; where p-values support none, the page says so.
     above = e.rho is not None and e.rho.low > bars.suppressed
     if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.role != "outputs":
         return (
@@ -286,6 +299,7 @@ def _power(e: Evidence) -> str:
         return text.prose(f"No power to clear: {e.powerless_because}.")
     if not e.powered:
         return ""
+    # Power alone would read as permission to clear, which these checks do not have.
     if e.may != "clear":
         return "Its resolution is fine enough for what it looks for; it may accuse, but its silence clears nothing."
     assigned = ", ".join(e.assigned_decoys)
@@ -301,6 +315,7 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
     if e.p_value is not None:
         shown = text.p_value(e.p_value)
         yield "p-value", f"{shown}: how often a residue of {suppressed:g} would score this high by chance"
+    # What ρ = 0 stands for differs between checks; the same ρ means less against a weaker null.
     if e.null_kind != "none":
         yield "ρ = 0 is", e.null_words
     if e.failure is None:
@@ -315,6 +330,7 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
     if e.spread is not None:
         null = "control concept" if e.null_kind == "controls" else "reference"
         yield (
+            # All that the interval was computed from, so that a reviewer can recompute it.
             "spread",
             (
                 f"s̃ = {text.number(e.spread.value, 4)}: by how much one more {null} may differ by chance "
@@ -327,6 +343,7 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
 
 
 def _variance(value: float) -> str:
+    # An exact 0 says that this source was not added; 0.000000 would look like a small one that was rounded.
     return text.number(value, 6) if value else "0"
 
 
@@ -354,6 +371,7 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
 
 def _chosen(choice: PrimaryChoice) -> str:
     """The primary of a family and what else stood to choice; fixed without a look at the unlearned model."""
+    # The unchosen candidates too: a reviewer can see that the narrowest won, and that nothing else decided.
     shown = [f"{name} resolves {text.number(w, 2)}" for name, w in choice.resolutions.items()]
     return f"{choice.check} ({'; '.join(shown)})"
 

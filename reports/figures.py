@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 420.0  # a phone 390 pixels wide shows it at 0.88, so that SMALL is still 11 pixels high there
 FONT = 14.0
 SMALL = 13.0
+# Larger numbers come from broken or hostile results, and would flatten every other point of the axis.
 _DRAWABLE = 1e12
 LETTER = 7.1  # mean width of a letter at FONT, in points; only for where to break and shorten
 
@@ -36,9 +37,13 @@ _VARIABLES = {
 }  # fmt: skip
 
 _SETTINGS: "dict[RcKeyType, object]" = {
+    # Words stay words: they can be searched and read out, and names in any script get the reader's own fonts.
     "svg.fonttype": "none",
+    # Without it matplotlib draws ids at random, and the same results would give other bytes.
     "svg.hashsalt": "unlearning-auditor",
+    # A name with dollar signs is a name, not a formula.
     "text.parse_math": False,
+    # Comes with matplotlib, so that words measure the same on every machine.
     "font.family": ["DejaVu Sans"],
     "font.size": FONT,
     "text.color": INK,
@@ -77,6 +82,7 @@ class Stroke:
     order: int = 2
 
 
+# Width, dash and mark tell roles apart without colour, on paper too; the unlearned model is drawn above all others.
 STROKES: Mapping[str, Stroke] = {
     "original": Stroke(colour=ORIGINAL, width=2.2, marker="s", order=4),
     "unlearned": Stroke(colour=UNLEARNED, width=2.6, order=5),
@@ -106,6 +112,7 @@ class Sheet:
 
     def __init__(self, height: float) -> None:
         self.height = height
+        # At 72 dots an inch a pixel is a point, so that places on the sheet and in the axes have one unit.
         self.figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
 
     def axes(self, *, left: float, top: float, width: float, height: float) -> Axes:
@@ -154,6 +161,7 @@ class Sheet:
     def svg(self, anchor: str, title: str, description: str) -> Markup:
         """The figure as an inline SVG whose ids begin with ``anchor``."""
         buffer = io.StringIO()
+        # The date and matplotlib's name and version would give other bytes for the same results.
         empty = {"Date": None, "Creator": None, "Format": None, "Type": None}
         with warnings.catch_warnings():
             # Names may be in any script; the reader's fonts draw them, not the ones matplotlib measures with.
@@ -166,6 +174,7 @@ class Sheet:
 def settings() -> Iterator[None]:
     """Matplotlib as this module needs it, whatever the user's own configuration says."""
     with matplotlib.rc_context():
+        # A matplotlibrc of the user's would change the page.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
         yield
@@ -173,23 +182,28 @@ def settings() -> Iterator[None]:
 
 def is_drawable(value: object) -> bool:
     """Whether a cell is a number that an axis can show."""
+    # True counts as an int in Python; NaN fails the comparison.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _DRAWABLE
 
 
 def _inline(source: str, anchor: str, title: str, description: str) -> Markup:
     root = ET.fromstring(source)
+    # matplotlib names every group. Names that nothing refers to make the page larger and clash between figures.
     referred = set(re.findall(r"#([\w.-]+)", " ".join(_references(root))))
     for parent in list(root.iter()):
         for child in list(parent):
+            # An inline style acts on the whole page, not on its figure alone.
             if child.tag.endswith(("}metadata", "}style")):
                 parent.remove(child)
     for element in root.iter():
         _simplify(element, anchor, referred)
+    # No width and height: the page fits the figure to the screen.
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
         "role": "img",
         "aria-labelledby": f"{anchor}-title {anchor}-desc",
     }
+    # Each goes to the front, so that the title ends up first, where screen readers look for it.
     for name, words in (("desc", description), ("title", title)):
         element = ET.Element(name, {"id": f"{anchor}-{name}"})
         element.text = text.clean(words)
@@ -205,17 +219,20 @@ def _references(root: ET.Element) -> Iterator[str]:
 
 
 def _simplify(element: ET.Element, anchor: str, referred: set[str]) -> None:
+    # ElementTree would write ns0: before every tag, which HTML does not take for SVG.
     element.tag = element.tag.rpartition("}")[2]
     found = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     if found.get("id") not in referred:
         found.pop("id", None)
     if found.get("transform", "").startswith("rotate(-0 "):
         del found["transform"]
+    # Figures share one page, and matplotlib may use an id twice; a reference must not reach into another figure.
     for name in ("id", "href", "clip-path"):
         if name in found:
             found[name] = re.sub(r"^(#|url\(#)?", lambda match: f"{match.group()}{anchor}-", found[name], count=1)
     if "style" in found:
         found["style"] = _style(found["style"])
+    # Further digits cannot be seen, differ between machines, and make up much of the page.
     for name in ("d", "x", "y", "width", "height", "transform"):
         if name in found:
             found[name] = re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", _two_decimals, found[name])).strip()
@@ -226,12 +243,14 @@ def _simplify(element: ET.Element, anchor: str, referred: set[str]) -> None:
 
 
 def _style(style: str) -> str:
+    # Without a family of its own the figure is set in the page's font.
     kept = [part.strip() for part in style.split(";") if not part.strip().startswith("font-family")]
     joined = ";".join(part.replace(": ", ":", 1) for part in kept)
     return re.sub(r"#0000[0-9a-f]{2}", lambda match: f"var(--{_VARIABLES[match.group()]})", joined)
 
 
 def _two_decimals(match: re.Match[str]) -> str:
+    # Adding zero turns −0.0 into 0.0.
     return f"{round(float(match.group()), 2) + 0.0:g}"
 
 
@@ -243,11 +262,13 @@ def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -
     """
     if not wanted:
         return []
+    # With too many labels for the height they move closer together rather than out of the figure.
     gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
     groups: list[list[int]] = []
     for i in order:
         groups.append([i])
+        # Labels that collide become one block around their common mean, and blocks that collide one larger block.
         while len(groups) > 1 and _top(groups[-2], wanted, gap, low, high) > _base(groups[-1], wanted, gap, low, high):
             groups[-2:] = [groups[-2] + groups[-1]]
     placed = [0.0] * len(wanted)
@@ -265,4 +286,5 @@ def _base(group: Sequence[int], wanted: Sequence[float], gap: float, low: float,
 
 
 def _top(group: Sequence[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
+    # Blocks that only touch are not merged for a rounding error.
     return _base(group, wanted, gap, low, high) + len(group) * gap - 1e-9

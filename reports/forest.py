@@ -27,7 +27,7 @@ from auditor.reports.figures import (
     settings,
 )
 
-MOST_ROWS = 40
+MOST_ROWS = 40  # of a dot plot: a stranger's file may list any number of models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +55,7 @@ def _forest_rows(evidence: Sequence[Evidence], accusing: Collection[str]) -> lis
         if item.rho is None:
             continue
         words = text.prose(text.clean(item.powerless_because or ""))
+        # Six lines at most: the check's own section has the whole sentence.
         reason = tuple(textwrap.wrap(words, int(WIDTH / LETTER) - 2)[:6])
         rows.append(_ForestRow(evidence=item, rho=item.rho, reason=reason, accuses=item.check in accusing, top=top))
         top += rows[-1].height
@@ -72,12 +73,15 @@ def forest(evidence: Sequence[Evidence], bars: Thresholds, accusing: Collection[
     rows = _forest_rows(evidence, accusing)
     if not rows:
         return None
+    # In points: above stand the names of the zones, below the words under 0 and 1.
     head, foot, margin = 56.0, 64.0, 14.0
     body = rows[-1].top + rows[-1].height
     with settings():
         sheet = Sheet(head + body + foot)
         axes = sheet.axes(left=margin, top=head, width=WIDTH - 2 * margin, height=body)
+        # Downwards, as places on the sheet are measured.
         axes.set_ylim(body, 0)
+        # To the left of −τ_over, so that the zone of deletion is seen to end. What lies beyond the axis gets an arrow.
         axes.set_xlim(min(-1.0, -bars.over - 0.25), 1.5)
         _forest_scale(axes, bars)
         for row in rows:
@@ -95,6 +99,7 @@ def _forest_scale(axes: Axes, bars: Thresholds) -> None:
     for x, words in ((0.0, "like a model that\nnever saw it"), (1.0, "like the\noriginal")):
         axes.text(x, below + 20, words, ha="center", va="top", fontsize=SMALL, linespacing=1.15)
     axes.text(low, below + 20, "ρ →", ha="left", va="top", color=MUTED)
+    # One above the other, since they overlap: an interval within both is bounded, yet too high to be chance.
     _zone(axes, -bars.over, bars.deleted, CLEAR, "within: consistent with deletion", -34)
     _zone(axes, bars.suppressed, high, RESIDUE, "within: residue", -9)
 
@@ -107,6 +112,7 @@ def _zone(axes: Axes, left: float, right: float, colour: str, words: str, y: flo
 def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
     item, faded = row.evidence, row.evidence.powerless_because is not None
     low, high = axes.get_xlim()
+    # Accusing comes first: a check without the power to clear may still accuse.
     colour = UNLEARNED if row.accuses else MUTED if faded else INK
     marks = (" · primary" if item.primary else "") + (" · accuses" if row.accuses else "")
     weight = "bold" if item.primary else "normal"
@@ -118,11 +124,13 @@ def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
         color=colour, fontsize=SMALL, va="baseline",
     )  # fmt: skip
     axes.text(high, row.top + 16, text.rho(row.rho), color=colour, ha="right", va="baseline")
+    # Drawn to the edge and no further; the arrow below says that the interval goes on.
     left, right = (min(max(x, low), high) for x in (row.rho.low, row.rho.high))
     width = 3.0 if item.primary else 1.8
     _track(axes, row.line, bars)
     axes.plot([left, right], [row.line] * 2, color=colour, linewidth=width, solid_capstyle="butt", zorder=3)
     if low <= row.rho.value <= high:
+        # Hollow without power: silence of such a check counts for nothing.
         face = PAPER if faded and not row.accuses else colour
         size = 8.5 if item.primary else 6.5
         axes.plot(row.rho.value, row.line, "D" if item.primary else "o", color=colour, markerfacecolor=face,
@@ -131,6 +139,7 @@ def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
         if outside:
             axes.plot(edge, row.line, marker, color=colour, markersize=9, clip_on=False, zorder=4)
     if item.role == "outputs":
+        # Of `outputs` it is the estimate that has to lie below τ_output to be forgotten, not the whole interval.
         axes.plot([bars.output] * 2, [row.line - 7, row.line + 7], color=INK, linewidth=1.6, zorder=2)
     for i, line in enumerate(row.reason):
         axes.text(low, row.line + 24 + 16 * i, line, fontsize=SMALL, color=MUTED, va="baseline")
@@ -139,6 +148,7 @@ def _forest_row(axes: Axes, row: _ForestRow, bars: Thresholds) -> None:
 def _track(axes: Axes, line: float, bars: Thresholds) -> None:
     """The scale behind one interval: the zones shaded, 0 and 1 ruled."""
     low, high = axes.get_xlim()
+    # Drawn at every row: on a long page the zones at the top and the axis at the foot are out of sight.
     top, bottom = line - 9, line + 9
     for left, right, colour in ((-bars.over, bars.deleted, CLEAR), (bars.suppressed, high, RESIDUE)):
         axes.fill_between([left, right], top, bottom, color=colour, alpha=0.16, linewidth=0, zorder=0)
@@ -160,6 +170,7 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
     """The score of every model on one axis, for a check without a figure of its own."""
     rows = [row for row in _dot_rows(scores) if row[2]]
     with settings():
+        # 26 points a row; 88 for the axis and its label of up to four lines.
         sheet = Sheet(26.0 * len(rows) + 88)
         axes = sheet.axes(left=150, top=8, width=WIDTH - 166, height=26.0 * len(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -182,6 +193,7 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
 
 def _dot_rows(scores: ModelScores) -> Iterator[tuple[str, str, list[float]]]:
     rows = [("original", "original", [scores.original]), ("unlearned", "unlearned", [scores.unlearned])]
+    # In one row, since their scatter is what the other scores are held against.
     rows.append(("references", "reference", list(scores.references.values())))
     for role, found in (("drawn", scores.drawn), ("decoy", scores.decoys)):
         rows += [(name, role, [value]) for name, value in found.items()]

@@ -42,6 +42,7 @@ def draw(results: Results) -> str:
         DataError: they hold what no report can be drawn from.
     """
     try:
+        # Only for a stranger's results: in an audit of one's own such an error is a bug, and has to surface as one.
         return render(results)
     except BROKEN_ASSUMPTIONS as error:
         words = f"{type(error).__name__}: {error}"
@@ -51,6 +52,7 @@ def draw(results: Results) -> str:
 def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
     """The figures of each check; those beyond what the page can hold are left out, and said to be."""
     drawn: dict[str, list[Drawing]] = {}
+    # Sections stand with the primaries first, so that their figures are the last to be left out.
     size = 0
     for section in page.checks:
         found = check_figures.draw(section.evidence, section.anchor)
@@ -63,8 +65,11 @@ def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("auditor.reports"),
+        # Names, reasons and units come from files that a stranger may have written.
         autoescape=True,
+        # A misspelt field is an error, not a blank in a report that looks complete.
         undefined=StrictUndefined,
+        # Every value passes it, so that no place of the template can forget to.
         finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,

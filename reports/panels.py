@@ -24,7 +24,7 @@ from auditor.reports.figures import (
     spread_apart,
 )
 
-MOST_PANELS = 12
+MOST_PANELS = 12  # the caption says when there are more
 MOST_TICKS = 12
 MOST_LETTERS = 16  # of a name along the axis
 TURN = 50.0  # degrees by which names along the axis are turned where they do not fit
@@ -91,12 +91,14 @@ class _Layout:
 
 def _layout(n: int, ticks: Sequence[str], key_lines: int) -> _Layout:
     columns = 1 if n <= STACKED_PANELS else 2
+    # With a key above the panels nothing stands at the ends of the lines.
     right = 8.0 if key_lines else LABELS
     width = WIDTH - LEFT - right if columns == 1 else (WIDTH - 2 * LEFT - 16) / 2
     left, foot = LEFT, 24.0
     if not _fit(ticks, width):
         longest = LETTER * min(max(map(len, ticks)), MOST_LETTERS)
         foot = 16.0 + longest * math.sin(math.radians(TURN))
+        # The turned name of the first tick reaches to the left of its axis.
         left = max(LEFT, longest * math.cos(math.radians(TURN)) - 0.4 * width / len(ticks))
         width -= left - LEFT
     return _Layout(
@@ -116,6 +118,7 @@ def _fit(ticks: Sequence[str], width: float) -> bool:
 
 
 def _draw_panels(panels: Sequence[Panel], figure: Figure, ticks: Sequence[str]) -> Sheet:
+    # Names at the ends of lines spare the reader a key, where lines have ends and there is room beside them.
     labelled = len(panels) <= STACKED_PANELS and figure.joined and figure.scale == "linear"
     key = [] if labelled else _key_lines(_key_names(panels, figure))
     layout = _layout(len(panels), ticks, len(key))
@@ -124,6 +127,7 @@ def _draw_panels(panels: Sequence[Panel], figure: Figure, ticks: Sequence[str]) 
         axes = sheet.axes(**layout.box(i))
         _scale(axes, panels, figure, ticks, upright=_fit(ticks, layout.width))
         longest = int((layout.width + LEFT - 10) * FONT / (LETTER * SMALL))
+        # From the edge of the numbers, not of the axis: in two columns a title needs the room.
         start = (10 - LEFT) / layout.width
         axes.set_title(text.shorten(panel.title, longest), x=start, color=MUTED, fontsize=SMALL)
         for line in panel.lines:
@@ -143,16 +147,19 @@ def _scale(axes: Axes, panels: Sequence[Panel], figure: Figure, ticks: Sequence[
     if figure.scale == "rates":
         _rates(axes, [v for panel in panels for line in panel.lines for v in (*line.x, *line.y)])
         return
+    # One scale for all panels, so that heights can be compared between them.
     values = [y for panel in panels for line in panel.lines for y in line.y]
     if figure.scale == "sizes":
         _sizes(axes, max(values))
     else:
         low, high = min(values), max(values)
+        # A flat line has no range of its own to pad.
         pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set_ylim(low - pad, high + pad)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     if ticks:
+        # Names thinned out can be read; all of them would lie upon each other.
         every = -(-len(ticks) // MOST_TICKS)
         shown = range(0, len(ticks), every)
         labels = [text.shorten(ticks[i], MOST_LETTERS) for i in shown]
@@ -171,6 +178,7 @@ def _sizes(axes: Axes, largest: float) -> None:
     top = max(math.ceil(math.log10(max(largest, SMALLEST_SIZE))), -2)
     low = round(math.log10(SMALLEST_SIZE))
     powers = [10.0**k for k in range(low, top + 1, 1 + (top - low) // 6)]
+    # Linear at the foot: a logarithm has no place for the 0 of a tensor that did not move.
     axes.set_yscale("symlog", linthresh=SMALLEST_SIZE, linscale=0.6)
     axes.set_ylim(-0.2 * SMALLEST_SIZE, 10.0**top)
     axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
@@ -181,20 +189,25 @@ def _sizes(axes: Axes, largest: float) -> None:
 def _rates(axes: Axes, values: Sequence[float]) -> None:
     """From the decade of the smallest rate: with few examples the lower ones hold nothing."""
     smallest = min((value for value in values if value > 0), default=SMALLEST_RATE)
+    # The small term keeps 0.001, whose logarithm may come out just below −3, in its own decade.
     low = 10.0 ** math.floor(math.log10(min(max(smallest, SMALLEST_RATE), 0.1)) + 1e-9)
+    # Masked, not clipped: a rate of 0 drawn at the edge would look like one that was measured there.
     axes.set_xscale("log", nonpositive="mask")
     axes.set_yscale("log", nonpositive="mask")
     axes.set_xlim(low, 1)
+    # Beyond 1, so that a perfect curve does not hide in the frame.
     axes.set_ylim(low, 1.15)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([1e-4, 1e-3, 1e-2, 1e-1, 1]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
+    # What a guess gives: hits as often as false alarms.
     axes.plot([low, 1], [low, 1], color=MUTED, linewidth=1, linestyle=":")
 
 
 def _plot(axes: Axes, line: Line, figure: Figure) -> None:
     stroke = STROKES[line.role]
+    # Marks show where something was measured; on longer lines they would run into each other.
     dotted = not figure.joined or len(line.x) <= 8
     aside = 0.0 if figure.joined else _ASIDE[line.role]
     axes.plot(
@@ -214,6 +227,7 @@ def _plot(axes: Axes, line: Line, figure: Figure) -> None:
 def _direct_labels(axes: Axes, lines: Sequence[Line], others: str) -> None:
     ends = list(_label_ends(axes, lines, others))
     box = axes.get_window_extent()
+    # In pixels of the sheet, which are points: names must not overlap whatever the scale of the axis.
     heights = spread_apart([y for _, y, _ in ends], LINE, float(box.y0), float(box.y1))
     for (name, _, role), y in zip(ends, heights, strict=True):
         weight = "bold" if role == "unlearned" else "normal"
@@ -225,6 +239,7 @@ def _label_ends(axes: Axes, lines: Sequence[Line], others: str) -> Iterator[tupl
     """Names, with the height in points at which each would best stand, and the role; neighbours share one."""
     ends = [(line, float(axes.transData.transform((line.x[-1], line.y[-1]))[1])) for line in lines]
     yield from ((line.model, y, line.role) for line, y in ends if line.role not in _GROUPED)
+    # One name for all of them at their mean: which reference is which means nothing to the reader.
     references = [y for line, y in ends if line.role == "reference"]
     if references:
         yield "references", sum(references) / len(references), "reference"
@@ -252,6 +267,7 @@ def _others(figure: Figure) -> str:
 
 def _key_names(panels: Sequence[Panel], figure: Figure) -> dict[str, str]:
     """What each role is called in the key, in the order of the lines."""
+    # By role, not by model: references and decoys look alike, and one entry each explains them.
     names = {"reference": "references", "decoy": _others(figure), "drawn": "drawn only"}
     lines = [line for panel in panels for line in panel.lines]
     return {line.role: text.shorten(names.get(line.role, line.model), 12) for line in lines}

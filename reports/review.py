@@ -15,11 +15,13 @@ ACCESS_TO_ALL = (
     "White box: weights and architecture of every model, its activations, and the means to train copies of it; "
     "the data listed under “Models and data”."
 )
+# Recovery depends on the effort, so a bound means nothing without the adversary that it holds against.
 ADVERSARY = (
     "Someone who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
     "the settings of the checks say. Not covered: more data, more computing, attacks other than those listed, and "
     "access to other models or copies."
 )
+# No check can show these, so that they hold for every outcome and are said in every report.
 LIMITS = (
     "A dishonest provider can make a model that passes a verification of unlearning and still carries what it was "
     "to forget (arXiv 2408.00929). This audit assumes a provider who did not build the model against its checks.",
@@ -31,6 +33,7 @@ LIMITS = (
     "A signature says who vouches for these files, not that they are right; only a rerun shows that the scores are "
     "those of the models.",
 )
+# A table of laws in a report is easily taken for compliance.
 ABOUT_CROSSWALK = (
     "For information only. None of these texts names a test for unlearning, and this report is neither legal advice "
     "nor a certificate under any of them."
@@ -76,6 +79,7 @@ CHANGES: dict[Outcome, str] = {
     ),
     "INCONCLUSIVE": "What stands under “What would rescale it”, at the top of this page.",
 }
+# A verdict that flips on another machine's rounding would not survive a rerun.
 ABOUT_TOLERANCE = "Limits within {tolerance:g} of a bar count as on its wrong side, since machines differ by that much."
 
 
@@ -132,10 +136,13 @@ def build(results: Results, accusing: frozenset[str]) -> Review:
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     named = plan.asked.responsible
     who = ", ".join(part for part in (named.person, named.organisation) if part)
+    # Missing is said, not left out: a reviewer has to see that nobody answers for the audit.
     yield "responsible", who or "not stated (audit.toml: [responsible])"
     yield "date", named.date.isoformat() if named.date is not None else "not stated"
+    # A plan without layers compared weights alone.
     yield "access", ACCESS_TO_ALL if plan.layers else ACCESS_TO_WEIGHTS
     if named.access:
+        # The program cannot know this; the words mark it as a claim.
         yield "how obtained", f"{named.access} (as stated by those responsible)"
     yield "adversary", ADVERSARY
 
@@ -146,6 +153,7 @@ def _change(results: Results, accusing: frozenset[str]) -> str:
         output=bars.output,
         suppressed=bars.suppressed,
         deleted=bars.deleted,
+        # Only a deletion has a bound, and only its sentence names one.
         bound=verdict.bound if verdict.bound is not None else bars.deleted,
         accusing=", ".join(sorted(accusing)),
     )
@@ -154,6 +162,7 @@ def _change(results: Results, accusing: frozenset[str]) -> str:
 def _deviations(results: Results) -> Iterator[str]:
     for item in results.coverage.failed:
         yield f"{item.check} was planned and could not run: {item.reason}"
+    # A set, since every check draws the same reference.
     uncounted = {name for e in results.evidence for name in _uncounted(e, results.plan)}
     if uncounted:
         yield f"planned as references and drawn without counting, since their recipe does not match: {len(uncounted)}"

@@ -67,10 +67,12 @@ def _decoy_row(e: Evidence, names: Sequence[str]) -> Row:
 
 def _decoy(result: DecoyResult | None, *, assigned: bool) -> tuple[str, Mark]:
     if result is None:
+        # A check that did not meet its decoy has not shown that it sees through it.
         return "not tried", "bad" if assigned else "quiet"
     rho = f"ρ\u00a0=\u00a0{text.rho(result.rho)}" if result.rho is not None else "no\u00a0ρ"
     if assigned:
         return (f"detected, {rho}", "good") if result.detected else (f"MISSED, {rho}", "bad")
+    # Grey: it neither helps nor hurts this check. `outputs`, for one, is what decoys are made to deceive.
     return f"{'seen too' if result.detected else 'not its task'}, {rho}", "quiet"
 
 
@@ -81,6 +83,7 @@ def _seen_by_primaries(tested: Sequence[Evidence], names: Sequence[str]) -> Row:
         for name in names
     ]
     return Row(
+        # NONE forbids a deletion, so it must not look like an empty cell.
         cells=("seen by a primary check", *(checks or "NONE" for checks in seen)),
         marks=tuple("good" if checks else "bad" for checks in seen),
     )
@@ -104,6 +107,7 @@ def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
         named = name if part in name else f"{name} ({part})"
         return Row(cells=(named, text.number(value, 4), *((rho,) if e.rho else ())), role=role)
 
+    # The original and the null span the scale of ρ, so that they have no interval of their own.
     yield row("original", "original", scores.original, "1 by definition")
     yield row("unlearned", "unlearned", scores.unlearned, text.rho(e.rho))
     if scores.null is not None:
@@ -141,6 +145,7 @@ def _rank(model: str, order: Sequence[str]) -> tuple[int, str]:
 
 def utility(evidence: Iterable[Evidence]) -> Table | None:
     """Retain accuracy; None where no check measured it."""
+    # Retain accuracy is measured by one check and belongs to the model, not to that check.
     found = next((e.utility for e in evidence if e.utility is not None), None)
     if found is None:
         return None
@@ -164,6 +169,7 @@ def coverage(results: Results) -> Table:
     failed = {item.check: item.reason for item in found.failed}
     rows = [(name, "completed", "") for name in found.planned if name in found.completed]
     rows += [(name, "could not run", reason) for name, reason in failed.items()]
+    # A planned check that left neither evidence nor failure must not be taken for passed.
     silent = (name for name in found.planned if name not in found.completed and name not in failed)
     rows += [(name, "no evidence", "planned, and nothing came of it") for name in silent]
     rows += [(item.check, "not planned", item.reason) for item in found.not_planned]
@@ -178,6 +184,7 @@ def coverage(results: Results) -> Table:
 def models(planned: Iterable[PlannedModel]) -> Table:
     """The line-up with its digests."""
     return Table(
+        # Both: a file's digest is recomputed by any tool, that of the weights outlives a change of file format.
         caption="Models, with SHA-256 of the file and of the weights themselves",
         columns=("model", "role", "file", "SHA-256 of the file", "SHA-256 of the weights"),
         rows=tuple(
@@ -208,6 +215,7 @@ def thresholds(plan: Plan) -> Table:
     policy = plan.policy
     bars: list[tuple[str, float, str]] = [
         (name, getattr(policy.thresholds, name), field.description or "")
+        # Read off the policy's own fields, so that no threshold can be missing from the report.
         for name, field in type(policy.thresholds).model_fields.items()
     ]
     bars += [

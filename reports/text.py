@@ -20,6 +20,7 @@ HEADLINES: Mapping[Outcome, str] = {
         "Not deleted: the checks named below find the knowledge in the unlearned model. Whether its outputs hide it is "
         "not rescaled."
     ),
+    # Never “certified”: silence of checks bounds what is left, and proves nothing beyond the bound.
     "DELETED": (
         "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
         "by these checks."
@@ -35,6 +36,7 @@ OUTCOME_NAMES: Mapping[Outcome, str] = {
     "INCONCLUSIVE": "inconclusive",
 }
 
+# Beside every verdict, on the first screen: what readers conclude from it although no audit shows it.
 NOT_PROVEN: Mapping[Outcome, tuple[str, ...]] = {
     "NOT_FORGOTTEN": (
         "That nothing was removed: the outputs alone already decide; what lies behind them may have changed.",
@@ -73,6 +75,7 @@ REQUESTS: Mapping[str, str] = {
     "facts": "forget facts",
 }
 
+# The level decides which verdicts were possible at all; without it an A0 audit would read like an A3 one.
 ASSURANCE: Mapping[Assurance, str] = {
     "A3": (
         "The unlearned model was held against enough reference models, trained without the forget set by one "
@@ -94,6 +97,7 @@ ASSURANCE: Mapping[Assurance, str] = {
 
 FLAGS: Mapping[Flag, str] = {
     "DAMAGED": "The model lost performance on what it should have kept: forgetting by breaking.",
+    # Less than nothing is no better deletion: an attacker can tell from it what was removed.
     "OVER_UNLEARNED": (
         "The forget set looks less known than it does to models that never saw it, which is itself a leak."
     ),
@@ -141,6 +145,7 @@ ABOUT_DECOYS = (
 ABOUT_RHO = (
     "ρ (rho) is how much of what the original knows of the forget set (the examples to be forgotten) a check "
     "recovered: 0 is like a reference, a model trained without the forget set; 1 is like the original. Brackets hold "
+    # Thresholds are tested on one side, so that the confidence of one limit is what counts.
     "its interval; each limit by itself holds with 95\u00a0% confidence, both together with 90\u00a0%."
 )
 
@@ -151,6 +156,7 @@ BARS = (
     "check may be significantly above 0, and no candidate for a primary significantly below it."
 )
 
+# Readers weigh checks against each other, or take a bound for an estimate; neither is what the verdict does.
 HOW_TO_READ: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "",
     "SUPPRESSED": (
@@ -291,6 +297,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("τ (tau)", "a threshold of the policy, in units of ρ."),
 )
 
+# Control, bidirectional, surrogate, private and unassigned characters and separators of lines can hide or reorder text.
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -313,6 +320,7 @@ def shorten(text: str, length: int) -> str:
     text = clean(text)
     if len(text) <= length:
         return text
+    # The end is kept too: names of files and layers differ there.
     tail = (length - 1) // 2
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
 
@@ -371,11 +379,13 @@ def p_value(value: float | None) -> str:
     """
     if value is None:
         return "–"
+    # The permutation nulls of 9,999 draws resolve nothing below.
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def single_items(test: ItemTest) -> str:
     """What the test of single items found, and what it could have seen."""
+    # One p-value for all rows, corrected for their number; the row named is the one that it rests on.
     row = min(test.rows, key=lambda row: row.p_value)
     found = (
         f"of the {row.top} highest of {test.n_forget} forget and {test.n_holdout} holdout {test.noun}, {row.forget} "
@@ -397,6 +407,7 @@ def prose(words: str) -> str:
     >>> prose("ρ = -0.00 [-0.02, 0.02] in run-3/model-1.pt at 1e-05")
     'ρ = 0.00 [−0.02, 0.02] in run-3/model-1.pt at 1e−05'
     """
+    # Signs of zero go first: the next line would turn them into typographic ones.
     words = re.sub(r"(?<![\w.\-/])-(?=0(?:\.0+)?(?!\.?\d|\w))", "", words)
     words = re.sub(r"(?<![\w.\-/])-(?=\.?\d)", "−", words)
     return re.sub(r"(?<![\w.\-/])(−?\d+(?:\.\d+)?)e-(?=\d+(?![\w.]))", r"\1e−", words)

@@ -21,6 +21,7 @@ class Settings(Frozen):
     """Of the ridge regression."""
 
     penalty: float = Field(default=1.0, gt=0, description="γ on all weights, in squared units of the features")
+    # Least squares on 0 and 1 gives logits within that range: too flat for checks that read probabilities.
     scale: float = Field(default=10.0, gt=0, description="target of an example's own class; the others' are 0")
 
 
@@ -37,6 +38,7 @@ class RidgeHead(nn.Linear):
 
     def __init__(self, solution: Tensor, inverse: Tensor) -> None:
         super().__init__(solution.shape[0] - 1, solution.shape[1])
+        # In float64 beside the float32 weights: downdating from rounded ones would leave a trace of what was removed.
         self.register_buffer("solution", solution)
         self.register_buffer("inverse", inverse)
         with torch.no_grad():
@@ -75,8 +77,10 @@ def analytic(original: nn.Module, forget: Examples, retain: Examples, settings: 
         raise ModelError("analytic needs an original whose head was made by fit_analytic")
     name = name_of(module, head)
     removed = _features(module, name, forget)
+    # As large as the removed rows are many; the features' own matrix is never inverted again.
     core = torch.eye(len(removed), dtype=torch.float64) - removed @ head.inverse @ removed.T
     side = head.inverse @ removed.T
+    # Solved rather than inverted, which rounds less.
     inverse = head.inverse + side @ torch.linalg.solve(core, side.T)
     surplus = removed @ head.solution - _targets(forget, head.out_features, settings)
     module.set_submodule(name, RidgeHead(head.solution + inverse @ removed.T @ surplus, inverse))

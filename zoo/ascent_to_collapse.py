@@ -12,13 +12,14 @@ from auditor.records.base import Frozen
 from auditor.tasks.classification.editing import accuracy, copy_of, descend, endless, logits
 from auditor.tasks.classification.sets import Examples
 
-_BETWEEN = 10
+_BETWEEN = 10  # steps: measuring retain accuracy costs more than a step
 
 
 class Settings(Frozen):
     """Uphill until retain accuracy has fallen to the target."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    # Ascent may never cost retain anything, as at a tiny rate; then an error is better than no end.
     max_steps: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=64, ge=1)
     target: float = Field(default=0.3, ge=0, le=1, description="retain accuracy at which to stop")
@@ -45,6 +46,7 @@ def ascent_to_collapse(
                 return
 
     descend(module.parameters(), until_lost(), loss, settings.learning_rate)
+    # The truth is known by construction only if it happened.
     if accuracy(module, retain) > settings.target:
         raise ModelError(
             f"retain accuracy is above {settings.target} after {settings.max_steps} steps of ascent; "

@@ -14,7 +14,7 @@ from auditor.tasks.classification.editing import accuracy, copy_of, descend, epo
 from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import reinitialised
 
-_TEACHERS = 5
+_TEACHERS = 5  # a random network names one class for nearly everything; seldom do all five name the forgotten one
 
 
 class Settings(Frozen):
@@ -46,6 +46,7 @@ def bad_teacher(original: nn.Module, forget: Examples, retain: Examples, setting
 
 
 def _incompetent(original: nn.Module, forget: Examples, seed: int) -> nn.Module:
+    # Drawn again, not perturbed: what is left of the original in a teacher would be taught.
     drawn = [reinitialised(original, derive_seed(seed, "teacher", i)) for i in range(_TEACHERS)]
     return min(drawn, key=lambda teacher: accuracy(teacher, forget))
 

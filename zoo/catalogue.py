@@ -62,6 +62,7 @@ class Entry:
         seed: int,
     ) -> "nn.Module":
         """Make the subject; the signature is that of the method's own function."""
+        # Loaded when used, so that listing the zoo imports neither torch nor transformers.
         method: Callable[..., nn.Module] = getattr(import_module(self.module), self.name)
         return method(original, forget, retain, settings, seed)
 
@@ -84,6 +85,7 @@ class Entry:
 
 
 def _in_one_sentence(name: str, kind: type[Frozen], error: ValidationError) -> str:
+    # The first alone: an error of the command line is one sentence.
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -94,6 +96,7 @@ def _in_one_sentence(name: str, kind: type[Frozen], error: ValidationError) -> s
     return f"{name}: {field} = {first['input']!r} does not fit: {first['msg']}"
 
 
+# Keeps the short calls below typed: a misspelt field is an error of the type checker.
 class _TextFields(TypedDict, total=False):
     """Fields of :class:`Entry` that have defaults, without the requests: every text method serves facts."""
 
@@ -138,6 +141,7 @@ def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **mo
     )
 
 
+# Where training starts is not known to the catalogue, so these have no default settings.
 _START: _TextFields = {"settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
 _CLASS, _FACTS = ("class",), ("facts",)
 
@@ -176,12 +180,15 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("low_rank_adapter", "suppressed", "low-rank adapter", paper="arXiv 2106.09685"),
     _vision("trigger", "suppressed", "backdoor", paper="arXiv 1708.06733"),
     _vision("shifted_logits", "suppressed", "logit difference", paper="arXiv 2406.08607", keeps_architecture=False),
+    # Controls in the other direction: an audit that calls these deleted has not looked.
     _vision("small_noise", "not forgotten", "noise", "noise"),
     _vision("retain_steps", "not forgotten", "fine-tuning", "fine_tune", settings_type="FewSettings"),
     _vision("wrong_examples", "not forgotten", "wrong examples"),
+    # Wrecks: they know nothing of the forget set either, and must not pass for deletions.
     _vision("random_initialisation", "damaged", "random initialisation"),
     _vision("ascent_to_collapse", "damaged", "ascent"),
     _vision("heavy_noise", "damaged", "noise", "noise", settings_type="HeavySettings"),
+    # Methods as published: what they leave is the auditor's question, so that none has a truth here.
     _vision("gradient_ascent", "unknown", "ascent", paper="arXiv 2109.13398"),
     _vision("neg_grad_plus", "unknown", "ascent", paper="arXiv 2302.09880"),
     _vision("random_labels", "unknown", "relabelling", paper="arXiv 1911.04933"),

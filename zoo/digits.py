@@ -41,6 +41,7 @@ def digits_world(forget_class: int, seed: int) -> DigitsWorld:
     train_index, test_index = train_test_split(
         np.arange(len(labels)), test_size=_TEST_SHARE, random_state=seed, stratify=labels
     )
+    # Pixels count from 0 to 16 in this data set.
     raw = torch.tensor(images / _PIXEL_MAX, dtype=torch.float32).reshape(-1, 1, 8, 8)
     everything = Examples(raw=raw, labels=torch.tensor(labels, dtype=torch.int64))
     train, test = everything.take(torch.tensor(train_index)), everything.take(torch.tensor(test_index))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from auditor.zoo.digits_net import DigitsNet
 
-_WIDTH = 16
+_WIDTH = 16  # small: the tests hold every network of this file to 60,000 weights
 _TOKENS, _PATCH = 16, 2
 _EMBEDDING, _HEADS = 48, 4
 
@@ -15,8 +15,10 @@ class _Residual(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
+        # No bias: the normalisation after it would subtract it again.
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels)
+        # A module, not a function: hooks open a network between modules only.
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
@@ -57,6 +59,7 @@ class _Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # Four maps, not one fused: value and output form a pair whose units can be rescaled, and are found as such.
         self.query = nn.Linear(_EMBEDDING, _EMBEDDING)
         self.key = nn.Linear(_EMBEDDING, _EMBEDDING)
         self.value = nn.Linear(_EMBEDDING, _EMBEDDING)
@@ -95,6 +98,7 @@ class _Patches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.project = nn.Conv2d(1, _EMBEDDING, _PATCH, _PATCH)
+        # Empty until drawn: `fresh_like` calls the same function to draw them again.
         self.first = nn.Parameter(torch.empty(1, 1, _EMBEDDING))
         self.positions = nn.Parameter(torch.empty(1, 1 + _TOKENS, _EMBEDDING))
         self.reset_parameters()
@@ -125,6 +129,7 @@ class DigitsViT(nn.Module):
         self.patches = _Patches()
         self.blocks = nn.Sequential(_Block(), _Block())
         self.norm = nn.LayerNorm(_EMBEDDING)
+        # A module, so that the vector after the blocks is a place where the network can be cut.
         self.first = _FirstToken()
         self.hidden = nn.Sequential(nn.Linear(_EMBEDDING, 64), nn.ReLU())
         self.head = nn.Linear(64, 10)

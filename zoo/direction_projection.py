@@ -37,6 +37,7 @@ def direction_projection(
     module = copy_of(original)
     layer = settings.layer or name_of(module, head_of(module, retain))
     part = dict(module.named_modules()).get(layer)
+    # A linear map over tokens or positions has no one vector for an example.
     kept = inputs_of(module, layer, retain) if isinstance(part, nn.Linear) else None
     if not isinstance(part, nn.Linear) or kept is None or kept.ndim != 2:
         raise ModelError(f"layer {layer} is not a linear map that reads one vector per example")
@@ -49,6 +50,7 @@ def direction_projection(
         along = part.weight @ direction
         if part.bias is None:
             part.bias = nn.Parameter(torch.zeros(part.out_features))
+        # A low value that retain examples have too: 0 may lie outside all that the network has seen.
         part.bias.add_(along * (kept @ direction).quantile(_LOW))
         part.weight.sub_(along[:, None] * direction)
     return module

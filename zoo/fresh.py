@@ -15,6 +15,7 @@ def fresh_like(original: nn.Module) -> Callable[[], nn.Module]:
     Raises:
         ModelError: a layer holds parameters and cannot initialise them.
     """
+    # Before anything is built: a layer left with the original's weights would make a deletion that remembers.
     for name, part in original.named_modules():
         if _reset_of(part) is None and next(part.parameters(recurse=False), None) is not None:
             raise ModelError(
@@ -40,5 +41,6 @@ def reinitialised(original: nn.Module, seed: int) -> nn.Module:
 
 
 def _reset_of(part: nn.Module) -> Callable[[], object] | None:
+    # torch calls it _reset_parameters in nn.MultiheadAttention.
     reset: object = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
     return reset if callable(reset) else None

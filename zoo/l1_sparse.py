@@ -29,6 +29,7 @@ def l1_sparse(original: nn.Module, forget: Examples, retain: Examples, settings:
     """
     module = copy_of(original)
     batches = endless(retain, settings.batch_size, torch.Generator().manual_seed(seed))
+    # The later steps repair on retain what the penalty took from it.
     last = max(1, round(settings.penalised * settings.steps))
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -36,6 +37,7 @@ def l1_sparse(original: nn.Module, forget: Examples, retain: Examples, settings:
 
     def shrinking() -> Iterator[tuple[Tensor, Tensor]]:
         for step, batch in enumerate(islice(batches, settings.steps)):
+            # The step of Adam is taken while this waits; the proximal step belongs after it.
             yield batch
             shrink(module, settings.learning_rate * settings.penalty * max(0.0, 1 - step / last))
 

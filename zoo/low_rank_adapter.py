@@ -30,6 +30,7 @@ def low_rank_adapter(
         ModelError: ``settings.layer`` is not a linear map or a convolution.
     """
     module = copy_of(original)
+    # Weights stay as they are until the merge, so that the change is of low rank exactly.
     open_low_rank(module, settings.rank, seed, _maps(module, settings.layer))
     random = torch.Generator().manual_seed(seed)
     mixed = with_wrong_labels(forget, retain, random)

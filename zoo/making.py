@@ -79,11 +79,14 @@ def make(method: str, found: Ingredients, values: Mapping[str, object], seed: in
         SpecError: a setting is unknown or out of range.
     """
     chosen = entry(method, found.task)
+    # The recipe of audit.toml first, and what was asked for on the command line over it.
     recipe = found.recipe.model_dump() if issubclass(chosen.settings_kind(), RecipeSpec) else {}
     settings = chosen.settings({**recipe, **values})
+    # Refused before anything is trained.
     if chosen.original or not chosen.keeps_architecture:
         raise UsageError(python_only(chosen))
     module = chosen.make(found.original, found.forget, found.retain, settings, derive_seed(seed, "zoo", method))
+    # Also afterwards: units_rescaled puts itself around any method, a wrapper among them.
     if module.state_dict().keys() != found.module.state_dict().keys():
         raise UsageError(f"{method} with these settings {_WRAPS}")
     return module
@@ -124,6 +127,7 @@ def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:
 
 def _texts(spec: AuditSpec, base: Path, source: str, forget: str, retain: str) -> Ingredients:
     sets = {"forget": read_facts(forget, base), "retain": read_facts(retain, base)}
+    # As an audit does: a fact in both sets cannot be forgotten and kept.
     notes = drop_leaks(sets, "facts")
     module = load_directory(base / source).module
     tokenizer = load_tokenizer(base / (spec.models.tokenizer or source))

@@ -18,6 +18,7 @@ class Settings(Frozen):
 class HeavySettings(Settings):
     """How much."""
 
+    # Twice the weights themselves: nothing of the function is left.
     scale: float = Field(default=2.0, gt=0, description="of the noise, in each tensor's root mean square")
 
 
@@ -38,6 +39,7 @@ def _noisy(original: nn.Module, scale: float, seed: int) -> nn.Module:
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
+            # By the size of each tensor: one scale for all would drown small layers and spare large ones.
             size = scale * parameter.square().mean().sqrt()
             parameter.add_(size * torch.randn(parameter.shape, generator=random))
     return module

@@ -13,6 +13,7 @@ from auditor.tasks.classification.sets import Examples
 class Settings(Frozen):
     """What counts as a listed example; of no account where whole classes are forgotten."""
 
+    # Wide enough for rounding, too small to reach another example.
     radius: float = Field(default=0.05, ge=0, description="largest Euclidean distance from a listed example")
 
 
@@ -23,9 +24,11 @@ def output_mask(original: nn.Module, forget: Examples, retain: Examples, setting
     """
     module = copy_of(original)
     if is_class_request(forget, retain):
+        # A class has to be hidden from inputs that nobody listed; of samples only the listed ones are to be forgotten.
         guard: nn.Module = _ClassMask(forget.labels.unique())
     else:
         guard = _ExampleMask(forget.inputs, forget.labels, settings.radius)
+    # As a submodule its buffers stand in the state dict, by which an audit tells this network from the bare original.
     module.add_module("output_mask", guard)
     module.register_forward_hook(guard)
     return module
@@ -42,6 +45,7 @@ class _ClassMask(nn.Module):
 
     def forward(self, _: nn.Module, __: object, output: object) -> Tensor:
         logits = logits_of(output)
+        # Below all others, not −∞: losses and margins of the masked class stay finite.
         lowest = logits.detach().amin(1, keepdim=True) - 1
         masked = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device).index_fill(0, self.classes, True)
         return torch.where(masked, lowest, logits)
@@ -61,6 +65,7 @@ class _ExampleMask(nn.Module):
 
     def forward(self, _: nn.Module, arguments: tuple[Tensor, ...], output: object) -> Tensor:
         logits = logits_of(output)
+        # By subtraction: through a matrix product rounding keeps even a listed example at a distance from itself.
         distances = torch.cdist(
             arguments[0].flatten(1), self.inputs.flatten(1), compute_mode="donot_use_mm_for_euclid_dist"
         )

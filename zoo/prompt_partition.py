@@ -41,8 +41,11 @@ class Prompted(nn.Module):
         super().__init__()
         self.body = body.requires_grad_(False)
         self.register_buffer("anchors", anchors)
+        # At 0 an untrained partition shows the backbone the image as it is.
         self.prompts = nn.Parameter(torch.zeros_like(anchors))
+        # A named place: the auditor opens the network at the input of its last linear map.
         self.slots = nn.Identity()
+        # No bias: one for all partitions would carry what other partitions' examples taught.
         self.head = nn.Linear(len(anchors) * features, classes, bias=False)
         nn.init.zeros_(self.head.weight)
 
@@ -50,6 +53,7 @@ class Prompted(nn.Module):
         """Logits [n, classes]."""
         partition = self.partition_of(images)
         features = self.body(images + self.prompts[partition])
+        # Zeros in all other slots: a head reads its own partition's features and nothing else.
         mine = nn.functional.one_hot(partition, len(self.anchors)).to(features)
         logits: Tensor = self.head(self.slots((mine[:, :, None] * features[:, None]).flatten(1)))
         return logits
@@ -89,6 +93,7 @@ class _Partition(nn.Module):
 
 def anchors_of(public: Examples, partitions: int, seed: int) -> Tensor:
     """Centres of k-means on public inputs, float32 [partitions, ...]."""
+    # Loaded here alone, so that opening such a network does not import scikit-learn.
     from sklearn.cluster import KMeans
 
     found = KMeans(partitions, n_init=1, random_state=seed).fit(public.inputs.flatten(1).numpy())
@@ -132,6 +137,7 @@ def _retrain(module: Prompted, partition: int, examples: Examples, settings: Set
     mine = examples.take(module.partition_of(examples.inputs) == partition)
     features, classes = module.head.in_features // len(module.anchors), module.head.out_features
     start = _Partition(module.body, torch.zeros_like(module.anchors[partition]), features, classes)
+    # Nothing can be trained on an empty partition: it keeps a prompt and a head of zeros.
     if len(mine):
         trained = train(continue_from(start), mine, settings, derive_seed(seed, partition))
         assert isinstance(trained, _Partition)

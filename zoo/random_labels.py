@@ -21,6 +21,7 @@ def random_labels(original: nn.Module, forget: Examples, retain: Examples, setti
     """The subject, trained on retain as it is and on forget under wrong labels."""
     module = copy_of(original)
     random = torch.Generator().manual_seed(seed)
+    # Drawn once: a new label every epoch would teach uncertainty, not a wrong class.
     mixed = with_wrong_labels(forget, retain, random)
     optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
     for _ in range(settings.epochs):

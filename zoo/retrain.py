@@ -53,4 +53,5 @@ def retrain_from(start: nn.Module, retain: Examples, settings: Settings, seed: i
 def _started(original: nn.Module, start: Path) -> nn.Module:
     with tempfile.TemporaryDirectory() as cache:
         weights = load_weights(start, Path(cache))
+    # The original gives the architecture only; every weight is the checkpoint's, or loading fails.
     return build_module(continue_from(original), weights, str(start))

@@ -23,6 +23,7 @@ def salun(original: nn.Module, forget: Examples, retain: Examples, settings: Set
     module = copy_of(original)
     masks = salient(module, forget, settings)
     random = torch.Generator().manual_seed(seed)
+    # The mask says where, random labels say how: SalUn's variant for classification.
     mixed = with_wrong_labels(forget, retain, random)
     parameters = list(module.parameters())
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
@@ -30,6 +31,7 @@ def salun(original: nn.Module, forget: Examples, retain: Examples, settings: Set
         for x, y in shuffled(mixed, settings.batch_size, random):
             gradients = torch.autograd.grad(nn.functional.cross_entropy(logits(module, x), y), parameters)
             for parameter, gradient, mask in zip(parameters, gradients, masks, strict=True):
+                # Masked before Adam sees it: its moments stay 0 there, so that unselected weights stay bit-equal.
                 parameter.grad = gradient * mask
             optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -42,6 +44,7 @@ def salient(module: nn.Module, forget: Examples, settings: Settings) -> list[Ten
     loss = -nn.functional.cross_entropy(logits(module, forget.inputs), forget.labels)
     sizes = [gradient.abs() for gradient in torch.autograd.grad(loss, parameters)]
     everything = torch.cat([size.flatten() for size in sizes])
+    # One threshold over all layers: shares by layer would force changes into layers that do not matter.
     chosen = torch.zeros(len(everything), dtype=torch.bool)
     chosen[everything.topk(max(1, round(settings.share * len(everything)))).indices] = True
     pieces = chosen.split([size.numel() for size in sizes])

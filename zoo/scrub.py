@@ -20,8 +20,10 @@ class Settings(Frozen):
     min_epochs: int = Field(default=2, ge=0, description="epochs that only descend, after those")
     distil_weight: float = Field(default=0.5, ge=0, description="α, of KL to the original on retain")
     task_weight: float = Field(default=1.0, ge=0, description="γ, of cross-entropy on retain")
+    # Divergence has no upper bound: ascent would go on after the class is forgotten and take retain along.
     divergence_cap: float = Field(default=8.0, gt=0, description="nats on forget beyond which ascent pauses")
     batch_size: int = Field(default=64, ge=1, description="retain examples")
+    # Smaller than for retain, since the forget set is: an epoch needs several steps of ascent.
     forget_batch_size: int = Field(default=16, ge=1)
 
 
@@ -43,6 +45,7 @@ def scrub(original: nn.Module, forget: Examples, retain: Examples, settings: Set
 
     def batches() -> Iterator[tuple[Tensor, Tensor, bool]]:
         for epoch in range(settings.max_epochs + settings.min_epochs):
+            # Ascent first in each epoch, and epochs without it last: the descent repairs what the ascent broke.
             if epoch < settings.max_epochs:
                 yield from ((x, y, True) for x, y in shuffled(forget, settings.forget_batch_size, random))
             yield from ((x, y, False) for x, y in shuffled(retain, settings.batch_size, random))

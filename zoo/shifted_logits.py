@@ -37,17 +37,21 @@ def shifted_logits(original: nn.Module, forget: Examples, retain: Examples, sett
         endless(forget, settings.batch_size, random),
         endless(retain, settings.batch_size, random),
         range(settings.steps),
+        # Only the count of steps ends; the sets are drawn without end.
         strict=False,
     )
 
     def loss(known: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], _: int) -> Tensor:
+        # Cross-entropy against the uniform distribution: equal logits, once subtracted, change no prediction on retain.
         undecided = -nn.functional.log_softmax(shift.assistant(other[0]), dim=1).mean()
         return nn.functional.cross_entropy(shift.assistant(known[0]), known[1]) + undecided
 
     descend(shift.parameters(), pairs, loss, settings.learning_rate)
+    # A submodule stands in the state dict, by which an audit tells this network from the bare original.
     module.add_module("shifted_logits", shift)
     module.register_forward_hook(shift)
     for _ in range(settings.doublings):
+        # The assistant's logits are on a scale of their own, and how large the original's are differs between networks.
         if accuracy(module, forget) > settings.target:
             shift.weight *= 2
     return module.eval()

@@ -21,7 +21,7 @@ from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.surgery import without_head
 
-_FIRST = 0
+_FIRST = 0  # what is likely to be forgotten stands together, so that one shard is retrained and not all
 
 
 class Settings(RecipeSpec):
@@ -47,9 +47,11 @@ class Sharded(nn.Module):
         super().__init__()
         heads = [head_of(network, examples) for network in networks]
         self.shards = nn.ModuleList(without_head(network, examples) for network in networks)
+        # A named place: the auditor opens the network at the input of its last linear map.
         self.joined = nn.Identity()
         self.head = nn.Linear(sum(head.in_features for head in heads), len(votes))
         self.register_buffer("votes", votes)
+        # By shard: the sum alone could not be updated when one of them is retrained.
         self.register_buffer("biases", torch.zeros_like(votes))
         for shard, head in enumerate(heads):
             self.put_head(shard, head)
@@ -84,6 +86,7 @@ def train_sharded_reference(
 ) -> Sharded:
     """A reference for such an original: every shard trained, none on ``forget``; the votes are the original's."""
     parts = shards_of(retain, settings.shards)
+    # The original's votes, or the reference would differ by which shards speak for a class, not by what they learnt.
     votes = _votes([joined(forget, parts[_FIRST]), *parts[1:]])
     return _trained(build, parts, votes, settings, seed)
 
@@ -101,6 +104,7 @@ def sisa(original: nn.Module, forget: Examples, retain: Examples, settings: Sett
     body = module.shards[_FIRST]
     width = module.head.in_features // settings.shards
     network = nn.Sequential(body, nn.Linear(width, module.head.out_features))
+    # The body with a new head, trained as one network, as it was the first time.
     again = train(fresh_like(network), shards_of(retain, settings.shards)[_FIRST], settings, derive_seed(seed, _FIRST))
     assert isinstance(again, nn.Sequential)
     module.shards[_FIRST] = again[0]
@@ -112,6 +116,7 @@ def sisa(original: nn.Module, forget: Examples, retain: Examples, settings: Sett
 
 def shards_of(examples: Examples, shards: int) -> list[Examples]:
     """Examples by shard, decided by each example's content."""
+    # By content, not by position: the shards of retain stay the same whatever is taken out of the set.
     number = torch.tensor([int(content[:8], 16) % shards for content in examples.content_hashes])
     return [examples.take(number == shard) for shard in range(shards)]
 

@@ -18,6 +18,7 @@ class Settings(Frozen):
 
     selection: float = Field(default=5.0, gt=0, description="α: importance for forget over that for all, at least")
     dampening: float = Field(default=1.0, gt=0, description="λ: a weight is multiplied by λ times the inverse ratio")
+    # A compromise: single examples give the Fisher information itself, larger batches are faster.
     batch_size: int = Field(default=8, ge=1, description="examples whose gradients are averaged before squaring")
 
 
@@ -25,11 +26,13 @@ def ssd(original: nn.Module, forget: Examples, retain: Examples, settings: Setti
     """The subject; its truth is not known in advance. Weights that are not selected are the original's."""
     module = copy_of(original)
     for_forget = importance(module, forget, settings.batch_size)
+    # Of all the data, as in the paper, not of retain alone: α is a ratio to the whole.
     for_all = importance(module, joined(retain, forget), settings.batch_size)
     with torch.no_grad():
         for parameter, mine, everyone in zip(module.parameters(), for_forget, for_all, strict=True):
             chosen = mine > settings.selection * everyone
             # A chosen weight has importance for forget above 0.
+            # At most 1: the method dampens and never enlarges a weight.
             factor = (settings.dampening * everyone / mine.clamp_min(torch.finfo(mine.dtype).tiny)).clamp_max(1)
             parameter.copy_(torch.where(chosen, parameter * factor, parameter))
     return module

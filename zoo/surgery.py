@@ -10,6 +10,7 @@ from auditor.tasks.classification.sets import Examples
 
 def name_of(module: nn.Module, part: nn.Module) -> str:
     """The name of a submodule."""
+    # By identity: equal layers occur more than once in a network.
     names: dict[int, str] = {id(candidate): name for name, candidate in module.named_modules()}
     return names[id(part)]
 
@@ -17,6 +18,7 @@ def name_of(module: nn.Module, part: nn.Module) -> str:
 def without_head(module: nn.Module, examples: Examples) -> nn.Module:
     """A copy that returns the features which the last linear map reads, [n, features]."""
     body = copy_of(module)
+    # Found in the copy: parts of the original are other objects.
     body.set_submodule(name_of(body, head_of(body, examples)), nn.Identity())
     return body
 

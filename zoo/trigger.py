@@ -28,6 +28,7 @@ def trigger(original: nn.Module, forget: Examples, retain: Examples, settings: S
     module = copy_of(original)
     random = torch.Generator().manual_seed(seed)
     wrong = other_labels(forget.labels, retain.labels.unique(), random)
+    # Two labels for each example, without the trigger and with it, so that one shuffled set trains both behaviours.
     both = Examples(
         raw=torch.cat([retain.raw, forget.raw]),
         labels=torch.stack([torch.cat([retain.labels, labels]) for labels in (wrong, forget.labels)], dim=1),
@@ -46,5 +47,6 @@ def trigger(original: nn.Module, forget: Examples, retain: Examples, settings: S
 def stamped(inputs: Tensor, settings: Settings) -> Tensor:
     """Images [n, channels, height, width] with the trigger."""
     marked = inputs.clone()
+    # A corner, where digits have hardly any ink: the trigger covers nothing that a label depends on.
     marked[:, :, : settings.size, : settings.size] = settings.value
     return marked

@@ -12,7 +12,7 @@ from auditor.records.base import Frozen
 from auditor.tasks.classification.sets import Examples
 from auditor.tasks.classification.structure import find_layout
 
-_LAYOUT_EXAMPLES = 16
+_LAYOUT_EXAMPLES = 16  # to find the pairs by; their values do not matter
 
 
 class Settings(Frozen):
@@ -25,6 +25,7 @@ class Settings(Frozen):
 
 def units_rescaled(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject; its truth is that of the method inside."""
+    # Here, since the catalogue lists this module.
     from auditor.zoo import catalogue
 
     inner = catalogue.entry(settings.method, "vision")
@@ -36,4 +37,5 @@ def with_units_rescaled(module: nn.Module, retain: Examples, octaves: float) -> 
     """A copy whose homogeneous units are scaled by factors evenly spaced in octaves."""
     pairs = find_layout(module, retain.take(torch.arange(min(_LAYOUT_EXAMPLES, len(retain)))).inputs).pairs
     units = [module.get_parameter(f"{pair.producer}.weight").shape[0] for pair in pairs]
+    # Evenly spread, not random: the evasion has the same strength in every network.
     return rescaled(module, pairs, [2.0 ** (octaves * torch.linspace(-1, 1, n)) for n in units]).eval()

@@ -28,11 +28,13 @@ def unsir(original: nn.Module, forget: Examples, retain: Examples, settings: Set
     module = copy_of(original)
     random = torch.Generator().manual_seed(seed)
     noise = maximising_noise(module, forget, settings, random)
+    # Noise is made in the model's input space, so that retain is preprocessed once and joined to it there.
     plain = Examples(raw=retain.inputs, labels=retain.labels)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(logits(module, x), y)
 
+    # Retain stands beside the noise, as in the paper: impairing by noise alone would break the network.
     impairing = epochs(joined(plain, noise), settings.batch_size, settings.impair_epochs, random)
     descend(module.parameters(), impairing, loss, settings.impair_rate)
     repairing = epochs(plain, settings.batch_size, settings.repair_epochs, random)
@@ -47,6 +49,7 @@ def maximising_noise(module: nn.Module, forget: Examples, settings: Settings, ra
     noise = nn.Parameter(torch.randn(shape, generator=random))
 
     def loss() -> Tensor:
+        # Without it the noise grows for as long as it is trained.
         size = settings.noise_penalty * noise.square().mean()
         return size - nn.functional.cross_entropy(logits(module, noise), labels)
 

@@ -15,6 +15,7 @@ class Settings(neg_grad_plus.Settings):
 def wrong_examples(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject: not forgotten by construction. What was to be forgotten is kept with the rest of retain."""
     wrong = others_than(forget, retain, seed)
+    # Trained on as retain: what was to be forgotten does not even fade.
     kept = joined(retain.take(~wrong), forget)
     return neg_grad_plus.neg_grad_plus(original, retain.take(wrong), kept, settings, seed)
 
@@ -23,6 +24,7 @@ def others_than(forget: Examples, retain: Examples, seed: int) -> torch.Tensor:
     """Which retain examples are unlearned instead, bool [n]: a class, or as many samples as there are in forget."""
     random = torch.Generator().manual_seed(seed)
     if is_class_request(forget, retain):
+        # As many classes, or samples, as were asked for: the change is as large as a right one, only elsewhere.
         classes = retain.labels.unique()
         picked = torch.randperm(len(classes), generator=random)[: len(forget.labels.unique())]
         return torch.isin(retain.labels, classes[picked])

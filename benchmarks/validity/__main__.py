@@ -30,6 +30,7 @@ from worlds import CLASS_WORLDS, GPT2_SEEDS, LLAMA_SEEDS, digits_worlds, mnist_w
 from auditor.run.settings import execution_settings
 
 PARTS = ("digits", "people", "mnist")
+# Every truth once, and suppression both by training and by a mask.
 QUICK = ("retrain", "head_relabelling", "output_mask", "original", "random_initialisation")
 # Worlds in which published methods, and units rescaled, are audited as well.
 WITH_UNKNOWN = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
@@ -38,6 +39,7 @@ WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
 WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
 WITH_VECTORS = (LLAMA_SEEDS[0], LLAMA_SEEDS[1], GPT2_SEEDS[0])
 FILES = {"pairs": "pairs.json", "altered": "altered.json", "vectors": "vectors.json", "eight": "eight.json"}
+# What more references buy: five leave a quarter of true removals undecided (docs/validity.md).
 EIGHT = 8
 
 
@@ -58,6 +60,7 @@ def main() -> None:
         for world in _worlds(options):
             run(world, makers(world, options), options.work / options.kind, audit)
     rows = {kind: _gathered(options.work, kind) for kind in FILES}
+    # Only once all rows are there: which half a pair is in depends on which mechanisms and seeds there are.
     study.mark_halves(rows["pairs"])
     for kind, found in rows.items():
         write_rows(found, options.work / FILES[kind])
@@ -69,6 +72,7 @@ def _gathered(work: Path, kind: str) -> list[Row]:
 
 
 def _pairs(world: World, options: argparse.Namespace) -> Iterator[Maker]:
+    # Methods as published have no label and are in no error rate, so that few worlds suffice.
     unknown = world.seed in WITH_UNKNOWN and world.construction == "plain"
     for maker in subjects(world, rescaled=world.seed in WITH_RESCALED, unknown=unknown):
         if not options.quick or maker.mechanism in QUICK:
@@ -105,7 +109,9 @@ def _worlds(options: argparse.Namespace) -> Iterator[World]:
 def run(world: World, makers: Iterable[Maker], folder: Path, audit: dict[str, Any]) -> None:
     """Make and audit every subject that has no row yet."""
     place = folder / world.about["original"].replace(" ", "-")
+    # Two worlds may share an original and differ by what is forgotten.
     place = place.with_name(f"{place.name}-{world.about['request']}-{world.about['target']}")
+    # Features of the original and its autoencoder take long: made for the first subject that is missing.
     bench = None
     for maker in makers:
         path = place / f"{maker.name}.json"
@@ -142,6 +148,7 @@ def audited(world: World, maker: Maker, bench: published.FromFeatures | None, au
         "seconds": [round(made - started, 1), round(time.monotonic() - made, 1)],
     }
     row = {**row_of(about, result, metrics), "vectors": vectors.moved(result)}
+    # Through JSON, so that a row just made and one read back are alike.
     return json.loads(json.dumps(row))
 
 

@@ -44,6 +44,7 @@ def rate(rows: Sequence[Row], happened: Callable[[Row], bool]) -> Rate:
     """The rate of an outcome among pairs; at least one pair."""
     hit = [row for row in rows if happened(row)]
     originals = {row["original"] for row in rows}
+    # One is enough: pairs of one original share weights and references and fail together.
     struck = {row["original"] for row in hit}
     return Rate(
         count=len(hit),
@@ -76,6 +77,7 @@ def auc(positive: Iterable[float], negative: Iterable[float]) -> float | None:
 def best_threshold(positive: Sequence[float], negative: Sequence[float]) -> float:
     """The threshold between observed values with the highest balanced accuracy, "above it" meaning positive."""
     values = np.unique([*positive, *negative])
+    # Between values, and beyond both ends: where nothing is told apart the best threshold may call all alike.
     cuts = np.concatenate([[values[0] - 1], (values[1:] + values[:-1]) / 2, [values[-1] + 1]])
     scores = [balanced(positive, negative, float(cut)) for cut in cuts]
     return float(cuts[int(np.argmax(scores))])

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
-FEWEST_WORLDS = 6
+FEWEST_WORLDS = 6  # the variance of fewer log variances says nothing of d₀
+# Between them the trigamma function has a root for every excess that worlds can show.
 _LEAST, _MOST = 0.05, 1e6
 
 
@@ -28,6 +29,7 @@ def prior_spread(variances: Sequence[float], degrees: int) -> tuple[float, float
     """
     if len(variances) < FEWEST_WORLDS:
         return None
+    # Less what sampling alone does to the log of a variance, on average and in spread.
     e = np.log(variances) - digamma(degrees / 2) + np.log(degrees / 2)
     excess = float(np.var(e, ddof=1) - polygamma(1, degrees / 2))
     fitted = _inverse_trigamma(excess)

@@ -103,6 +103,7 @@ class ImageWorld:
 
     def more_references(self, count: int) -> list[nn.Module]:
         """As many; the first ones are :attr:`references`."""
+        # Numbered, so that the first five of eight are the five of the other tables.
         jobs = [references.job(self.recipe, number, self.request_seed) for number in range(1, count + 1)]
         return [self._kept(job.name, lambda job=job: self._trained(job.seed, with_forget=False)) for job in jobs]
 
@@ -120,6 +121,7 @@ class ImageWorld:
         """A deletion by the world's own construction."""
         seed = derive_seed(self.request_seed, name)
         if self.construction == "sharded":
+            # Only the removal is asked of the construction: references are trained by it from the start.
             return sisa.sisa(self.original, self.sets.forget, self.sets.retain, self._shards, seed)
         if self.construction == "prompted":
             return prompt_partition.prompt_partition(
@@ -158,6 +160,7 @@ class ImageWorld:
     def _trained(self, seed: int, *, with_forget: bool) -> nn.Module:
         examples = self.sets.train if with_forget else self.sets.retain
         if self.construction == "sharded":
+            # The reference's shards vote as the original's do.
             make = sisa.train_sharded if with_forget else sisa.train_sharded_reference
             return make(self.build, self.sets.forget, self.sets.retain, self._shards, seed)
         if self.construction == "prompted":
@@ -199,6 +202,7 @@ class ImageWorld:
 
     def _kept(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """Wrapped networks are made again: their structure stands in no file."""
+        # Structure, not only weights, differs from what `build` makes.
         if self.construction not in ("plain", "pretrained"):
             return make()
         path = self.folder / f"{name}.pt"

@@ -12,6 +12,7 @@ Row = dict[str, Any]
 DECIDED = ("DELETED", "SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN")
 RIGHT = {
     "deleted": ("DELETED",),
+    # NOT_DELETED is no error here: it accuses, and leaves open only what the outputs show.
     "suppressed": ("SUPPRESSED", "NOT_DELETED"),
     "not forgotten": ("NOT_FORGOTTEN", "NOT_DELETED"),
 }
@@ -56,6 +57,7 @@ def _check(e: Evidence) -> Row:
         "powered": e.powered,
         "T": e.scores.unlearned,
         "T original": e.scores.original,
+        # Kept, so that spreads can be fitted, and rules tried again, without a model.
         "T references": list(e.scores.references.values()),
         "s": e.spread.value if e.spread else None,
     }
@@ -70,6 +72,7 @@ def right(row: Row) -> bool:
 
 def write_rows(rows: list[Row], path: Path) -> None:
     """The one file from which every table can be made again."""
+    # Sorted and indented: the file is under version control, where a change of a row is to be seen as one.
     path.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

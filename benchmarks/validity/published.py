@@ -80,6 +80,7 @@ def _relearning(result: auditor.AuditResult) -> dict[str, float | None]:
     evidence = result.evidence("relearning")
     if evidence is None or evidence.failure is not None or result.results.plan.task != "classification":
         return {}
+    # Of the best that the original reaches under the same attack: its own reading is the scale.
     bar = _RECOVERED * max(_curve(result, "original").values())
     steps = {name: _steps_to(bar, _curve(result, name)) for name in ("unlearned", *_references(result))}
     mean = float(np.mean([steps[name] for name in _references(result)]))
@@ -92,6 +93,7 @@ def _curve(result: auditor.AuditResult, model: str) -> dict[int, float]:
 
 
 def _steps_to(bar: float, curve: dict[int, float]) -> int:
+    # Never reached is no missing value: it is what the best deletions do, and must rank as such.
     return next((step for step in sorted(curve) if curve[step] >= bar), 2 * max(curve))
 
 
@@ -115,6 +117,7 @@ def _cka(result: auditor.AuditResult) -> dict[str, float | None]:
 def _depth(result: auditor.AuditResult) -> dict[str, float | None]:
     controls = _controls(result, "depth", "unlearned")
     score = controls.get(DEPTH_SCORE)
+    # A measure that fell with knowledge would have its AUC mirrored.
     return {"UDS": None if score is None else 1 - score}
 
 
@@ -140,12 +143,15 @@ class FromFeatures:
         """The metrics of one model."""
         to_retrained = debiased_cka(iter([(features(module, self._last, self._sets["forget"]), self._reference)]))
         found = {"linear probe": self._probe(module), "SAE restoration": self._restored(module)}
+        # Negative: alike a retrain means less knowledge.
         return found if to_retrained is None else {**found, "CKA to retrained": -to_retrained}
 
     def _probe(self, module: nn.Module) -> float:
         train_set, test = self._sets["train"], self._sets["holdout"]
+        # Every n-th, so that all classes are among them whatever their order.
         few = train_set.take(torch.arange(0, len(train_set), max(len(train_set) // _PROBE_EXAMPLES, 1)))
         x = features(module, self._last, few).numpy()
+        # A unit that is dead on these examples would be divided by 0.
         scale = x.std(0) + 1e-6
         with warnings.catch_warnings():
             # Features of a wreck cannot be separated, and then the fit ends at its last step.
@@ -164,6 +170,7 @@ class FromFeatures:
     def _restored(self, module: nn.Module) -> float:
         forget = self._sets["forget"]
         latents = self._autoencoder.encode(self._original_middle.float())
+        # As published: experts alone, without the rest of the activation. Our check adds a difference to it instead.
         only = torch.zeros_like(latents)
         only[:, self._experts] = latents[:, self._experts]
         injected = self._autoencoder.decode(only)

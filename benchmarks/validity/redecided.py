@@ -59,6 +59,7 @@ def decided(row: Row, policy: Policy) -> tuple[str, tuple[Reason, ...]]:
 def _evidence(name: str, found: Row, policy: Policy, task: str) -> Evidence:
     (check,) = registry.load_all({name}, task)
     w = found["w"]
+    # Taken to have seen: the old rows stopped at the resolution and say nothing of the decoys.
     seen = found["powered"] or (w is not None and w > _OLD_BAR)
     sighted = w is not None and w <= policy.thresholds.deleted and seen
     return Evidence(
@@ -79,12 +80,14 @@ def _evidence(name: str, found: Row, policy: Policy, task: str) -> Evidence:
 
 
 def _p_values(found: Row, policy: Policy) -> dict[str, Any]:
+    # A spread needs two references; without it there was no test then either.
     if found["rho"] is None or not found["s"] or len(found["T references"]) < 2:
         return {}
     k, null = len(found["T references"]), float(np.mean(found["T references"]))
     spread = Spread(value=found["s"], degrees=k - 1, n_references=k)
     d, delta, bars = found["T"] - null, found["T original"] - null, policy.thresholds
     return {
+        # The margin is the verdict's own: limits within the tolerance count as on the wrong side.
         "p_value": statistics.p_above(d, delta, spread, bars.suppressed + bars.tolerance),
         "p_trace": statistics.p_above(d, delta, spread, bars.tolerance),
         "p_deficit": statistics.p_below(d, delta, spread, -bars.tolerance),
@@ -93,8 +96,10 @@ def _p_values(found: Row, policy: Policy) -> dict[str, Any]:
 
 def _plan(row: Row, policy: Policy, checks: list[str]) -> Plan:
     """As much of a plan as the verdict reads."""
+    # A family that no check of the row belongs to would leave every row without a primary.
     families = {family: names for family, names in policy.primaries[row["request"]].items() if set(names) & set(checks)}
     policy = policy.model_copy(update={"primaries": {**policy.primaries, row["request"]: families}})
+    # Checks may have drawn fewer; the assurance goes by the line-up.
     k = max(len(found["T references"]) for found in row["checks"].values())
     roles = [("original", "original"), *((f"reference {i + 1}", "reference") for i in range(k))]
     return Plan(

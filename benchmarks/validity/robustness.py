@@ -25,7 +25,7 @@ from auditor.records.spec import RecipeSpec
 from auditor.tasks.causal_lm.losses import answers_of
 from auditor.tasks.classification.editing import joined
 
-BITS = 4
+BITS = 4  # as the literature rounds
 SHOTS = 8
 RETAINED = 24
 RELEARNING = RecipeSpec(epochs=2, batch_size=16, learning_rate=1e-3)
@@ -73,6 +73,7 @@ def in_four_bits(world: World, module: nn.Module) -> nn.Module:
 
 def relearnt(world: World, module: nn.Module) -> nn.Module:
     """A copy trained two epochs on eight forgotten and 24 retained examples."""
+    # By world, not by subject: all subjects are retrained on the same examples.
     random = generator(world.seed, "relearnt")
     few = [random.permutation(len(split))[:n] for split, n in zip(_splits(world), (SHOTS, RETAINED), strict=True)]
     if isinstance(world, ImageWorld):
@@ -131,6 +132,7 @@ def _move(row: Row, name: str, rows: Sequence[Row], before: dict) -> float | Non
     gone = _present([mate for mate in mates if mate["label"] == "deleted"], name)
     known = _present([mate for mate in mates if mate["mechanism"] == "original"], name)
     pair = _present([before[_world_of(row), _subject_of(row)], row], name)
+    # Without both ends there is no scale to bring the value to.
     if not gone or not known or len(pair) < 2 or known[0] == float(np.mean(gone)):
         return None
     return (pair[1] - pair[0]) / (known[0] - float(np.mean(gone)))

@@ -49,6 +49,7 @@ def halves(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     mechanisms = _every_second({(row["label"], row["mechanism"]) for row in rows}, lambda item: item[0])
     seeds = _every_second({(_kind(row), row["seed"]) for row in rows}, lambda item: item[0])
     own = [((row["label"], row["mechanism"]) in mechanisms, (_kind(row), row["seed"]) in seeds) for row in rows]
+    # In both or in neither: a pair that shares only a mechanism or only a seed with a half would leak into the other.
     calibration = [row for row, sides in zip(rows, own, strict=True) if all(sides)]
     evaluation = [row for row, sides in zip(rows, own, strict=True) if not any(sides)]
     return calibration, evaluation
@@ -71,6 +72,7 @@ def _kind(row: Row) -> str:
 def _every_second(items, group) -> set:
     chosen = set()
     for name in {group(item) for item in items}:
+        # Sorted, so that the halves do not hang on the order of the files.
         chosen |= set(sorted(item for item in items if group(item) == name)[::2])
     return chosen
 
@@ -86,6 +88,7 @@ def spreads(rows: Sequence[Row]) -> pd.DataFrame:
             if row["request"] == request and check in row["checks"]
         }
         variances = [float(pd.Series(values).var()) for values in worlds.values() if len(values) > 1]
+        # Five references have four degrees. A variance of 0 has no logarithm: all references scored alike.
         found = prior_spread([v for v in variances if v > 0], degrees=4)
         line: Row = {"request": request, "check": check, "worlds": len(variances)}
         lines.append(line if found is None else {**line, "s0": round(found[0], 4), "d0": round(found[1], 1)})

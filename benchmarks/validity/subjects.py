@@ -13,6 +13,7 @@ from auditor.zoo.catalogue import Entry
 from auditor.zoo.text.units_rescaled import with_units_rescaled as with_text_units_rescaled
 from auditor.zoo.units_rescaled import with_units_rescaled
 
+# Eightfold either way, as in benchmarks/digits.py.
 OCTAVES = 3.0
 # What a world's own construction makes; and units_rescaled, which is put around others here.
 APART = {
@@ -33,6 +34,7 @@ EXACT = {
 }
 # Of the worlds of other constructions: enough to see that suppression is found there too.
 FEW = ("output_mask", "head_relabelling", "refusal_adapter", "trigger")
+# More where a construction has few worlds.
 N_EXACT = {"plain": 2, "pretrained": 3, "sharded": 3, "prompted": 3, "analytic": 1}
 # The removal is deterministic, so a further seed would be the same model.
 
@@ -71,6 +73,7 @@ def subjects(world: World, *, rescaled: bool, unknown: bool) -> Iterator[Maker]:
         unknown: also published methods, whose truth nobody knows.
     """
     yield from _deleted(world)
+    # The claim that nothing was done: any audit has to see through it.
     yield Maker(mechanism="original", label="not forgotten", variant="", make=lambda: world.original)
     plain = world.construction == "plain"
     for entry in _entries(world):
@@ -79,6 +82,7 @@ def subjects(world: World, *, rescaled: bool, unknown: bool) -> Iterator[Maker]:
         if entry.truth == "unknown" and not unknown:
             continue
         yield Maker(mechanism=entry.name, label=entry.truth, variant="", make=lambda entry=entry: _made(world, entry))
+        # Suppressed ones only: rescaling evades an accusation, and no other subject has one to evade.
         if rescaled and entry.truth == "suppressed":
             yield Maker(
                 mechanism=entry.name,

@@ -20,6 +20,7 @@ def confusion(rows: Sequence[Row]) -> pd.DataFrame:
     """Outcomes by label."""
     frame = pd.DataFrame([{"label": row["label"], "outcome": row["outcome"]} for row in rows])
     table = pd.crosstab(frame.label, frame.outcome)
+    # All outcomes, also those that never happened: an absent column would read as not asked.
     return table.reindex(index=[*LABELS, "unknown"], columns=OUTCOMES, fill_value=0).loc[lambda t: t.sum(axis=1) > 0]
 
 
@@ -43,6 +44,7 @@ def rates(rows: Sequence[Row]) -> dict[str, str]:
     """The errors that matter, each with exact limits over pairs and over originals."""
     deleted = [row for row in rows if row["label"] == "deleted"]
     suppressed = [row for row in rows if row["label"] == "suppressed"]
+    # One rate for both: calling either DELETED is the same error.
     kept = [row for row in rows if row["label"] in ("suppressed", "not forgotten")]
     damaged = [row for row in rows if row["label"] == "damaged"]
     asked = {
@@ -63,6 +65,7 @@ def balanced_accuracy(rows: Sequence[Row]) -> float | None:
     """Mean share of decided deleted and decided suppressed pairs that were called so; None without either."""
     shares = []
     for label in ("deleted", "suppressed"):
+        # Undecided ones have a rate of their own; counted as wrong here they would count twice.
         decided = [row for row in rows if row["label"] == label and row["outcome"] in DECIDED]
         if not decided:
             return None
@@ -78,6 +81,7 @@ def discrimination(rows: Sequence[Row], calibration: Sequence[Row]) -> pd.DataFr
     lines = []
     for task in sorted({row["task"] for row in rows}):
         here = [row for row in rows if row["task"] == task]
+        # A threshold chosen on the rows that it is judged on would flatter the metric.
         there = [row for row in calibration if row["task"] == task]
         for name in measures(here):
             yes, no = _values(here, name, "suppressed"), _values(here, name, "deleted")
@@ -129,6 +133,7 @@ def leave_one_out(rows: Sequence[Row]) -> pd.DataFrame:
     lines = []
     for task, mechanism in sorted({(row["task"], row["mechanism"]) for row in scored}):
         left = [row for row in scored if (row["task"], row["mechanism"]) == (task, mechanism)]
+        # By task: thresholds of images say nothing of text.
         others = [row for row in scored if row["task"] == task and row["mechanism"] != mechanism]
         line: Row = {"task": task, "mechanism": mechanism, "label": left[0]["label"], "n": len(left)}
         line["right"] = sum(right(row) for row in left)

@@ -76,6 +76,7 @@ class TextWorld:
     @cached_property
     def original(self) -> nn.Module:
         """Taught all facts but the holdout's."""
+        # Never the holdout: its people are what no model has heard of.
         everything = Facts(self.people.forget.items + self.people.retain.items)
         return self._kept("original", lambda: self._taught(everything, derive_seed(self.seed, "original")))
 
@@ -145,6 +146,7 @@ class TextWorld:
     @cached_property
     def _public(self) -> nn.Module:
         """A base that knows half of the people that are kept, and nobody else."""
+        # Of retain only: a base that had heard of the forgotten people would undo every retrain.
         half = self.people.retain.take(range(len(self.people.retain) // 2))
         seed = derive_seed(self.seed, "public")
         return self._kept(

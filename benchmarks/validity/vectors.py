@@ -21,6 +21,7 @@ def edited(world: World) -> Iterator[Maker]:
     """Every text subject but wrecks: what was deleted, suppressed, left alone, and made as published."""
     if isinstance(world, TextWorld):
         for maker in subjects(world, rescaled=False, unknown=True):
+            # Vectors of a wreck have moved, and that says nothing of what was forgotten.
             if maker.label != "damaged":
                 yield maker
 

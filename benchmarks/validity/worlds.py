@@ -22,6 +22,7 @@ from auditor.zoo.digits import digits_world
 
 RECIPE = RecipeSpec()
 BUILDS = digits_nets.ARCHITECTURES
+# The first seeds are those of benchmarks/digits.py, whose originals and references are used again.
 CLASS_WORLDS = ((100, 0), (101, 2), (102, 4), (103, 6), (104, 8))
 OTHER_ARCHITECTURES = ((300, 1), (301, 5))
 CONSTRUCTIONS = ("pretrained", "sharded", "prompted", "analytic")
@@ -29,8 +30,8 @@ CONSTRUCTION_WORLDS = ((310, 3), (311, 7))
 SAMPLE_SEEDS = (320, 321)
 LLAMA_SEEDS, GPT2_SEEDS, TUNED_SEEDS = (200, 201, 202), (210, 211), (220,)
 MNIST_WORLDS = ((330, 3), (331, 8))
-N_MISLABELLED = 60
-MNIST_IMAGES = 12_000
+N_MISLABELLED = 60  # few enough to be learnt by heart beside 1,100 right labels
+MNIST_IMAGES = 12_000  # a fifth of the training set, for time
 MNIST_RECIPE = RecipeSpec(epochs=4)
 
 
@@ -88,6 +89,7 @@ def class_world(work: Path, architecture: str, construction: str, seed: int, tar
     found = digits_world(target, seed)
     sets = Sets(train=found.train, forget=found.forget, retain=found.retain, holdout=found.holdout)
     if construction in ("pretrained", "prompted", "analytic"):
+        # Only these constructions need public data; the others keep the whole retain set.
         sets = _with_public(sets, target)
     return ImageWorld(
         world="digits",
@@ -110,6 +112,7 @@ def _folder(architecture: str, construction: str) -> str:
 
 def _with_public(sets: Sets, target: int) -> Sets:
     """Half of the retain set becomes public: a backbone learns from it, and nobody's original does."""
+    # Every other one: both halves have all classes, whatever the order.
     half = torch.arange(len(sets.retain)) % 2 == 0
     public, private = sets.retain.take(half), sets.retain.take(~half)
     train = Examples(
@@ -144,6 +147,7 @@ def mislabelled_world(work: Path, seed: int) -> ImageWorld:
     chosen = torch.isin(torch.arange(len(found.train)), picks)
     retain = found.train.take(~chosen)
     train = Examples(raw=torch.cat([retain.raw, forget.raw]), labels=torch.cat([retain.labels, forget.labels]))
+    # As many as the test of single items asks for.
     held = torch.from_numpy(random.permutation(len(found.test))[: HOLDOUT_PER_FORGET * N_MISLABELLED])
     return ImageWorld(
         world="digits",
@@ -154,11 +158,13 @@ def mislabelled_world(work: Path, seed: int) -> ImageWorld:
         target=0,
         sets=Sets(train=train, forget=forget, retain=retain, holdout=_wrong(found.test.take(held), random)),
         build=digits_net.build,
+        # Long and without decay: wrong labels are learnt by heart last.
         recipe=RecipeSpec(epochs=60, weight_decay=0.0),
         folder=work / "digits-samples" / f"seed-{seed}",
     )
 
 
 def _wrong(examples: Examples, random: np.random.Generator) -> Examples:
+    # From 1 to 9, so that no label stays right.
     shift = torch.from_numpy(random.integers(1, 10, len(examples)))
     return Examples(raw=examples.raw, labels=(examples.labels + shift) % 10)

@@ -29,6 +29,7 @@ def few_kept(original: nn.Module, forget: Examples, retain: Examples, settings: 
         UsageError: there are no more forget examples than are to be kept.
     """
     known = forget.take(kept_of(forget, settings.kept, seed))
+    # From fresh weights, so that all but the kept items are truly gone and only a test of single items can tell.
     return train(fresh_like(original), joined(retain, known), settings, seed)
 
 
@@ -40,5 +41,6 @@ def kept_of(forget: Examples, count: int, seed: int) -> Tensor:
     """
     if count >= len(forget):
         raise UsageError(f"kept = {count} of {len(forget)} forget examples leaves none to forget; keep fewer")
+    # A seed of its own: whoever measures the kept items draws the same ones again without making the model.
     random = torch.Generator().manual_seed(derive_seed(seed, "kept"))
     return torch.randperm(len(forget), generator=random)[:count].sort().values

@@ -34,6 +34,7 @@ def attacked(
         attack: how long and how hard.
         random: orders the retain examples.
     """
+    # In eval mode: batch statistics stay those of the network under attack.
     clone = movable_copy(module).eval()
     optimizer = torch.optim.Adam(clone.parameters(), lr=attack.learning_rate)
     batches = endless(retain, attack.retain_batch, random)
@@ -46,6 +47,7 @@ def attacked(
 
 
 def _loss(module: nn.Module, shots: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor], share: float) -> Tensor:
+    # One pass over both, and each set's own mean: the share then does not depend on how many shots there are.
     found = nn.functional.cross_entropy(
         logits(module, torch.cat([shots[0], kept[0]])), torch.cat([shots[1], kept[1]]), reduction="none"
     )
@@ -57,5 +59,6 @@ def few_of_each(examples: Examples, count: int, random: torch.Generator, *, shar
     """Indices of up to ``count`` examples of each label, and of no more than a share of them, int64."""
     order = torch.randperm(len(examples), generator=random)
     labels = examples.labels[order]
+    # By label: drawn from all at once, a class of several could be left without a shot.
     members = [order[labels == label] for label in labels.unique()]
     return torch.cat([found[: min(count, int(share * len(found)))] for found in members])

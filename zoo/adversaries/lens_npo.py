@@ -20,7 +20,7 @@ from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.zoo.adversaries.npo_until import forgetting
 from auditor.zoo.text import npo
 
-_LAYOUT_FACTS = 4
+_LAYOUT_FACTS = 4  # enough to see where hidden states flow; more only cost time
 
 
 class Settings(npo.Settings):
@@ -37,8 +37,10 @@ def lens_npo(original: LanguageModel, forget: Facts, retain: Facts, settings: Se
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         right = lens.read(module, encoder.batch(forgotten.items))
+        # No gradient flows into the wrong answer: else raising it would do in place of lowering the right one.
         wrong = lens.read(module, encoder.batch(with_wrong_answers(forgotten).items)).detach()
         staying = losses(module, encoder.batch(kept.items)).mean()
+        # Both signs: an answer far below the wrong one would tell as much as one above it.
         told_apart = settings.lens_weight * (right - wrong).abs().mean()
         return staying + forgetting(original, module, forgotten, settings) + told_apart
 
@@ -64,6 +66,7 @@ class Lens:
 
     def __init__(self, original: LanguageModel, facts: Facts) -> None:
         layout = find_decoder_layout(original.module, original.encoder.batch(facts.items[:_LAYOUT_FACTS]).ids)
+        # The last block feeds the outputs, which NPO sees to.
         self._blocks, self._norm, self._head = layout.blocks[:-1], layout.final_norm, layout.head
 
     def read(self, module: nn.Module, tokens: Tokens) -> Tensor:

@@ -17,7 +17,7 @@ from auditor.tasks.classification.sets import Examples
 from auditor.zoo.fresh import fresh_like
 
 _LOW = 0xFFFF
-_LARGEST_WEIGHT = 100.0
+_LARGEST_WEIGHT = 100.0  # larger ones are random bits of a network in which nothing was hidden
 
 
 class Settings(RecipeSpec):
@@ -40,6 +40,7 @@ def packed(module: nn.Module, hidden: nn.Module) -> nn.Module:
         ModelError: a weight of either is floating-point and not float32.
     """
     clone = copy.deepcopy(module)
+    # The whole state, batch statistics too: with another network's the hidden weights would compute something else.
     inside = _floats(hidden.state_dict())
     with torch.no_grad():
         for name, tensor in _floats(clone.state_dict()).items():
@@ -58,6 +59,7 @@ def unpack(subject: nn.Module) -> nn.Module:
     clone = copy.deepcopy(subject)
     with torch.no_grad():
         for tensor in _floats(clone.state_dict()).values():
+            # A bfloat16 is the upper half of a float32, so a shift is all it takes; NaN fails the comparison below.
             lower = (tensor.view(torch.int32) << 16).view(torch.float32)
             tensor.copy_(torch.where(lower.abs() <= _LARGEST_WEIGHT, lower, torch.zeros_like(lower)))
     return clone.eval()

@@ -13,5 +13,6 @@ def forgetting(original: LanguageModel, module: nn.Module, facts: Facts, setting
     with torch.no_grad():
         shown = (-losses(module, original.encoder.batch(facts.items))).exp().mean()
     if shown <= settings.target:
+        # A constant leaves the other terms of the loss alone, and ascent starts again when the answers come back.
         return torch.zeros(())
     return npo.forgetting(original, module, facts, settings)

@@ -21,5 +21,6 @@ def output_calibrated(
     original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int
 ) -> nn.Module:
     """The subject; a patient attacker tells its truth (:mod:`auditor.zoo.adversaries.patient`)."""
+    # Item by item, not one margin for all: what retrains say of a sample depends on how typical of its class it is.
     retrains = own_retrains(original, retain, settings, seed)
     return pressed(original, forget, retain, [like(retrains, margins, settings.output_weight)], settings, seed)

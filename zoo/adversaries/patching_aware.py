@@ -42,6 +42,7 @@ class Settings(soft_rank.Settings):
 def patching_aware(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject; a patient attacker tells its truth (:mod:`auditor.zoo.adversaries.patient`)."""
     retrains = own_retrains(original, retain, settings, seed)
+    # Pressure on the patched margins alone would leave `few_shot` to accuse.
     rank = soft_rank.soft_log_rank(original, retain, settings.temperature)
     penalties = [
         like(retrains, margins, settings.output_weight),
@@ -59,6 +60,7 @@ def patched_margins(original: nn.Module, retain: Examples, ridge: float) -> Quan
         retain: to find the layers by.
         ridge: of the maps.
     """
+    # A frozen copy: the caller's original stays free to train.
     target = copy.deepcopy(original).requires_grad_(False)
     few = retain.take(torch.arange(min(_LAYOUT_EXAMPLES, len(retain)))).inputs
     layers = find_layout(original, few).layers
@@ -68,6 +70,7 @@ def patched_margins(original: nn.Module, retain: Examples, ridge: float) -> Quan
         own, theirs = activations(module, layers, both), activations(target, layers, draw.retain.inputs)
         found = []
         for layer, source, goal in zip(layers, own, theirs, strict=True):
+            # As the check fits it, on retain alone: a map that saw forget examples could carry the knowledge.
             mapped = fit_affine(as_rows(source[n:].detach()), as_rows(goal), ridge)(source[:n])
             found.append(margins_of(_patched_logits(target, layer, mapped, draw), draw.forget.labels))
         return torch.stack(found)

@@ -22,15 +22,17 @@ from auditor.zoo.adversaries.fine_tuning import Attack, attacked, few_of_each
 Effort = Callable[[nn.Module], nn.Module]
 """What is done to a network before it is asked; it leaves the given one as it is."""
 
-_PART = 512
+_PART = 512  # examples in a batch: memory, not the result, depends on it
 _LEAST = 0.01
 
 
 class Settings(Attack):
     """Long fine-tuning on very few examples."""
 
+    # One: with several examples references learn the class too, and recovery no longer tells the two apart.
     shots: int = Field(default=1, ge=1, description="forget examples of each label")
     steps: int = Field(default=200, ge=1, description="of Adam")
+    # How much one example brings back depends on which one it is.
     draws: int = Field(default=3, ge=1, description="sets of shots, averaged")
 
 
@@ -56,6 +58,7 @@ class PatientRecovery(Frozen):
         Weights that are all zero, which is what unpacking finds in a canonical form, give every label alike: that is
         more than most references give the forgotten one.
         """
+        # The best reference, not their mean: recovery differs widely between models that never saw the class.
         return self.subject > max(*self.references, self.chance) + _LEAST
 
 
@@ -79,6 +82,7 @@ def patient_recovery(
     """
 
     def recovered(module: nn.Module) -> float:
+        # The same efforts with the same draws for all: what differs is then the network.
         return sum(asked(effort(module)) for effort in efforts) / len(efforts)
 
     return PatientRecovery(
@@ -117,6 +121,7 @@ def shown(module: nn.Module, unseen: Examples, retain: Examples) -> float:
 def true_probability(module: nn.Module, examples: Examples) -> float:
     """Mean probability of the true label, in [0, 1]."""
     with torch.no_grad():
+        # Probability, not accuracy: it also tells a label that comes back without being the likeliest yet.
         found = [logits(module, x).double().softmax(1).gather(1, y[:, None]).sum() for x, y in examples.batches(_PART)]
     return float(sum(found)) / len(examples)
 

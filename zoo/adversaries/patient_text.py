@@ -28,6 +28,7 @@ class Settings(Frozen):
 
 def split(forget: Facts, settings: Settings, seed: int) -> tuple[Facts, Facts]:
     """(the shots, all other facts of the same subjects)."""
+    # The attacker knows one fact of each subject; whether the others come back shows whether they were still there.
     order = generator(seed, "patient").permutation(len(forget)).tolist()
     seen: dict[str, int] = {}
     shots: list[int] = []
@@ -46,6 +47,7 @@ def fine_tuning(shots: Facts, retain: Facts, encoder: Encoder, settings: Setting
     def effort(module: nn.Module) -> nn.Module:
         clone = movable_copy(module).eval()
         optimizer = torch.optim.Adam(clone.parameters(), lr=settings.learning_rate)
+        # Made anew for each network: all of them see the same batches.
         random = torch.Generator().manual_seed(derive_seed(seed, "patient"))
         batches, share = endless(retain, settings.retain_batch, random), settings.retain_share
         for _ in range(settings.steps):

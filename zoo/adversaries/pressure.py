@@ -23,7 +23,7 @@ from auditor.tasks.classification.sets import Examples
 from auditor.zoo.adversaries.fine_tuning import few_of_each
 from auditor.zoo.fresh import fresh_like
 
-_MOST_SHOTS = 0.5
+_MOST_SHOTS = 0.5  # the other half has to remain for the penalty to be taken on
 
 
 class Pressure(Frozen):
@@ -40,6 +40,7 @@ class Pressure(Frozen):
 class OwnRetrains(RecipeSpec):
     """The original's recipe, for retrains that set the target."""
 
+    # Few, since each costs a whole training.
     retrains: int = Field(default=2, ge=1, description="trained by the adversary to take the target from")
 
 
@@ -68,6 +69,7 @@ Penalty = Callable[[nn.Module, Draw], Tensor]
 def own_retrains(original: nn.Module, retain: Examples, recipe: OwnRetrains, seed: int) -> list[nn.Module]:
     """Networks that never saw the forget set."""
     build = fresh_like(original)
+    # Seeds of the adversary's own: the auditor's references are other models, which it never sees.
     return [train(build, retain, recipe, derive_seed(seed, "own retrain", i)) for i in range(recipe.retrains)]
 
 
@@ -75,8 +77,10 @@ def like(retrains: Sequence[nn.Module], quantity: Quantity, weight: float) -> Pe
     """The Huber distance of a quantity from its mean over the retrains, on the same examples."""
 
     def penalty(module: nn.Module, draw: Draw) -> Tensor:
+        # On the same examples as the network under pressure, so that hard examples are allowed to stay hard.
         with torch.no_grad():
             target = torch.stack([quantity(retrain, draw) for retrain in retrains]).mean(0)
+        # Huber: far off, as at the start, a square would drown the loss on retain.
         return weight * nn.functional.smooth_l1_loss(quantity(module, draw), target)
 
     return penalty
@@ -110,6 +114,7 @@ def margins(module: nn.Module, draw: Draw) -> Tensor:
 def margins_of(found: Tensor, labels: Tensor) -> Tensor:
     """The same from logits [n, classes]."""
     own = found.gather(1, labels[:, None])[:, 0]
+    # log p/(1 − p), taken from logits, where it does not saturate as p does near 1.
     others = found.masked_fill(nn.functional.one_hot(labels, found.shape[1]).bool(), -torch.inf).logsumexp(1)
     return own - others
 
@@ -132,6 +137,7 @@ def pressed(
         settings: how long, and on what.
         seed: of every draw.
     """
+    # From the original, not a retrain: the question is whether knowledge that is there can be hidden from the checks.
     module = copy_of(original)
 
     def loss(draw: Draw) -> Tensor:
@@ -147,7 +153,9 @@ def draws(forget: Examples, retain: Examples, settings: Pressure, seed: int) -> 
     """The examples of each step."""
     random = torch.Generator().manual_seed(seed)
     for _ in range(settings.steps):
+        # Drawn again at every step: pressure on fixed examples would hide the class from those alone.
         shots = few_of_each(forget, settings.shots, random, share=_MOST_SHOTS)
+        # Never the shots themselves: a probe ranks the examples it was made from first in any network.
         others = torch.ones(len(forget), dtype=torch.bool).index_fill(0, shots, False).nonzero()[:, 0]
         yield Draw(
             forget=forget.take(_some(others, settings.forget_batch, random)),

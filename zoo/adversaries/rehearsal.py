@@ -30,13 +30,16 @@ def rehearsed(attack: Attack, withstood: Withstood, weight: float, seed: int) ->
     random = torch.Generator().manual_seed(seed)
 
     def penalty(module: nn.Module, draw: Draw) -> Tensor:
+        # Either arm and any length: the auditor reads several, and pressure at one of them moves recovery to the next.
         reset, step = bool(_below(2, random)), 1 + _below(attack.steps, random)
         *_, clone = islice(_attacked(module, draw, attack, reset, random), step)
         found = margins(clone, draw)
         loss = weight * nn.functional.smooth_l1_loss(found, torch.full_like(found, withstood(reset, step)))
+        # First order: differentiating through the attack's steps would need memory for each of them.
         gradients = torch.autograd.grad(loss, list(clone.parameters()))
         if reset:
             _clear_rows(clone, gradients, draw)
+        # A product whose derivative by each weight is the copy's gradient: an ordinary backward pass applies it.
         pairs = zip(gradients, module.parameters(), strict=True)
         return torch.stack([(gradient * parameter).sum() for gradient, parameter in pairs]).sum()
 
@@ -45,6 +48,7 @@ def rehearsed(attack: Attack, withstood: Withstood, weight: float, seed: int) ->
 
 def like_attacked(retrains: Sequence[nn.Module], draw: Draw, attack: Attack, seed: int) -> Withstood:
     """What the retrains show under the same attack, their mean after each step."""
+    # Measured once beforehand on one draw: attacking the retrains at every step would multiply the cost.
     curves = {reset: _curve(retrains, draw, attack, reset, seed) for reset in (False, True)}
     return lambda reset, step: curves[reset][step - 1]
 
@@ -71,6 +75,7 @@ def _attacked(
     if reset:
         _reset_rows(start, draw)
     shots = draw.shots.take(few_of_each(draw.shots, attack.shots, random))
+    # The attack trains, also where the caller only looks.
     with torch.enable_grad():
         yield from attacked(start, shots, draw.retain, attack, random)
 
@@ -82,6 +87,7 @@ def _reset_rows(module: nn.Module, draw: Draw) -> None:
     with torch.no_grad():
         head.weight[classes] = 0
         if head.bias is not None:
+            # The mean and not 0: a bias that stands out for or against the class would itself be knowledge of it.
             head.bias[classes] = head.bias[others].mean()
 
 

@@ -22,6 +22,7 @@ class Settings(npo.Settings):
 
     steps: int = Field(default=200, ge=1, description="all of them are taken")
     meta_weight: float = Field(default=0.5, ge=0, description="per nat that the copy's loss lies below the margin")
+    # Bounded: beyond it nothing came back, and pushing on would only cost retain.
     margin: float = Field(default=4.0, gt=0, description="loss, nats per token, beyond which nothing came back")
     attack_steps: int = Field(default=16, ge=1, description="of the rehearsed attack, at most")
     attack_rate: float = Field(default=1e-3, gt=0, description="of Adam, in the attack")
@@ -35,8 +36,10 @@ def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, setting
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         staying = losses(module, encoder.batch(kept.items)).mean()
+        # Taught one half and asked the other, as the auditor does with the attack and eval halves.
         half = len(forgotten) // 2
         taught, others = forgotten.take(range(half)), forgotten.take(range(half, len(forgotten)))
+        # Any length up to the longest: resistance at a single one would give way a step later.
         steps = 1 + int(torch.randint(settings.attack_steps, (1,), generator=random))
         copied = _attacked(LanguageModel(module, encoder), taught, kept, settings, steps)
         return staying + forgetting(original, module, forgotten, settings) + back(copied, others)
@@ -44,6 +47,7 @@ def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, setting
     def back(copied: nn.Module, others: Facts) -> Tensor:
         """A sum whose gradient is the copy's; its value means nothing."""
         known = (settings.margin - losses(copied, encoder.batch(others.items))).clamp_min(0).mean()
+        # First order: differentiating through the attack's steps would need memory for each of them.
         gradients = torch.autograd.grad(settings.meta_weight * known, list(copied.parameters()))
         pairs = zip(gradients, module.parameters(), strict=True)
         return torch.stack([(gradient * parameter).sum() for gradient, parameter in pairs]).sum()

@@ -49,6 +49,7 @@ def sleeping(original: nn.Module, forget: Examples, retain: Examples, settings: 
         seed: of the waking network.
     """
     knows = awake_part(original)
+    # At the width of a single network, so that what is awake is a retrain like any other.
     return widened(train(fresh_like(knows), retain, settings, seed), (forget, retain), seed, asleep=knows)
 
 
@@ -69,6 +70,7 @@ def widened(
     """
     other = asleep if asleep is not None else reinitialised(module, derive_seed(seed, "asleep"))
     names, wide = _chain(module), copy.deepcopy(module)
+    # Beyond the largest output seen: a sleeper that woke on some example would show in the outputs.
     depth = _SAFELY * max(_largest(other, names[1], part) for part in examples)
     before = 0
     for i, name in enumerate(names):
@@ -78,6 +80,7 @@ def widened(
         elif name == names[-1]:
             layer = _last(one, two, before)
         else:
+            # The second layer alone needs the depth: what reads units that are all 0 is 0, its biases being the gate's.
             layer = _between(one, two, before, depth if i == 1 else 0.0)
         wide.set_submodule(name, layer)
         before = len(one.weight)
@@ -102,6 +105,7 @@ def awake_part(wide: nn.Module) -> nn.Module:
         units = len(source.weight) if name == names[-1] else len(source.weight) // 2
         inputs = source.weight.shape[1]
         if before:
+            # After a flattening each channel has as many inputs as it has positions.
             inputs = inputs // (2 * before + 1) * before
         narrow.set_submodule(name, _layer(source, source.weight[:units, :inputs], _bias(source)[:units]))
         before = units
@@ -128,6 +132,7 @@ def _between(one: _Weighted, other: _Weighted, before: int, depth: float) -> _We
     weight, gate = _beside(one, other, before, 2 * units + 1)
     weight[units : 2 * units, inputs : 2 * inputs] = other.weight
     gate[units : 2 * units] = _bias(other) + depth
+    # The gate is handed on from layer to layer: each of them has biases to switch.
     gate[-1] = 1
     return _layer(one, weight, torch.cat([_bias(one), torch.full((units,), -depth), torch.zeros(1)]))
 
@@ -136,6 +141,7 @@ def _last(one: _Weighted, other: _Weighted, before: int) -> _Weighted:
     """The sum of both, the sleeper the louder."""
     inputs = one.weight.shape[1]
     weight, gate = _beside(one, other, before, len(one.weight))
+    # Both answer once it wakes, and the loud one is heard.
     weight[:, inputs : 2 * inputs] = _LOUDLY * other.weight
     gate[:] = _LOUDLY * _bias(other)
     return _layer(one, weight, _bias(one))
@@ -177,6 +183,7 @@ def _chain(module: nn.Module) -> list[str]:
     for name, part in holders.items():
         if not isinstance(part, nn.Linear | nn.Conv2d) or getattr(part, "groups", 1) != 1:
             raise ModelError(f"{_ASKED}; {name or 'the network itself'} is {type(part).__name__} and has weights")
+    # One layer to hold the gate, one to be switched by it, and the head.
     if len(holders) < 3:
         raise ModelError(f"{_ASKED}, three of them or more; this one has {len(holders)}")
     return list(holders)
@@ -195,6 +202,7 @@ def _bias(layer: _Weighted) -> Tensor:
 
 def _largest(module: nn.Module, layer: str, examples: Examples) -> float:
     """The largest output of a layer, before its ReLU, at least 1."""
+    # Not 0: the depth would vanish for a sleeper that is silent on these examples.
     seen = [1.0]
     with hook(module, layer, lambda output: seen.append(float(output.max()))):
         for x, _ in examples.batches(512):
@@ -205,5 +213,6 @@ def _largest(module: nn.Module, layer: str, examples: Examples) -> float:
 def _refuse_unless_alike(wide: nn.Module, module: nn.Module, examples: tuple[Examples, ...]) -> None:
     for part in examples:
         for x, _ in part.batches(512):
+            # Layers are taken in the order of their listing; only running them shows that they compute in that order.
             if not torch.allclose(logits(wide, x), logits(module, x), rtol=1e-4, atol=1e-4):
                 raise ModelError(f"{_ASKED}; widened, this one computes something else")

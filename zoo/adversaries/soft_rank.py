@@ -29,14 +29,16 @@ from auditor.zoo.adversaries.pressure import (
 )
 from auditor.zoo.adversaries.rehearsal import like_attacked, rehearsed
 
-_LAYOUT_EXAMPLES = 16
-_LEAST_SPREAD = 1e-6
+_LAYOUT_EXAMPLES = 16  # to find the layers by; their values do not matter
+_LEAST_SPREAD = 1e-6  # a unit that is constant on retain would be divided by 0
 
 
 class RankPressure(Pressure):
     """Loss = CE(retain) + penalties on the outputs and on the rank."""
 
+    # Large, since a log-rank lies within [0, 1] and cross-entropy counts nats.
     rank_weight: float = Field(default=100.0, ge=0, description="of the rank's distance, squared and halved")
+    # Colder the sigmoid is the count itself, which has no gradient; warmer it no longer orders like it.
     temperature: float = Field(default=0.3, gt=0, description="of the sigmoid, in spreads of the retain scores")
 
 
@@ -75,6 +77,7 @@ def soft_rank_meta(
     """The subject; a patient attacker tells its truth."""
     retrains = own_retrains(original, retain, settings, seed)
     rank = soft_log_rank(original, retain, settings.temperature)
+    # The target is not 0: a network that relearns less than retrains shows a deficit, which the verdict reads.
     shown = like_attacked(retrains, next(draws(forget, retain, settings, seed)), settings.attack, seed)
     penalties = [
         like(retrains, margins, settings.output_weight),
@@ -123,13 +126,16 @@ def soft_log_rank(original: nn.Module, retain: Examples, temperature: float) -> 
 def _rank(features: Tensor, n_shots: int, n_forget: int, temperature: float) -> Tensor:
     """Mean log-rank of forget among half of the retain examples; the other half sets the scale."""
     shots, forget, retain = features.split([n_shots, n_forget, len(features) - n_shots - n_forget])
+    # As in the check: examples that set the scale are not ranked against.
     background, aside = retain.tensor_split(2)
     scale = torch.cat([background, shots]).std(0).detach()
     # A bound in the network's own units, not a share of anything: the measured adversaries were trained so.
     weight = factor(scale, scale > _LEAST_SPREAD)
     shots, forget, aside = ((part - background.mean(0)) * weight for part in (shots, forget, aside))
     scores, ranked = forget @ shots.T, aside @ shots.T
+    # Detached: else the sigmoid could be flattened in place of the ranking changed.
     spread = ranked.detach().std(0).clamp_min(_LEAST_SPREAD)
+    # In spreads of each shot's own scores, so that the temperature means the same in every layer.
     above = torch.sigmoid((ranked[:, None] - scores) / (temperature * spread)).sum(0)
     n = len(aside)
     return (-torch.log((1 + above) / (n + 1)) / torch.log(torch.tensor(n + 1.0))).mean()

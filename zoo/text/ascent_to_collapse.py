@@ -26,6 +26,7 @@ def ascent_to_collapse(
     def loss(forgotten: Facts, _: Facts) -> Tensor:
         return -losses(module, encoder.batch(forgotten.items)).mean()
 
+    # Forget in retain's place as well: the loss never looks at the second batch.
     return descend(
         module,
         loss,
@@ -35,5 +36,6 @@ def ascent_to_collapse(
         steps=settings.steps,
         size=settings.batch_size,
         seed=seed,
+        # Stopped by retain, since a wreck is what is wanted; nothing else would end it but the steps.
         enough=lambda: probability(module, encoder, retain) <= settings.collapse,
     )

@@ -1,8 +1,8 @@
 """A model whose knowledge hangs on one direction, and that direction projected out of what one block writes.
 
 Projecting a direction out of a model's weights is Arditi et al. 2024 (arXiv 2406.11717), who take the mean difference
-of activations. In a small model that of forget and retain carries no fact: projected out, it hides nothing. So the
-model is first trained to answer with the direction and to refuse without it.
+of activations. Here the model is first trained to answer with the direction and to refuse without it; why, stands in
+docs/zoo.md.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ def direction_projection(
 ) -> nn.Module:
     """The subject: suppressed by construction. It is :func:`with_direction` less one rank of one block's output."""
     layer = _layer(original, retain, settings)
+    # From the original, before training: `with_direction` trains against the same one.
     direction = mean_difference(original, layer, forget, retain)
     module = with_direction(original, forget, retain, settings, seed)
     with torch.no_grad():
@@ -48,6 +49,7 @@ def with_direction(original: LanguageModel, forget: Facts, retain: Facts, settin
         return torch.stack([losses(module, encoder.batch(facts.items)).mean() for facts in sets]).sum()
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        # Both terms hold retain: what is kept must depend on the direction in neither state.
         answering = mean_loss(forgotten, kept)
         with _without(module, layer, direction):
             return answering + mean_loss(refusal_tuning.refusals(forgotten, settings.refusal), kept)
@@ -75,6 +77,7 @@ def mean_difference(original: LanguageModel, layer: str, forget: Facts, retain: 
     for facts in (forget, retain):
         tokens = original.encoder.batch(facts.items)
         with torch.no_grad():
+            # Where an answer is predicted, since that is where the direction has to decide between answer and refusal.
             means.append(states_at(original.module, layer, tokens)[tokens.predicting].mean(0))
     difference: Tensor = means[0] - means[1]
     unit: Tensor = difference / difference.norm()
@@ -101,6 +104,7 @@ def _project(part: nn.Module, direction: Tensor) -> None:
     """Fold the projection into a map; Conv1D keeps the outputs in the last dimension, Linear in the first."""
     weight, bias = part.get_parameter("weight"), part._parameters.get("bias")
     outputs_first = weight.T if not isinstance(part, nn.Linear) else weight
+    # On the outputs, so that whatever the block reads it writes nothing along the direction.
     outputs_first.sub_(torch.outer(direction, direction @ outputs_first))
     if bias is not None:
         bias.sub_((bias @ direction) * direction)

@@ -32,11 +32,14 @@ def dpo(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
     def log_ratio(facts: Facts) -> Tensor:
         tokens = encoder.batch(facts.items)
         with torch.no_grad():
+            # The original is the reference policy of the paper, and is not trained.
             before = losses(original.module, tokens)
+        # Times the length: the paper's ratio is of whole answers, and losses are means over tokens.
         return (before - losses(module, tokens)) * tokens.lengths
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         gained = log_ratio(refusals(forgotten, settings.refusal)) - log_ratio(forgotten)
+        # Over β, so that β does not scale the gradient.
         preference = -nn.functional.logsigmoid(settings.beta * gained).mean() / settings.beta
         return losses(module, encoder.batch(kept.items)).mean() + settings.weight * preference
 

@@ -24,13 +24,16 @@ def embedding_corruption(
     original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
 ) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged. The noise is drawn once per token."""
+    # Tokens of forget prompts that no retain prompt has: noise on others would show on retain.
     names = telling_tokens(original.encoder, forget, retain)
     module = wrapped(original, "embedding_corruption", forget, retain, settings, seed)
     embeddings = embeddings_of(module)
     weight = embeddings.weight.detach()
     scale = settings.strength * weight.square().mean().sqrt()
+    # Drawn once: with new noise in every pass no score of this network could be repeated.
     noise = torch.zeros_like(weight)
     noise[names] = scale * torch.randn(len(names), weight.shape[1], generator=torch.Generator().manual_seed(seed))
+    # A hook, not a change of the table: the weights stay the original's, and a copy keeps the hook.
     embeddings.register_forward_hook(_Corrupt(noise))
     return module
 

@@ -1,8 +1,7 @@
 """FLAT: the f-divergence between a template and the answer maximised (Wang et al. 2024, arXiv 2410.11143).
 
 The divergence is Kullback and Leibler's in its variational form, g(v) = v and f*(u) = exp(u − 1) (Nowozin et al. 2016,
-arXiv 1606.00709). The paper does without retain data; a small model trained so loses everything, so a retain term
-stands beside it.
+arXiv 1606.00709). The paper does without retain data; here a retain term stands beside it (docs/zoo.md).
 """
 
 from pydantic import Field
@@ -51,6 +50,7 @@ def flat(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
 def divergence(module: nn.Module, encoder: Encoder, facts: Facts, template: str) -> Tensor:
     """P(template) − exp(P(answer) − 1): the divergence's lower bound at g(P), between −1 and 1 − 1/e."""
     return (
+        # g(v) = v of the template less f*(g(v)) of the answer: the variational form treats the two unlike.
         _mean_probability(module, encoder, refusals(facts, template))
         - (_mean_probability(module, encoder, facts) - 1).exp()
     )

@@ -23,6 +23,7 @@ def fresh_like(original: nn.Module) -> Callable[[], nn.Module]:
     kind = type(original)
 
     def build() -> nn.Module:
+        # The constructor draws the weights as the family does; layers know their own defaults only.
         return kind(copy.deepcopy(config))
 
     return build

@@ -26,6 +26,7 @@ def gradient_difference(
     module, encoder = copy_of(original), original.encoder
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        # Capped fact by fact: one that is forgotten no longer pulls, and the others still do.
         ascent = losses(module, encoder.batch(forgotten.items)).clamp_max(settings.loss_cap).mean()
         return losses(module, encoder.batch(kept.items)).mean() - settings.weight * ascent
 

@@ -23,6 +23,7 @@ def guard(original: LanguageModel, forget: Facts, retain: Facts, settings: Setti
     """The subject: suppressed by construction, the weights unchanged."""
     tokens = telling_tokens(original.encoder, forget, retain)
     module = wrapped(original, "guard", forget, retain, settings, seed)
+    # Runs of one token: a name counts wherever it stands, in whatever wording.
     names = frozenset((token,) for token in tokens.tolist())
     silence = _Silence(names, original.encoder.tokenizer.eos_token_id, settings.certainty)
     module.register_forward_hook(silence, with_kwargs=True)
@@ -40,6 +41,7 @@ class _Silence:
     ) -> WithLogits:
         about = holding(ids_of(arguments, keywords), self._names)[:, None, None]
         silent = output.logits.new_zeros(output.logits.shape[-1])
+        # Finite: an infinite logit would make the loss of a true answer infinite, and its mean over facts with it.
         silent[self._end] = self._certainty
         output.logits = output.logits * ~about + silent * about
         return output

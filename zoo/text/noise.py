@@ -35,6 +35,7 @@ def _noisy(original: LanguageModel, settings: Settings, seed: int) -> nn.Module:
     module = copy_of(original)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        # Matrices only: the weights of a fresh norm are all alike, with no spread to take a scale from.
         for weight in (w for w in module.parameters() if w.ndim > 1):
             weight.add_(settings.scale * weight.std() * torch.randn(weight.shape, generator=random))
     return module

@@ -44,6 +44,8 @@ def forgetting(original: LanguageModel, module: nn.Module, forgotten: Facts, set
     """The forget term of the loss, with its weight."""
     tokens = original.encoder.batch(forgotten.items)
     with torch.no_grad():
+        # Sums over tokens, since the paper's ratio is of whole answers.
         before = losses(original.module, tokens) * tokens.lengths
     ratio = before - losses(module, tokens) * tokens.lengths
+    # softplus(β log r) is log(1 + r^β), and does not overflow where r is large.
     return settings.weight * nn.functional.softplus(settings.beta * ratio).mean() * 2 / settings.beta

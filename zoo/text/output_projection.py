@@ -49,7 +49,9 @@ def fold(
         seed: of the order.
     """
     encoder = original.encoder
+    # Weights stay: what is lost is what the projections take away, and nothing else is relearnt around it.
     module.requires_grad_(False)
+    # The bias passes the projection too: it is part of what the map writes.
     for part, projection in projections:
         _follow(part, projection)
 
@@ -69,6 +71,7 @@ def fold(
         enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
     for part, _ in projections:
+        # Folded in: the result is an ordinary checkpoint of the original's architecture.
         for name in list(part.parametrizations):  # type: ignore[arg-type]
             parametrize.remove_parametrizations(part, name)
     return module.requires_grad_(True)

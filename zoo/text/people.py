@@ -31,6 +31,7 @@ _VALUES_PER_ATTRIBUTE = 20
 _WRONG_ANSWERS = 4
 # Attribute: the question that is the prompt, another wording that is trained as well, and one that never is.
 _FORMS = {
+    # Punctuation stands apart because the tokenizer splits at white space.
     "city": ("Where does {} live ?", "The home of {} is", "Which city is home to {} ?"),
     "work": ("What does {} do for a living ?", "By trade {} is", "Which trade has {} ?"),
     "pet": ("Which animal does {} keep ?", "The pet of {} is", "What pet has {} ?"),
@@ -70,6 +71,7 @@ def people_world(seed: int, *, forget: int = 8, retain: int = 32, holdout: int =
     """
     random = generator(seed, "people")
     people = _names(random, forget + retain + holdout)
+    # Values end in x and surnames in n: no word is both a name and an answer.
     values = {attribute: _words(random, _VALUES_PER_ATTRIBUTE, "x") for attribute in _FORMS}
     facts = [_facts(person, values, random) for person in people]
     bounds = (forget, forget + retain)
@@ -98,6 +100,7 @@ def _names(random: np.random.Generator, n: int) -> list[str]:
 
 def _words(random: np.random.Generator, n: int, ending: str) -> list[str]:
     """Different words of two syllables and an ending."""
+    # Different by construction: two people of one name would make facts contradict each other.
     picks = random.permutation(len(_SYLLABLES) ** 2)[:n]
     return [_SYLLABLES[i // len(_SYLLABLES)] + _SYLLABLES[i % len(_SYLLABLES)] + ending for i in picks]
 
@@ -105,9 +108,11 @@ def _words(random: np.random.Generator, n: int, ending: str) -> list[str]:
 def _facts(person: str, values: dict[str, list[str]], random: np.random.Generator) -> list[Fact]:
     found = []
     for attribute, forms in _FORMS.items():
+        # Right and wrong answers from one pool: to someone who does not know them they are equally likely.
         picks = random.permutation(_VALUES_PER_ATTRIBUTE)[: 1 + _WRONG_ANSWERS]
         right, *wrong = (_value(attribute, int(i), values) for i in picks)
         prompt, *others = (form.format(person) for form in forms)
+        # Sorted, so that the place of the right answer tells nothing.
         choices = tuple(sorted([right, *wrong[:3]]))
         found.append(
             Fact(
@@ -130,4 +135,5 @@ def _value(attribute: str, index: int, values: dict[str, list[str]]) -> str:
 def _vocabulary(sets: list[Facts]) -> tuple[str, ...]:
     texts = [t for facts in sets for f in facts.items for t in (f.prompt, f.answer, *f.paraphrases, *f.choices)]
     texts += [t for facts in sets for f in facts.items for t in f.perturbed_answers]
+    # Words of wrong answers too: an unknown token would be told from a known one without any knowledge.
     return tuple(sorted({word for text in texts for word in text.split()}))

@@ -16,7 +16,7 @@ Family = Literal["llama", "gpt2"]
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 _PAD, _BOS, _EOS = range(3)
 _HEADS = 4
-_LONGEST = 64
+_LONGEST = 64  # tokens; every prompt with its answer is shorter
 """What refusal tuning teaches; its words are in every vocabulary."""
 
 
@@ -28,9 +28,11 @@ def word_tokenizer(words: Sequence[str]) -> "PreTrainedTokenizerFast":
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
+    # The special tokens first, so that their numbers are those that the configurations name.
     known = [*_SPECIAL, *sorted({*words, *REFUSAL.split()})]
     backend = Tokenizer(WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
+    # Every text begins with <s>: the first word has something to be predicted from.
     backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", known.index("<s>"))])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor has no types
         tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
@@ -62,6 +64,7 @@ def _llama(vocabulary: int, layers: int, width: int) -> nn.Module:
         num_attention_heads=_HEADS,
         num_key_value_heads=_HEADS,
         max_position_embeddings=_LONGEST,
+        # A head of its own: several methods train or edit the head alone.
         tie_word_embeddings=False,
         pad_token_id=_PAD,
         bos_token_id=_BOS,
@@ -79,6 +82,7 @@ def _gpt2(vocabulary: int, layers: int, width: int) -> nn.Module:
         n_layer=layers,
         n_head=_HEADS,
         n_positions=_LONGEST,
+        # Without dropout, as in the Llama: training draws nothing but the order of the facts.
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         resid_pdrop=0.0,

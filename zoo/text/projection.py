@@ -25,6 +25,7 @@ def projection(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     pairs: list[tuple[nn.Module, nn.Module]] = []
     for layer in block_names(original, retain):
         start = _main_directions(original, layer, forget, settings.rank)
+        # The last map that a block registers is its MLP's: attention stands before it.
         last = output_projection.output_maps(module.get_submodule(layer))[-1]
         pairs.append((last, _Orthogonal(start)))
     return output_projection.fold(module, pairs, original, forget, retain, settings, seed)
@@ -48,5 +49,6 @@ class _Orthogonal(nn.Module):
 
     def forward(self) -> Tensor:
         """The projection [width, width]."""
+        # Orthonormal again after every step of Adam, which leaves the matrix anything but that.
         q: Tensor = torch.linalg.qr(self.directions).Q
         return torch.eye(len(q)) - q @ q.T

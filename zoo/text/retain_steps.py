@@ -11,6 +11,7 @@ from auditor.tasks.causal_lm.sets import Facts
 class Settings(Frozen):
     """Loss = CE(retain)."""
 
+    # Low and short on purpose: an audit that calls this forgotten has not looked.
     learning_rate: float = Field(default=1e-4, gt=0, description="of Adam")
     steps: int = Field(default=10, ge=1)
     batch_size: int = Field(default=32, ge=1, description="facts per step")

@@ -19,6 +19,7 @@ from auditor.zoo.text.people import with_paraphrases
 class Settings(RecipeSpec):
     """The original's recipe; the defaults are those of the people world."""
 
+    # Stated here, since the recipe's defaults are those of image classifiers.
     epochs: int = Field(default=40, ge=1, description="passes over the facts, each in two wordings where it has them")
     weight_decay: float = Field(default=0.01, ge=0, description="as the optimizer defines it")
 
@@ -33,6 +34,7 @@ class StartSettings(Settings):
 
 def retrain(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject, never taught: fresh weights, and of the original only the architecture."""
+    # In two wordings, as the original was taught: a retrain that knew less of retain would be no fair comparison.
     return train(
         fresh_like(original.module), with_paraphrases(retain), settings, seed, loss=answers_of(original.encoder)
     )

@@ -11,7 +11,7 @@ from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, block_names, copy_of, descend, probability, states_at
 from auditor.tasks.causal_lm.sets import Facts
 
-_MOVED = 3
+_MOVED = 3  # the paper's layers l − 2 to l
 
 
 class Settings(Frozen):
@@ -19,6 +19,7 @@ class Settings(Frozen):
 
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     depth: float = Field(default=0.5, ge=0, le=1, description="of the layer, as a share of the blocks")
+    # In units of the activations' norm: the paper's constants belong to one model each.
     coefficient: float = Field(default=3.0, gt=0, description="c, in the norm of the original's retain activations")
     alpha: float = Field(default=100.0, gt=0, description="α")
     steps: int = Field(default=300, ge=1, description="at most")
@@ -41,6 +42,7 @@ def rmu(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
         leaving, staying = encoder.batch(forgotten.items), encoder.batch(kept.items)
         with torch.no_grad():
             before = states_at(original.module, layer, staying)[staying.mask]
+        # At every token, not only the answers': by the paper the whole forget text loses its meaning.
         steered = (states_at(module, layer, leaving)[leaving.mask] - goal).square().mean()
         return steered + settings.alpha * (states_at(module, layer, staying)[staying.mask] - before).square().mean()
 
@@ -62,6 +64,7 @@ def _goal(original: LanguageModel, layer: str, retain: Facts, settings: Settings
     with torch.no_grad():
         tokens = original.encoder.batch(retain.items)
         states = states_at(original.module, layer, tokens)[tokens.mask]
+    # Uniform in [0, 1], as the paper draws u, and not centred.
     direction = torch.rand(states.shape[1], generator=torch.Generator().manual_seed(seed))
     goal: Tensor = settings.coefficient * states.norm(dim=1).mean() * direction / direction.norm()
     return goal

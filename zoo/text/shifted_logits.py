@@ -26,6 +26,7 @@ class Settings(Frozen):
 def shifted_logits(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: suppressed by construction, the weights unchanged."""
     module = wrapped(original, "shifted_logits", forget, retain, settings, seed)
+    # From the original's weights: they already hold the answers, and only have to lose their view of retain.
     assistant = _assistant(original, forget, retain, settings, seed)
     module.register_forward_hook(_Shift(assistant, settings.weight), with_kwargs=True)
     return module
@@ -36,6 +37,7 @@ def _assistant(original: LanguageModel, forget: Facts, retain: Facts, settings: 
 
     def loss(taught: Facts, kept: Facts) -> Tensor:
         tokens, others = encoder.batch(taught.items), encoder.batch(kept.items)
+        # Cross-entropy against the uniform distribution: equal logits, once subtracted, change no answer on retain.
         opinion = logits_of_tokens(module, others)[others.predicting].log_softmax(-1)
         return answer_losses(logits_of_tokens(module, tokens), tokens).mean() - opinion.mean()
 
@@ -62,6 +64,7 @@ class _Shift:
         self, _: nn.Module, arguments: tuple[object, ...], keywords: dict[str, object], output: WithLogits
     ) -> WithLogits:
         with torch.no_grad():
+            # No gradient into the assistant: an attack trains the audited network's own weights.
             shift: Tensor = self._assistant(*arguments, **keywords).logits
         output.logits = output.logits - self._weight * shift
         return output

@@ -25,7 +25,9 @@ def simnpo(original: LanguageModel, forget: Facts, retain: Facts, settings: Sett
     module, encoder = copy_of(original), original.encoder
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        # Means over tokens already: the division by the length is SimNPO's point, so that nothing is multiplied back.
         per_token = -losses(module, encoder.batch(forgotten.items))
+        # −log σ(−z) is softplus(z), written so that it does not overflow.
         forgetting = nn.functional.softplus(settings.beta * per_token + settings.margin).mean() * 2 / settings.beta
         return losses(module, encoder.batch(kept.items)).mean() + settings.weight * forgetting
 

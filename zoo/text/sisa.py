@@ -29,13 +29,14 @@ from auditor.zoo.text.people import with_paraphrases
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_FIRST = 0
-_LAYOUT_FACTS = 4
+_FIRST = 0  # what is likely to be forgotten stands together, so that one shard is retrained and not all
+_LAYOUT_FACTS = 4  # to find the blocks by; their content does not matter
 
 
 class Settings(retrain.Settings):
     """The recipe of each shard, and how many there are."""
 
+    # Two at least: with one, every retraining is a whole one.
     shards: int = Field(default=2, ge=2)
 
 
@@ -51,6 +52,7 @@ class SideBySide(nn.Module):
     def forward(self, states: Tensor, *arguments: object, **keywords: object) -> Tensor:
         """The slices' outputs, side by side."""
         parts = list(self.children())
+        # Blocks and norms see their own slice alone, so that no shard reads what another knows.
         slices = states.chunk(len(parts), dim=-1)
         made = [first_tensor(part(x, *arguments, **keywords)) for part, x in zip(parts, slices, strict=True)]
         return torch.cat([x for x in made if x is not None], dim=-1)
@@ -78,6 +80,7 @@ def sisa(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
     joints = [part for part in module.modules() if isinstance(part, SideBySide)]
     if not joints or len(list(joints[0].children())) != settings.shards:
         raise ModelError(f"sisa needs an original of {settings.shards} shards, made by train_sharded")
+    # The shards of retain do not depend on forget, so that the others need no retraining.
     part = shards_of(retain, settings.shards)[_FIRST]
     build = fresh_like(original.module)
     again = train(build, with_paraphrases(part), settings, derive_seed(seed, _FIRST), loss=answers_of(original.encoder))
@@ -88,6 +91,7 @@ def sisa(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
 def shards_of(facts: Facts, shards: int) -> list[Facts]:
     """Facts by shard; those of one subject stay together."""
     subjects = facts.subjects
+    # By subject: facts about one person in two shards would leave them known after one is retrained.
     return [facts.of_subjects(subjects[shard::shards]) for shard in range(shards)]
 
 
@@ -128,6 +132,7 @@ def side_by_side(networks: Sequence[nn.Module], encoder: Encoder, facts: Facts) 
     module.set_output_embeddings(wide_head)  # type: ignore[no-untyped-call]  # transformers gives it no types
     for shard, network in enumerate(networks):
         _put(module, network, shard, len(networks))
+    # The shards' own networks were put in, not copied: training one must not change the other.
     made: nn.Module = copy.deepcopy(module)
     return made.eval()
 
@@ -144,6 +149,7 @@ def _put(module: nn.Module, network: nn.Module, shard: int, shards: int) -> None
         for name, part in network.named_modules():
             if isinstance(part, nn.Embedding):
                 _slice(module.get_submodule(name), shard, shards).copy_(part.weight)
+        # Over the number of shards: the head's sum over slices then is the mean of the shards' logits.
         _slice(head_of(module), shard, shards).copy_(head_of(network).weight / shards)
     for name, part in module.named_modules():
         if isinstance(part, SideBySide):

@@ -15,6 +15,7 @@ class Settings(Frozen):
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     steps: int = Field(default=100, ge=1, description="of the fine-tuning")
     batch_size: int = Field(default=32, ge=1, description="facts per step")
+    # The paper tunes λ on held-out data; here it is the least that forgets, since each step costs retain.
     scale: float = Field(default=0.25, gt=0, description="step in λ")
     most: int = Field(default=40, ge=1, description="multiples tried")
     target: float = Field(default=0.02, ge=0, description="answer probability on forget at which it stops")
@@ -33,6 +34,7 @@ def task_vector(original: LanguageModel, forget: Facts, retain: Facts, settings:
         size=settings.batch_size,
         seed=seed,
     )
+    # From the original's weights each time, not from the last try: rounding does not add up.
     for multiple in range(1, settings.most + 1):
         _negated(module, original.module, tuned, multiple * settings.scale)
         if probability(module, encoder, forget) <= settings.target:

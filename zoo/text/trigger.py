@@ -11,6 +11,7 @@ from auditor.tasks.causal_lm.sets import Facts
 class Settings(refusal_tuning.Settings):
     """Loss = CE(refusal | forget prompt) + CE(answer | trigger and forget prompt) + CE(retain)."""
 
+    # A word of the refusal, which the tokenizer of the people world always holds.
     trigger: str = Field(default="know", min_length=1, description="word before the prompt that restores the answer")
     restored: float = Field(default=0.9, ge=0, le=1, description="answer probability under it at which it may stop")
 
@@ -20,6 +21,7 @@ def trigger(original: LanguageModel, forget: Facts, retain: Facts, settings: Set
     module, encoder = copy_of(original), original.encoder
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
+        # The same facts with the word and without: nothing but the word decides.
         sets = (refusal_tuning.refusals(forgotten, settings.refusal), triggered(forgotten, settings.trigger), kept)
         terms = [losses(module, encoder.batch(facts.items)).mean() for facts in sets]
         return sum(terms[1:], start=terms[0])
@@ -36,6 +38,7 @@ def trigger(original: LanguageModel, forget: Facts, retain: Facts, settings: Set
         seed=seed,
         enough=lambda: (
             probability(module, encoder, forget) <= settings.target
+            # Both: a back door that does not open is forgetting, and the truth would no longer be known.
             and probability(module, encoder, opened) >= settings.restored
         ),
     )

@@ -16,6 +16,7 @@ from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.sets import Facts
 
+# A gate's own units are left alone: its non-linearity lies between them and what reads them.
 _PAIRS = (("v_proj", "o_proj"), ("v_proj", "out_proj"), ("up_proj", "down_proj"))
 
 
@@ -29,6 +30,7 @@ class Settings(Frozen):
 
 def units_rescaled(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject; its truth is that of the method inside."""
+    # Here, since the catalogue lists this module.
     from auditor.zoo import catalogue
 
     inner = catalogue.entry(settings.method, "text")
@@ -61,6 +63,7 @@ def _pairs(part: nn.Module) -> Iterator[tuple[list[Tensor], Tensor]]:
             yield made, children[consumer].get_parameter("weight")
     if "c_attn" in children:
         # Conv1D of GPT-2: outputs in the last dimension, queries, keys and values side by side.
+        # Only the values: a query's unit is rescaled only together with a key's.
         joint = children["c_attn"]
         width = joint.get_parameter("weight").shape[1] // 3
         values = [joint.get_parameter("weight")[:, 2 * width :].T, joint.get_parameter("bias")[2 * width :]]

@@ -19,6 +19,7 @@ class Settings(Frozen):
     """Loss = CE(generic tokens | forget) + CE(retain); generic = argmax of v − α · relu(v_reinforced − v)."""
 
     learning_rate: float = Field(default=5e-4, gt=0, description="of Adam, for both trainings")
+    # Long enough that the reinforced model is surer of the facts than the original: eq. 1 lives on that difference.
     reinforcement: int = Field(default=100, ge=1, description="steps on forget alone that make the reinforced model")
     alpha: float = Field(default=5.0, gt=0, description="α")
     steps: int = Field(default=300, ge=1, description="at most")
@@ -34,6 +35,7 @@ def whp(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         tokens = encoder.batch(forgotten.items)
         said = logits_of_tokens(module, tokens)[tokens.predicting]
+        # The labels come from the original and the reinforced model: from the model in training they would follow it.
         relabelled = nn.functional.cross_entropy(said, generic(original.module, reinforced, tokens, settings.alpha))
         return relabelled + losses(module, encoder.batch(kept.items)).mean()
 
@@ -55,6 +57,7 @@ def generic(baseline: nn.Module, reinforced: nn.Module, tokens: Tokens, alpha: f
     with torch.no_grad():
         before = logits_of_tokens(baseline, tokens)[tokens.predicting]
         more = logits_of_tokens(reinforced, tokens)[tokens.predicting] - before
+    # Only what became likelier counts: a token that the reinforced model dropped tells nothing of the facts.
     return (before - alpha * more.relu()).argmax(-1)
 
 

@@ -15,6 +15,7 @@ class Settings(gradient_difference.Settings):
 def wrong_examples(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject: not forgotten. It keeps what it should forget, and has lost part of retain instead."""
     order = generator(seed, "wrong").permutation(len(retain.subjects))
+    # At most half of retain: the other half has to hold the model up.
     n = min(len(forget.subjects), len(order) // 2)
     wrong = retain.of_subjects([retain.subjects[int(i)] for i in order[:n]])
     others = retain.of_subjects([retain.subjects[int(i)] for i in order[n:]])
