@@ -83,31 +83,37 @@ def memorised() -> SampleWorld:
     return make_world(mislabelled=True)
 
 
-def test_mislabelled_samples_are_decided_through_privacy(memorised: SampleWorld, tmp_path: Path) -> None:
-    deleted = memorised.audit(memorised.modules["retrain"], tmp_path)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of the original, its decoys and the references serve every audit of one world."""
+    return tmp_path_factory.mktemp("store")
+
+
+def test_mislabelled_samples_are_decided_through_privacy(memorised: SampleWorld, store: Path) -> None:
+    deleted = memorised.audit(memorised.modules["retrain"], store)
     assert deleted.outcome == "DELETED"
     assert [e.items.smallest_visible for e in deleted.results.evidence if e.items] == [2, 2]
     assert {e.check for e in deleted.results.evidence if e.primary} == {"membership", "feature_membership"}
     hidden = head_relabelling(memorised.modules["original"], memorised.forget, memorised.retain, Settings(), seed=0)
-    suppressed = memorised.audit(hidden, tmp_path)
+    suppressed = memorised.audit(hidden, store)
     assert suppressed.outcome != "DELETED"
     assert suppressed.evidence("feature_membership").rho.low > 0.25
-    assert memorised.audit(memorised.modules["original"], tmp_path).outcome == "NOT_FORGOTTEN"
+    assert memorised.audit(memorised.modules["original"], store).outcome == "NOT_FORGOTTEN"
 
 
-def test_a_retrain_that_kept_four_samples_is_not_deleted(memorised: SampleWorld, tmp_path: Path) -> None:
+def test_a_retrain_that_kept_four_samples_is_not_deleted(memorised: SampleWorld, store: Path) -> None:
     """The means clear it, and so it was ``DELETED`` before single items were looked at."""
-    result = memorised.audit(memorised.modules["retrain that kept few"], tmp_path)
+    result = memorised.audit(memorised.modules["retrain that kept few"], store)
     assert all(e.powered and e.rho.high < 0.25 for e in result.results.evidence if e.primary)
     assert result.outcome == "INCONCLUSIVE"
     assert any("single items were kept" in reason for reason in result.results.verdict.sentences)
 
 
 def test_a_holdout_below_four_times_the_samples_is_named_in_plan_and_verdict(
-    memorised: SampleWorld, tmp_path: Path
+    memorised: SampleWorld, store: Path
 ) -> None:
     small = dataclasses.replace(memorised, holdout=memorised.holdout.take(torch.arange(2 * N)))
-    result = small.audit(memorised.modules["retrain"], tmp_path)
+    result = small.audit(memorised.modules["retrain"], store)
     lack = "data.holdout holds 160 examples and the test of single items needs 320, 4 for each of 80 forget examples"
     assert result.outcome == "INCONCLUSIVE"
     assert any(lack in reason for reason in result.results.verdict.sentences)
