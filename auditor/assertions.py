@@ -191,7 +191,7 @@ def _ending(result: "AuditResult") -> str:
 
 def _open_questions(result: "AuditResult") -> list[str]:
     verdict = result.results.verdict
-    return [*verdict.sentences, *(f"to rescale it: {wish}" for wish in verdict.to_decide)]
+    return [*verdict.sentences, *(f"to settle it: {wish}" for wish in verdict.to_decide)]
 
 
 def _not_run(result: "AuditResult") -> list[str]:

@@ -59,7 +59,7 @@ What can be said without references: the outputs are held against chance; member
 sae_restoration have nulls of their own; weight_delta says where the weights changed. few_shot, relearning, depth,
 quantization and concept_vectors have measured every model, but nothing says what a never-trained ResNet-20 would score,
 so they neither clear nor accuse. DELETED is out of reach by design. The images are JPEG copies of what the original was
-trained on, which weakens membership. References by the original's recipe would rescale it."""
+trained on, which weakens membership. References by the original's recipe would settle it."""
 
 
 def main() -> None:

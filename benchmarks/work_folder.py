@@ -111,7 +111,7 @@ def show(name: str, result: auditor.AuditResult) -> None:
     for reason in verdict.sentences:
         print(f"  {reason}")
     for wish in verdict.to_decide:
-        print(f"  to rescale: {wish}")
+        print(f"  to settle: {wish}")
     for e in result.results.evidence:
         if e.utility is not None:
             print("  " + _retain_accuracies(e.utility))

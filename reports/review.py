@@ -77,7 +77,7 @@ CHANGES: dict[Outcome, str] = {
         "that loses its power or misses a decoy; or any check, also one not made here, that rejects "
         "ρ\u00a0≤\u00a0{suppressed:g}."
     ),
-    "INCONCLUSIVE": "What stands under “What would rescale it”, at the top of this page.",
+    "INCONCLUSIVE": "What stands under “What would settle it”, at the top of this page.",
 }
 # A verdict that flips on another machine's rounding would not survive a rerun.
 ABOUT_TOLERANCE = "Limits within {tolerance:g} of a bar count as on its wrong side, since machines differ by that much."

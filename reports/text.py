@@ -18,7 +18,7 @@ HEADLINES: Mapping[Outcome, str] = {
     ),
     "NOT_DELETED": (
         "Not deleted: the checks named below find the knowledge in the unlearned model. Whether its outputs hide it is "
-        "not rescaled."
+        "not settled."
     ),
     # Never “certified”: silence of checks bounds what is left, and proves nothing beyond the bound.
     "DELETED": (

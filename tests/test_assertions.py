@@ -83,7 +83,7 @@ class TestDeleted:
     def test_is_left_open_with_what_would_settle_it(self) -> None:
         message = left_open(assertions.assert_deleted, with_verdict(found("INCONCLUSIVE"), to_decide=("more of it",)))
         assert "no power to clear" in message
-        assert "to rescale it: more of it" in message
+        assert "to settle it: more of it" in message
 
     @pytest.mark.parametrize("flag", ["DAMAGED", "OVER_UNLEARNED"])
     def test_a_flag_refutes_also_where_the_audit_could_not_decide(self, flag: str) -> None:

@@ -137,7 +137,7 @@ def test_export(sent: Sent, tmp_path: Path) -> None:
     assert audit("export", sent.audit, "--model-card").output.startswith("## Unlearning audit\n")
     csv = audit("export", sent.audit / audit_folder.RESULTS, "--csv")
     assert csv.output.splitlines()[0].startswith("check,family,may,primary,")
-    assert audit("export", sent.audit, "--cells", "--out", tmp_path / "cells.csv").output == ""
+    assert audit("export", sent.audit, "--rows", "--out", tmp_path / "cells.csv").output == ""
     assert (tmp_path / "cells.csv").read_text().startswith("check,")
     done = audit("export", sent.audit)
     assert (done.exit_code, "say what to export" in done.output) == (2, True)

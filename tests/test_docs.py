@@ -35,6 +35,9 @@ ELSEWHERE = {
     ("docs/extending.md", '"""Whether forget examples'): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", "[project.entry-points"): "tests/test_packaging.py installs and runs it",
     ("docs/extending.md", '"""The contract of checks'): "tests/test_packaging.py installs and runs it",
+    ("docs/extending.md", '"""Models trained by'): "tests/test_extension_points.py installs and runs it",
+    ("docs/extending.md", '"""Tables as example sets'): "tests/test_extension_points.py installs and runs it",
+    ("docs/extending.md", '"""Every unit in a forked'): "tests/test_extension_points.py installs and runs it",
     ("docs/architecture.md", "auditor/\n"): "a picture; tests/test_architecture.py holds it against what is there",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }

@@ -19,7 +19,7 @@ from auditor.loading.preprocessing import Preprocessing
 from auditor.probes.few_shot.images import FewShot
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
-from auditor.run.executors import load
+from auditor.run.executors.registry import load
 from auditor.tasks.causal_lm.readers import read_facts
 from auditor.tasks.classification.readers.files import read_examples
 from tests.installed import install_groups, shown_in_the_docs

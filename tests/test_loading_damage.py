@@ -32,7 +32,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value, dtype):
 def test_a_cut_short_file_is_a_clear_error(tmp_path, legacy, share):
     path = saved(tmp_path, {"w": torch.ones(500)}, _use_new_zipfile_serialization=not legacy)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ModelError, match=r"model\.pt is cut short or damaged"):
+    with pytest.raises(ModelError, match=r"model\.pt is a cut short or damaged checkpoint"):
         read(path)
 
 

@@ -232,7 +232,7 @@ class TestLanguageModels:
         monkeypatch.chdir(path)
         done = CliRunner().invoke(main, ["reference", "--count", "1"])
         assert done.exit_code == 0, done.output
-        assert "leak: 2 facts of retain also stand in forget" in done.output
+        assert "leak: 2 facts of retain are identical to facts of forget" in done.output
         assert 'references = ["references/reference-*"]' in done.output
         return [load_directory(path / "references" / name).module for name in ("reference-1", "perturbed-1")]
 

@@ -79,9 +79,9 @@ def test_no_other_outcome_leads_with_deletion(pages, outcome):
 def test_flags_settlement_and_calibration_are_said(pages):
     page = Page(pages["INCONCLUSIVE"]).text
     assert "DAMAGED The model lost performance" in page
-    assert "What would rescale it more forget examples" in page
+    assert "What would settle it more forget examples" in page
     assert "Outside the calibrated domain" in page
-    assert "What would rescale it" not in Page(pages["DELETED"]).text
+    assert "What would settle it" not in Page(pages["DELETED"]).text
 
 
 def test_a_policy_that_nothing_was_measured_of_says_so():

@@ -36,7 +36,7 @@ def test_nobody_answers_unless_somebody_says_so() -> None:
         ("DELETED", "An upper limit of a primary check at 0.5 or above (the highest is 0.20)"),
         ("SUPPRESSED", "Every accusing check (few_shot, relearning) withdrawn"),
         ("NOT_FORGOTTEN", "The lower limit of ρ of the outputs at 0.1 or below"),
-        ("INCONCLUSIVE", "What would rescale it"),
+        ("INCONCLUSIVE", "What would settle it"),
     ],
 )
 def test_what_would_change_the_verdict(outcome: Outcome, words: str) -> None:

@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picklescan, which would start a process for each pickle."""
-    monkeypatch.setattr(scanning, "opinion", lambda _: None)
+    monkeypatch.setattr(scanning, "picklescan_report", lambda _: None)
 
 
 @pytest.mark.usefixtures("silent")
@@ -117,7 +117,7 @@ def test_a_hostile_file_name_stays_on_its_line(tmp_path: Path) -> None:
 class TestOpinion:
     def test_it_decides_nothing(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for said in ("picklescan calls dangerous: everything", "picklescan found nothing"):
-            monkeypatch.setattr(scanning, "opinion", lambda _, said=said: said)
+            monkeypatch.setattr(scanning, "picklescan_report", lambda _, said=said: said)
             assert scan(files / "evil.pt").state == "refused"
             assert scan(files / "evil.pt").picklescan_report == said
         assert scan(files / "good.safetensors").picklescan_report is None
@@ -128,7 +128,7 @@ class TestOpinion:
 
     def test_it_is_limited_before_it_looks(self, files: Path) -> None:
         script = (
-            "import resource, sys; from auditor.loading import opinion; opinion.main(sys.argv[1]);"
+            "import resource, sys; from auditor.loading import picklescan_report as p; p.main(sys.argv[1]);"
             "print(resource.getrlimit(resource.RLIMIT_NOFILE)[1], resource.getrlimit(resource.RLIMIT_CPU)[1])"
         )
         command = [sys.executable, "-P", "-c", script, str(files / "evil.pt")]

@@ -23,6 +23,7 @@ from auditor.tasks.causal_lm.editing import LanguageModel, block_names, head_of,
 from auditor.tasks.causal_lm.grams import telling_tokens
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo import catalogue
 from auditor.zoo.text import (
     direction_projection,
     dpo,
@@ -62,7 +63,7 @@ class Zoo:
         return LanguageModel(self.world.modules["original"], self.world.encoder)
 
     def make(self, name: str, settings: Frozen | None = None, seed: int = 1, original: Any = None) -> nn.Module:
-        module = import_module(f"auditor.zoo.text.{name}")
+        module = import_module(catalogue.entry(name, "text").module)
         given = (original or self.original, self.world.people.forget, self.world.people.retain)
         made: nn.Module = getattr(module, name)(*given, settings or module.Settings(), seed)
         return made
@@ -135,7 +136,7 @@ def test_weights_left_as_they_were_accuse(zoo: Zoo, name: str, accused: bool) ->
     known = check.prepare(world.subject("original"), world.data, None, 0)
     score = check.score(world.subject(name, zoo.subject(name)), known, world.data, None, 0)
 
-    assert (score.conclusive is not None and "taken off" in score.conclusive) is accused
+    assert (score.conclusive is not None and "removing it restores" in score.conclusive) is accused
 
 
 @pytest.mark.parametrize("name", ["guard", "embedding_corruption"])
@@ -404,7 +405,7 @@ class TestPublished:
 
 @pytest.mark.parametrize("name", ["simnpo", "trigger", "shifted_logits"])
 def test_deterministic_by_seed(zoo: Zoo, name: str) -> None:
-    settings = import_module(f"auditor.zoo.text.{name}").Settings(steps=3)
+    settings = import_module(catalogue.entry(name, "text").module).Settings(steps=3)
     forget = zoo.world.people.forget
     first, again, other = (zoo.logits(zoo.make(name, settings, seed), forget) for seed in (1, 1, 2))
 

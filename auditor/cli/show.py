@@ -28,7 +28,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     for reason in verdict.sentences:
         console.say(f"  {reason}")
     for wish in verdict.to_decide:
-        console.say(f"  to rescale it: {wish}")
+        console.say(f"  to settle it: {wish}")
     console.table(("check", "may", "ρ", "limits (each 95 %)", "resolution", "note"), map(_row, found.evidence))
     _weaknesses(found, console)
     for line in deploy(found.canonical, verdict.outcome):

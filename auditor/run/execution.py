@@ -5,8 +5,9 @@ from pathlib import Path
 
 from auditor.models.canonical_file import sums
 from auditor.records.results import RecordedScores, Results
-from auditor.run import audit_folder, executors
+from auditor.run import audit_folder
 from auditor.run.concluding import conclude
+from auditor.run.executors import registry as executors
 from auditor.run.lock import alone_in
 from auditor.run.preflight import preflight
 from auditor.run.preparing import Prepared

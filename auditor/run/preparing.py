@@ -13,8 +13,8 @@ from auditor.records.events import Begun, Event, Unit
 from auditor.records.plan import Plan
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec
-from auditor.run import executors
 from auditor.run.choosing import checks_to_run
+from auditor.run.executors import registry as executors
 from auditor.run.planning import make_plan
 from auditor.run.runner import Work
 from auditor.run.settings import execution_settings
