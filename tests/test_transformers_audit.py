@@ -86,3 +86,13 @@ def test_equal_weights_under_another_configuration_are_another_model(original: A
     assert same["unlearned"].planned.digest == same["original"].planned.digest
     assert other["original"].planned.digest == same["original"].planned.digest
     assert other["unlearned"].planned.digest != same["unlearned"].planned.digest
+
+
+def test_an_image_classifier_in_memory_is_no_language_model() -> None:
+    """Every transformers model can be asked for its output embeddings; an image classifier has none."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    made = [ViTForImageClassification(ViTConfig(image_size=8, patch_size=4, **small)) for _ in range(2)]
+    given = {"original": made[0], "unlearned": made[1]}
+    assert load_lineup(make_spec({}, {}), given, Path(), Path("none")).task == "classification"

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auditor.cli import main
+from auditor.models.canonical_file import sums
 from auditor.records.policy import load_policy
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.reports.html import render
-from auditor.review.received import Finding, receive
+from auditor.review.received import Finding, Received, receive
 from auditor.review.rerun import files_at_hand
-from auditor.review.verification import differences, verify
+from auditor.review.verification import _changed_beside, differences, verify
 from auditor.run import audit_folder
 from auditor.run.store import write_atomically
 from tests.received import Sent
@@ -349,3 +350,18 @@ def test_results_that_no_report_can_be_drawn_from_are_a_finding(signed: Path, mo
     found = findings(signed)
     assert failing(found) == {audit_folder.RESULTS}
     assert "holds what no report can be drawn from (KeyError: 'layer')" in words(found)
+
+
+def test_files_beside_equal_weights_are_part_of_the_written_form(tmp_path: Path) -> None:
+    """The digest of a model is that of its weights; what its configuration says decides what it computes."""
+    form = tmp_path / "canonical"
+    form.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (form / name).write_text(name)
+    received = Received(folder=tmp_path, data={}, sums=sums(tmp_path, "canonical"))
+    assert _changed_beside(received, "canonical") == []
+    (form / "config.json").write_text("other")
+    (form / "more.json").write_text("{}")
+    (form / "model.safetensors").unlink()
+    names = ["canonical/config.json", "canonical/model.safetensors", "canonical/more.json"]
+    assert _changed_beside(received, "canonical") == names

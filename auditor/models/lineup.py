@@ -259,7 +259,7 @@ class _Loader:
         # Equal tensors are not an equal network: scores are kept by the digest.
         digest = digest_of([digest, around]) if around else digest
         planned = PlannedModel(name=name, role=role, source=None, file_digest=None, digest=digest)
-        task = "causal-lm" if getattr(module, "get_output_embeddings", None) is not None else None
+        task = "causal-lm" if _has_vocabulary(module) else None
         return Entry(planned=planned, tensors=tensors, build=lambda: copy.deepcopy(kept), task=task, hooked=bool(hooks))
 
     def _directory(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
@@ -328,6 +328,12 @@ def _described(value: object) -> str:
     parts = value if isinstance(value, list | tuple) else (value,)
     # An object of any other kind has no words that surely say what it does.
     return repr(value) if all(isinstance(part, bool | int | float | str | None) for part in parts) else ""
+
+
+def _has_vocabulary(module: nn.Module) -> bool:
+    # Every transformers model has the method; those that are no language models return nothing.
+    outputs: Callable[[], object] | None = getattr(module, "get_output_embeddings", None)
+    return outputs is not None and outputs() is not None
 
 
 def _hooks(module: nn.Module) -> list[str]:

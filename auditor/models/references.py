@@ -162,7 +162,11 @@ def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, quiet():
         module.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        shutil.copytree(folder, path)
+        # Beside its place first: a copy is not made in one step, and a name is given in one.
+        half = path.with_name(f".{path.name}.partial")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(folder, half)
+        half.replace(path)
 
 
 def save(module: nn.Module, path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from auditor.checks import registry
 from auditor.digests import bytes_digest
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
-from auditor.models.canonical_file import FILE, FOLDER, digest_of_written
+from auditor.models.canonical_file import FILE, FOLDER, digest_of_written, sums
 from auditor.records.environment import describe
 from auditor.records.plan import Plan, read_plan
 from auditor.records.policy import load_policy, shipped
@@ -242,10 +242,22 @@ def _deployable(received: Received, results: Results) -> Iterator[Finding]:
         except (ModelError, UnsafeInputError) as error:
             yield Finding(subject=name, state="fails", words=str(error))
             continue
-        same = found == results.canonical.digest
-        wrong = f"has digest {found}, the verdict is about {results.canonical.digest}"
-        words = "is the model that the verdict is about" if same else wrong
-        yield Finding(subject=name, state="holds" if same else "fails", words=words)
+        if found != results.canonical.digest:
+            words = f"has digest {found}, the verdict is about {results.canonical.digest}"
+        # The digest is that of the weights; configuration and tokenizer decide as well what they say.
+        elif changed := _changed_beside(received, name):
+            words = f"has other files than {audit_folder.SUMS} lists: {', '.join(changed)}"
+        else:
+            yield Finding(subject=name, state="holds", words="is the model that the verdict is about")
+            continue
+        yield Finding(subject=name, state="fails", words=words)
+
+
+def _changed_beside(received: Received, name: str) -> list[str]:
+    """Files of a written form that are not those of the list of digests, or that are missing."""
+    listed = {path: digest for path, digest in received.sums.items() if path == name or path.startswith(f"{name}/")}
+    there = sums(received.folder, name)
+    return sorted(path for path in listed.keys() | there.keys() if listed.get(path) != there.get(path))
 
 
 def _other_versions(results: Results) -> list[str]:
