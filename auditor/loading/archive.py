@@ -88,7 +88,9 @@ def check_zip(file: IO[bytes], name: object) -> None:
         EOFError,
         OverflowError,
     ) as error:
-        raise ModelError(f"{shown(name)} is cut short or damaged ({plain(error)}); copy it again") from None
+        raise ModelError(
+            f"{shown(name)} is a cut short or damaged checkpoint ({plain(error)}); copy it again"
+        ) from None
     if damaged is not None:
         raise ModelError(f"{shown(name)} is damaged: {plain(damaged)} fails its checksum; copy or save it again")
     file.seek(0)
