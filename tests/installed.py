@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor import plugins
-from auditor.inference.nulls import nulls
+from auditor.inference import nulls
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +38,7 @@ def install_groups(
 
 def forget_what_is_installed() -> None:
     plugins.registered.cache_clear()
-    nulls.cache_clear()
+    nulls._installed.cache_clear()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.inference.nulls import asked, planned
 from auditor.inference.statistics import p_internal_null
 from auditor.records.evidence import DecoyResult, Evidence, Family, Interval, ModelScores, Utility
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel, Role
@@ -29,6 +30,9 @@ FAMILIES: dict[str, Family] = {
     "outputs": "behaviour",
 }
 DECOYS = ("gradient_ascent", "head_relabelling", "head_row_zeroed")
+
+
+NULLS = asked(planned())
 
 
 def model(name: str, role: Role) -> PlannedModel:
@@ -57,9 +61,19 @@ def plan(
         preprocessing={},
         layers=("conv1", "head:input"),
         checks=tuple(
-            PlannedCheck(name=n, provider="x 1", family=f, may="clear", primary_for=f, settings={}, seed=0)
+            PlannedCheck(
+                name=n,
+                role="evidence",
+                provider="x 1",
+                family=f,
+                may="clear",
+                primary_for=f,
+                settings={},
+                seed=0,
+            )
             for n, f in (("few_shot", "representation"), ("relearning", "tampering"), ("slow_relearning", "patience"))
         ),
+        nulls=planned(),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         policy=load_policy("default"),
         feasibility=Feasibility(smallest_residue=0.05, pass_probability={}, deleted_in_reach=True, obstacles=()),

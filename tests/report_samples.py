@@ -11,7 +11,7 @@ from auditor.checks import registry
 from auditor.digests import digest_of
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
-from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel
+from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel, PlannedNull
 from auditor.records.policy import load_policy
 from auditor.records.results import Coverage, Environment, MissingCheck, PrimaryChoice, Results
 from auditor.records.score import Failure
@@ -91,6 +91,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
         "checks": tuple(
             PlannedCheck(
                 name=name,
+                role="outputs" if name == "outputs" else "evidence",
                 provider="unlearning-auditor 0.1.0",
                 family="representation",
                 may="accuse",
@@ -100,6 +101,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
             )
             for i, name in enumerate(checks)
         ),
+        "nulls": (PlannedNull(kind="references", provider="unlearning-auditor 0.1.0"),),
         "execution": Execution(device="cpu", dtype="float32", threads=1, batch_size=256),
         "policy": load_policy("default"),
         "feasibility": Feasibility(
@@ -363,6 +365,7 @@ def failed_check() -> Evidence:
     """A check that crashed on one model."""
     return Evidence(
         check="quantization",
+        role="evidence",
         family="tampering",
         may="accuse",
         primary=False,

@@ -248,15 +248,23 @@ class TestUsageErrors:
         [
             (None, "policy file mine.toml does not exist; shipped are default, strict, without .toml"),
             ("alpha", "policy mine.toml: is not valid TOML: "),
+            (b'name = "\xff"', "policy mine.toml: is not valid TOML: "),
+            ("a = " + "[" * 5000, "policy mine.toml: is not valid TOML: "),
             ('name = "mine"\nversion = "1"', "policy mine.toml: thresholds: Field required; compare with"),
         ],
     )
-    def test_a_policy_file_that_is_none(self, pair: Path, text: str | None, named: str) -> None:
+    def test_a_policy_file_that_is_none(self, pair: Path, text: str | bytes | None, named: str) -> None:
         if text is not None:
-            Path("mine.toml").write_text(text)
+            Path("mine.toml").write_bytes(text.encode() if isinstance(text, str) else text)
         assert named in self.one_line(
             "compare", "original.safetensors", "unlearned.safetensors", "--policy", "mine.toml"
         )
+
+    def test_a_policy_whose_level_has_a_share_of_nothing(self, pair: Path) -> None:
+        text = (ROOT / "auditor" / "policies" / "default.toml").read_text(encoding="utf-8")
+        Path("mine.toml").write_text(text.replace("depth = 8", "depth = 0"), encoding="utf-8")
+        said = self.one_line("compare", "original.safetensors", "unlearned.safetensors", "--policy", "mine.toml")
+        assert "policy mine.toml: alpha.weights.depth: Input should be greater than 0" in said
 
     @pytest.mark.parametrize(
         "arguments", [["--seed", "one"], ["--goal", "everything"], ["--expect", "DELETED"], ["--sead", "1"]]

@@ -148,7 +148,16 @@ def decoy_plan(**changes: Any) -> Plan:
     decoy = model("gradient_ascent", "decoy").model_copy(update={"strengths": LADDER})
     models = [m.model_copy(update={"digest": m.name}) for m in (original, *references, decoy, unlearned)]
     checks = tuple(
-        PlannedCheck(name=n, provider="x 1", family="behaviour", may="clear", primary_for=None, settings={}, seed=0)
+        PlannedCheck(
+            name=n,
+            role="outputs" if n == "outputs" else "evidence",
+            provider="x 1",
+            family="behaviour",
+            may="clear",
+            primary_for=None,
+            settings={},
+            seed=0,
+        )
         for n in ("outputs", "few_shot")
     )
     return made.model_copy(update={"models": tuple(models), "checks": checks, **changes})

@@ -12,6 +12,7 @@ from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
 from auditor.records.policy import PriorSpread, load_policy
 from auditor.records.score import Reading, Score
+from tests.records import NULLS
 
 POLICY = load_policy("default")
 
@@ -37,7 +38,7 @@ def lineup(
 
 
 def test_rho_and_its_limits_follow_the_formula() -> None:
-    found = combine(Outputs(), lineup(score(0.6)), POLICY, population=False)
+    found = combine(Outputs(), lineup(score(0.6)), POLICY, NULLS, population=False)
     spread = pooled_spread([0.48, 0.5, 0.51, 0.49, 0.52], floor=0.01)
     assert spread is not None
     wanted = fieller(0.1, 0.4, spread)
@@ -50,14 +51,16 @@ def test_rho_and_its_limits_follow_the_formula() -> None:
 
 
 def test_a_check_that_sees_no_gap_has_no_power_and_no_interval() -> None:
-    found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, population=False)
+    found = combine(Outputs(), lineup(score(0.6), original=score(0.5)), POLICY, NULLS, population=False)
     assert found.rho is None
     assert not found.powered
     assert "no gap" in (found.powerless_because or "")
 
 
 def test_a_coarse_check_has_no_power_though_it_has_an_interval() -> None:
-    found = combine(Outputs(), lineup(score(0.6), references=(0.3, 0.7, 0.5, 0.4, 0.6)), POLICY, population=False)
+    found = combine(
+        Outputs(), lineup(score(0.6), references=(0.3, 0.7, 0.5, 0.4, 0.6)), POLICY, NULLS, population=False
+    )
     assert found.rho is not None
     assert not found.powered
     assert found.resolution is not None
@@ -70,11 +73,11 @@ def test_a_missed_decoy_costs_the_power_of_the_check_it_is_assigned_to() -> None
 
     seen = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
     missed = lineup(score(0.5), decoys={"head_row_zeroed": score(0.5)})
-    assert combine(Assigned(), seen, POLICY, population=False).powered
-    blind = combine(Assigned(), missed, POLICY, population=False)
+    assert combine(Assigned(), seen, POLICY, NULLS, population=False).powered
+    blind = combine(Assigned(), missed, POLICY, NULLS, population=False)
     assert not blind.powered
     assert "head_row_zeroed" in (blind.powerless_because or "")
-    assert combine(Outputs(), missed, POLICY, population=False).powered
+    assert combine(Outputs(), missed, POLICY, NULLS, population=False).powered
 
 
 def test_example_sampling_counts_for_a_population_only() -> None:
@@ -88,8 +91,8 @@ def test_example_sampling_counts_for_a_population_only() -> None:
 
     references = {f"r{i}": noisy(v) for i, v in enumerate((0.48, 0.5, 0.51))}
     many = dataclasses.replace(lineup(noisy(0.5)), references=references)
-    listed = combine(Outputs(), many, POLICY, population=False)
-    drawn = combine(Outputs(), many, POLICY, population=True)
+    listed = combine(Outputs(), many, POLICY, NULLS, population=False)
+    drawn = combine(Outputs(), many, POLICY, NULLS, population=True)
     assert listed.spread is not None
     assert drawn.spread is not None
     assert listed.spread.sampling_variance == 0
@@ -110,7 +113,7 @@ def test_where_the_checks_own_draws_disagree_the_interval_is_wide() -> None:
     agreed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.5, 0.48))
     disputed = dataclasses.replace(parts, unlearned=by_draws(0.49, 0.3, -0.04))
     found = {
-        name: combine(Outputs(), case, POLICY, population=False)
+        name: combine(Outputs(), case, POLICY, NULLS, population=False)
         for name, case in (("agreed", agreed), ("disputed", disputed))
     }
     assert all(e.rho is not None and e.spread is not None and e.p_value is not None for e in found.values())
@@ -135,7 +138,7 @@ def test_draws_that_restore_one_time_in_six_accuse_no_more_often_than_stated() -
     for _ in range(n):
         parts = lineup(model(), original=original)
         parts = dataclasses.replace(parts, references={f"r{i}": model() for i in range(5)})
-        found = combine(Outputs(), parts, POLICY, population=False)
+        found = combine(Outputs(), parts, POLICY, NULLS, population=False)
         accused += found.p_value is not None and found.p_value < 0.01
     assert accused / n < 0.01 + 4 * (0.01 * 0.99 / n) ** 0.5
 
@@ -143,8 +146,8 @@ def test_draws_that_restore_one_time_in_six_accuse_no_more_often_than_stated() -
 def test_perturbed_recipes_widen_the_interval_by_their_excess() -> None:
     near = lineup(score(0.5), perturbed={"perturbed 1": score(0.5)})
     far = lineup(score(0.5), perturbed={"perturbed 1": score(0.6), "perturbed 2": score(0.4)})
-    plain = combine(Outputs(), near, POLICY, population=False).spread
-    wide = combine(Outputs(), far, POLICY, population=False).spread
+    plain = combine(Outputs(), near, POLICY, NULLS, population=False).spread
+    wide = combine(Outputs(), far, POLICY, NULLS, population=False).spread
     assert plain is not None
     assert wide is not None
     assert plain.recipe_variance == 0
@@ -157,7 +160,7 @@ def test_one_more_reference_leaves_a_trace_as_rarely_as_its_p_value_says() -> No
     for _ in range(n):
         own, *references = (0.5 + 0.1 * random.standard_normal(6)).tolist()
         found = combine(
-            Outputs(), lineup(score(own, n=10**6), references=tuple(references), original=score(3.0)), POLICY,
+            Outputs(), lineup(score(own, n=10**6), references=tuple(references), original=score(3.0)), POLICY, NULLS,
             population=False,
         )  # fmt: skip
         assert found.p_trace is not None
@@ -167,7 +170,7 @@ def test_one_more_reference_leaves_a_trace_as_rarely_as_its_p_value_says() -> No
 
 
 def test_a_small_certain_residue_leaves_a_trace_and_no_accusation() -> None:
-    found = combine(Outputs(), lineup(score(0.58)), POLICY, population=False)
+    found = combine(Outputs(), lineup(score(0.58)), POLICY, NULLS, population=False)
     assert found.p_value is not None
     assert found.p_trace is not None
     assert found.p_value > 0.5
@@ -176,9 +179,9 @@ def test_a_small_certain_residue_leaves_a_trace_and_no_accusation() -> None:
 
 def test_one_reference_needs_a_calibrated_spread() -> None:
     alone = lineup(score(0.9), references=(0.5,))
-    assert combine(Outputs(), alone, POLICY, population=False).rho is None
+    assert combine(Outputs(), alone, POLICY, NULLS, population=False).rho is None
     prior = PriorSpread(s0=0.01, d0=20)
-    found = combine(Outputs(), alone, POLICY, population=False, prior=prior)
+    found = combine(Outputs(), alone, POLICY, NULLS, population=False, prior=prior)
     assert found.rho is not None
     assert found.spread is not None
     assert found.spread.degrees == 20
@@ -189,7 +192,7 @@ def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
 
     def found(value: float) -> Evidence:
         models = lineup(score(value, null=null), references=(), original=score(0.9, null=null))
-        return combine(Outputs(), models, POLICY, population=False)
+        return combine(Outputs(), models, POLICY, NULLS, population=False)
 
     assert found(0.9).null_kind == "internal"
     assert found(0.9).p_value == pytest.approx(0.001)
@@ -200,7 +203,7 @@ def test_without_references_its_own_null_may_accuse_but_not_clear() -> None:
 
 
 def test_chance_stands_in_for_outputs_alone() -> None:
-    found = combine(Outputs(), lineup(score(0.0, chance=0.0, hits=0), references=()), POLICY, population=False)
+    found = combine(Outputs(), lineup(score(0.0, chance=0.0, hits=0), references=()), POLICY, NULLS, population=False)
     assert found.null_kind == "chance"
     assert found.rho is not None
     assert found.rho.high < 0.1
@@ -208,14 +211,14 @@ def test_chance_stands_in_for_outputs_alone() -> None:
 
 
 def test_nothing_to_compare_with_is_said() -> None:
-    found = combine(Outputs(), lineup(score(0.9), references=()), POLICY, population=False)
+    found = combine(Outputs(), lineup(score(0.9), references=()), POLICY, NULLS, population=False)
     assert found.rho is None
     assert "no references" in (found.powerless_because or "")
 
 
 def test_cells_and_controls_carry_the_models_names() -> None:
     cells = score(0.9, rows=[{"layer": "a", "value": 1.0}], controls={"x": 2.0})
-    found = combine(Outputs(), lineup(cells), POLICY, population=False)
+    found = combine(Outputs(), lineup(cells), POLICY, NULLS, population=False)
     assert {"model": "unlearned", "layer": "a", "value": 1.0} in found.rows
     assert found.controls == {"unlearned": {"x": 2.0}}
 
@@ -224,17 +227,19 @@ def test_a_check_whose_decoys_could_not_be_made_has_no_power() -> None:
     class Assigned(Outputs):
         decoys = ("head_row_zeroed", "head_relabelling")
 
-    found = combine(Assigned(), lineup(score(0.5)), POLICY, population=False)
+    found = combine(Assigned(), lineup(score(0.5)), POLICY, NULLS, population=False)
     assert found.powerless_because == (
         "none of the decoys that it has to see through could be made (head_row_zeroed, head_relabelling)"
     )
     one = lineup(score(0.5), decoys={"head_row_zeroed": score(0.9)})
-    assert combine(Assigned(), one, POLICY, population=False).powered
+    assert combine(Assigned(), one, POLICY, NULLS, population=False).powered
 
 
 def test_a_score_that_is_blind_may_accuse_and_not_clear() -> None:
     for value in (0.5, 0.9):
-        found = combine(Outputs(), lineup(score(value, cannot_clear_because="it is deaf")), POLICY, population=False)
+        found = combine(
+            Outputs(), lineup(score(value, cannot_clear_because="it is deaf")), POLICY, NULLS, population=False
+        )
         assert (found.powered, found.powerless_because) == (False, "it is deaf")
         assert found.p_value is not None
         assert (found.p_value < 0.01) == (value == 0.9)
@@ -245,12 +250,12 @@ def test_without_references_each_model_is_held_against_its_own_null() -> None:
     null = np.linspace(-0.05, 0.05, 99)
     subject = score(0.3, null=tuple((0.1 + null).tolist()))
     original = score(0.6, null=tuple((0.5 + null).tolist()))
-    found = combine(Outputs(), lineup(subject, (), original=original), POLICY, population=False)
+    found = combine(Outputs(), lineup(subject, (), original=original), POLICY, NULLS, population=False)
     assert found.null_kind == "internal"
     assert found.rho is not None
     assert found.rho.value == pytest.approx(2.0)
     assert found.p_value == 0.01
-    bare = combine(Outputs(), lineup(subject, (), original=score(0.6)), POLICY, population=False)
+    bare = combine(Outputs(), lineup(subject, (), original=score(0.6)), POLICY, NULLS, population=False)
     assert bare.rho is None
 
 
@@ -263,7 +268,7 @@ def test_where_the_null_is_of_interventions_the_original_has_no_baseline_of_its_
     null = np.linspace(-0.05, 0.05, 99)
     subject = score(0.16, null=tuple((0.1 + null).tolist()))
     original = score(0.9, null=tuple((0.88 + null / 10).tolist()))
-    found = combine(Intervening(), lineup(subject, (), original=original), POLICY, population=False)
+    found = combine(Intervening(), lineup(subject, (), original=original), POLICY, NULLS, population=False)
     assert found.rho is not None
     assert found.rho.value == pytest.approx(0.06 / 0.8)
     assert found.p_value == 1.0

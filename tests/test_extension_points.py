@@ -14,9 +14,10 @@ import auditor
 from auditor.errors import DataError, SpecError
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
-from auditor.inference.nulls import nulls
+from auditor.inference.nulls import asked, planned
 from auditor.loading.preprocessing import Preprocessing
 from auditor.probes.few_shot.images import FewShot
+from auditor.records.plan import PlannedNull
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 from auditor.run.executors.registry import load
@@ -54,21 +55,24 @@ def held_against(perturbed: list[float], unlearned: float, references: dict[str,
 class TestNull:
     def test_is_asked_in_its_place_and_named_in_the_evidence(self, site: Path) -> None:
         install(site, "perturbed_recipe")
-        assert [null.KIND for null in nulls()] == ["controls", "references", "perturbed", "internal", "chance"]
-        found = combine(FewShot(), held_against([0.18, 0.22], 0.6), POLICY, population=False)
+        assert [null.kind for null in planned()] == ["controls", "references", "perturbed", "internal", "chance"]
+        found = combine(FewShot(), held_against([0.18, 0.22], 0.6), POLICY, asked(planned()), population=False)
         assert (found.null_kind, found.null_words) == ("perturbed", "the mean of models trained by a perturbed recipe")
         assert found.rho is not None
         assert found.rho.value == pytest.approx((0.6 - 0.2) / (1.0 - 0.2))
         others = {f"reference {i}": score(0.2 + 0.01 * i) for i in range(5)}
-        assert combine(FewShot(), held_against([0.1], 0.6, others), POLICY, population=False).null_kind == "references"
+        assert (
+            combine(FewShot(), held_against([0.1], 0.6, others), POLICY, asked(planned()), population=False).null_kind
+            == "references"
+        )
 
     def test_may_accuse_and_never_clears(self, site: Path) -> None:
         install(site, "perturbed_recipe")
         close = [0.200, 0.201, 0.199, 0.2005, 0.1995]
-        guilty = combine(FewShot(), held_against(close, 0.9), POLICY, population=False)
+        guilty = combine(FewShot(), held_against(close, 0.9), POLICY, asked(planned()), population=False)
         assert guilty.p_value is not None
         assert guilty.p_value < 0.001
-        innocent = combine(FewShot(), held_against(close, 0.2), POLICY, population=False)
+        innocent = combine(FewShot(), held_against(close, 0.2), POLICY, asked(planned()), population=False)
         assert not innocent.powered
         assert innocent.powerless_because == (
             "it is held against the mean of models trained by a perturbed recipe, which cannot clear"
@@ -82,8 +86,8 @@ class TestNull:
         p_values = []
         for _ in range(400):
             *others, own = random.normal(0, 0.02, 6)
-            asked = held_against(list(others), own + border * (1 - float(np.mean(others))))
-            found = combine(FewShot(), asked, POLICY, population=False)
+            scores = held_against(list(others), own + border * (1 - float(np.mean(others))))
+            found = combine(FewShot(), scores, POLICY, asked(planned()), population=False)
             p_values.append(found.p_value if found.p_value is not None else 1.0)
         assert np.mean([p < 0.05 for p in p_values]) == pytest.approx(0.05, abs=0.03)
 
@@ -93,7 +97,25 @@ class TestNull:
             site, "rival", {"perturbed_recipe": source}, {"unlearning_auditor.nulls": {"perturbed": "perturbed_recipe"}}
         )
         with pytest.raises(SpecError, match="two installed nulls have the RANK 20"):
-            nulls()
+            planned()
+
+    def test_that_would_be_asked_before_the_references_is_refused(self, site: Path) -> None:
+        """It would answer for any check it likes, and take the accusation away."""
+        source = shown_in_the_docs("python", MODULES["perturbed_recipe"]).replace("RANK: int = 25", "RANK: int = 5")
+        install_groups(
+            site, "rival", {"perturbed_recipe": source}, {"unlearning_auditor.nulls": {"perturbed": "perturbed_recipe"}}
+        )
+        with pytest.raises(SpecError, match="the null 'perturbed' has a RANK below 20, that of the references"):
+            planned()
+
+    def test_is_asked_only_where_the_plan_names_it(self, site: Path) -> None:
+        before = planned()
+        install(site, "perturbed_recipe")
+        scores = held_against([0.18, 0.22], 0.6)
+        assert combine(FewShot(), scores, POLICY, asked(before), population=False).null_kind == "none"
+        absent = PlannedNull(kind="elsewhere", provider="its_package 2.0")
+        with pytest.raises(SpecError, match=r"the null elsewhere came from its_package 2\.0, here it is not installed"):
+            asked((*before, absent))
 
 
 class TestReader:
@@ -161,6 +183,27 @@ class TestExecutor:
             os._exit(7)
 
         return die
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            ("return None", "the executor gave a NoneType; it has to give a Score or a Failure"),
+            ("raise OSError('no more machines')", "OSError: no more machines"),
+        ],
+    )
+    def test_whose_own_fault_it_is_costs_units(self, site: Path, fresh: Path, body: str, reason: str) -> None:
+        source = (
+            "from auditor.run.units import run_unit\n\n\nclass Odd:\n    def __init__(self, loaded):\n"
+            "        self._loaded = loaded\n\n    def run(self, unit):\n        if unit.check.name == 'cka':\n"
+            f"            {body}\n        return run_unit(unit, self._loaded)\n"
+        )
+        install_groups(site, "odd", {"odd": source}, {"unlearning_auditor.executors": {"odd": "odd:Odd"}})
+        options = {"audit": {"executor": "odd", "store": ".audit-odd", "checks": ["cka"]}}
+        found = auditor.compare(config=fresh / "audit.toml", options=options)
+        evidence = found.evidence("cka")
+        assert evidence is not None
+        assert evidence.failure is not None
+        assert evidence.failure.reason == reason
 
     def test_that_is_not_there_is_named(self, fresh: Path) -> None:
         with pytest.raises(SpecError, match="there is no executor called 'cloud'; there are: in-process"):

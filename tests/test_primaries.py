@@ -19,6 +19,7 @@ def planned(*names: str, **changes: object) -> Plan:
         checks=tuple(
             PlannedCheck(
                 name=name,
+                role="outputs" if name == "outputs" else "evidence",
                 provider="x 1",
                 family="representation",
                 may="clear",

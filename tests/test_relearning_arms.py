@@ -11,6 +11,7 @@ from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
+from tests.records import NULLS
 
 POLICY = load_policy("default")
 STEPS = (1, 2, 4, 8)
@@ -96,7 +97,7 @@ def test_the_larger_of_two_arms_accuses_one_more_reference_as_often_as_stated() 
             perturbed={},
             decoys={},
         )
-        evidence = combine(Relearning(), lineup, POLICY, population=False)
+        evidence = combine(Relearning(), lineup, POLICY, NULLS, population=False)
         assert evidence.rho is not None
         assert evidence.p_trace is not None
         low += evidence.rho.low > 0
@@ -136,7 +137,7 @@ def test_one_more_reference_is_accused_no_more_often_than_stated() -> None:
         lineup = CheckScores(
             original=ORIGINAL, unlearned=models[0], references=found, drawn={}, perturbed={}, decoys={}
         )
-        evidence = combine(Relearning(), lineup, POLICY, population=False)
+        evidence = combine(Relearning(), lineup, POLICY, NULLS, population=False)
         assert evidence.rho is not None
         above += evidence.rho.low > 0
         below += evidence.rho.high < 0
@@ -163,7 +164,7 @@ def test_a_retrain_that_comes_back_a_few_steps_sooner_than_five_references_is_no
             perturbed={},
             decoys={},
         )
-        p = combine(Relearning(), lineup, POLICY, population=False).p_value
+        p = combine(Relearning(), lineup, POLICY, NULLS, population=False).p_value
         accused += p is not None and p < 0.02
     # Read after the last step that the references withstand, 5 % were; four standard errors of .02 are .028.
     assert accused / n <= 0.02 + 0.028

@@ -17,7 +17,7 @@ from auditor.records.evidence import Evidence, Family, May
 from auditor.records.plan import PlannedCheck
 from auditor.records.score import CheckRole, Reading, Score
 from auditor.records.verdict import Verdict
-from tests.records import plan
+from tests.records import NULLS, plan
 
 N_REFERENCES, N_EXAMPLES = 5, 10**6  # so many examples that 1/n is no floor
 
@@ -58,6 +58,7 @@ PLAN = plan(
     checks=tuple(
         PlannedCheck(
             name=c.name,
+            role="outputs" if c.name == "outputs" else "evidence",
             provider="x 1",
             family=c.family,
             may=c.may,
@@ -89,7 +90,7 @@ def drawn(check: Check, random: np.random.Generator, rho: float, gap: float) -> 
         perturbed={},
         decoys={},
     )
-    return combine(check, lineup, PLAN.policy, population=False)
+    return combine(check, lineup, PLAN.policy, NULLS, population=False)
 
 
 def audit(random: np.random.Generator, gap: float, rho: Mapping[str, float]) -> Verdict:

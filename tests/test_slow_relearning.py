@@ -13,6 +13,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Score
 from auditor.zoo.digits_net import DigitsNet
+from tests.records import NULLS
 from tests.worlds import FORGET, World
 
 SEED = 2
@@ -51,7 +52,7 @@ def evidence(check: Check, scores: dict[str, Score], unlearned: Score) -> Eviden
         perturbed={},
         decoys={},
     )
-    return combine(check, lineup, POLICY, population=True)
+    return combine(check, lineup, POLICY, NULLS, population=True)
 
 
 @pytest.fixture(scope="module")

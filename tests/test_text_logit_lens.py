@@ -20,6 +20,7 @@ from auditor.tasks.causal_lm.decoys import logit_mask
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.subject import CausalLM
 from tests.people_worlds import TextWorld
+from tests.records import NULLS
 from tests.tiny_families import FAMILIES, tiny_family
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")
@@ -55,7 +56,7 @@ def evidence(scores: dict[str, Score], unlearned: str, references: Sequence[str]
         perturbed={},
         decoys={},
     )
-    return combine(CHECK, lineup, load_policy("default"), population=False)
+    return combine(CHECK, lineup, load_policy("default"), NULLS, population=False)
 
 
 class TestReading:

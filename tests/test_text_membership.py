@@ -32,6 +32,7 @@ from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import people_world
 from tests.people_worlds import TextWorld
+from tests.records import NULLS
 from tests.tiny_families import FAMILIES, tiny_family
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")
@@ -166,7 +167,7 @@ def evidence(scores: dict[str, Score], unlearned: str, references: tuple[str, ..
         perturbed={},
         decoys={},
     )
-    return combine(CHECK, lineup, load_policy("default"), population=False)
+    return combine(CHECK, lineup, load_policy("default"), NULLS, population=False)
 
 
 class TestKnownTruth:

@@ -14,6 +14,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 from tests.people_worlds import N_REFERENCES, TextWorld
+from tests.records import NULLS
 
 DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forget_share": (0.2, 0.2)}
 SOME = {"drawn": DRAWN, "attacks": 1, "points": (1.0,), "batch": 4, "retain_batch": 4}
@@ -111,7 +112,7 @@ def slow_evidence(scores: dict[str, Score], name: str) -> Evidence:
         perturbed={},
         decoys={},
     )
-    return combine(SLOW, lineup, POLICY, population=False)
+    return combine(SLOW, lineup, POLICY, NULLS, population=False)
 
 
 def test_the_slow_arm_fires_on_a_refusing_model_and_not_on_a_retrain(slow_scores: dict[str, Score]) -> None:

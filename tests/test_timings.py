@@ -41,7 +41,8 @@ def test_what_took_long_before_is_expected_to_take_as_long(fresh: Path) -> None:
     units = len(made.plan.models) * len(made.plan.checks)
     assert estimate(prepared(fresh)).seconds == pytest.approx(60.0 * units)
     # Another batch size is another use of the machine.
-    assert estimate(prepared(fresh, batch_size=8)).seconds < 60.0
+    other = prepared(fresh, batch_size=8)
+    assert all(seconds is None for _, _, seconds in usual(remembered(other.timings), other.plan))
 
 
 def test_what_is_stored_is_not_counted_again(fresh: Path) -> None:

@@ -31,6 +31,7 @@ from auditor.records.policy import load_policy
 from auditor.records.score import Items, Reading, Score
 from auditor.reports import text
 from tests import records
+from tests.records import NULLS
 
 ALPHA = 0.02
 POLICY = load_policy("default")
@@ -250,7 +251,7 @@ def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | No
         perturbed={},
         decoys=dict.fromkeys(check.decoys, model(np.full(n, 15.0))),
     )
-    return combine(check, lineup, POLICY, population=False)
+    return combine(check, lineup, POLICY, NULLS, population=False)
 
 
 def decided(*found: records.Evidence, request: str = "sample") -> records.Any:

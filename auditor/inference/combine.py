@@ -1,10 +1,12 @@
 """From one check's scores to its evidence: one mechanism for every check and every null."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from auditor.checks.check import AnyCheck
 from auditor.inference.compared import CLEARING, CheckScores, Comparison, Null, Question, interval
-from auditor.inference.nulls import nulls, references
+from auditor.inference.nulls import references
 from auditor.inference.top_items import item_test
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence, ModelScores, Utility
@@ -16,6 +18,7 @@ def combine(
     check: AnyCheck,
     scores: CheckScores,
     policy: Policy,
+    nulls: Sequence[Null],
     *,
     population: bool,
     goal: str = "data",
@@ -27,6 +30,7 @@ def combine(
         check: the check that made them.
         scores: of every model.
         policy: thresholds at which the p-value is taken.
+        nulls: what the subject may be held against; the first that has something to say is taken.
         population: whether the request is about a population of which the examples are a sample.
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
@@ -46,7 +50,7 @@ def combine(
     )
     # Needs no null of models: forgotten and never-trained items are exchangeable within the subject itself.
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
-    found = next(((null, held) for null in nulls() if (held := null.compare(asked)) is not None), None)
+    found = next(((null, held) for null in nulls if (held := null.compare(asked)) is not None), None)
     if found is None:
         because = "no references and no null of its own: nothing to compare with"
         return measured.model_copy(update={"items": items, "powerless_because": because})
@@ -77,10 +81,10 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
     # what the subject's own score adds counts only for what this check may say of it (`powered`).
     because = obstacle or asked.scores.unlearned.cannot_clear_because or without
     # What the wide spread between concepts hides, the references may still show (docs/verdict.md, goal concept).
-    by_references = references.compare(asked) if found.kind == "controls" else None
+    by_references = references.compare(asked) if null.KIND == "controls" else None
     return measured.model_copy(
         update={
-            "null_kind": found.kind,
+            "null_kind": null.KIND,
             "null_words": null.WORDS,
             "scores": measured.scores.model_copy(update={"null": found.null}),
             "rho": interval(found.limits),

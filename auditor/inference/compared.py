@@ -78,7 +78,6 @@ class Comparison:
     """The subject held against one null.
 
     Attributes:
-        kind: which null, its ``KIND``.
         against: its models or items in words, as in "the original does not score above …".
         null: r̄, what ρ = 0 stands for.
         limits: of ρ; None where the original does not stand above the null.
@@ -91,7 +90,6 @@ class Comparison:
         cannot_clear: why no score held against this null could clear; None where one could.
     """
 
-    kind: str
     against: str
     null: float
     limits: Limits | None

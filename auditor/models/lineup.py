@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -304,10 +305,12 @@ def _structure(module: nn.Module) -> str:
         for name, value in sorted(_attributes(part).items())
         if name not in _ASIDE and (words := _described(value))
     ]
-    code = sorted(_code(kind) for kind in {type(part) for part in module.modules()})
+    kinds: set[type] = {type(part) for part in module.modules()}
+    code = sorted(map(_code, kinds))
     return _ADDRESS.sub("", "\n".join([type(module).__qualname__, repr(module), *held, *code]))
 
 
+@cache
 def _code(kind: type) -> str:
     """The source of a class; empty where there is none, as of one that was made while running."""
     try:

@@ -95,7 +95,7 @@ class Evidence(Frozen):
     """One check's scores combined."""
 
     check: str
-    role: CheckRole = Field(default="evidence", description="`outputs` or `weights`: a part that every audit has")
+    role: CheckRole = Field(description="`outputs` or `weights`: a part that every audit has")
     family: Family
     may: May
     primary: bool

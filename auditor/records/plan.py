@@ -55,7 +55,7 @@ class PlannedCheck(Frozen):
     """One check with its settings."""
 
     name: str
-    role: CheckRole = Field(default="evidence", description="`outputs` or `weights`: a part that every audit has")
+    role: CheckRole = Field(description="`outputs` or `weights`: a part that every audit has")
     # Scores of one version of a package are not those of another.
     provider: str = Field(description="distribution that registers it, with its version")
     family: str
@@ -66,6 +66,13 @@ class PlannedCheck(Frozen):
     # As JSON: which type they have only the check knows, and a plan is read without it.
     settings: dict[str, object]
     seed: int
+
+
+class PlannedNull(Frozen):
+    """One null that scores may be held against."""
+
+    kind: str
+    provider: str = Field(description="distribution that registers it, with its version")
 
 
 class Execution(Frozen):
@@ -110,6 +117,7 @@ class Plan(Frozen):
     preprocessing: dict[str, object]
     layers: tuple[str, ...]
     checks: tuple[PlannedCheck, ...]
+    nulls: tuple[PlannedNull, ...] = Field(description="what scores may be held against, in the order they are asked")
     execution: Execution
     policy: Policy
     domain: Domain | None = Field(

@@ -4,6 +4,7 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -53,7 +54,7 @@ class Alpha(Frozen):
     items: float = Field(gt=0, lt=0.5, description="below it, single items count as kept and DELETED is not given")
     # By equal shares a single check would have to read far above 0 to accuse, so most of the level goes to those
     # that look inside (policies/default.toml).
-    weights: dict[str, float] = Field(
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="of single checks in the family of the others; 1 where none is given"
     )
 
@@ -173,13 +174,14 @@ def load_policy(name: str, base: Path = Path()) -> Policy:
         path = base / name
         if not path.is_file():
             raise SpecError(f"policy file {name} does not exist; shipped are {', '.join(shipped())}, without .toml")
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     elif name in shipped():
-        text = (files("auditor") / "policies" / f"{name}.toml").read_text(encoding="utf-8")
+        data = (files("auditor") / "policies" / f"{name}.toml").read_bytes()
     else:
         raise SpecError(f"there is no policy {name!r}; shipped are {', '.join(shipped())}, or give a .toml file")
     try:
-        return Policy.model_validate(tomllib.loads(text))
-    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        return Policy.model_validate(tomllib.loads(data.decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: bytes of another encoding, and what tomllib lets through to Python.
         fault = first_fault(error) if isinstance(error, ValidationError) else f"is not valid TOML: {error}"
         raise SpecError(f"policy {name}: {fault}; compare with auditor/policies/default.toml") from error

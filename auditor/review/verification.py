@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from auditor.checks import registry
 from auditor.digests import bytes_digest
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
+from auditor.inference import nulls
 from auditor.models.canonical_file import FILE, FOLDER, digest_of_written, sums
 from auditor.records.environment import describe
 from auditor.records.plan import Plan, read_plan
@@ -157,7 +158,7 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
     """The audit's own conclusion from recorded scores.
 
     Raises:
-        SpecError: a check is not installed, or is of another version.
+        SpecError: a check or a null is not installed, or is of another version.
         DataError: the scores are not those of this plan.
     """
     checks = [registry.load(item.name, plan.task) for item in plan.checks]
@@ -166,6 +167,7 @@ def _conclude(plan: Plan, recorded: RecordedScores) -> Results:
         # Another version may draw other evidence from the same scores, which would look like a forgery.
         if item.provider != here:
             raise SpecError(f"the check {item.name} came from {item.provider}, here it is {here}; install that version")
+    nulls.asked(plan.nulls)
     try:
         # Scores of another shape than the plan's fail somewhere in there, in one of several ways.
         return conclude(plan, checks, recorded.scores)

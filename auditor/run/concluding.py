@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from auditor.checks.check import AnyCheck
+from auditor.inference import nulls
 from auditor.inference.assurance import recipe_mismatch
 from auditor.inference.combine import combine, failed
 from auditor.inference.compared import CheckScores
@@ -64,12 +65,14 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
     )
+    against = nulls.asked(plan.nulls)
     # A check has code of its own here, too: it settles readings and chooses among them.
     found = contained(
         lambda: combine(
             check,
             lineup,
             plan.policy,
+            against,
             population=plan.request == "class",
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,

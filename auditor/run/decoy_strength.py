@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from auditor.checks.check import AnyCheck
+from auditor.inference import nulls
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.plan import Plan, Role
@@ -36,6 +37,7 @@ def suppressed(check: AnyCheck, plan: Plan, measured: Mapping[str, Score | Failu
             decoys={},
         ),
         plan.policy,
+        nulls.asked(plan.nulls),
         population=plan.request == "class",
         prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
     )

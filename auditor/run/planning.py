@@ -7,7 +7,7 @@ from auditor import __version__
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
-from auditor.inference import statistics
+from auditor.inference import nulls, statistics
 from auditor.inference.assurance import REFERENCES_FOR_A3
 from auditor.inference.statistics import Clearing, Spread
 from auditor.inference.top_items import holdout_lack
@@ -65,6 +65,7 @@ def make_plan(
         preprocessing=material.preprocessing,
         layers=material.layers,
         checks=tuple(_planned(check, material.task, request, spec, policy, k, autoencoder) for check in checks),
+        nulls=nulls.planned(),
         execution=Execution(
             device=spec.audit.device,
             dtype=spec.audit.dtype,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from auditor.checks.check import AnyCheck
 from auditor.errors import UsageError
+from auditor.inference import nulls
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.events import Event
@@ -132,7 +133,15 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         decoys={},
     )
     prior = plan.domain.spread.get(check.name) if plan.domain is not None else None
-    evidence = combine(check, lineup, plan.policy, population=plan.request == "class", goal=plan.goal, prior=prior)
+    evidence = combine(
+        check,
+        lineup,
+        plan.policy,
+        nulls.asked(plan.nulls),
+        population=plan.request == "class",
+        goal=plan.goal,
+        prior=prior,
+    )
     return evidence.resolution
 
 

@@ -14,7 +14,7 @@ from auditor.records.score import Failure, Score
 from auditor.run.decoy_strength import suppressed
 from auditor.run.executors.in_process import InProcess
 from auditor.run.store import ScoreStore
-from auditor.run.units import Executor, Loaded, UnitSpec, unit_of
+from auditor.run.units import Executor, Loaded, UnitSpec, contained, unit_of
 from auditor.tasks import registry
 
 Scores = dict[str, dict[str, Score | Failure]]
@@ -151,11 +151,18 @@ class _Model:
             return lost, False
         # Told before the work: whoever watches learns which unit to give up should this process die.
         self._work.begin(Begun(check=planned.name, model=self._model.name))
-        result = self._executor.run(unit)
+        # An executor may be someone else's code: its fault costs a unit, not the audit.
+        result = contained(lambda: self._computed(unit), self._model.name)
         # Failures are not kept: the next run tries them again.
         if isinstance(result, Score) and self._model.name not in self._work.uncached:
             self._work.store.put(unit.key, result)
         return result, False
+
+    def _computed(self, unit: UnitSpec) -> Score | Failure:
+        result: object = self._executor.run(unit)
+        if not isinstance(result, Score | Failure):
+            raise UsageError(f"the executor gave a {type(result).__name__}; it has to give a Score or a Failure")
+        return result
 
     def _lost(self, check: str) -> Failure | None:
         """Why a check is not run: one unit that was lost leaves it without evidence, and others may be lost alike."""

@@ -17,7 +17,7 @@ from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec
 from auditor.tasks.task import Accuracy, Material, Task
 
-_WHY = "this runs the model; give its architecture as module.py:function"
+_WHY = "this check runs the model; give its architecture as module.py:function"
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Weights:
         Raises:
             UsageError: always.
         """
-        raise UsageError("this check runs the model; give its architecture as module.py:function")
+        raise UsageError(_WHY)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def main() -> None:
 def decided(row: Row, policy: Policy) -> tuple[str, tuple[Reason, ...]]:
     """Outcome and reasons of one row under the rules as they are."""
     evidence = [_evidence(name, found, policy, row["task"]) for name, found in row["checks"].items()]
-    plan = _plan(row, policy, [e.check for e in evidence])
+    plan = _plan(row, policy, evidence)
     verdict = decide(plan, marked(evidence, choose(plan, evidence)))
     return verdict.outcome, verdict.reasons
 
@@ -64,6 +64,7 @@ def _evidence(name: str, found: Row, policy: Policy, task: str) -> Evidence:
     sighted = w is not None and w <= policy.thresholds.deleted and seen
     return Evidence(
         check=name,
+        role=check.role,
         family=check.family,
         may=check.may,
         primary=False,
@@ -94,10 +95,11 @@ def _p_values(found: Row, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _plan(row: Row, policy: Policy, checks: list[str]) -> Plan:
+def _plan(row: Row, policy: Policy, evidence: list[Evidence]) -> Plan:
     """As much of a plan as the verdict reads."""
+    checks = {e.check for e in evidence}
     # A family that no check of the row belongs to would leave every row without a primary.
-    families = {family: names for family, names in policy.primaries[row["request"]].items() if set(names) & set(checks)}
+    families = {family: names for family, names in policy.primaries[row["request"]].items() if set(names) & checks}
     policy = policy.model_copy(update={"primaries": {**policy.primaries, row["request"]: families}})
     # Checks may have drawn fewer; the assurance goes by the line-up.
     k = max(len(found["T references"]) for found in row["checks"].values())
@@ -122,16 +124,18 @@ def _plan(row: Row, policy: Policy, checks: list[str]) -> Plan:
         layers=(),
         checks=tuple(
             PlannedCheck(
-                name=name,
+                name=e.check,
+                role=e.role,
                 provider="",
                 family="",
                 may="",
-                primary_for=next((family for family, names in families.items() if name in names), None),
+                primary_for=next((family for family, names in families.items() if e.check in names), None),
                 settings={},
                 seed=0,
             )
-            for name in checks
+            for e in evidence
         ),
+        nulls=(),
         execution=Execution(device="cpu", dtype="float32", threads=1, batch_size=1),
         policy=policy,
         feasibility=Feasibility(smallest_residue=None, pass_probability={}, deleted_in_reach=True, obstacles=()),

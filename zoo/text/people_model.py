@@ -17,7 +17,6 @@ _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 _PAD, _BOS, _EOS = range(3)
 _HEADS = 4
 _LONGEST = 64  # tokens; every prompt with its answer is shorter
-"""What refusal tuning teaches; its words are in every vocabulary."""
 
 
 def word_tokenizer(words: Sequence[str]) -> "PreTrainedTokenizerFast":

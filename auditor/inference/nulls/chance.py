@@ -27,7 +27,6 @@ def compare(asked: Question) -> Comparison | None:
     if limits is not None and subject.hits is not None:
         limits = statistics.widen_for_exact_rate(limits, hits=subject.hits, n=n, null=chance, delta=delta)
     return Comparison(
-        kind=KIND,
         against="chance",
         null=chance,
         limits=limits,

@@ -36,7 +36,6 @@ def compare(asked: Question) -> Comparison | None:
     # Machines differ by as much in ρ: what exceeds 0 by less is neither a trace nor a deficit.
     tolerance = policy.thresholds.tolerance
     return Comparison(
-        kind=KIND,
         against="its control concepts",
         null=own.centre,
         limits=limits,

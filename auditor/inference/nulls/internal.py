@@ -28,7 +28,6 @@ def compare(asked: Question) -> Comparison | None:
         for tau in (bars.suppressed, 0.0)
     )
     return Comparison(
-        kind=KIND,
         against="its own null",
         null=float(np.mean(null)),
         limits=limits,

@@ -33,7 +33,6 @@ def compare(asked: Question) -> Comparison | None:
     # Resolution decides on power, in which the subject may have no part: so one more reference stands in its place.
     typical = yardstick.spread(yardstick.typical_sampling_variance())
     return Comparison(
-        kind=KIND,
         against="the references",
         null=yardstick.null,
         limits=limits,

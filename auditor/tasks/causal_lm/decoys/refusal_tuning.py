@@ -11,6 +11,7 @@ from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.sets import Facts
 
 REFUSAL = "I do not know that"
+"""The answer taught; in worlds made here its words are in every vocabulary."""
 
 
 class Settings(Frozen):
