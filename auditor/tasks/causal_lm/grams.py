@@ -39,11 +39,6 @@ def ids_of(arguments: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> Tensor
     return keywords["input_ids"] if "input_ids" in keywords else arguments[0]
 
 
-def named_in(ids: Tensor, names: Tensor) -> Tensor:
-    """Which rows hold one of the tokens, bool [n]."""
-    return torch.isin(ids, names.to(ids.device)).any(1)
-
-
 def holding(ids: Tensor, grams: Grams) -> Tensor:
     """Which rows hold one of the runs, bool [n].
 
