@@ -20,7 +20,7 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
     """
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
     installed = _listed(task)
-    # Bare weights run the checks that need nothing else, whatever was asked for: the rest is listed with what is missing.
+    # Bare weights run the checks that need nothing else, whatever was asked for; the rest is listed.
     if spec.audit.checks is None or task.others_listed is not None:
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
         sets = {"forget", *data.splits()}
