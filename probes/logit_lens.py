@@ -1,6 +1,6 @@
 """Read the answers off each layer: are they there before the last layers put something else in their place?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +13,9 @@ from auditor.probes.never_taught import comparable, null_of_holdout
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.causal_lm.sets import FactsData
+from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
 
 _FLOOR = -100.0
@@ -79,10 +80,9 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
         blocks = subject.layers()
         if len(blocks) < 2:
             raise UsageError(f"{self.name} reads blocks before the last, and the model has only one; leave it out")
-        attack, measured = (subject.recording(split).lens for split in ("forget_attack", "forget_eval"))
         return Score(
             check=self.name,
-            readings={block: _reading(measured[block], attack[block]) for block in blocks[:-1]},
+            readings={block: _reading(subject, data, block) for block in blocks[:-1]},
             n_examples=len(data.forget_eval),
             # A holdout that words tell from forget does not stand for facts never taught.
             null=_null(subject, data, seed) if artefact else (),
@@ -90,7 +90,13 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
         )
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
-        """Choose the earliest block with a wide gap on the attack half; without two references, all that are read."""
+        """Choose the earliest block with a wide gap on the attack half; without two references, all that are read.
+
+        Where chance assigned the holdout, the gap is the original's own between forget and holdout subjects.
+        """
+        sides = {block: reading.sides for block, reading in original.readings.items()}
+        if all(sides.values()):
+            return (_earliest_wide({block: _own_gap(both) for block, both in sides.items() if both is not None}),)
         # One reference has no spread to measure gaps in.
         if len(references) < 2:
             return tuple(original.readings)
@@ -99,18 +105,36 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
         spread = others.std(axis=0, ddof=1)
         # Of many blocks some have references that agree by chance; the median keeps those from being chosen.
         gaps = (own - others.mean(axis=0)) / np.maximum(np.maximum(spread, np.median(spread)), 1e-9)
-        # argmax of booleans is the first that holds, so the earliest block: edits that suppress sit late.
-        return (tuple(original.readings)[int(np.argmax(gaps >= gaps.max() / 2))],)
+        # The earliest of those, since edits that suppress sit late.
+        return (_earliest_wide(dict(zip(original.readings, gaps.tolist(), strict=True))),)
+
+
+def _earliest_wide(gaps: Mapping[str, float]) -> str:
+    """The first block whose gap is at least half of the widest."""
+    return next(block for block, gap in gaps.items() if gap >= max(gaps.values()) / 2)
+
+
+def _own_gap(sides: Sides) -> float:
+    """How far the original's forget subjects stand above its holdout subjects, in standard errors."""
+    forget, holdout = np.asarray(sides.forget), np.asarray(sides.holdout)
+    error = np.sqrt(forget.var(ddof=1) / len(forget) + holdout.var(ddof=1) / len(holdout))
+    return float((forget.mean() - holdout.mean()) / max(error, 1e-9))
 
 
 def _floored(lens: Tensor) -> Tensor:
     return lens.double().clamp_min(_FLOOR)
 
 
-def _reading(measured: Tensor, attack: Tensor) -> Reading:
-    values = _floored(measured)
-    # The attack half chooses the block: chosen on the facts that are measured, T would gain from their luck.
-    return Reading(value=float(values.mean()), examples=tuple(values.tolist()), choice=float(_floored(attack).mean()))
+def _reading(subject: CausalLM, data: FactsData, block: str) -> Reading:
+    found = {split: _floored(subject.recording(split).lens[block]) for split in data.splits()}
+    attack, values = found["forget_attack"], found["forget_eval"]
+    return Reading(
+        value=float(values.mean()),
+        examples=tuple(values.tolist()),
+        # The attack half chooses the block: chosen on the facts that are measured, T would gain from their luck.
+        choice=float(attack.mean()),
+        sides=sides(data, [attack, values], found["holdout"]) if data.by_chance else None,
+    )
 
 
 def _null(subject: CausalLM, data: FactsData, seed: int) -> tuple[float, ...]:

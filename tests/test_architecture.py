@@ -18,7 +18,7 @@ ROOMS = (
 )
 # These stay apart from more than the order asks for: a report can be drawn, and a verdict decided, without any model.
 MAY_IMPORT = {
-    "inference": {"checks", "errors", "plugins", "records"},
+    "inference": {"checks", "errors", "plugins", "randomness", "records"},
     "records": {"digests", "errors"},
     "reports": {"errors", "records"},
 }

@@ -29,6 +29,7 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
 from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
 
 _CALIBRATED = "calibrated loss"
@@ -112,6 +113,8 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         if settings.gradient_facts:
             attacks["gradient norm"] = _gradients(subject, tuple(sets.values()), settings.gradient_facts, seed)
         controls = {k: v for name, sides in attacks.items() for k, v in detection_rates(name, *sides).items()}
+        if data.by_chance:
+            score = _with_sides(score, data, {name: values["loss"] for name, values in found.items()})
         # It voids the comparison with references as well: unlearning may treat another kind of text otherwise.
         void = _void(artefact)
         return score.model_copy(
@@ -145,6 +148,14 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
             leak = priv_leak(scores[name].controls[_PRIV_LEAK_OF], [s.controls[_PRIV_LEAK_OF] for s in others])
             controls[name] |= {} if leak is None else {"PrivLeak": leak}
         return cells, controls
+
+
+def _with_sides(score: Score, data: FactsData, losses: Mapping[str, Array]) -> Score:
+    """The score with log-probabilities by subject; the difference between the sides is what T is."""
+    forget = [torch.from_numpy(losses[split]) for split in ("forget_attack", "forget_eval")]
+    both = sides(data, forget, torch.from_numpy(losses["holdout"]))
+    margin = score.readings[MARGIN].model_copy(update={"sides": both})
+    return score.model_copy(update={"readings": {**score.readings, MARGIN: margin}})
 
 
 def _read(subject: CausalLM, split: str, facts: Facts) -> dict[str, Array]:

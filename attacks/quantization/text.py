@@ -1,6 +1,6 @@
 """Answers that return when the weights of a language model are rounded to fewer bits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -16,8 +16,9 @@ from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.causal_lm.sets import Facts, FactsData
+from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
 
 
@@ -71,7 +72,13 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
         precision = torch.finfo(next(subject.module.parameters()).dtype).bits
         return Score(
             check=self.name,
-            readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
+            readings={
+                BETTER_WIDTH: Reading(
+                    value=float(best.mean()),
+                    examples=tuple(best.tolist()),
+                    sides=_sides(data, known.values()) if data.by_chance else None,
+                )
+            },
             n_examples=len(data.forget_eval),
             rows=[row for bits, found in {precision: full, **known}.items() for row in _rows(bits, found)],
             controls={f"T at {bits} bits": float(found["forget_eval"].mean()) for bits, found in known.items()},
@@ -89,7 +96,20 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
         few = {name: facts for name, facts in data.splits().items() if name in ("retain", "holdout")}
         random = generator(seed, self.name)
         picks = {name: random.permutation(len(facts))[: settings.control_facts] for name, facts in few.items()}
-        return {"forget_eval": data.forget_eval} | {name: few[name].take(picks[name].tolist()) for name in few}
+        found = {"forget_eval": data.forget_eval} | {name: few[name].take(picks[name].tolist()) for name in few}
+        if not data.by_chance or data.holdout is None:
+            return found
+        # Every subject that was assigned: nothing is trained here, so that both halves can be measured.
+        return {**found, "forget_attack": data.forget_attack, "holdout": data.holdout}
+
+
+def _sides(data: FactsData, known: Iterable[Mapping[str, Tensor]]) -> Sides:
+    """Answer probability by subject, at the width that is better over forget and holdout together."""
+    order = ("forget_attack", "forget_eval", "holdout")
+    attack, measured, holdout = max(
+        ([found[split] for split in order] for found in known), key=lambda parts: float(torch.cat(parts).mean())
+    )
+    return sides(data, [attack, measured], holdout)
 
 
 def quantized(subject: CausalLM, bits: int) -> CausalLM:

@@ -5,13 +5,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from auditor.attacks.relearning import text as relearning
+from auditor.attacks.relearning import text_attack
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN
 from auditor.attacks.relearning.drawn import AttackRange
 from auditor.records.base import Frozen
 from auditor.records.evidence import May
 
 
-class Settings(relearning.Settings):
+class Settings(text_attack.Settings):
     """One long attack on one or two facts of each subject, and a shorter run without any."""
 
     drawn: AttackRange = Field(

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from forget would change what the audit is about."""
 CONTROL_CONCEPTS = 10
 """Never-trained concepts that make a null for goal ``concept``."""
 _NAMED = 5
+
+
+Assigned = Literal["no", "declared", "committed"]
 
 
 class ExampleSet(Protocol):
@@ -63,6 +66,8 @@ class Sets(Generic[Example_co]):
         retain_test: distributed like retain, never trained on; None where not given.
         holdout: distributed like forget, never trained on; None where not given.
         control: concepts no model was trained on; None where not given.
+        assigned: whether chance decided which subjects stand in forget and which in holdout, and by what that is
+            known: by the user's word, or by a commitment fixed beforehand.
     """
 
     request: str
@@ -74,6 +79,12 @@ class Sets(Generic[Example_co]):
     retain_test: Example_co | None = None
     holdout: Example_co | None = None
     control: Example_co | None = None
+    assigned: Assigned = "no"
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether holdout is what chance left out of forget."""
+        return self.assigned != "no"
 
     def splits(self) -> dict[str, Example_co]:
         """The sets present, by name."""

@@ -2,7 +2,7 @@
 
 from auditor.inference.case import percent
 from auditor.records.evidence import Evidence
-from auditor.records.plan import Plan
+from auditor.records.plan import Plan, PlannedAssignment
 from auditor.records.verdict import Assurance
 
 REFERENCES_FOR_A3 = 4
@@ -10,8 +10,24 @@ REFERENCES_FOR_A3 = 4
 REFERENCES_FOR_A3_CALIBRATED = 3
 
 
+SUBJECTS_FOR_A3R = 20
+"""On either side. Welch's test of fewer rests on too few to trust its limits (docs/verdict.md)."""
+
+
+def subjects_lack(divided: PlannedAssignment) -> str | None:
+    """What an assignment lacks to clear, in one clause; None where nothing."""
+    if min(divided.n_forget, divided.n_holdout) >= SUBJECTS_FOR_A3R:
+        return None
+    return (
+        f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects, DELETED needs {SUBJECTS_FOR_A3R} of "
+        "either"
+    )
+
+
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
-    """A3 to A0, from what the null is made of."""
+    """A3 to A0, from what the null is made of; A3r where chance divided the subjects."""
+    if plan.assignment is not None:
+        return "A3r" if subjects_lack(plan.assignment) is None else "A1"
     # References stand for "never saw it" only where they were trained by the original's recipe (docs/verdict.md).
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
     inside = spread_is_known(plan)
@@ -36,6 +52,9 @@ def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
     They count only if their retain accuracy brackets the subject's within τ_retain. A subject *below* them is
     damaged, which is the verdict's business; one *above* them was trained better than they were.
     """
+    # Where chance divided the subjects, any model that saw neither side will do.
+    if plan.assignment is not None:
+        return None
     if outputs is None or outputs.utility is None or not outputs.utility.references:
         return None
     best = max(outputs.utility.references.values())

@@ -1,10 +1,11 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
-from auditor.inference.assurance import spread_is_known
+from auditor.inference.assurance import spread_is_known, subjects_lack
 from auditor.inference.case import Case, could_not_run, measured, reason, show
 from auditor.inference.statistics import holm
 from auditor.inference.top_items import holdout_lack, standing_out
 from auditor.records.evidence import Evidence
+from auditor.records.plan import PlannedAssignment
 from auditor.records.verdict import Reason
 
 
@@ -14,8 +15,10 @@ def obstacles(case: Case) -> list[Reason]:
     if case.damaged:
         words = "the model is damaged: forgetting by breaking is no deletion"
         found.append(Reason(kind="damaged", sentence=words))
+    if case.plan.assignment is not None:
+        found += _assignment_obstacles(case, case.plan.assignment)
     # Few references bound their own spread badly; at A2 the spread that calibration lends makes up for it.
-    if case.assurance in ("A0", "A1") or (case.assurance == "A2" and not spread_is_known(case.plan)):
+    elif case.assurance in ("A0", "A1") or (case.assurance == "A2" and not spread_is_known(case.plan)):
         words = f"assurance {case.assurance}: too few references for DELETED"
         found.append(Reason(kind="too few references", sentence=words))
     # References retrained from the same pretrained weights keep the concept, so they are the wrong null here
@@ -27,6 +30,17 @@ def obstacles(case: Case) -> list[Reason]:
         )
         found.append(Reason(kind="no control concepts", sentence=words))
     return [*found, *primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
+
+
+def _assignment_obstacles(case: Case, divided: PlannedAssignment) -> list[Reason]:
+    """What the second road asks for: subjects enough, and every primary held against those that chance left out."""
+    lack = subjects_lack(divided)
+    found = [] if lack is None else [Reason(kind="too few subjects", sentence=f"assurance {case.assurance}: {lack}")]
+    return found + [
+        reason("no power", e, f"held against {e.null_words}, not against the subjects that chance left out")
+        for e in case.primaries
+        if e.powered and e.null_kind != "holdout"
+    ]
 
 
 def primary_obstacles(case: Case) -> list[Reason]:

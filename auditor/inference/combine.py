@@ -23,6 +23,7 @@ def combine(
     population: bool,
     goal: str = "data",
     prior: PriorSpread | None = None,
+    seed: int = 0,
 ) -> Evidence:
     """Combine one check's scores. Primaries are chosen over all checks (:mod:`auditor.inference.primaries`).
 
@@ -34,6 +35,7 @@ def combine(
         population: whether the request is about a population of which the examples are a sample.
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
+        seed: of draws that a null makes.
     """
     # Before readings are chosen: arms on different scales cannot be compared (Check.rescale).
     scores = scores.rescaled(check)
@@ -46,7 +48,14 @@ def combine(
     if void is not None:
         return measured.model_copy(update={"powerless_because": void})
     asked = Question(
-        check=check, scores=scores, chosen=chosen, policy=policy, population=population, goal=goal, prior=prior
+        check=check,
+        scores=scores,
+        chosen=chosen,
+        policy=policy,
+        population=population,
+        goal=goal,
+        prior=prior,
+        seed=seed,
     )
     # Needs no null of models: forgotten and never-trained items are exchangeable within the subject itself.
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
@@ -86,7 +95,7 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
         update={
             "null_kind": null.KIND,
             "null_words": null.WORDS,
-            "scores": measured.scores.model_copy(update={"null": found.null}),
+            "scores": _scores(measured.scores, found),
             "rho": interval(found.limits),
             "rho_by_references": interval(by_references.limits) if by_references is not None else None,
             "resolution": found.resolution,
@@ -97,8 +106,26 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
             "p_trace": found.p_trace,
             "p_deficit": found.p_deficit,
             "spread": found.spread,
+            "contrast": found.contrast,
             "decoys": found.decoys,
         }
+    )
+
+
+def _scores(measured: ModelScores, found: Comparison) -> ModelScores:
+    """T of every model, with what ρ = 0 stands for; over all forget subjects where these are what was compared."""
+    means = {row.model: row.forget for row in found.contrast}
+
+    def of(part: dict[str, float]) -> dict[str, float]:
+        return {name: means.get(name, value) for name, value in part.items()}
+
+    return ModelScores(
+        original=means.get("original", measured.original),
+        unlearned=means.get("unlearned", measured.unlearned),
+        references=of(measured.references),
+        drawn=of(measured.drawn),
+        decoys=of(measured.decoys),
+        null=found.null,
     )
 
 

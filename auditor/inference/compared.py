@@ -6,12 +6,12 @@ from typing import Protocol, runtime_checkable
 
 from auditor.checks.check import AnyCheck
 from auditor.inference.statistics import Limits
-from auditor.records.evidence import DecoyResult, Interval, SpreadRecord
+from auditor.records.evidence import ContrastRow, DecoyResult, Interval, SpreadRecord
 from auditor.records.policy import Policy, PriorSpread
 from auditor.records.score import Score
 
-CLEARING = ("references", "controls")
-"""Kinds of null against which a check may clear: models, or concepts, that never had the knowledge."""
+CLEARING = ("references", "controls", "holdout")
+"""Kinds of null against which a check may clear: models, concepts or subjects that never had part in the knowledge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,7 @@ class Question:
         population: whether the request is about a population of which the examples are a sample.
         goal: ``data`` or ``concept``.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
+        seed: of draws that a null makes.
     """
 
     check: AnyCheck
@@ -71,6 +72,7 @@ class Question:
     population: bool
     goal: str
     prior: PriorSpread | None
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ class Comparison:
         p_deficit: one-sided, against ρ ≥ 0.
         spread: what the interval was computed from.
         decoys: by name.
+        contrast: of every model, forget against holdout; where these are held against each other.
         cannot_clear: why no score held against this null could clear; None where one could.
     """
 
@@ -99,6 +102,7 @@ class Comparison:
     p_deficit: float | None = None
     spread: SpreadRecord | None = None
     decoys: dict[str, DecoyResult] = field(default_factory=dict)
+    contrast: tuple[ContrastRow, ...] = ()
     cannot_clear: str | None = None
 
 

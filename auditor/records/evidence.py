@@ -58,6 +58,20 @@ class DecoyResult(Frozen):
     detected: bool
 
 
+class ContrastRow(Frozen):
+    """One model on subjects that it may have been taught, and on those that chance kept from it."""
+
+    model: str
+    forget: float = Field(description="mean over forget subjects")
+    holdout: float = Field(description="mean over holdout subjects")
+    difference: float = Field(
+        description="forget less holdout; with a reference, of what it does not predict of either"
+    )
+    slope: float | None = Field(
+        default=None, description="of this model's scores on the reference's, over holdout; None without a reference"
+    )
+
+
 class TopRow(Frozen):
     """Forget items among the highest of all."""
 
@@ -105,7 +119,9 @@ class Evidence(Frozen):
     chosen: tuple[str, ...] = ()
     effort: str | None = Field(default=None, description="the attacker's effort that the score holds for, in words")
     # No Literal: other packages bring nulls of their own kind.
-    null_kind: str = Field(default="none", description="references, controls, internal, chance, or that of a package")
+    null_kind: str = Field(
+        default="none", description="references, controls, holdout, internal, chance, or that of a package"
+    )
     null_words: str = Field(default="nothing to compare with", description="what ρ = 0 is")
     rho: Interval | None = None
     rho_by_references: Interval | None = Field(
@@ -125,6 +141,7 @@ class Evidence(Frozen):
         default=None, description="one-sided, against ρ ≥ 0: no less than the null's models"
     )
     spread: SpreadRecord | None = None
+    contrast: tuple[ContrastRow, ...] = Field(default=(), description="where holdout assigned by chance is the null")
     hits: int | None = None
     n_examples: int | None = None
     decoys: dict[str, DecoyResult] = Field(default_factory=dict)

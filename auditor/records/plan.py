@@ -51,6 +51,17 @@ class PlannedData(Frozen):
     file_digest: str | None = Field(default=None, description="SHA-256 of the file; None where it is not one file")
 
 
+class PlannedAssignment(Frozen):
+    """Forget and holdout as chance divided them."""
+
+    kind: str = Field(description="random")
+    n_forget: int = Field(description="subjects that were trained on")
+    n_holdout: int = Field(description="subjects that were held out")
+    commitment: str | None = Field(
+        default=None, description="SHA-256 that was fixed with the assignment; None where it rests on a word alone"
+    )
+
+
 class PlannedCheck(Frozen):
     """One check with its settings."""
 
@@ -112,6 +123,9 @@ class Plan(Frozen):
     seed: int
     models: tuple[PlannedModel, ...]
     data: tuple[PlannedData, ...]
+    assignment: PlannedAssignment | None = Field(
+        default=None, description="where chance divided forget and holdout, so that holdout is the null"
+    )
     architecture_digest: str | None
     architecture: str | None
     preprocessing: dict[str, object]

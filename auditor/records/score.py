@@ -9,6 +9,15 @@ from auditor.records.base import Frozen, Row
 CheckRole = Literal["outputs", "weights", "evidence"]
 
 
+class Sides(Frozen):
+    """One number for every subject on either side of an assignment by chance: the mean over its examples."""
+
+    forget: tuple[float, ...] = Field(
+        min_length=2, description="of subjects that were trained on, then to be forgotten"
+    )
+    holdout: tuple[float, ...] = Field(min_length=2, description="of subjects that chance kept out of training")
+
+
 class Reading(Frozen):
     """One candidate for a score: the check's number at one layer or setting. Higher is more knowledge."""
 
@@ -27,6 +36,9 @@ class Reading(Frozen):
     # By the attack half: to choose by what is then measured would pick its luck.
     choice: float | None = Field(
         default=None, description="the same statistic on the attack half, by which readings are chosen"
+    )
+    sides: Sides | None = Field(
+        default=None, description="the same by subject, where the holdout was assigned by chance and both are measured"
     )
 
 
@@ -104,6 +116,15 @@ class Score(Frozen):
     def draws(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
         """T by each of the check's own draws; empty where some chosen reading has none."""
         return _mean_columns([self.readings[name].draws for name in chosen])
+
+    def sides(self, chosen: tuple[str, ...]) -> Sides | None:
+        """T by subject on either side; None where some chosen reading has none."""
+        found = [self.readings[name].sides for name in chosen]
+        known = [sides for sides in found if sides is not None]
+        if len(known) < len(found):
+            return None
+        forget, holdout = (_mean_columns([getattr(sides, side) for sides in known]) for side in ("forget", "holdout"))
+        return Sides(forget=forget, holdout=holdout)
 
     def concepts(self, chosen: tuple[str, ...]) -> tuple[float, ...]:
         """T of each control concept on this model; empty where some chosen reading has none."""

@@ -110,6 +110,23 @@ class DataSpec(Frozen):
     )
 
 
+class AssignmentSpec(Frozen):
+    """How it was decided what was trained on and what was held out."""
+
+    # Never guessed: a holdout drawn from the same source is not one that chance left out.
+    kind: Literal["random"] | None = Field(
+        default=None,
+        description="random: chance decided, subject by subject, which stand in forget and which in holdout, before "
+        "the original was trained; holdout then takes the place of references (facts alone)",
+        examples=["random"],
+    )
+    record: str | None = Field(
+        default=None,
+        description="the assignment.json that `audit assign` wrote with the two sets",
+        examples=["assignment.json"],
+    )
+
+
 class RequestSpec(Frozen):
     """What kind of thing is to be forgotten."""
 
@@ -215,6 +232,7 @@ class AuditSpec(Frozen):
     models: ModelsSpec = Field(default_factory=ModelsSpec)
     data: DataSpec = Field(default_factory=DataSpec)
     request: RequestSpec = Field(default_factory=RequestSpec)
+    assignment: AssignmentSpec = Field(default_factory=AssignmentSpec)
     audit: RunSpec = Field(default_factory=RunSpec)
     recipe: RecipeSpec = Field(default_factory=RecipeSpec)
     responsible: ResponsibleSpec = Field(default_factory=ResponsibleSpec)

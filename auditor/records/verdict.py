@@ -19,7 +19,7 @@ EXPECTATIONS: dict[str, Outcome] = {
 
 Flag = Literal["DAMAGED", "OVER_UNLEARNED"]
 
-Assurance = Literal["A0", "A1", "A2", "A3"]
+Assurance = Literal["A0", "A1", "A2", "A3r", "A3"]
 
 
 ReasonKind = Literal[
@@ -37,6 +37,7 @@ ReasonKind = Literal[
     "over-unlearned",
     "references do not count",
     "too few references",
+    "too few subjects",
     "no control concepts",
     "not planned",
     "could not run",

@@ -76,9 +76,14 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
             population=plan.request == "class",
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+            seed=_seed(plan, check),
         )
     )
     return failed(check, found) if isinstance(found, Failure) else found
+
+
+def _seed(plan: Plan, check: AnyCheck) -> int:
+    return next(item.seed for item in plan.checks if item.name == check.name)
 
 
 def _coverage(plan: Plan, evidence: Sequence[Evidence]) -> Coverage:

@@ -8,7 +8,7 @@ from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
 from auditor.inference import nulls, statistics
-from auditor.inference.assurance import REFERENCES_FOR_A3
+from auditor.inference.assurance import REFERENCES_FOR_A3, subjects_lack
 from auditor.inference.statistics import Clearing, Spread
 from auditor.inference.top_items import holdout_lack
 from auditor.models import fingerprints
@@ -60,6 +60,7 @@ def make_plan(
         seed=spec.audit.seed,
         models=tuple(models),
         data=material.planned,
+        assignment=material.assignment,
         architecture_digest=lineup.architecture_digest,
         architecture=lineup.architecture.name if lineup.architecture is not None else None,
         preprocessing=material.preprocessing,
@@ -139,10 +140,12 @@ def feasibility(
     k = sum(model.role == "reference" for model in models)
     families = policy.primaries.get(request, {})
     missing = [" or ".join(names) for names in families.values() if not set(names) & set(checks)]
-    smallest = _smallest_residue(k, len(material.data.forget_eval)) if material.runnable else None
+    # Where chance assigned the holdout, references say only how hard a subject is, and their spread bounds nothing.
+    by_references = material.runnable and material.assignment is None
+    smallest = _smallest_residue(k, len(material.data.forget_eval)) if by_references else None
     obstacles = _obstacles(spec, policy, k, material, missing, smallest)
     chances = {}
-    if k >= 2:
+    if k >= 2 and by_references:
         bars, alpha = policy.thresholds, policy.alpha
         clearing = Clearing(
             deleted=bars.deleted,
@@ -182,7 +185,11 @@ def _obstacles(
     if not material.runnable:
         return ["an architecture, a forget set and a retain set: without them only weights can be compared"]
     found = []
-    if k < REFERENCES_FOR_A3:
+    divided = material.assignment
+    if divided is not None:
+        lack = subjects_lack(divided)
+        found += [] if lack is None else [lack]
+    elif k < REFERENCES_FOR_A3:
         found.append(
             f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "
             "`audit reference` trains them from the retain set"

@@ -17,7 +17,7 @@ from auditor.checks.subject import Subject
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import Lineup
 from auditor.models.references import Workshop
-from auditor.records.plan import PlannedData, PlannedModel
+from auditor.records.plan import PlannedAssignment, PlannedData, PlannedModel
 from auditor.records.spec import AuditSpec
 
 KEPT_ALONE = "retain accuracy, forgotten classes aside"
@@ -38,6 +38,7 @@ class Material(Generic[SubjectT, SetsT]):
         notes: findings about the input.
         preprocessing: what is done to an example before the model sees it, for the plan.
         layers: names of the layers recorded; none where nothing can be run.
+        assignment: where chance divided forget and holdout; None where nothing says so.
         decoys: planned suppressed copies of the original.
         subject: makes the subject of a planned model; called only when a score has to be computed.
         canonical: makes and writes canonical forms; None where nothing can be run.
@@ -51,6 +52,7 @@ class Material(Generic[SubjectT, SetsT]):
     notes: tuple[str, ...] = ()
     preprocessing: dict[str, object] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    assignment: PlannedAssignment | None = None
     decoys: tuple[PlannedModel, ...] = ()
 
     @property

@@ -18,10 +18,11 @@ from auditor.probes.never_taught import comparable, null_of_holdout
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.recording import fact_means
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.sides import by_subject
 from auditor.tasks.causal_lm.subject import CausalLM
 
 _SPLITS = ("forget_attack", "forget_eval", "holdout")
@@ -107,7 +108,10 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
         best = max(subject.layers(), key=lambda block: float(attack[block].mean()))
         values = measured[best]
         reading = Reading(
-            value=float(values.mean()), examples=tuple(values.tolist()), choice=float(attack[best].mean())
+            value=float(values.mean()),
+            examples=tuple(values.tolist()),
+            choice=float(attack[best].mean()),
+            sides=_sides(artefact, found) if data.by_chance else None,
         )
         return Score(
             check=self.name,
@@ -177,6 +181,20 @@ def _asked(split: str, data: FactsData, encoder: Encoder, most: int) -> _Asked:
         rows=torch.tensor([start + at for start, group in zip(starts, groups, strict=True) for at, _ in group]),
         false=torch.tensor([token for group in groups for _, token in group]),
         sizes=tuple(map(len, groups)),
+    )
+
+
+def _sides(statements: "_Statements", found: dict[str, dict[str, Tensor]]) -> Sides:
+    """X by subject, at the block where it is largest over forget and holdout together.
+
+    By the forget facts alone the block would be the one where they happen to stand high.
+    """
+    best = max(found["holdout"], key=lambda block: float(torch.cat([found[split][block] for split in _SPLITS]).mean()))
+    attack, measured, holdout = (statements.splits[split].facts for split in _SPLITS)
+    own = torch.cat([found[split][best] for split in _SPLITS[:2]])
+    return Sides(
+        forget=by_subject(Facts(attack.items + measured.items), own.numpy()),
+        holdout=by_subject(holdout, found["holdout"][best].numpy()),
     )
 
 

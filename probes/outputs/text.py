@@ -8,9 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from auditor.attacks.membership.bag_of_words import blind_auc
+from auditor.attacks.membership.readings import is_void
 from auditor.checks.check import Check, Workload
+from auditor.inference.auc import Rate
 from auditor.probes.outputs import figures
 from auditor.probes.outputs.images import utility_notes
+from auditor.randomness import derive_seed
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -18,6 +22,7 @@ from auditor.records.score import CheckRole, Reading, Score
 from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
 from auditor.tasks.causal_lm.recording import TokenRecording
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
 
 
@@ -27,7 +32,7 @@ class Settings(Frozen):
     longest_generation: int = Field(default=48, ge=1, description="tokens generated per fact, at most")
 
 
-class Outputs(Check[CausalLM, FactsData, Settings, None]):
+class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
     """Three readings of every forget fact, T their mean: a method that lowers one may leave another.
 
     - *probability*: exp of the answer's mean token log-probability.
@@ -67,7 +72,13 @@ class Outputs(Check[CausalLM, FactsData, Settings, None]):
         # No encoder is at hand here: the length of an answer is guessed at two tokens a word.
         return Workload(forward=variants + len(forget) * min(2 * words, settings.longest_generation))
 
-    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
+        """How well forget and holdout are told apart without any model, where only a word says that chance did it."""
+        if data.assigned != "declared" or data.holdout is None:
+            return None
+        return blind_auc(data.forget, data.holdout, derive_seed(seed, "assignment"))
+
+    def score(self, subject: CausalLM, artefact: Rate | None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings, and by what it generates."""
         halves = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         said = subject.generate(data.forget, settings.longest_generation)
@@ -76,16 +87,29 @@ class Outputs(Check[CausalLM, FactsData, Settings, None]):
             "memorised": torch.cat([part.memorised for part in halves]),
             "ROUGE-L": _rouge(data.forget, said),
         }
+        never = _never_taught(subject, data, settings)
         return Score(
             check=self.name,
-            readings={name: Reading(value=float(v.mean()), examples=tuple(v.tolist())) for name, v in readings.items()},
+            readings={name: _reading(data, v, never.get(name)) for name, v in readings.items()},
             n_examples=len(data.forget),
-            chance=_chance(subject, data, settings),
+            # Unknown is not 0: without facts never trained on, what the wording alone lets guess is not known.
+            chance=float(torch.stack([v.mean() for v in never.values()]).mean()) if never else None,
             retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
             rows=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
             controls=_extras(subject, data.forget, halves),
             notes=utility_notes(data),
+            not_applicable_because=_not_by_chance(artefact),
         )
+
+
+def _not_by_chance(blind: Rate | None) -> str | None:
+    """Why holdout cannot be what chance left out of forget; nothing that was compared with it then says anything."""
+    if blind is None or not is_void(blind):
+        return None
+    return (
+        f"the words alone tell forget from holdout (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}), so that "
+        "chance did not divide them; take assignment out of the request, or give the record of the draw"
+    )
 
 
 def _rouge(facts: Facts, said: list[str]) -> Tensor:
@@ -93,15 +117,22 @@ def _rouge(facts: Facts, said: list[str]) -> Tensor:
     return torch.tensor([rouge_l_recall(fact.answer, text) for fact, text in pairs], dtype=torch.float64)
 
 
-def _chance(subject: CausalLM, data: FactsData, settings: Settings) -> float | None:
-    """T of a model without the knowledge: this one's on facts that it was never trained on; unknown without them."""
-    # Unknown is not 0: without facts never trained on, what the wording alone lets guess is not known.
+def _never_taught(subject: CausalLM, data: FactsData, settings: Settings) -> dict[str, Tensor]:
+    """The same readings of facts that this model was never trained on; none without them."""
     if data.holdout is None:
-        return None
+        return {}
     recording = subject.recording("holdout")
     said = subject.generate(data.holdout, settings.longest_generation)
-    means = (recording.probability.mean(), recording.memorised.mean(), _rouge(data.holdout, said).mean())
-    return float(sum(means)) / len(means)
+    return {
+        "probability": recording.probability,
+        "memorised": recording.memorised,
+        "ROUGE-L": _rouge(data.holdout, said),
+    }
+
+
+def _reading(data: FactsData, values: Tensor, never: Tensor | None) -> Reading:
+    both = sides(data, [values], never) if data.by_chance and never is not None else None
+    return Reading(value=float(values.mean()), examples=tuple(values.tolist()), sides=both)
 
 
 def _row(split: str, recording: TokenRecording) -> Row:

@@ -97,7 +97,7 @@ class FactsData(Sets[Facts]):
         """SHA-256 over every set and how it becomes tokens."""
         parts = [f"{name}:{facts.digest}" for name, facts in sorted(self.splits().items())]
         # `show_text` too: stored scores hold generated text where it is on, and must not serve where it is off.
-        return text_digest(json.dumps([self.request, self.encoding, self.show_text, parts]))
+        return text_digest(json.dumps([self.request, self.encoding, self.show_text, self.assigned, parts]))
 
 
 def split_facts(facts: Facts, seed: int) -> tuple[Facts, Facts]:

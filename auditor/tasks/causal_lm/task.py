@@ -24,7 +24,7 @@ from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
 from auditor.sources import digest_of_file_behind
-from auditor.tasks.causal_lm import references
+from auditor.tasks.causal_lm import assignment, references
 from auditor.tasks.causal_lm.accuracy import accuracy
 from auditor.tasks.causal_lm.decoys import recipes as decoys
 from auditor.tasks.causal_lm.encoding import Encoder
@@ -61,6 +61,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         sets = _sets(spec, given, base)
         if sets is None:
             return None
+        # Of the sets as they were given: the record of an assignment is about these.
+        divided = assignment.planned(spec, sets, base)
         # Before sizes are checked, since it may empty a set.
         notes = drop_leaks(sets, "facts")
         encoder = encoder_of(spec, lineup, given, base)
@@ -77,6 +79,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             retain_test=sets.get("retain_test"),
             holdout=sets.get("holdout"),
             control=sets.get("control"),
+            assigned="no" if divided is None else "declared" if divided.commitment is None else "committed",
             # The same text under another tokenizer is other data.
             encoding=encoder.digest,
             show_text=spec.audit.show_text,
@@ -100,6 +103,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
                 "encoding": encoder.digest,
             },
             layers=layout.blocks,
+            assignment=divided,
             decoys=tuple(decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
         )
 

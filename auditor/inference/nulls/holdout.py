@@ -1,0 +1,123 @@
+"""The null of subjects that chance kept out of training: does the model score those it was taught like them?"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from auditor.inference.compared import Comparison, Question, interval
+from auditor.inference.contrast import Contrast, Two, adjusted, p_permutation, slope
+from auditor.randomness import generator
+from auditor.records.evidence import ContrastRow, DecoyResult, SpreadRecord
+from auditor.records.policy import Policy
+from auditor.records.score import Sides
+
+KIND: str = "holdout"
+WORDS: str = "the mean of the holdout subjects, which chance kept out of training, on the same model"
+# Before the references: whoever says that chance divided the subjects asks this question, and references then only
+# say how hard each subject is.
+RANK: int = 15
+DRAWS = 9999
+# How often a reference that saw neither side may be said to tell them apart.
+_UNLIKE = 0.01
+
+
+def compare(asked: Question) -> Comparison | None:
+    """Hold forget subjects against holdout subjects on the unlearned model, in units of the original's difference."""
+    found = {name: sides for name, score in asked.scores.all().items() if (sides := score.sides(asked.chosen))}
+    # One model without them, and there is nothing to take a ratio of.
+    if len(found) < len(asked.scores.all()):
+        return None
+    models = {name: _two(sides) for name, sides in found.items()}
+    reference = _mean_of([models[name] for name in asked.scores.references])
+    original, floor = models["original"], 1.0 / asked.scores.unlearned.n_examples
+    own = Contrast(unlearned=models["unlearned"], original=original, reference=reference, floor=floor)
+    limits = own.limits()
+    trace, deficit = _traces(own, asked.policy, asked.seed, "unlearned") if limits is not None else (None, None)
+    bars = asked.policy.thresholds
+    return Comparison(
+        against="its holdout subjects",
+        null=float(own.unlearned.holdout.mean()),
+        limits=limits,
+        resolution=own.resolution(),
+        p_value=own.p_above(bars.suppressed + bars.tolerance) if limits is not None else None,
+        p_trace=trace,
+        p_deficit=deficit,
+        spread=SpreadRecord(
+            value=own.standard_error(),
+            degrees=own.degrees(),
+            n_references=len(asked.scores.references),
+            sampling_variance=own.standard_error() ** 2,
+            recipe_variance=0.0,
+            floor=floor,
+        ),
+        decoys={
+            name: _decoy(
+                Contrast(unlearned=models[name], original=original, reference=reference, floor=floor), asked, name
+            )
+            for name in asked.scores.decoys
+        },
+        contrast=_rows(models, reference),
+        cannot_clear=_unlike(reference, asked.seed),
+    )
+
+
+def _two(sides: Sides) -> Two:
+    return Two(forget=np.asarray(sides.forget), holdout=np.asarray(sides.holdout))
+
+
+def _mean_of(references: list[Two]) -> Two | None:
+    """Of several models that saw neither side their mean, which predicts best."""
+    if not references:
+        return None
+    return Two(
+        forget=np.mean([each.forget for each in references], axis=0),
+        holdout=np.mean([each.holdout for each in references], axis=0),
+    )
+
+
+def _traces(contrast: Contrast, policy: Policy, seed: int, model: str) -> tuple[float, float]:
+    """P-values against ρ ≤ 0 and ρ ≥ 0, each beyond what machines differ by."""
+    above, below = (
+        p_permutation(
+            contrast.unlearned.less(contrast.original, bar),
+            contrast.reference,
+            DRAWS,
+            generator(seed, "assignment", model),
+        )
+        for bar in (policy.thresholds.tolerance, -policy.thresholds.tolerance)
+    )
+    return above[0], below[1]
+
+
+def _decoy(contrast: Contrast, asked: Question, name: str) -> DecoyResult:
+    limits = contrast.limits()
+    if limits is None:
+        return DecoyResult(rho=None, p_value=None, detected=False)
+    p, _ = _traces(contrast, asked.policy, asked.seed, name)
+    return DecoyResult(rho=interval(limits), p_value=p, detected=p < asked.policy.alpha_each)
+
+
+def _rows(models: Mapping[str, Two], reference: Two | None) -> tuple[ContrastRow, ...]:
+    return tuple(
+        ContrastRow(
+            model=name,
+            forget=float(two.forget.mean()),
+            holdout=float(two.holdout.mean()),
+            difference=adjusted(two, reference),
+            slope=None if reference is None else slope(two, reference),
+        )
+        for name, two in models.items()
+    )
+
+
+def _unlike(reference: Two | None, seed: int) -> str | None:
+    """Why the reference speaks against the assignment, in one clause; None where it does not."""
+    if reference is None:
+        return None
+    p = min(1.0, 2 * min(p_permutation(reference, None, DRAWS, generator(seed, "assignment", "reference"))))
+    if p >= _UNLIKE:
+        return None
+    return (
+        f"the reference, which saw neither, tells forget from holdout (p = {p:.4f}): chance did not divide them, or it "
+        "saw one of them"
+    )

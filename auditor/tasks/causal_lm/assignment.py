@@ -1,0 +1,88 @@
+"""Chance divides a pool of facts, subject by subject, and a request says so."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from auditor.errors import DataError, SpecError
+from auditor.randomness import generator
+from auditor.records.assignment import AssignmentRecord, read_assignment
+from auditor.records.plan import PlannedAssignment
+from auditor.records.spec import AuditSpec
+from auditor.tasks.causal_lm.sets import Facts
+from auditor.tasks.causal_lm.sides import n_subjects, subjects_of
+
+_LEAST = 2  # of one subject no spread can be measured
+
+
+def draw(pool: Facts, share: float, seed: int, nonce: str) -> tuple[Facts, Facts, AssignmentRecord]:
+    """Divide a pool: whole subjects, each as likely as any other to be held out.
+
+    Args:
+        pool: every fact; a fact without a subject is one by itself.
+        share: of the subjects that are held out, in (0, 1).
+        seed: of the draw.
+        nonce: secret.
+
+    Returns:
+        (forget, holdout, record); both keep the pool's order.
+
+    Raises:
+        DataError: too few subjects for two on either side.
+    """
+    n = n_subjects(pool)
+    n_held = round(share * n)
+    if min(n_held, n - n_held) < _LEAST:
+        raise DataError(
+            f"{n} subjects cannot be divided into {n - n_held} and {n_held}; either side needs {_LEAST} at least, and "
+            "20 before a verdict can clear"
+        )
+    held = set(generator(seed, "assignment").permutation(n)[:n_held].tolist())
+    sides: dict[bool, list[int]] = {False: [], True: []}
+    for i, subject in enumerate(subjects_of(pool).tolist()):
+        sides[subject in held].append(i)
+    forget, holdout = pool.take(sides[False]), pool.take(sides[True])
+    record = AssignmentRecord(
+        seed=seed,
+        nonce=nonce,
+        pool=pool.digest,
+        forget=forget.digest,
+        holdout=holdout.digest,
+        n_forget=n - n_held,
+        n_holdout=n_held,
+    )
+    return forget, holdout, record
+
+
+def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAssignment | None:
+    """The assignment of a request; None where it states none.
+
+    Raises:
+        SpecError: a holdout is missing, or the record is of other sets.
+    """
+    asked = spec.assignment
+    if asked.kind is None:
+        if asked.record is not None:
+            raise SpecError('assignment.record is given without assignment.kind; add kind = "random"')
+        return None
+    if "holdout" not in sets:
+        raise SpecError('assignment.kind = "random" needs the subjects that chance held out: give data.holdout')
+    sizes = {name: n_subjects(sets[name]) for name in ("forget", "holdout")}
+    few = next((name for name, n in sizes.items() if n < _LEAST), None)
+    if few is not None:
+        raise SpecError(f"assignment: {few} is about one subject alone, and chance cannot have divided it; give more")
+    shared = sorted({f.subject for f in sets["forget"].items} & {f.subject for f in sets["holdout"].items} - {""})
+    if shared:
+        raise SpecError(f"assignment: the subject {shared[0]!r} stands in forget and in holdout; it was not assigned")
+    commitment = None
+    if asked.record is not None:
+        record = read_assignment(base / asked.record)
+        other = [name for name in ("forget", "holdout") if getattr(record, name) != sets[name].digest]
+        if other:
+            raise SpecError(
+                f"{asked.record} is the record of other facts than those of data.{other[0]}; give the sets that "
+                "`audit assign` wrote, unchanged"
+            )
+        commitment = record.commitment
+    return PlannedAssignment(
+        kind=asked.kind, n_forget=sizes["forget"], n_holdout=sizes["holdout"], commitment=commitment
+    )
