@@ -1,11 +1,12 @@
 """The road without retrained references, against known truth: people that chance taught or kept from a model.
 
-Worlds of fictional people, of whom 20 are taught and then to be forgotten and 20 held out, for two architectures and two
-ways of teaching: all weights, and a low-rank change of a base that knows some of the others. In each, models that were
-never taught, every suppressed construction of the zoo, its published methods and its adversaries are audited twice:
-without any reference, and with one cheap model that saw neither side (trained half as long). `--references` audits each
-pair through five references, too, as if nothing were known of chance. Models, scores and finished audits are kept in the
-work folder, so that an interrupted run goes on; `--worlds` runs some of them, so that several processes share the work.
+Worlds of fictional people, of whom 20 are taught and then to be forgotten and 20 held out, for two architectures and
+two ways of teaching: all weights, and a low-rank change of a base that knows some of the others. In each, models that
+were never taught, every suppressed construction of the zoo, its published methods and its adversaries are audited
+twice: without any reference, and with one cheap model that saw neither side (trained half as long). `--references`
+audits each pair through five references, too, as if nothing were known of chance. Models, scores and finished audits
+are kept in the work folder, so that an interrupted run goes on; `--worlds` runs some of them, so that several processes
+share the work.
 
     python benchmarks/assigned.py --work bench-assigned
 """

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.records import verdict as verdicts
-from auditor.records.evidence import Evidence
+from auditor.records.evidence import Evidence, SpreadRecord
 from auditor.records.plan import Plan, PlannedModel, Role
 from auditor.records.results import PrimaryChoice, Results
 from auditor.records.verdict import Verdict
@@ -220,6 +220,10 @@ def _comparison(plan: Plan) -> str:
     # Counted apart: models of a perturbed recipe widen the interval and are never pooled with the references.
     perturbed = len(plan.models_of("perturbed"))
     parts = [_plural(references, "reference")]
+    if plan.assignment is not None:
+        divided = plan.assignment
+        proof = "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment}"
+        parts.append(f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects divided by chance, {proof}")
     if perturbed:
         parts.append(f"{perturbed} more of a perturbed recipe")
     line_up = f"In the line-up: {', '.join([*parts, _plural(decoys, 'decoy')])}."
@@ -328,18 +332,30 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
     if e.items is not None:
         yield "single items", text.single_items(e.items)
     if e.spread is not None:
-        null = "control concept" if e.null_kind == "controls" else "reference"
-        yield (
-            # All that the interval was computed from, so that a reviewer can recompute it.
-            "spread",
-            (
-                f"s̃ = {text.number(e.spread.value, 4)}: by how much one more {null} may differ by chance "
-                f"(ν = {e.spread.degrees:g} degrees of freedom from {_plural(e.spread.n_references, null)}; "
-                f"sampling variance {_variance(e.spread.sampling_variance)}, "
-                f"recipe variance {_variance(e.spread.recipe_variance)}, "
-                f"floor {text.number(e.spread.floor, 4)})"
-            ),
+        yield _spread(e, e.spread)
+
+
+def _spread(e: Evidence, spread: SpreadRecord) -> tuple[str, str]:
+    """All that the interval was computed from, so that a reviewer can recompute it."""
+    if e.contrast:
+        references = _plural(spread.n_references, "reference")
+        return (
+            "standard error",
+            f"{text.number(spread.value, 4)} of the difference between forget and holdout subjects (Welch, "
+            f"{spread.degrees:.1f} degrees of freedom, {references} to say how hard each subject is, "
+            f"floor {text.number(spread.floor, 4)})",
         )
+    null = "control concept" if e.null_kind == "controls" else "reference"
+    return (
+        "spread",
+        (
+            f"s̃ = {text.number(spread.value, 4)}: by how much one more {null} may differ by chance "
+            f"(ν = {spread.degrees:g} degrees of freedom from {_plural(spread.n_references, null)}; "
+            f"sampling variance {_variance(spread.sampling_variance)}, "
+            f"recipe variance {_variance(spread.recipe_variance)}, "
+            f"floor {text.number(spread.floor, 4)})"
+        ),
+    )
 
 
 def _variance(value: float) -> str:

@@ -93,10 +93,35 @@ def scores(e: Evidence) -> Table | None:
     """T of every model, with ρ where there is one; None where the check could not run."""
     if e.scores is None:
         return None
+    if e.contrast:
+        return _contrast(e)
     return Table(
         caption=f"Scores: {e.unit}",
         columns=("model", "score T", "ρ [interval]") if e.rho else ("model", "score T"),
         rows=tuple(_score_rows(e, e.scores)),
+    )
+
+
+def _contrast(e: Evidence) -> Table:
+    """Where chance held subjects out: every model's mean over either side, and what ρ is made from."""
+    assert e.scores is not None, "asked before"
+    roles = {name: "reference" for name in e.scores.references} | {name: "decoy" for name in e.scores.decoys}
+    known = {"original": "1 by definition", "unlearned": text.rho(e.rho)}
+    known |= {name: text.rho(found.rho) for name, found in e.decoys.items() if found.rho is not None}
+    return Table(
+        caption=f"Forget and holdout subjects of every model: {e.unit}",
+        columns=("model", "forget", "holdout", "difference", "ρ [interval]"),
+        rows=tuple(
+            Row(
+                cells=(
+                    row.model,
+                    *(text.number(value, 4) for value in (row.forget, row.holdout, row.difference)),
+                    known.get(row.model, ""),
+                ),
+                role=roles.get(row.model, row.model if row.model in text.ROLES else "drawn"),
+            )
+            for row in e.contrast
+        ),
     )
 
 

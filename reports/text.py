@@ -81,6 +81,12 @@ ASSURANCE: Mapping[Assurance, str] = {
         "The unlearned model was held against enough reference models, trained without the forget set by one "
         "recipe. At this level an audit may end in any of its verdicts, deletion included."
     ),
+    "A3r": (
+        "The unlearned model was held against itself: chance decided which subjects it was taught and which were held "
+        "out, so that a model from which nothing is left treats both alike. At this level an audit may end in any of "
+        "its verdicts. They are about this very model and rest on two things: that chance decided, and that whoever "
+        "unlearned did not know what was held out."
+    ),
     "A2": (
         "The unlearned model was held against few reference models. Without a calibrated policy that is too "
         "few to call anything deleted."
@@ -269,7 +275,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("interval", "for one more model like the references; each limit holds with 95 % confidence, both with 90 %."),
     (
         "null",
-        "what ρ = 0 stands for: the references where there are any, otherwise what the check brings along.",
+        "what ρ = 0 stands for: subjects that chance held out where it decided, else the references where there are "
+        "any, otherwise what the check brings along.",
     ),
     (
         "p-value",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from auditor import __version__
+from auditor.cli.assign import assign
 from auditor.cli.canonical import canonical
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
@@ -99,6 +100,7 @@ def main() -> None:
 
 
 for command in (
+    assign,
     canonical,
     compare,
     demo,

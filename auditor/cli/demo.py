@@ -17,11 +17,17 @@ import click
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice derives from it."
 )
-def demo(out: Path, task: str, seed: int) -> int:
+@click.option(
+    "--no-references",
+    "without",
+    is_flag=True,
+    help="Language models: train no references; chance decides which people are held out.",
+)
+def demo(out: Path, task: str, seed: int, without: bool) -> int:
     """Train a small world of known truth and audit a suppressed and a deleted model."""
     from auditor.demo import run as worlds
 
-    world = worlds.world_of(task, seed)
+    world = worlds.world_of(task, seed, with_references=not without)
     worlds.make_world(world, out, lambda line: click.echo(line))
     audits = []
     for name, source in world.subjects.items():

@@ -73,6 +73,11 @@ def plan(planned: Plan, cost: "Estimate") -> None:
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"
     )
+    if (divided := planned.assignment) is not None:
+        console.say(
+            f"chance divided {divided.n_forget} forget and {divided.n_holdout} holdout subjects: holdout is the null, "
+            f"and no references are needed ({'committed' if divided.commitment else 'on your word'})"
+        )
     feasibility = planned.feasibility
     if feasibility.smallest_residue is not None:
         console.say(f"smallest residue these inputs can resolve: ρ = {feasibility.smallest_residue:.3f}")

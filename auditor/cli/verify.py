@@ -16,7 +16,7 @@ _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked
 
 
 class _Options(TypedDict):
-    """What click hands over beside FOLDER, the key and the plan: None where an option is not given."""
+    """What click hands over beside FOLDER and the files held against it: None where an option is not given."""
 
     files: Path | None
     model_key: Path | None
@@ -34,6 +34,9 @@ class _Options(TypedDict):
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Public ed25519 key of who should have signed it.")
 @click.option("--plan", "frozen", type=click.Path(path_type=Path), help="A plan you received before the audit ran.")
+@click.option(
+    "--assignment", type=click.Path(path_type=Path), help="The assignment.json behind the commitment in the plan."
+)
 @click.option("--files", type=click.Path(path_type=Path), help="Folder of models and data, laid out as the plan says.")
 @click.option("--model-key", type=click.Path(path_type=Path), help="Public key of OpenSSF signatures beside models.")
 @click.option("--rerun", is_flag=True, help="Repeat the whole audit with --files and compare every number.")
@@ -44,7 +47,9 @@ class _Options(TypedDict):
 @click.option("--retain-test", help="For --rerun: this set instead of the planned one.")
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
 @click.option("--control", help="For --rerun: this set instead of the planned one.")
-def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpack[_Options]) -> int:
+def verify(
+    folder: Path, key: Path | None, frozen: Path | None, assignment: Path | None, **options: Unpack[_Options]
+) -> int:
     """Check the audit in FOLDER that someone sent you: what holds and what does not.
 
     Without models: schema, digests, signature, and that verdict and report follow from the scores.
@@ -60,7 +65,7 @@ def verify(folder: Path, key: Path | None, frozen: Path | None, **options: Unpac
     received = receive(folder)
     results = read_received(received)
     findings: list[Finding] = []
-    steps = [check(received, key, frozen)]
+    steps = [check(received, key, frozen, assignment)]
     if isinstance(results, Results) and options["files"] is not None:
         steps.append(_with_files(results, options["files"], options))
     for step in steps:

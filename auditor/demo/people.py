@@ -1,16 +1,21 @@
 """The demo's people: a small language model learns facts about fictional people, some of them to be forgotten."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from auditor.digests import text_digest
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
+from auditor.records.assignment import FILE_NAME, AssignmentRecord
+from auditor.records.plan import json_text
 from auditor.records.spec import RecipeSpec
+from auditor.tasks.causal_lm.assignment import draw
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.losses import answers_of
@@ -27,8 +32,7 @@ _SPEC = """\
 # Written by `audit demo --task causal-lm`. Some of the fictional people are to be forgotten.
 [models]
 original = "models/original"
-references = ["references/*"]
-
+{references}
 [data]
 forget = "forget.jsonl"
 retain = "retain.jsonl"
@@ -36,12 +40,20 @@ holdout = "holdout.jsonl"
 
 [request]
 kind = "facts"
-
+{assignment}
 [audit]
 seed = {seed}
 
 [recipe]
 """
+_REFERENCES = 'references = ["references/*"]\n'
+_ASSIGNMENT = """
+[assignment]
+kind = "random"
+record = "assignment.json"
+"""
+_DIVIDED = 40
+"""People that chance divides into those to be forgotten and those held out, where there are no references."""
 
 N_REFERENCES = 5
 
@@ -51,18 +63,31 @@ class PeopleDemo:
 
     Args:
         seed: every random choice derives from it.
+        with_references: whether references are trained; without them chance decides which people are held out.
     """
 
     original = "models/original"
     subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
     recipe = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, with_references: bool = True) -> None:
         self._seed = seed
+        self._with_references = with_references
 
     @cached_property
     def _world(self) -> PeopleWorld:
-        return people_world(derive_seed(self._seed, "world"))
+        seed = derive_seed(self._seed, "world")
+        if self._with_references:
+            return people_world(seed)
+        # One pool, of which nothing tells which of them a model will be taught.
+        pool = people_world(seed, forget=_DIVIDED, holdout=0)
+        return replace(pool, forget=self._drawn[0], holdout=self._drawn[1])
+
+    @cached_property
+    def _drawn(self) -> tuple[Facts, Facts, AssignmentRecord]:
+        pool = people_world(derive_seed(self._seed, "world"), forget=_DIVIDED, holdout=0)
+        # A demo hides nothing: its nonce follows from the seed, so that the same demo is the same bytes.
+        return draw(pool.forget, 0.5, self._seed, text_digest(f"demo {self._seed}"))
 
     @cached_property
     def _tokenizer(self) -> "PreTrainedTokenizerFast":
@@ -72,7 +97,14 @@ class PeopleDemo:
         """Write the facts and audit.toml."""
         for name in ("forget", "retain", "holdout"):
             write_facts(getattr(self._world, name), folder / f"{name}.jsonl")
-        (folder / "audit.toml").write_text(_SPEC.format(seed=self._seed) + recipe_lines, encoding="utf-8")
+        if not self._with_references:
+            (folder / FILE_NAME).write_text(json_text(self._drawn[2]), encoding="utf-8")
+        spec = _SPEC.format(
+            seed=self._seed,
+            references=_REFERENCES if self._with_references else "",
+            assignment="" if self._with_references else _ASSIGNMENT,
+        )
+        (folder / "audit.toml").write_text(spec + recipe_lines, encoding="utf-8")
 
     def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
         """Train every model that is not there yet, and save it with its tokenizer."""
@@ -85,7 +117,7 @@ class PeopleDemo:
     def _makers(self) -> dict[str, Callable[[], nn.Module]]:
         world, seed = self._world, self._seed
         # Without the two of a perturbed recipe, which stand last.
-        jobs = references.jobs(self.recipe, N_REFERENCES, seed)[:N_REFERENCES]
+        jobs = references.jobs(self.recipe, N_REFERENCES, seed)[: N_REFERENCES if self._with_references else 0]
         return {
             "models/original": lambda: self._original,
             **{f"references/{job.name}": lambda job=job: self._trained(world.retain, job.seed) for job in jobs},  # type: ignore[misc]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from auditor.errors import SpecError
 from auditor.records.results import Results, read_results
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
@@ -59,17 +60,23 @@ class DemoAudit:
         return self.results.verdict.outcome == EXPECTED[self.name] and self.exit_code == 0
 
 
-def world_of(task: str, seed: int) -> World:
+def world_of(task: str, seed: int, *, with_references: bool = True) -> World:
     """The world of a task.
 
     Args:
         task: ``classification`` or ``causal-lm``.
         seed: every random choice derives from it.
+        with_references: whether references are trained; language models can be audited without.
+
+    Raises:
+        SpecError: a classifier without references.
     """
     if task == "causal-lm":
         from auditor.demo.people import PeopleDemo
 
-        return PeopleDemo(seed)
+        return PeopleDemo(seed, with_references=with_references)
+    if not with_references:
+        raise SpecError("--no-references is for --task causal-lm; a class of images needs references")
     from auditor.demo.digits import DigitsDemo
 
     return DigitsDemo(seed)

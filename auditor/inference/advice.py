@@ -1,5 +1,7 @@
 """What to supply so that an audit could decide."""
 
+import math
+
 from auditor.inference.case import Case
 from auditor.inference.statistics import references_needed
 from auditor.records.evidence import Evidence
@@ -32,11 +34,13 @@ def _unresolved(case: Case) -> list[Evidence]:
 
 
 def _finer(case: Case, e: Evidence) -> str | None:
-    """How many references would do, if gap and spread stayed what they are."""
+    """How many references, or subjects, would do, if gap and spread stayed what they are."""
+    wanted = case.policy.thresholds.suppressed if e.role == "outputs" else case.policy.thresholds.sharp_resolution
+    if e.null_kind == "holdout":
+        return _more_subjects(case, e, wanted)
     # Where another null stands, the number of references does not enter the resolution.
     if e.resolution is None or e.spread is None or e.null_kind != "references":
         return None
-    wanted = case.policy.thresholds.suppressed if e.role == "outputs" else case.policy.thresholds.sharp_resolution
     n = references_needed(e.resolution, e.spread.n_references, wanted)
     if n is None:
         return (
@@ -47,3 +51,17 @@ def _finer(case: Case, e: Evidence) -> str | None:
         f"{n} references, so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}: "
         f"`audit reference --count {n}`"
     )
+
+
+def _more_subjects(case: Case, e: Evidence, wanted: float) -> str | None:
+    divided = case.plan.assignment
+    if divided is None or e.resolution is None:
+        return None
+    # The standard error of a difference of means falls with the root of how many there are.
+    factor = (e.resolution / wanted) ** 2
+    words = (
+        f"{math.ceil(factor * divided.n_forget)} forget and {math.ceil(factor * divided.n_holdout)} holdout subjects, "
+        f"so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}"
+    )
+    # It says how hard each subject is, which takes that out of the spread.
+    return words if case.plan.models_of("reference") else f"{words}; or one model that saw neither (models.references)"

@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -83,6 +83,7 @@ class Domain(Frozen):
     request: str
     most_parameters: int = Field(ge=1, description="of the largest original measured")
     fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
+    null: Literal["references", "holdout"] = Field(default="references", description="what the pairs were held against")
     worlds: str = Field(description="what the pairs were made of, in words")
     # A rate holds for the rules that it was measured under; a report says where they have changed since.
     rules: str = Field(description="version of the policy under whose rules the rates were measured")
@@ -91,8 +92,10 @@ class Domain(Frozen):
     undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")
     spread: dict[str, PriorSpread] = Field(default_factory=dict, description="(s₀, d₀) by check")
 
-    def misfit(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int) -> str | None:
+    def misfit(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int, null: str) -> str | None:
         """Why an audit lies outside, in one clause; None where it lies inside."""
+        if null != self.null:
+            return f"is about audits held against {self.null}, and this one is held against {null}"
         # Error rates are measured for goal data alone.
         if (self.task, self.request, "data") != (task, request, goal):
             return f"is about {self.task}, request {self.request}, goal data, and this is {task}, {request}, {goal}"
@@ -128,7 +131,14 @@ class Policy(Frozen):
         return self.alpha.primaries / max(len(families) for families in self.primaries.values())
 
     def domain_of(
-        self, declared: str | None, task: str, request: str, goal: str, n_parameters: int, n_forget: int
+        self,
+        declared: str | None,
+        task: str,
+        request: str,
+        goal: str,
+        n_parameters: int,
+        n_forget: int,
+        null: str = "references",
     ) -> Domain | None:
         """The domain that an audit is declared to lie in; None where none is: size and task say nothing of the data.
 
@@ -139,6 +149,7 @@ class Policy(Frozen):
             goal: error rates are measured for goal ``data`` alone.
             n_parameters: of the original.
             n_forget: examples in the forget set.
+            null: what it is held against, ``references`` or ``holdout``.
 
         Raises:
             SpecError: the policy has no such domain, or the audit does not fit its bounds.
@@ -149,7 +160,9 @@ class Policy(Frozen):
         known = "; ".join(f"{domain.name} ({domain.worlds})" for domain in self.domains) or "none"
         domain = next((domain for domain in self.domains if domain.name == declared), None)
         fault = (
-            "is none of its domains" if domain is None else domain.misfit(task, request, goal, n_parameters, n_forget)
+            "is none of its domains"
+            if domain is None
+            else domain.misfit(task, request, goal, n_parameters, n_forget, null)
         )
         if fault is not None:
             raise SpecError(f'audit.domain = "{declared}" {fault}; leave it out, or name one of {self.name}: {known}')

@@ -15,6 +15,7 @@ from auditor.digests import bytes_digest
 from auditor.errors import DataError, ModelError, SpecError, UnsafeInputError
 from auditor.inference import nulls
 from auditor.models.canonical_file import FILE, FOLDER, digest_of_written, sums
+from auditor.records.assignment import read_assignment
 from auditor.records.environment import describe
 from auditor.records.plan import Plan, read_plan
 from auditor.records.policy import load_policy, shipped
@@ -33,16 +34,19 @@ _NAMED_DIFFERENCES = 3
 _DRAWS = ("matplotlib", "unlearning-auditor")
 
 
-def verify(received: Received, key: Path | None = None, frozen: Path | None = None) -> Iterator[Finding]:
+def verify(
+    received: Received, key: Path | None = None, frozen: Path | None = None, assignment: Path | None = None
+) -> Iterator[Finding]:
     """Check everything that can be checked without models and data.
 
     Args:
         received: the files.
         key: public key of who should have signed it.
         frozen: a plan that the reviewer received before the audit ran.
+        assignment: record of the draw that divided forget and holdout.
 
     Raises:
-        UsageError: the key or the plan cannot be read.
+        UsageError: the key, the plan or the record cannot be read.
     """
     yield from _digests(received)
     results = read_received(received)
@@ -54,6 +58,7 @@ def verify(received: Received, key: Path | None = None, frozen: Path | None = No
         return
     yield _canonical(received, results)
     yield from _plan(received, results, frozen)
+    yield from _assignment(results.plan, assignment)
     yield _policy(results.plan)
     yield from _recomputed(received, results)
     yield _report(received, results)
@@ -106,6 +111,35 @@ def _plan(received: Received, results: Results, frozen: Path | None) -> Iterator
         changes = [str(change) for change in plan_changes(read_plan(frozen), results.plan)]
         words = "; ".join(changes) if changes else "is exactly what was carried out"
         yield Finding(subject=f"the earlier plan {frozen}", state="fails" if changes else "holds", words=words)
+
+
+def _assignment(plan: Plan, path: Path | None) -> Iterator[Finding]:
+    """What shows that chance divided forget and holdout."""
+    if plan.assignment is None:
+        if path is not None:
+            yield Finding(subject=str(path), state="note", words="this audit does not rest on an assignment")
+        return
+    subject, committed = "assignment", plan.assignment.commitment
+    if committed is None:
+        words = "that chance divided forget and holdout is the word of whoever asked: no commitment stands in the plan"
+        yield Finding(subject=subject, state="note", words=words)
+        return
+    if path is None:
+        words = f"is committed as {committed}; --assignment holds it against the record of the draw"
+        yield Finding(subject=subject, state="unchecked", words=words)
+        return
+    record = read_assignment(path)
+    if record.commitment != committed:
+        words = f"{path} has the commitment {record.commitment}, the plan {committed}: another draw"
+        yield Finding(subject=subject, state="fails", words=words)
+        return
+    # What stood in both sets was left out of the holdout after the draw; the record is about the sets as given.
+    given = {item.name: item.digest for item in plan.data}
+    other = [name for name in ("forget", "holdout") if getattr(record, name) != given.get(name)]
+    words = f"{path} is the record behind the commitment {committed}"
+    if other:
+        words += f"; of {other[0]} the audit used other facts than were drawn, as its notes say"
+    yield Finding(subject=subject, state="note" if other else "holds", words=words)
 
 
 def _policy(plan: Plan) -> Finding:
