@@ -110,8 +110,8 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
 
 
 def _earliest_wide(gaps: Mapping[str, float]) -> str:
-    """The first block whose gap is at least half of the widest."""
-    return next(block for block, gap in gaps.items() if gap >= max(gaps.values()) / 2)
+    """The first block whose gap is at least half of the widest; without a gap anywhere, the first."""
+    return next((block for block, gap in gaps.items() if gap >= max(gaps.values()) / 2), next(iter(gaps)))
 
 
 def _own_gap(sides: Sides) -> float:

@@ -173,14 +173,22 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         assurance_meaning=text.ASSURANCE[verdict.assurance],
         comparison=_comparison(plan),
         flags=tuple((flag, text.FLAGS[flag]) for flag in verdict.flags),
-        about_rho=text.ABOUT_RHO,
+        about_rho=text.ABOUT_RHO.format(null=text.NULLS[plan.assignment is not None]),
         bars=text.BARS.format(suppressed=plan.policy.thresholds.suppressed, deleted=plan.policy.thresholds.deleted),
         how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
         reasons=tuple(_reason(reason, ordered) for reason in verdict.reasons),
         to_decide=tuple(map(text.prose, verdict.to_decide)),
-        not_proven=text.NOT_PROVEN[verdict.outcome],
+        not_proven=_not_proven(plan, verdict),
         warnings=tuple(_warnings(results, verdict)),
     )
+
+
+def _not_proven(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
+    found = text.NOT_PROVEN[verdict.outcome]
+    if plan.assignment is None or verdict.outcome == "INCONCLUSIVE":
+        return found
+    # Said of the references elsewhere, which are not what this verdict rests on.
+    return (*(words for words in found if "references" not in words), text.ASSIGNED_NOT_PROVEN)
 
 
 def _reason(reason: verdicts.Reason, ordered: Sequence[Evidence]) -> Reason:
@@ -222,7 +230,9 @@ def _comparison(plan: Plan) -> str:
     parts = [_plural(references, "reference")]
     if plan.assignment is not None:
         divided = plan.assignment
-        proof = "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment}"
+        proof = (
+            "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment[:12]}…"
+        )
         parts.append(f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects divided by chance, {proof}")
     if perturbed:
         parts.append(f"{perturbed} more of a perturbed recipe")

@@ -55,7 +55,8 @@ NOT_PROVEN: Mapping[Outcome, tuple[str, ...]] = {
     "DELETED": (
         "That nothing at all remains: the bound above is what these checks can exclude, not zero.",
         "That no other attack could recover more: it speaks for these checks, at the effort they made.",
-        "That the references were trained as stated, or that the data given are the data to be forgotten.",
+        "That the references were trained as stated.",
+        "That the data given are the data to be forgotten.",
         "Anything about other models, other copies of this one, or examples outside this forget set.",
     ),
     "INCONCLUSIVE": (
@@ -150,15 +151,24 @@ ABOUT_DECOYS = (
 
 ABOUT_RHO = (
     "ρ (rho) is how much of what the original knows of the forget set (the examples to be forgotten) a check "
-    "recovered: 0 is like a reference, a model trained without the forget set; 1 is like the original. Brackets hold "
+    "recovered: 0 is like {null}; 1 is like the original. Brackets hold "
     # Thresholds are tested on one side, so that the confidence of one limit is what counts.
     "its interval; each limit by itself holds with 95\u00a0% confidence, both together with 90\u00a0%."
+)
+NULLS: Mapping[bool, str] = {
+    False: "a reference, a model trained without the forget set",
+    True: "what chance kept out of training: the same model, asked about the subjects it was never taught",
+}
+"""What 0 is like, by whether chance divided the subjects."""
+ASSIGNED_NOT_PROVEN = (
+    "That chance divided forget and holdout, and that whoever unlearned did not know the holdout: what was done to "
+    "both alike is not seen here."
 )
 
 BARS = (
     "Any check except the informational ones can accuse: its ρ must be significantly above {suppressed:g}. Only the "
-    "primary checks can clear, which the policy and the original and references fix before the unlearned model is "
-    "scored: the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}. No "
+    "primary checks can clear, which the policy, the original and its null fix before the unlearned model is scored: "
+    "the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}. No "
     "check may be significantly above 0, and no candidate for a primary significantly below it."
 )
 

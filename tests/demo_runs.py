@@ -33,13 +33,13 @@ def run(arguments: list[str], folder: Path, umask: int = 0o022, **environment: s
     )
 
 
-def made_without_network(folder: Path, task: str) -> Path:
+def made_without_network(folder: Path, task: str, *options: str) -> Path:
     """The demo's folder, made with all sockets blocked, both verdicts as they should be."""
     blocker = folder / "blocker"
     blocker.mkdir()
     (blocker / "sitecustomize.py").write_text(BLOCK_SOCKETS)
     demo = folder / "demo"
-    finished = run(["demo", "--task", task, "--out", str(demo)], folder, PYTHONPATH=str(blocker))
+    finished = run(["demo", "--task", task, *options, "--out", str(demo)], folder, PYTHONPATH=str(blocker))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for name, outcome in (("suppressed", "SUPPRESSED"), ("deleted", "DELETED")):
         results = read_results(demo / name / "results.json")

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from auditor.demo.run import make_world, world_of
+from auditor.tasks.causal_lm.readers import write_facts
 from auditor.zoo.digits_net import build
+from auditor.zoo.text.people import people_world
 
 ROOT = Path(__file__).parent.parent
 NAMES = {"deleted.pt": ("unlearned.pt", "candidate.pt", "received.pt"), "digits_net.py": ("network.py",)}
@@ -26,6 +28,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 def write_world(folder: Path) -> None:
     """The demo's models and data under the names that the blocks use, without an audit.toml."""
     make_world(world_of("classification", 0), folder, lambda words: None)
+    write_facts(people_world(0, forget=6, retain=0, holdout=0).forget, folder / "pool.jsonl")
     for source, names in NAMES.items():
         for name in names:
             shutil.copy(folder / source, folder / name)

@@ -9,7 +9,7 @@ import pytest
 from auditor.attacks.relearning.drawn import AttackRange
 from auditor.checks import registry
 from auditor.checks.check import Check
-from auditor.checks.contract import N_REFERENCES, Case, CheckContract
+from auditor.checks.contract import N_REFERENCES, Case, CheckContract, Measured
 from auditor.probes.sae_restoration.sparse_autoencoder import TrainingSettings
 from auditor.records.policy import load_policy, shipped
 from auditor.tasks import registry as tasks
@@ -31,17 +31,37 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
+BY_SUBJECT = (
+    *("outputs", "logit_lens", "depth", "few_shot", "membership", "quantization"),
+    *("relearning", "slow_relearning"),
+)
 every_check = pytest.mark.parametrize(("name", "task"), CASES, ids=[f"{task}-{name}" for name, task in CASES])
+
+
+def case_of(name: str, task: str, *, assigned: bool = False) -> Case:
+    check = registry.load(name, task)
+    settings = check.planned_settings(N_REFERENCES).model_copy(update=FEWER.get((name, task)))
+    return Case(check=check, task=task, settings=settings, assigned=assigned)
 
 
 class TestEveryCheck(CheckContract):
     @pytest.fixture(scope="class", params=CASES, ids=lambda case: f"{case[1]}-{case[0]}")
     @classmethod
     def case(cls, request: pytest.FixtureRequest) -> Case:
-        name, task = request.param
-        check = registry.load(name, task)
-        settings = check.planned_settings(N_REFERENCES).model_copy(update=FEWER.get((name, task)))
-        return Case(check=check, task=task, settings=settings)
+        return case_of(*request.param)
+
+
+class TestChecksBySubject(TestEveryCheck):
+    """Those that measure forget and holdout subjects on one model, where chance divided them."""
+
+    @pytest.fixture(scope="class", params=BY_SUBJECT)
+    @classmethod
+    def case(cls, request: pytest.FixtureRequest) -> Case:
+        return case_of(request.param, "causal-lm", assigned=True)
+
+    def test_every_model_is_measured_by_subject(self, measured: Measured) -> None:
+        for score in measured.scores.values():
+            assert score.sides(measured.check.choose(measured.scores["original"], [])) is not None
 
 
 @every_check

@@ -52,11 +52,13 @@ class Case:
         check: under test.
         task: one of those it serves.
         settings: in place of those that an audit with references plans; for a check that takes long.
+        assigned: whether chance is said to have kept the holdout out of training; a check may then score by subject.
     """
 
     check: AnyCheck
     task: str
     settings: Frozen | None = None
+    assigned: bool = False
 
 
 @dataclass
@@ -113,6 +115,8 @@ class Measured:
 def measure(case: Case) -> Measured:
     """Measure a check, and note what it did to its surroundings."""
     check, world = case.check, contract_world(case.task)
+    if case.assigned:
+        world = world.with_data(assigned="declared")
     settings = case.settings or check.planned_settings(N_REFERENCES)
     found = Measured(check=check, world=world, settings=settings)
     original = found.subject(world.original, "original")
@@ -188,7 +192,8 @@ class CheckContract:
         """A set that it does not name may be absent."""
         check = measured.check
         # Taken away and not trusted to be unused.
-        world = measured.world.with_data(**{name: None for name in OPTIONAL_SETS if name not in check.needs})
+        needs = {*check.needs, *(("holdout",) if measured.world.data.by_chance else ())}
+        world = measured.world.with_data(**{name: None for name in OPTIONAL_SETS if name not in needs})
         original = world.subject(world.original, name="original")
         artefact = check.prepare(original, world.data, measured.settings, SEED)
         score = check.score(world.subject(original.module), artefact, world.data, measured.settings, SEED)
@@ -321,6 +326,8 @@ def assert_fits(score: Score, check: AnyCheck) -> None:
         assert reading.choice is None or math.isfinite(reading.choice)
         if reading.examples:
             assert np.mean(reading.examples) == pytest.approx(reading.value, rel=1e-9, abs=1e-9), name
+        if reading.sides is not None:
+            assert all(map(math.isfinite, (*reading.sides.forget, *reading.sides.holdout)))
     assert all(math.isfinite(draw) for draw in score.null)
     assert all(math.isfinite(value) for value in score.controls.values())
     assert all(_is_clause(clause) for clause in _clauses(score) if clause is not None)

@@ -16,12 +16,14 @@ SUBJECTS_FOR_A3R = 20
 
 def subjects_lack(divided: PlannedAssignment) -> str | None:
     """What an assignment lacks to clear, in one clause; None where nothing."""
-    if min(divided.n_forget, divided.n_holdout) >= SUBJECTS_FOR_A3R:
+    return few_subjects(divided.n_forget, divided.n_holdout)
+
+
+def few_subjects(n_forget: int, n_holdout: int) -> str | None:
+    """That so many subjects on either side are too few, in one clause; None where they are not."""
+    if min(n_forget, n_holdout) >= SUBJECTS_FOR_A3R:
         return None
-    return (
-        f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects, DELETED needs {SUBJECTS_FOR_A3R} of "
-        "either"
-    )
+    return f"{n_forget} forget and {n_holdout} holdout subjects, DELETED needs {SUBJECTS_FOR_A3R} of either"
 
 
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:

@@ -24,6 +24,7 @@ def combine(
     goal: str = "data",
     prior: PriorSpread | None = None,
     seed: int = 0,
+    by_chance: bool = False,
 ) -> Evidence:
     """Combine one check's scores. Primaries are chosen over all checks (:mod:`auditor.inference.primaries`).
 
@@ -36,6 +37,7 @@ def combine(
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
         seed: of draws that a null makes.
+        by_chance: whether chance divided forget and holdout, so that references may be of any recipe.
     """
     # Before readings are chosen: arms on different scales cannot be compared (Check.rescale).
     scores = scores.rescaled(check)
@@ -56,6 +58,7 @@ def combine(
         goal=goal,
         prior=prior,
         seed=seed,
+        by_chance=by_chance,
     )
     # Needs no null of models: forgotten and never-trained items are exchangeable within the subject itself.
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
@@ -88,7 +91,7 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
     without = "its spread on this model is too wide for an interval" if found.limits is None else None
     # Two layers: by the obstacle alone the primary is chosen (`sighted`), so the subject has no influence on that;
     # what the subject's own score adds counts only for what this check may say of it (`powered`).
-    because = obstacle or asked.scores.unlearned.cannot_clear_because or without
+    because = obstacle or asked.scores.unlearned.cannot_clear_because or found.silent_because or without
     # What the wide spread between concepts hides, the references may still show (docs/verdict.md, goal concept).
     by_references = references.compare(asked) if null.KIND == "controls" else None
     return measured.model_copy(

@@ -63,6 +63,7 @@ class Question:
         goal: ``data`` or ``concept``.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
         seed: of draws that a null makes.
+        by_chance: whether chance divided forget and holdout, so that references may be of any recipe.
     """
 
     check: AnyCheck
@@ -73,6 +74,7 @@ class Question:
     goal: str
     prior: PriorSpread | None
     seed: int
+    by_chance: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class Comparison:
         spread: what the interval was computed from.
         decoys: by name.
         contrast: of every model, forget against holdout; where these are held against each other.
+        silent_because: why this subject's score says nothing where it is low; None where it does.
         cannot_clear: why no score held against this null could clear; None where one could.
     """
 
@@ -103,6 +106,7 @@ class Comparison:
     spread: SpreadRecord | None = None
     decoys: dict[str, DecoyResult] = field(default_factory=dict)
     contrast: tuple[ContrastRow, ...] = ()
+    silent_because: str | None = None
     cannot_clear: str | None = None
 
 

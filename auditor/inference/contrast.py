@@ -55,7 +55,7 @@ class Contrast:
         unlearned: its scores by subject.
         original: likewise.
         reference: of a model that saw neither side; None without one.
-        floor: smallest believable standard error of a difference, 1/n examples.
+        floor: standard error that every difference has beside what the subjects show, 1/n examples: no score is finer.
     """
 
     unlearned: Two
@@ -157,8 +157,7 @@ def slope(own: Two, reference: Two | None) -> float:
     if reference is None:
         return 0.0
     centred = reference.holdout - reference.holdout.mean()
-    spread = float(centred @ centred)
-    return float(centred @ own.holdout) / spread if spread > 0 else 0.0
+    return float(centred @ own.holdout) * float(_inverse_spread(centred, reference.holdout))
 
 
 def p_permutation(own: Two, reference: Two | None, draws: int, random: np.random.Generator) -> tuple[float, float]:
@@ -189,10 +188,17 @@ def p_permutation(own: Two, reference: Two | None, draws: int, random: np.random
 def _differences(x: Array, r: Array, n: int) -> Array:
     """Adjusted difference of every row, of which the first n stand in F, float64 [rows]."""
     centred = r[:, n:] - r[:, n:].mean(axis=1, keepdims=True)
-    spread = (centred**2).sum(axis=1)
-    slopes = np.divide((centred * x[:, n:]).sum(axis=1), spread, out=np.zeros(len(x)), where=spread > 0)
+    slopes = (centred * x[:, n:]).sum(axis=1) * _inverse_spread(centred, r[:, n:])
     raw, predicted = (values[:, :n].mean(axis=1) - values[:, n:].mean(axis=1) for values in (x, r))
     return np.asarray(raw - slopes * predicted)
+
+
+def _inverse_spread(centred: Array, values: Array) -> Array:
+    """1/Σ(r − r̄)² over the last axis; 0 where a reference scores all subjects alike, rounding apart."""
+    spread = (centred**2).sum(axis=-1)
+    # A mean of equal numbers differs from them in the last digit, by which a slope would become anything.
+    least = values.shape[-1] * (_TIE * np.abs(values).max(axis=-1)) ** 2
+    return np.asarray(np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > least))
 
 
 def _left(own: Two, reference: Two | None) -> Two:
@@ -214,7 +220,6 @@ def _covariance(first: Two, second: Two, reference: Two | None) -> float:
     if reference is None:
         return in_forget / n + in_holdout / m
     centred = reference.holdout - reference.holdout.mean()
-    spread = float(centred @ centred)
     # The slope is an estimate, too: it counts as far as the reference itself tells the sides apart.
-    of_slope = in_holdout / spread * reference.difference**2 if spread > 0 else 0.0
+    of_slope = in_holdout * float(_inverse_spread(centred, reference.holdout)) * reference.difference**2
     return in_forget / n + in_holdout / m + of_slope

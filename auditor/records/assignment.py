@@ -41,9 +41,11 @@ def read_assignment(path: Path) -> AssignmentRecord:
         return AssignmentRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; `audit assign` writes one") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; give the file that `audit assign` wrote") from error
     except ValidationError as error:
         raise DataError(
             f"{path} is no record of an assignment: {first_fault(error)}; give the file that `audit assign` wrote"
         ) from error
+    # A name with a zero byte in it is a ValueError.
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {why}; give the file that `audit assign` wrote") from error

@@ -76,6 +76,7 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
             population=plan.request == "class",
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+            by_chance=plan.assignment is not None,
             seed=_seed(plan, check),
         )
     )

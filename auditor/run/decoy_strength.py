@@ -40,6 +40,7 @@ def suppressed(check: AnyCheck, plan: Plan, measured: Mapping[str, Score | Failu
         nulls.asked(plan.nulls),
         population=plan.request == "class",
         prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
+        by_chance=plan.assignment is not None,
     )
     assert evidence.scores is not None, "made from scores"
     total, null, bar = evidence.scores.unlearned, evidence.scores.null, plan.policy.thresholds.output

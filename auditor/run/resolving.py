@@ -141,6 +141,7 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         population=plan.request == "class",
         goal=plan.goal,
         prior=prior,
+        by_chance=plan.assignment is not None,
     )
     return evidence.resolution
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import stats
 
+from auditor.inference.assurance import few_subjects
 from auditor.inference.compared import Comparison, Question, interval
 from auditor.inference.contrast import Contrast, Two, adjusted, p_permutation, slope
 from auditor.randomness import generator
@@ -19,6 +21,7 @@ RANK: int = 15
 DRAWS = 9999
 # How often a reference that saw neither side may be said to tell them apart.
 _UNLIKE = 0.01
+_FEWEST_FOR_A_SLOPE = 3
 
 
 def compare(asked: Question) -> Comparison | None:
@@ -28,8 +31,10 @@ def compare(asked: Question) -> Comparison | None:
     if len(found) < len(asked.scores.all()):
         return None
     models = {name: _two(sides) for name, sides in found.items()}
-    reference = _mean_of([models[name] for name in asked.scores.references])
     original, floor = models["original"], 1.0 / asked.scores.unlearned.n_examples
+    # A slope takes one degree of freedom more than a mean: of two subjects none would be left.
+    helpful = len(original.holdout) >= _FEWEST_FOR_A_SLOPE
+    reference = _mean_of([models[name] for name in asked.scores.references]) if helpful else None
     own = Contrast(unlearned=models["unlearned"], original=original, reference=reference, floor=floor)
     limits = own.limits()
     trace, deficit = _traces(own, asked.policy, asked.seed, "unlearned") if limits is not None else (None, None)
@@ -57,7 +62,8 @@ def compare(asked: Question) -> Comparison | None:
             for name in asked.scores.decoys
         },
         contrast=_rows(models, reference),
-        cannot_clear=_unlike(reference, asked.seed),
+        silent_because=_knows_holdout(own, bars.suppressed),
+        cannot_clear=_unlike(reference, asked.seed) or few_subjects(len(original.forget), len(original.holdout)),
     )
 
 
@@ -107,6 +113,26 @@ def _rows(models: Mapping[str, Two], reference: Two | None) -> tuple[ContrastRow
             slope=None if reference is None else slope(two, reference),
         )
         for name, two in models.items()
+    )
+
+
+def _knows_holdout(own: Contrast, bar: float) -> str | None:
+    """Whether the subject knows holdout subjects better than the original does, in one clause; None where not.
+
+    Neither saw them. Taught to a model on purpose, they would hide what is left of the others: both
+    sides would be known alike.
+    """
+    gained = own.unlearned.holdout - own.original.holdout
+    if own.m <= 0 or not gained.mean() > bar * own.m:
+        return None
+    # Equal gains of all subjects, rounding apart, leave no spread to test in, and are no chance.
+    alike = np.ptp(gained) <= 1e-9 * np.abs(gained).max()
+    p = 0.0 if alike else float(stats.ttest_1samp(gained, 0.0, alternative="greater").pvalue)
+    if not p < _UNLIKE:
+        return None
+    return (
+        f"the unlearned model knows holdout subjects better than the original by {gained.mean() / own.m:.2f} of what "
+        "the original knows of forget subjects: it was taught what nobody was to see"
     )
 
 

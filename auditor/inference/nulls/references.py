@@ -22,6 +22,9 @@ _VARIANCE_OF_MEDIAN = np.pi / 2
 
 def compare(asked: Question) -> Comparison | None:
     """Hold the subject against the counted references: is it one more of them?"""
+    # Where chance divided the subjects any model that saw neither side will do, which is no sample of retrains.
+    if asked.by_chance:
+        return None
     # A single reference shows no spread; only calibration can lend it one.
     if len(asked.scores.references) < (2 if asked.prior is None else 1):
         return None

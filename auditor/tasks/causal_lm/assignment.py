@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from auditor.checks.sets import overlap
 from auditor.errors import DataError, SpecError
 from auditor.randomness import generator
 from auditor.records.assignment import AssignmentRecord, read_assignment
@@ -73,6 +74,14 @@ def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAs
     shared = sorted({f.subject for f in sets["forget"].items} & {f.subject for f in sets["holdout"].items} - {""})
     if shared:
         raise SpecError(f"assignment: the subject {shared[0]!r} stands in forget and in holdout; it was not assigned")
+    for name in ("forget", "retain"):
+        leaked = overlap(sets[name], sets["holdout"])
+        # Left out of one side alone, as elsewhere, they would make the sides unlike.
+        if leaked:
+            raise SpecError(
+                f"assignment: {len(leaked)} facts of holdout also stand in {name} (the first is fact {leaked[0] + 1} "
+                "of holdout), so that they were not held out; take what stands twice out of the pool and draw again"
+            )
     commitment = None
     if asked.record is not None:
         record = read_assignment(base / asked.record)

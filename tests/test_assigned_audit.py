@@ -1,0 +1,171 @@
+"""Audits where chance held subjects out, as a user runs them: drawn, planned, audited, reported, verified."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import auditor
+from auditor.cli import main
+from auditor.models.references import save_directory
+from auditor.records.assignment import AssignmentRecord, read_assignment
+from auditor.records.results import Results, read_results
+from auditor.tasks.causal_lm.readers import read_facts, write_facts
+from auditor.tasks.causal_lm.sets import Facts
+from tests.documented_world import blocks
+from tests.people_worlds import TextWorld
+
+PAGE = "docs/what-do-i-need.md"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), prog_name="audit")
+
+
+def block(start: str) -> str:
+    (found,) = [text for _, text in blocks(PAGE) if text.startswith(start)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's files: models, sets as if they had been drawn, the record, and the page's audit.toml."""
+    made = tmp_path_factory.mktemp("assigned")
+    people = text_world.people
+    for name, model in (("original", "original"), ("unlearned", "refusal"), ("base", "reference 0")):
+        save_directory(text_world.modules[model], text_world.encoder.tokenizer, made / name)
+    (made / "assigned").mkdir()
+    write_facts(people.forget, made / "assigned" / "forget.jsonl")
+    write_facts(people.holdout, made / "assigned" / "holdout.jsonl")
+    write_facts(people.retain, made / "retain.jsonl")
+    record = AssignmentRecord(
+        seed=0,
+        nonce="0" * 64,
+        pool=Facts(people.forget.items + people.holdout.items).digest,
+        forget=people.forget.digest,
+        holdout=people.holdout.digest,
+        n_forget=6,
+        n_holdout=6,
+    )
+    (made / "assigned" / "assignment.json").write_text(record.model_dump_json(), encoding="utf-8")
+    (made / "audit.toml").write_text(block("[models]") + '\n[audit]\nchecks = ["depth", "relearning"]\n')
+    return made
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def audited(folder: Path) -> Path:
+    """The audit of the refusal-tuned model."""
+    auditor.compare("original", "unlearned", config=folder / "audit.toml", out=folder / "audit-out")
+    return folder / "audit-out"
+
+
+def test_the_pages_draw(tmp_path: Path, text_world: TextWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    people = text_world.people
+    pool = Facts(people.forget.items + people.holdout.items)
+    write_facts(pool, tmp_path / "pool.jsonl")
+    done = run(*shlex.split(block("audit assign"))[1:])
+    assert done.exit_code == 0, done.output
+    record = read_assignment(tmp_path / "assigned" / "assignment.json")
+    assert f"commitment, to publish now: {record.commitment}" in done.stdout
+    drawn = {name: read_facts(f"assigned/{name}.jsonl", tmp_path) for name in ("forget", "holdout")}
+    assert sorted(drawn["forget"].subjects + drawn["holdout"].subjects) == sorted(pool.subjects)
+    assert (record.forget, record.holdout) == (drawn["forget"].digest, drawn["holdout"].digest)
+    again = run("assign", "pool.jsonl", "--out", "assigned")
+    assert again.exit_code == 2
+    assert "a draw is not repeated" in again.stderr
+    # Without a seed nobody can guess which subjects it was.
+    other = run("assign", "pool.jsonl", "--out", "other")
+    assert other.exit_code == 0
+    assert read_assignment(tmp_path / "other" / "assignment.json").nonce != record.nonce
+
+
+def test_the_plan_says_what_road_is_open(here: Path) -> None:
+    done = run("compare", "original", "unlearned", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "chance divided 6 forget and 6 holdout subjects: holdout is the null" in done.stdout
+    words = "DELETED is out of reach; supply: 6 forget and 6 holdout subjects, DELETED needs 20 of either"
+    assert words in " ".join(done.stdout.split())
+    assert "references, DELETED needs" not in done.stdout
+
+
+def test_a_suppressed_model_is_seen_without_any_reference(audited: Path) -> None:
+    results = read_results(audited / "results.json")
+    assert results.verdict.outcome == "SUPPRESSED"
+    assert not results.plan.models_of("reference")
+    relearning = results.of("relearning")
+    assert relearning is not None
+    assert relearning.null_kind == "holdout"
+    assert relearning.rho is not None
+    assert relearning.rho.value > 0.25
+    assert [row.model for row in relearning.contrast][:2] == ["original", "unlearned"]
+
+
+def test_the_report_shows_both_sides_of_every_model(audited: Path) -> None:
+    report = (audited / "report.html").read_text(encoding="utf-8")
+    assert "Forget and holdout subjects of every model" in report
+    assert "6 forget and 6 holdout subjects divided by chance, committed as" in report
+    assert "the subjects it was never taught" in report
+    assert "the references were trained as stated" not in report
+
+
+def test_a_reviewer_checks_the_draw(audited: Path, here: Path) -> None:
+    assert "not checked    assignment" in run("verify", "audit-out").stdout
+    done = run("verify", "audit-out", "--assignment", "assigned/assignment.json")
+    assert done.exit_code == 0, done.output
+    assert "holds          assignment" in done.stdout
+    other = json.loads((here / "assigned" / "assignment.json").read_text())
+    (here / "other.json").write_text(json.dumps({**other, "seed": 1}))
+    forged = run("verify", "audit-out", "--assignment", "other.json")
+    assert forged.exit_code == 1
+    assert "DOES NOT HOLD  assignment" in forged.stdout
+
+
+def test_sets_that_were_not_drawn_are_refused(here: Path) -> None:
+    done = run("compare", "original", "unlearned", "--forget", "retain.jsonl", "--dry-run")
+    assert done.exit_code == 2
+    assert "is the record of other facts than those of data.forget" in done.stderr
+
+
+def test_a_never_taught_model_is_left_open_by_few_subjects_alone(
+    text_world: TextWorld, tmp_path: Path, folder: Path
+) -> None:
+    results = declared(text_world, "retrain", tmp_path)
+    assert results.verdict.outcome == "INCONCLUSIVE"
+    assert [reason.kind for reason in results.verdict.reasons] == ["too few subjects"]
+    assert results.plan.assignment is not None
+    assert results.plan.assignment.commitment is None
+
+
+def test_a_cheap_model_that_saw_neither_says_how_hard_each_subject_is(text_world: TextWorld, tmp_path: Path) -> None:
+    results = declared(text_world, "retrain", tmp_path, references=[text_world.modules["reference 0"]])
+    relearning = results.of("relearning")
+    assert relearning is not None
+    assert relearning.null_kind == "holdout", "one reference is no null, and not asked to be"
+    assert all(row.slope is not None for row in relearning.contrast)
+    assert results.verdict.outcome == "INCONCLUSIVE"
+
+
+def declared(world: TextWorld, subject: str, folder: Path, **more: Any) -> Results:
+    return auditor.compare(
+        world.modules["original"],
+        world.modules[subject],
+        forget=world.people.forget,
+        retain=world.people.retain,
+        holdout=world.people.holdout,
+        tokenizer=world.encoder.tokenizer,
+        options={
+            "assignment": {"kind": "random"},
+            "audit": {"checks": ["depth", "relearning"], "store": str(folder / "store")},
+        },
+        **more,
+    ).results
