@@ -268,8 +268,6 @@ class TestPlanned:
         sets[other] = Facts((*sets[other].items, again))
         words = f"1 facts of holdout also stand in {other} .the first is fact 2 of holdout"
         with pytest.raises(SpecError, match=words):
-            SpecError, match=f"1 facts of holdout also stand in {other} .the first is fact 2 of holdout"
-        ):
             self.with_sets(sets, kind="random")
 
     def test_a_subject_on_both_sides(self) -> None:
