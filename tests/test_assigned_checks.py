@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trai
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.checks.contract import COST_FACTOR, assert_fits
-from auditor.probes.depth import text as depth
 from auditor.probes.few_shot import text as few_shot
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
@@ -40,14 +38,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "outputs": {},
     "membership": {"gradient_facts": 0},
     "logit_lens": {},
-    "depth": {},
     "few_shot": {},
     "quantization": {},
     "relearning": SHORT,
     "slow_relearning": SHORT,
 }
-# The other two look through the original: at what it makes of the states, and at its codes of the tokens.
-OWN_READING = tuple(name for name in CHANGES if name not in ("depth", "few_shot"))
 RELEARNING = registry.load("relearning", "causal-lm")
 OUTPUTS = registry.load("outputs", "causal-lm")
 THREE_STEPS = DrawnAttack(steps=3, shots=3, learning_rate=1e-3, momentum=0.5, forget_share=0.2)
@@ -70,7 +65,7 @@ class Scored:
 
 
 def settings_of(check: AnyCheck) -> Frozen:
-    return check.settings_type.model_validate(CHANGES[check.name])
+    return check.settings_type.model_validate(CHANGES.get(check.name, {}))
 
 
 def with_data(world: TextWorld, **changes: Any) -> TextWorld:
@@ -139,7 +134,7 @@ class TestEveryCheck:
         assert found.readings == scored.scores["retrain"].readings
 
 
-@pytest.mark.parametrize("name", OWN_READING)
+@pytest.mark.parametrize("name", CHANGES)
 def test_no_number_of_a_model_hangs_on_the_original(assigned: TextWorld, name: str) -> None:
     """The original was taught the forget subjects alone: what it has a part in tells the sides apart by itself."""
     check = registry.load(name, "causal-lm")
@@ -147,6 +142,15 @@ def test_no_number_of_a_model_hangs_on_the_original(assigned: TextWorld, name: s
         score_of(check, assigned, "retrain", original=original)["retrain"] for original in ("original", "refusal")
     )
     assert [r.sides for r in first.readings.values()] == [r.sides for r in second.readings.values()]
+
+
+def test_depth_reads_through_the_original_and_has_no_say(assigned: TextWorld) -> None:
+    """It answers forget questions itself from what a model that knows neither side hands it."""
+    check = registry.load("depth", "causal-lm")
+    found = score_of(check, assigned, "retrain")["retrain"]
+    assert all(reading.sides is None for reading in found.readings.values())
+    assert "it reads through the original" in (found.not_applicable_because or "")
+    assert score_of(check, with_data(assigned, assigned="no"), "retrain")["retrain"].not_applicable_because is None
 
 
 @pytest.mark.parametrize(
@@ -198,13 +202,13 @@ class TestSwap:
             assert other.forget == pytest.approx(own.sides.holdout, abs=1e-4), reading
             assert other.holdout == pytest.approx(own.sides.forget, abs=1e-4), reading
 
-    @pytest.mark.parametrize("name", ["depth", "few_shot", "quantization"])
-    def test_leaves_the_place_that_is_read(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("name", ["few_shot", "quantization"])
+    def test_leaves_the_place_that_is_read(self, name: str) -> None:
         """At `a` one side is high by luck, which a choice by forget alone falls for; at `b` both are higher."""
-        choose = {"depth": read_by_depth, "few_shot": read_by_few_shot, "quantization": read_by_quantization}[name]
+        choose = {"few_shot": read_by_few_shot, "quantization": read_by_quantization}[name]
         lucky, unlucky, both = 0.9, 0.1, 0.6
         for forget, holdout in ((lucky, unlucky), (unlucky, lucky)):
-            sides = choose({"a": (forget, holdout), "b": (both, both)}, monkeypatch)
+            sides = choose({"a": (forget, holdout), "b": (both, both)})
             assert sides == Sides(forget=(both, both), holdout=(both, both))
 
 
@@ -238,13 +242,13 @@ def spread_out(places: Places, data: FactsData) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def read_by_quantization(places: Places, _: pytest.MonkeyPatch) -> Sides:
+def read_by_quantization(places: Places) -> Sides:
     data = some_data()
     found = spread_out(places, data)
     return quantization._sides(data, [{split: found[split][place] for split in found} for place in places])
 
 
-def read_by_few_shot(places: Places, _: pytest.MonkeyPatch) -> Sides:
+def read_by_few_shot(places: Places) -> Sides:
     data, none = some_data(), torch.tensor([], dtype=torch.int64)
     asked = {
         split: few_shot._Asked(facts=facts, lonely=0, rows=none, false=none, sizes=())
@@ -252,22 +256,6 @@ def read_by_few_shot(places: Places, _: pytest.MonkeyPatch) -> Sides:
     }
     statements = few_shot._Statements(codes=torch.zeros(1, 1), retain=data.retain, splits=asked, comparable=True)
     return few_shot._sides(statements, spread_out(places, data))
-
-
-def read_by_depth(places: Places, monkeypatch: pytest.MonkeyPatch) -> Sides:
-    data = some_data()
-    found = spread_out(places, data)
-    split_of = {facts.digest: split for split, facts in data.splits().items()}
-
-    def patched(_: Any, __: Any, facts: Facts, ___: Any) -> dict[str, Tensor]:
-        return {place: values.log() for place, values in found[split_of[facts.digest]].items()}
-
-    monkeypatch.setattr(depth, "_patched", patched)
-    maps: Any = dict.fromkeys(places)
-    nobody: Any = SimpleNamespace(original=None)  # what is patched in asks no model
-    sides = depth._sides(nobody, nobody, data, maps, found["forget_eval"])
-    assert sides is not None
-    return Sides(**{side: tuple(np.round(getattr(sides, side), 12).tolist()) for side in ("forget", "holdout")})
 
 
 Attacked = tuple[Pooled, list[tuple[Facts, Facts]]]
@@ -366,7 +354,8 @@ def crafted(forget: list[float], holdout: list[float]) -> Pooled:
 
 
 class TestResists:
-    LEARNT = (0.78, 0.82, 0.75, 0.85, 0.8, 0.79)
+    # Enough of them: nothing finer than one fact in n counts.
+    LEARNT = (0.78, 0.82, 0.75, 0.85, 0.8, 0.79) * 4
 
     def test_fires_where_forget_facts_are_learnt_worse(self) -> None:
         clause = crafted([x - 0.3 for x in self.LEARNT], list(self.LEARNT)).resists()
@@ -376,6 +365,14 @@ class TestResists:
     @pytest.mark.parametrize("ahead", [0.0, 0.3])
     def test_says_nothing_where_they_are_learnt_as_well_or_better(self, ahead: float) -> None:
         assert crafted([x + ahead for x in self.LEARNT], list(self.LEARNT)).resists() is None
+
+    def test_fires_where_every_fact_of_a_side_is_learnt_alike(self) -> None:
+        """As a mask does to forget facts: that leaves no spread."""
+        assert crafted([0.2] * 24, [0.8] * 24).resists() is not None
+        assert crafted([0.0] * 24, list(self.LEARNT)).resists() is not None
+
+    def test_says_nothing_where_the_last_digits_differ(self) -> None:
+        assert crafted([1.0 - 1e-6] * 24, [1.0] * 24).resists() is None
 
     def test_says_nothing_where_no_number_differs(self) -> None:
         assert crafted([1.0] * 4, [1.0] * 6).resists() is None

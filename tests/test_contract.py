@@ -31,10 +31,7 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
-BY_SUBJECT = (
-    *("outputs", "logit_lens", "depth", "few_shot", "membership", "quantization"),
-    *("relearning", "slow_relearning"),
-)
+BY_SUBJECT = (*("outputs", "logit_lens", "few_shot", "membership", "quantization", "relearning", "slow_relearning"),)
 every_check = pytest.mark.parametrize(("name", "task"), CASES, ids=[f"{task}-{name}" for name, task in CASES])
 
 

@@ -55,7 +55,14 @@ def held_against(perturbed: list[float], unlearned: float, references: dict[str,
 class TestNull:
     def test_is_asked_in_its_place_and_named_in_the_evidence(self, site: Path) -> None:
         install(site, "perturbed_recipe")
-        assert [null.kind for null in planned()] == ["controls", "references", "perturbed", "internal", "chance"]
+        assert [null.kind for null in planned()] == [
+            "controls",
+            "holdout",
+            "references",
+            "perturbed",
+            "internal",
+            "chance",
+        ]
         found = combine(FewShot(), held_against([0.18, 0.22], 0.6), POLICY, asked(planned()), population=False)
         assert (found.null_kind, found.null_words) == ("perturbed", "the mean of models trained by a perturbed recipe")
         assert found.rho is not None

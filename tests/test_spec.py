@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import SpecError
 from auditor.records.spec import (
+    AssignmentSpec,
     AuditSpec,
     DataSpec,
     ModelsSpec,
@@ -25,6 +26,7 @@ SECTIONS: dict[str, type] = {
     "models": ModelsSpec,
     "data": DataSpec,
     "request": RequestSpec,
+    "assignment": AssignmentSpec,
     "audit": RunSpec,
     "recipe": RecipeSpec,
     "responsible": ResponsibleSpec,

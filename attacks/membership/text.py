@@ -116,7 +116,8 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         if data.by_chance:
             score = _with_sides(score, data, {name: values["loss"] for name, values in found.items()})
         # It voids the comparison with references as well: unlearning may treat another kind of text otherwise.
-        void = _void(artefact)
+        # A draw that was committed is believed, whatever the words happen to tell.
+        void = None if data.assigned == "committed" else _void(artefact)
         return score.model_copy(
             update={
                 "rows": _curves(attacks),

@@ -8,13 +8,14 @@ against the other on the same model.
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from auditor.attacks.relearning.attack_validity import UNLIKE, taught, taught_name
 from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trainer, few_of_each
+from auditor.inference.contrast import Contrast, Two
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Row
 from auditor.records.score import Score, Sides
@@ -82,11 +83,11 @@ class Pooled:
     def resists(self) -> str | None:
         """Whether the model learns forget facts worse than holdout facts, in one clause; None where not."""
         own = _sides(self.trained)
-        # Of numbers that are all equal nothing differs, and Welch's test has no answer.
-        if len({*own.forget, *own.holdout}) == 1:
-            return None
-        p = float(stats.ttest_ind(own.forget, own.holdout, equal_var=False, alternative="less").pvalue)
-        if not p < UNLIKE:
+        # Turned round, so that what lies above is what holdout was learnt better by.
+        turned = Two(forget=np.asarray(own.holdout), holdout=np.asarray(own.forget))
+        floor = 1 / len(self.examples)
+        p = Contrast(unlearned=turned, original=turned, reference=None, floor=floor).p_above(0.0)
+        if p >= UNLIKE:
             return None
         return (
             f"the attack taught this model forget facts worse than holdout facts (p = {p:.4f}): it withstands training "

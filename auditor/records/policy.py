@@ -83,7 +83,9 @@ class Domain(Frozen):
     request: str
     most_parameters: int = Field(ge=1, description="of the largest original measured")
     fewest_forget: int = Field(ge=1, description="examples in the smallest forget set measured")
-    null: Literal["references", "holdout"] = Field(default="references", description="what the pairs were held against")
+    null_kind: Literal["references", "holdout"] = Field(
+        default="references", description="what the pairs were held against"
+    )
     worlds: str = Field(description="what the pairs were made of, in words")
     # A rate holds for the rules that it was measured under; a report says where they have changed since.
     rules: str = Field(description="version of the policy under whose rules the rates were measured")
@@ -92,10 +94,12 @@ class Domain(Frozen):
     undecided: ErrorRate = Field(description="deleted, INCONCLUSIVE")
     spread: dict[str, PriorSpread] = Field(default_factory=dict, description="(s₀, d₀) by check")
 
-    def misfit(self, task: str, request: str, goal: str, n_parameters: int, n_forget: int, null: str) -> str | None:
+    def misfit(
+        self, task: str, request: str, goal: str, n_parameters: int, n_forget: int, null_kind: str
+    ) -> str | None:
         """Why an audit lies outside, in one clause; None where it lies inside."""
-        if null != self.null:
-            return f"is about audits held against {self.null}, and this one is held against {null}"
+        if null_kind != self.null_kind:
+            return f"is about audits held against {self.null_kind}, and this one is held against {null_kind}"
         # Error rates are measured for goal data alone.
         if (self.task, self.request, "data") != (task, request, goal):
             return f"is about {self.task}, request {self.request}, goal data, and this is {task}, {request}, {goal}"
@@ -138,7 +142,7 @@ class Policy(Frozen):
         goal: str,
         n_parameters: int,
         n_forget: int,
-        null: str = "references",
+        null_kind: str = "references",
     ) -> Domain | None:
         """The domain that an audit is declared to lie in; None where none is: size and task say nothing of the data.
 
@@ -149,7 +153,7 @@ class Policy(Frozen):
             goal: error rates are measured for goal ``data`` alone.
             n_parameters: of the original.
             n_forget: examples in the forget set.
-            null: what it is held against, ``references`` or ``holdout``.
+            null_kind: what it is held against, ``references`` or ``holdout``.
 
         Raises:
             SpecError: the policy has no such domain, or the audit does not fit its bounds.
@@ -162,7 +166,7 @@ class Policy(Frozen):
         fault = (
             "is none of its domains"
             if domain is None
-            else domain.misfit(task, request, goal, n_parameters, n_forget, null)
+            else domain.misfit(task, request, goal, n_parameters, n_forget, null_kind)
         )
         if fault is not None:
             raise SpecError(f'audit.domain = "{declared}" {fault}; leave it out, or name one of {self.name}: {known}')

@@ -88,8 +88,8 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
         return None
     n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
     declared, goal = spec.audit.domain, spec.request.goal
-    null = "references" if material.assignment is None else "holdout"
-    return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget, null)
+    null_kind = "references" if material.assignment is None else "holdout"
+    return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget, null_kind)
 
 
 def _digest_of_retain(material: AnyMaterial) -> str | None:

@@ -15,12 +15,17 @@ from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, yard
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score, Sides
+from auditor.records.score import Reading, Score
 from auditor.tasks.causal_lm.encoding import Tokens
 from auditor.tasks.causal_lm.losses import answer_losses
 from auditor.tasks.causal_lm.sets import Facts, FactsData
-from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
+
+# Measured on models that were never taught: up to .11 more on forget than on holdout subjects (docs/checks-text.md).
+_THROUGH_THE_ORIGINAL = (
+    "it reads through the original, which was taught forget and not holdout subjects, so that a model that knows "
+    "neither scores them unlike"
+)
 
 
 class Settings(Frozen):
@@ -81,8 +86,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Passes over retain, over eval, and one over eval for every block."""
-        more = len(data.forget_attack) + len(data.holdout or ()) if data.by_chance else 0
-        patched = (1 + n_layers) * (len(data.forget_eval) + more)
+        patched = (1 + n_layers) * len(data.forget_eval)
         return Workload(forward=min(settings.retain_facts, len(data.retain)) + patched)
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> _Target:
@@ -105,10 +109,11 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
         ]
         return Score(
             check=self.name,
-            readings={"least erased layer": _reading(by_layer[best], _sides(artefact, subject, data, maps, by_layer))},
+            readings={"least erased layer": _reading(by_layer[best])},
             n_examples=len(data.forget_eval),
             rows=cells,
             controls={"mean over layers": float(torch.stack(list(by_layer.values())).mean())},
+            not_applicable_because=_THROUGH_THE_ORIGINAL if data.by_chance else None,
         )
 
     def summarise(
@@ -122,26 +127,8 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
         return [], {name: {DEPTH_SCORE: depth_score(own, yard)} for name, own in lost.items()}
 
 
-def _reading(values: Tensor, both: Sides | None) -> Reading:
-    return Reading(value=float(values.mean()), examples=tuple(values.tolist()), sides=both)
-
-
-def _sides(
-    artefact: _Target, subject: CausalLM, data: FactsData, maps: dict[str, Affine], measured: dict[str, Tensor]
-) -> Sides | None:
-    """Answer probability by subject, where chance assigned the holdout, at the layer that is least erased over both.
-
-    Over forget and holdout together: a layer found by the forget facts alone would be the one where they happen to
-    stand high, and a model that knows of neither would seem to tell them apart.
-    """
-    if not data.by_chance or data.holdout is None:
-        return None
-    attack, holdout = (
-        {layer: logs.exp() for layer, logs in _patched(artefact.original, subject, facts, maps).items()}
-        for facts in (data.forget_attack, data.holdout)
-    )
-    best = max(maps, key=lambda layer: float(torch.cat([attack[layer], measured[layer], holdout[layer]]).mean()))
-    return sides(data, [attack[best], measured[best]], holdout[best])
+def _reading(values: Tensor) -> Reading:
+    return Reading(value=float(values.mean()), examples=tuple(values.tolist()))
 
 
 def _stream(subject: CausalLM, facts: Facts) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from auditor.models.standardise import Scaling, alive_among_units, divisor
 from auditor.probes.few_shot import figures
 from auditor.probes.few_shot.false_answers import false_statements
 from auditor.probes.never_taught import comparable, null_of_holdout
+from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -52,6 +53,9 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     s(true) > s(false), ties half. T = mean of x over eval facts, at the block where that is largest on the attack half;
     ½ for a model that knows nothing.
 
+    Where chance assigned the holdout, codes are drawn at random: the original's head was taught one side and not the
+    other, and may have no part in what compares them.
+
     The code comes into it because at the end of a statement a small model's state does not tell whether it was true
     (docs/checks-text.md#few_shot).
     """
@@ -88,7 +92,7 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
         retain = data.retain.take(range(min(settings.retain_facts, len(data.retain))))
         splits = [split for split in _SPLITS if split in data.splits()]
         return _Statements(
-            codes=_codes(original, retain),
+            codes=_codes(original, retain) if not data.by_chance else _drawn_codes(original, seed),
             retain=retain,
             splits={split: _asked(split, data, original.encoder, settings.wrong_answers) for split in splits},
             comparable=comparable(data, seed),
@@ -234,6 +238,18 @@ def _codes(original: CausalLM, retain: Facts) -> Tensor:
     # A coordinate that never moves is dropped: divided by its spread, rounding would look like a feature.
     scaling = Scaling(seen.mean(0), divisor(std, alive_among_units(std), dead=torch.inf))
     return torch.nn.functional.normalize(scaling(rows), dim=1)
+
+
+def _drawn_codes(original: CausalLM, seed: int) -> Tensor:
+    """Random directions, one a token: where chance divided the subjects, a code may hold nothing of what was taught.
+
+    The original's head was taught forget answers and no holdout answers, and read through it a model that knows neither
+    scores them unlike.
+    """
+    head = original.head()
+    assert head is not None, "the layout was read off one"
+    drawn = generator(seed, FewShot.name, "codes").standard_normal(tuple(head.weight.shape))
+    return torch.nn.functional.normalize(torch.from_numpy(drawn), dim=1)
 
 
 def _read(subject: CausalLM, facts: Facts) -> tuple[dict[str, Tensor], Tensor]:
