@@ -6,7 +6,8 @@ were never taught, every suppressed construction of the zoo, its published metho
 twice: without any reference, and with one cheap model that saw neither side (trained half as long). `--references`
 audits each pair through five references, too, as if nothing were known of chance. Models, scores and finished audits
 are kept in the work folder, so that an interrupted run goes on; `--worlds` runs some of them, so that several processes
-share the work.
+share the work. `--broken` audits a model that kept half of the people, and one that was never taught, where holdout is
+not what chance left out.
 
     python benchmarks/assigned.py --work bench-assigned
 """
@@ -15,8 +16,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from auditor.run.settings import execution_settings
 from auditor.tasks.causal_lm.losses import answers_of
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo import catalogue
-from auditor.zoo.text.people import PeopleWorld, people_world, with_paraphrases
+from auditor.zoo.text.people import PeopleWorld, people_world, reworded, with_paraphrases
 
 sys.path.insert(0, str(Path(__file__).parent / "validity"))
 from pairs import Row, read_rows, row_of, write_rows
@@ -57,10 +58,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-assigned"))
     parser.add_argument("--worlds", type=int, nargs="*", help="seeds; default all")
     parser.add_argument("--references", action="store_true", help="through five references as well")
+    parser.add_argument("--broken", action="store_true", help="holdouts that chance did not leave out, instead")
     parser.add_argument("--tables", action="store_true", help="print the tables of the measured rows, and run nothing")
     options = parser.parse_args()
     if options.tables:
         report(read_rows(ROWS))
+        return
+    if options.broken:
+        show_broken(options.work)
         return
     rows = []
     for seed, architecture, teaching in WORLDS:
@@ -173,6 +178,62 @@ def _subjects(world: AssignedWorld) -> Iterator[tuple[str, str, Callable[[], nn.
 
         label = "adversary" if entry.adversary else "suppressed" if entry.truth == "suppressed" else "published method"
         yield entry.name, label, make
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenWorld(AssignedWorld):
+    """Holdout is not what chance left out of what the original was taught.
+
+    Attributes:
+        how: in words.
+    """
+
+    how: str
+
+    @cached_property
+    def people(self) -> PeopleWorld:
+        """The same people; the holdout is one that was not assigned."""
+        found = people_world(self.seed, forget=SUBJECTS, retain=RETAIN, holdout=SUBJECTS)
+        if self.how == "known to everyone":
+            return replace(found, holdout=reworded(found.retain.of_subjects(found.retain.subjects[:SUBJECTS])))
+        if self.how == "of another world":
+            other = people_world(self.seed + 1, forget=SUBJECTS, retain=RETAIN, holdout=SUBJECTS)
+            return replace(found, holdout=other.holdout, words=tuple(sorted({*found.words, *other.words})))
+        return found
+
+    @cached_property
+    def original(self) -> nn.Module:
+        """Taught some of the holdout as well, where that is what is wrong."""
+        seen = {"half seen by the original": SUBJECTS // 2, "seen by the original": SUBJECTS}.get(self.how, 0)
+        taught = self.people.holdout.of_subjects(self.people.holdout.subjects[:seen])
+        facts = Facts(self.people.forget.items + self.people.retain.items + taught.items)
+        return self._kept("original", lambda: self._taught(facts, derive_seed(self.seed, "original")))
+
+    def half(self) -> nn.Module:
+        """A model that was taught half of those to be forgotten: ρ is a half by construction."""
+        kept = self.people.forget.of_subjects(self.people.forget.subjects[: SUBJECTS // 2])
+        facts = Facts(kept.items + self.people.retain.items)
+        return self._kept("half", lambda: self._taught(facts, derive_seed(self.seed, "half")))
+
+
+BROKEN = ("nothing", "seen by the original", "half seen by the original", "known to everyone", "of another world")
+BROKEN_SEED = 720
+
+
+def show_broken(work: Path) -> None:
+    """What comes of it where chance did not divide forget and holdout."""
+    for i, how in enumerate(BROKEN):
+        folder = work / f"broken-{i}"
+        world = BrokenWorld(architecture="llama", construction="plain", seed=BROKEN_SEED, folder=folder, how=how)
+        for name in ("half kept", "never taught"):
+            for road, count in ROADS.items():
+                path = folder / "audits" / f"{name}-{count}.json".replace(" ", "-")
+                row = _kept(path, {"how": how, "subject": name, "road": road}, partial(_audited, world, name, count))
+                print(f"{how}, {name}, {road}: {row['outcome']} {row['bound'] or ''}: {'; '.join(row['reasons'][:3])}")
+
+
+def _audited(world: BrokenWorld, name: str, count: int) -> auditor.AuditResult:
+    return world.assigned(world.half() if name == "half kept" else world.exact("never"), count)
 
 
 def report(rows: list[Row]) -> None:
