@@ -51,7 +51,7 @@ def folder(text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> P
         n_holdout=6,
     )
     (made / "assigned" / "assignment.json").write_text(record.model_dump_json(), encoding="utf-8")
-    (made / "audit.toml").write_text(block("[models]") + '\n[audit]\nchecks = ["depth", "relearning"]\n')
+    (made / "audit.toml").write_text(block("[models]") + '\n[audit]\nchecks = ["few_shot", "relearning"]\n')
     return made
 
 
@@ -141,7 +141,9 @@ def test_a_never_taught_model_is_left_open_by_few_subjects_alone(
 ) -> None:
     results = declared(text_world, "retrain", tmp_path)
     assert results.verdict.outcome == "INCONCLUSIVE"
-    assert [reason.kind for reason in results.verdict.reasons] == ["too few subjects"]
+    # First what is lacking, then the primaries, which say the same of what they measured.
+    assert [reason.kind for reason in results.verdict.reasons] == ["too few subjects", "no power", "no power"]
+    assert all("6 forget and 6 holdout subjects" in words for words in results.verdict.sentences)
     assert results.plan.assignment is not None
     assert results.plan.assignment.commitment is None
 
@@ -165,7 +167,7 @@ def declared(world: TextWorld, subject: str, folder: Path, **more: Any) -> Resul
         tokenizer=world.encoder.tokenizer,
         options={
             "assignment": {"kind": "random"},
-            "audit": {"checks": ["depth", "relearning"], "store": str(folder / "store")},
+            "audit": {"checks": ["few_shot", "relearning"], "store": str(folder / "store")},
         },
         **more,
     ).results

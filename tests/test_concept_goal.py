@@ -37,7 +37,17 @@ def score(value: float, controls: list[float]) -> Score:
 def held(unlearned: Score, original: Score, goal: str = "concept", **decoys: Score) -> Comparison | None:
     scores = CheckScores(original=original, unlearned=unlearned, references={}, drawn={}, perturbed={}, decoys=decoys)
     check = registry.load("few_shot", "classification")
-    asked = Question(check=check, scores=scores, chosen=("it",), policy=POLICY, population=False, goal=goal, prior=None)
+    asked = Question(
+        check=check,
+        scores=scores,
+        chosen=("it",),
+        policy=POLICY,
+        population=False,
+        goal=goal,
+        prior=None,
+        seed=0,
+        by_chance=False,
+    )
     return control_concepts.compare(asked)
 
 
