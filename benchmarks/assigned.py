@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, nargs="*", help="seeds; default all")
     parser.add_argument("--references", action="store_true", help="through five references as well")
     parser.add_argument("--broken", action="store_true", help="holdouts that chance did not leave out, instead")
+    parser.add_argument("--finished", action="store_true", help="keep the rows of what is finished, and run nothing")
     parser.add_argument("--tables", action="store_true", help="print the tables of the measured rows, and run nothing")
     options = parser.parse_args()
     if options.tables:
@@ -67,15 +68,25 @@ def main() -> None:
     if options.broken:
         show_broken(options.work)
         return
+    if options.finished:
+        paths = sorted(path for seed, *_ in WORLDS for path in (options.work / f"{seed}" / "audits").glob("*.json"))
+        _keep([json.loads(path.read_text()) for path in paths])
+        return
     rows = []
     for seed, architecture, teaching in WORLDS:
         if not options.worlds or seed in options.worlds:
             folder = options.work / f"{seed}"
             world = AssignedWorld(architecture=architecture, construction=teaching, seed=seed, folder=folder)
             rows += list(_rows(world, references=options.references))
-    if not options.worlds:
-        ROWS.parent.mkdir(parents=True, exist_ok=True)
-        write_rows(rows, ROWS)
+    if options.worlds:
+        report(rows)
+    else:
+        _keep(rows)
+
+
+def _keep(rows: list[Row]) -> None:
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, ROWS)
     report(rows)
 
 
