@@ -77,6 +77,12 @@ class TestReading:
         with pytest.raises(DataError, match="not UTF-8"):
             read_facts("latin.jsonl", tmp_path)
 
+    @pytest.mark.parametrize("content", [b"PAR1\xff", b"prompt,answer\nWho?,Me\n"])
+    def test_a_file_that_no_installed_package_reads_says_so(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "facts.table").write_bytes(content)
+        with pytest.raises(DataError, match=r"or install a package that reads \.table files"):
+            read_facts("facts.table", tmp_path)
+
     @given(items=st.lists(FACT, min_size=1, max_size=5).map(tuple))
     def test_what_is_written_is_read(self, items: tuple[Fact, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = tmp_path_factory.mktemp("facts")

@@ -20,6 +20,7 @@ Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
 _MAX_BYTES = 512 * 2**20
 _ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
 _LISTS = ("choices", "paraphrases", "perturbed_answers")
+_JSON = (".jsonl", ".json", ".ndjson", ".txt", "")
 _KNOWN = ("prompt", "answer", "subject", *_LISTS)
 
 
@@ -63,10 +64,17 @@ def read_json_lines(path: Path, source: str) -> Iterator[tuple[int, Mapping[str,
         # Not splitlines, which also cuts at separators that JSON leaves inside a string.
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError:
-        raise DataError(f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8") from None
+        raise DataError(
+            f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8{_or_install(path)}"
+        ) from None
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield number, _object(line, f"{shown(source)}, line {number}")
+            yield number, _object(line, f"{shown(source)}, line {number}", _or_install(path))
+
+
+def _or_install(path: Path) -> str:
+    """The other way out for a file that may not be meant as JSON lines."""
+    return "" if path.suffix.lower() in _JSON else f", or install a package that reads {shown(path.suffix)} files"
 
 
 def _reader_of(path: Path) -> Reader:
@@ -80,12 +88,14 @@ def _reader_of(path: Path) -> Reader:
     return cast(Reader, found)
 
 
-def _object(line: str, where: str) -> Mapping[str, object]:
+def _object(line: str, where: str, otherwise: str) -> Mapping[str, object]:
     try:
         fields = json.loads(line)
     # Beside bad JSON: numbers of too many digits, and brackets nested deeper than Python goes.
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
+        raise DataError(
+            f"{where} is not valid JSON ({plain(error, 100)}); write one object a line{otherwise}"
+        ) from None
     if not isinstance(fields, dict):
         raise DataError(f'{where} is no JSON object; write {{"prompt": …, "answer": …}} or {{"text": …}}')
     return fields
