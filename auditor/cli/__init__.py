@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from auditor import __version__
-from auditor.cli.assign import assign
+from auditor.cli.assign import assign, canary
 from auditor.cli.canonical import canonical
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
@@ -101,6 +101,7 @@ def main() -> None:
 
 for command in (
     assign,
+    canary,
     canonical,
     compare,
     demo,
