@@ -348,11 +348,12 @@ def _facts(e: Evidence, suppressed: float) -> Iterator[tuple[str, str]]:
 def _spread(e: Evidence, spread: SpreadRecord) -> tuple[str, str]:
     """All that the interval was computed from, so that a reviewer can recompute it."""
     if e.contrast:
-        references = _plural(spread.n_references, "reference")
+        n = spread.n_references
+        help_of = f"{_plural(n, 'reference')} to say how hard each subject is, " if n else ""
         return (
             "standard error",
             f"{text.number(spread.value, 4)} of the difference between forget and holdout subjects (Welch, "
-            f"{spread.degrees:.1f} degrees of freedom, {references} to say how hard each subject is, "
+            f"{spread.degrees:.1f} degrees of freedom, {help_of}"
             f"floor {text.number(spread.floor, 4)})",
         )
     null = "control concept" if e.null_kind == "controls" else "reference"

@@ -13,6 +13,7 @@ from auditor.cli import main
 from auditor.models.references import save_directory
 from auditor.records.assignment import AssignmentRecord, read_assignment
 from auditor.records.results import Results, read_results
+from auditor.review import verification
 from auditor.tasks.causal_lm.readers import read_facts, write_facts
 from auditor.tasks.causal_lm.sets import Facts
 from tests.documented_world import blocks
@@ -123,6 +124,13 @@ def test_a_reviewer_checks_the_draw(audited: Path, here: Path) -> None:
     done = run("verify", "audit-out", "--assignment", "assigned/assignment.json")
     assert done.exit_code == 0, done.output
     assert "holds          assignment" in done.stdout
+    results = read_results(audited / "results.json")
+    elsewhere = [
+        item.model_copy(update={"digest": "0" * 64}) if item.name == "holdout" else item for item in results.plan.data
+    ]
+    other_sets = results.plan.model_copy(update={"data": tuple(elsewhere)})
+    (finding,) = verification._assignment(other_sets, here / "assigned" / "assignment.json")
+    assert (finding.state, "made on another holdout set" in finding.words) == ("fails", True)
     other = json.loads((here / "assigned" / "assignment.json").read_text())
     (here / "other.json").write_text(json.dumps({**other, "seed": 1}))
     forged = run("verify", "audit-out", "--assignment", "other.json")
@@ -171,3 +179,14 @@ def declared(world: TextWorld, subject: str, folder: Path, **more: Any) -> Resul
         },
         **more,
     ).results
+
+
+@pytest.mark.parametrize("part", ["", '\n[data]\nforget = "forget.npz"\nretain = "retain.npz"\n'])
+def test_an_assignment_that_nothing_can_rest_on_is_refused(fresh: Path, part: str) -> None:
+    """Images, and bare weights: left unsaid, the audit would rest on something else than its user believes."""
+    config = fresh / "audit.toml"
+    models = config.read_text().partition("[data]")[0]
+    config.write_text(models + part + '\n[assignment]\nkind = "random"\n')
+    done = run("compare", "--dry-run")
+    assert done.exit_code == 2
+    assert "assignment.kind is for facts that a language model was taught" in done.stderr

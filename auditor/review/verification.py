@@ -133,13 +133,15 @@ def _assignment(plan: Plan, path: Path | None) -> Iterator[Finding]:
         words = f"{path} has the commitment {record.commitment}, the plan {committed}: another draw"
         yield Finding(subject=subject, state="fails", words=words)
         return
-    # What stood in both sets was left out of the holdout after the draw; the record is about the sets as given.
+    # A commitment is to a draw: beside other sets than were drawn it says nothing of these.
     given = {item.name: item.digest for item in plan.data}
     other = [name for name in ("forget", "holdout") if getattr(record, name) != given.get(name)]
-    words = f"{path} is the record behind the commitment {committed}"
     if other:
-        words += f"; of {other[0]} the audit used other facts than were drawn, as its notes say"
-    yield Finding(subject=subject, state="note" if other else "holds", words=words)
+        words = f"{path} is the record behind the commitment, but the audit was made on another {other[0]} set"
+        yield Finding(subject=subject, state="fails", words=words)
+        return
+    words = f"{path} is the record behind the commitment {committed}, and forget and holdout are as they were drawn"
+    yield Finding(subject=subject, state="holds", words=words)
 
 
 def _policy(plan: Plan) -> Finding:

@@ -7,6 +7,7 @@ from auditor import __version__
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
+from auditor.errors import SpecError
 from auditor.inference import nulls, statistics
 from auditor.inference.assurance import REFERENCES_FOR_A3, subjects_lack
 from auditor.inference.statistics import Clearing, Spread
@@ -40,8 +41,14 @@ def make_plan(
         command: what to type to repeat the audit.
 
     Raises:
-        SpecError: an autoencoder is named that cannot be used.
+        SpecError: an autoencoder is named that cannot be used, or an assignment is stated that cannot be.
     """
+    # Left unsaid, an audit would rest on references where its user believes that it rests on a draw.
+    if spec.assignment.kind is not None and material.assignment is None:
+        raise SpecError(
+            "assignment.kind is for facts that a language model was taught, with data.forget, data.retain and "
+            "data.holdout; take [assignment] out of the request"
+        )
     policy = load_policy(spec.audit.policy, base)
     models = _models(lineup, material)
     data = material.data
