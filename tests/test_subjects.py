@@ -100,7 +100,7 @@ def test_units_that_may_be_rescaled_in_the_original_alone_are_an_error_and_not_a
     with torch.no_grad():
         large.first.weight.mul_(20)
         large.first.bias.mul_(20)
-    pairs = find_homogeneous_pairs(small, x, ["first", "last"])
+    pairs = find_homogeneous_pairs(small, ["first", "last"], lambda: small(x))
     assert pairs, "no unit of the original is cut off"
     assert torch.allclose(canonical(small, pairs, [(x, None)])(x), small(x), atol=1e-5)
     with pytest.raises(ModelError, match="changes what this network computes"):

@@ -7,8 +7,8 @@ retain data.
 """
 
 import copy
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
+from auditor.models.hooks import Run
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -44,22 +45,22 @@ class HomogeneousPair:
     repeat: int
 
 
-def find_homogeneous_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> tuple[HomogeneousPair, ...]:
-    """Pairs that leave the logits unchanged under a random positive rescaling.
+def find_homogeneous_pairs(module: nn.Module, order: Sequence[str], run: Run) -> tuple[HomogeneousPair, ...]:
+    """Pairs that leave what comes out unchanged under a positive rescaling.
 
     Args:
-        module: a classifier in eval mode.
-        inputs: a few preprocessed examples.
+        module: in eval mode; changed in place while it is tried, and put back to the last bit.
         order: submodule names in order of execution.
+        run: sends a few examples through it.
     """
     names = [name for name in order if isinstance(module.get_submodule(name), _WEIGHTED)]
     with torch.no_grad():
-        logits = _logits(module(inputs))
+        before = run()
         pairs = []
         for i, producer in enumerate(names):
             for consumer in names[i + 1 : i + 1 + _LOOKAHEAD]:
                 pair = _shape_match(module, producer, consumer)
-                if pair is not None and _is_homogeneous(module, pair, inputs, logits):
+                if pair is not None and _is_homogeneous(module, pair, run, before):
                     pairs.append(pair)
                     break
     return tuple(pairs)
@@ -146,13 +147,27 @@ def _shape_match(module: nn.Module, producer: str, consumer: str) -> Homogeneous
     return HomogeneousPair(producer, consumer, width // units) if width % units == 0 else None
 
 
-def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, inputs: Tensor, logits: Tensor) -> bool:
+def _is_homogeneous(module: nn.Module, pair: HomogeneousPair, run: Run, before: Tensor) -> bool:
     units = _weighted(module, pair.producer).weight.shape[0]
     # A fixed irregular pattern between 0.5 and 2: any rescaling would do, and none may depend on a global seed.
-    factor = 2.0 ** torch.sin(torch.arange(1, units + 1, device=logits.device) * 2.399)
-    trial = _logits(rescaled(module, [pair], [factor])(inputs))
-    scale = logits.abs().max().clamp_min(1e-6)
-    return bool((trial - logits).abs().max() <= 1e-4 * scale)
+    factor = 2.0 ** torch.sin(torch.arange(1, units + 1, device=before.device) * 2.399)
+    with _put_back(_weighted(module, pair.producer), _weighted(module, pair.consumer)):
+        _apply(module, pair, factor)
+        trial = run()
+    scale = before.abs().max().clamp_min(1e-6)
+    return bool((trial - before).abs().max() <= 1e-4 * scale)
+
+
+@contextmanager
+def _put_back(*parts: nn.Module) -> Iterator[None]:
+    """Afterwards the parts hold what they held before: dividing again would leave rounding behind."""
+    tensors = [tensor for part in parts for tensor in part.state_dict().values()]
+    kept = [tensor.clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, before in zip(tensors, kept, strict=True):
+            tensor.copy_(before)
 
 
 def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> dict[str, Tensor]:

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 
+Run = Callable[[], Tensor]
+"""Sends the same few examples through a network, or a part of it, and returns what comes out."""
+
 INPUT_SUFFIX = ":input"
 """Behind a module's name: what it reads, not what it gives."""
 
@@ -57,8 +60,8 @@ def hook(module: nn.Module, layer: str, function: Callable[[Tensor], Tensor | No
         handle.remove()
 
 
-def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
-    """(name, activation) of every submodule that ran once, in order of completion.
+def trace(module: nn.Module, run: Run) -> list[tuple[str, Tensor]]:
+    """(name, activation) of every submodule that ran once while ``run`` ran, in order of completion.
 
     What is not a floating-point tensor is left out.
     """
@@ -74,7 +77,7 @@ def trace(module: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor]]:
 
             handles.append(child.register_forward_hook(note))
     try:
-        module(inputs)
+        run()
     finally:
         for handle in handles:
             handle.remove()

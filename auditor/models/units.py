@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from auditor.models.hooks import Run
+
 Reader = nn.Linear | nn.Conv1d | nn.Conv2d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 Maker = Reader | Norm
@@ -65,22 +67,22 @@ def weight_of(module: nn.Module) -> Tensor:
     return weight.T if _is_transposed(module) else weight
 
 
-def find_unit_pairs(module: nn.Module, inputs: Tensor, order: Sequence[str]) -> tuple[UnitPair, ...]:
+def find_unit_pairs(module: nn.Module, order: Sequence[str], run: Run) -> tuple[UnitPair, ...]:
     """Pairs that hold when half of the units are changed.
 
     Args:
-        module: the original, in eval mode; changed in place while it is tried, and put back.
-        inputs: a few preprocessed examples, or token ids.
+        module: in eval mode; changed in place while it is tried, and put back.
         order: submodule names in order of execution.
+        run: sends a few examples through it.
     """
     names = [name for name in order if is_maker(module.get_submodule(name))]
     found = []
     with torch.no_grad():
-        logits = _logits(module(inputs))
+        before = run()
         for i, reader in enumerate(names):
             for maker in names[max(0, i - _LOOKBACK) : i]:
                 pair = _fitting(module, maker, reader)
-                if pair is not None and _holds(module, pair, inputs, logits):
+                if pair is not None and _holds(module, pair, run, before):
                     found.append(pair)
     return tuple(found)
 
@@ -100,20 +102,20 @@ def _fitting(module: nn.Module, maker: str, reader: str) -> UnitPair | None:
     return UnitPair(maker, reader, width // units) if width % units == 0 else None
 
 
-def _holds(module: nn.Module, pair: UnitPair, inputs: Tensor, logits: Tensor) -> bool:
-    """Changing half of the units moves the logits, and no longer does where the reader is kept from seeing them."""
+def _holds(module: nn.Module, pair: UnitPair, run: Run, before: Tensor) -> bool:
+    """Changing half of the units moves what comes out, and no longer does where the reader cannot see them."""
     units = row_tensors(module.get_submodule(pair.maker))[0].shape[0]
     # A fixed irregular half: any would do, and none may depend on a global seed.
-    chosen = torch.sin(torch.arange(1, units + 1, device=logits.device) * 2.399) > 0
-    scale = logits.abs().max().clamp_min(1e-6)
+    chosen = torch.sin(torch.arange(1, units + 1, device=before.device) * 2.399) > 0
+    scale = before.abs().max().clamp_min(1e-6)
     with _changed(module.get_submodule(pair.maker), chosen):
-        if not bool((_logits(module(inputs)) - logits).abs().max() > _MOVED * scale):
+        if not bool((run() - before).abs().max() > _MOVED * scale):
             return False
     with _hidden(module.get_submodule(pair.reader), chosen.repeat_interleave(pair.repeat)):
-        # Hidden in both runs: what still moves the logits came by another way than the reader.
-        bare = _logits(module(inputs))
+        # Hidden in both runs: what still moves what comes out came by another way than the reader.
+        bare = run()
         with _changed(module.get_submodule(pair.maker), chosen):
-            moved = (_logits(module(inputs)) - bare).abs().max()
+            moved = (run() - bare).abs().max()
     return bool(moved <= _SAME * scale)
 
 
@@ -144,9 +146,3 @@ def _hidden(reader: nn.Module, channels: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _logits(output: object) -> Tensor:
-    # What is neither a tensor nor a transformers output fails where it is first computed with.
-    logits: Tensor = getattr(output, "logits", output)  # type: ignore[arg-type]  # a module may return anything
-    return logits

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.models.canonical import HomogeneousPair, find_homogeneous_pairs
+from auditor.models.canonical import HomogeneousPair
 from auditor.models.hooks import trace
-from auditor.models.units import UnitPair, find_unit_pairs
+from auditor.models.units import UnitPair
+from auditor.tasks.causal_lm.block_units import find_block_units
+
+# What is looked at shows on a handful of tokens, and logits over a whole vocabulary of more are large.
+_SEQUENCES, _TOKENS = 2, 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,17 +39,18 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
 
     Args:
         module: the original, in eval mode.
-        ids: int64 [n, length], a few tokens.
+        ids: int64 [n, length], some tokens, of which a handful is taken.
 
     Raises:
         ModelError: no stack of blocks, or no linear map to the vocabulary.
     """
-    head = _head_name(module)
+    head, few = _head_name(module), ids[:_SEQUENCES, :_TOKENS]
     # By experiment and not by name: families call these modules differently.
     with torch.no_grad():
-        seen = trace(module, ids)
-        states = _input_of(module, head, ids)
+        seen = trace(module, lambda: module(few))
+        states = _input_of(module, head, few)
     blocks = _blocks(module, dict(seen))
+    pairs, units = find_block_units(module, blocks, few)
     outside = [name for name, _ in seen if not any(name == b or name.startswith(f"{b}.") for b in blocks)]
     activations = dict(seen)
     # What gives the head its very input, bit for bit, is what stands before it.
@@ -54,8 +59,8 @@ def find_decoder_layout(module: nn.Module, ids: Tensor) -> DecoderLayout:
         blocks=blocks,
         final_norm=norms[-1] if norms else None,
         head=head,
-        pairs=find_homogeneous_pairs(module, ids, [name for name, _ in seen]),
-        units=find_unit_pairs(module, ids[:1], [name for name, _ in seen]),
+        pairs=pairs,
+        units=units,
     )
 
 

@@ -47,9 +47,13 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) 
         inputs: preprocessed examples [n ≥ 4, ...], on the module's device.
         n_layers: how many cut points to record at most, the head's input among them.
     """
+
+    def run() -> Tensor:
+        return logits_of(module(inputs))
+
     with torch.no_grad():
-        logits = logits_of(module(inputs))
-        ran = trace(module, inputs)
+        logits = run()
+        ran = trace(module, run)
     head = _find_head(module, ran, logits)
     cuts = _cut_points(module, inputs, logits, ran)
     if head is not None:
@@ -62,8 +66,8 @@ def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) 
         layers=layers,
         vector_layers=tuple(name for name in layers if name in flat or name.endswith(INPUT_SUFFIX)),
         head=head,
-        pairs=find_homogeneous_pairs(module, inputs, [name for name, _ in ran]),
-        units=find_unit_pairs(module, inputs, [name for name, _ in ran]),
+        pairs=find_homogeneous_pairs(module, [name for name, _ in ran], run),
+        units=find_unit_pairs(module, [name for name, _ in ran], run),
     )
 
 
