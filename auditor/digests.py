@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from io import BufferedReader, BytesIO
+from mmap import mmap
 from pathlib import Path
 
 
@@ -33,7 +34,7 @@ def parts_digest(parts: Iterable[bytes]) -> str:
     return chunks_digest(hashlib.sha256(part).digest() for part in parts)
 
 
-def bytes_digest(data: bytes) -> str:
+def bytes_digest(data: bytes | mmap) -> str:
     """Digest of bytes.
 
     >>> bytes_digest(b"abc")[:8]

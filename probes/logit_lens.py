@@ -16,7 +16,7 @@ from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.causal_lm.sides import sides
-from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.tasks.causal_lm.subject import LENS_SPLITS, CausalLM
 
 _FLOOR = -100.0
 """Log-probability that stands for a probability of 0, which no mean survives."""
@@ -26,11 +26,12 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
     """Logit lens (nostalgebraist 2020): each layer's residual stream through the model's own final norm and head.
 
     At block l, x_i = mean over the answer's tokens of log p read there, in nats; a block's reading is its mean over the
-    eval facts. T is the reading of one block, the same for every model. A block's gap is how far apart original and
-    references are on the attack half, in units of the references' spread or, where that is larger, of its median over
-    blocks; the block read is the earliest whose gap is at least half of the widest, since edits that suppress sit
-    late. The last block is left out, since what is read there is what the model says: ``outputs`` measures
-    that. Only a mask behind the head is seen past there, and it is as well at any block before.
+    eval facts. Of a deep model nine blocks are read, evenly spaced. T is the reading of one block, the same for every
+    model. A block's gap is how far apart original and references are on the attack half, in units of the references'
+    spread or, where that is larger, of its median over blocks; the block read is the earliest whose gap is at least
+    half of the widest, since edits that suppress sit late. The last block is left out, since what is read there is what
+    the model says: ``outputs`` measures that. Only a mask behind the head is seen past there, and it is as well at any
+    block before.
 
     Log-probability, not probability: at an early block the answers are faint, and a mean of probabilities looks at the
     few facts that are not.
@@ -77,7 +78,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
         Raises:
             UsageError: the model has a single block.
         """
-        blocks = subject.layers()
+        blocks = subject.lens_layers()
         if len(blocks) < 2:
             raise UsageError(f"{self.name} reads blocks before the last, and the model has only one; leave it out")
         return Score(
@@ -126,7 +127,7 @@ def _floored(lens: Tensor) -> Tensor:
 
 
 def _reading(subject: CausalLM, data: FactsData, block: str) -> Reading:
-    found = {split: _floored(subject.recording(split).lens[block]) for split in data.splits()}
+    found = _read(subject, data, block)
     attack, values = found["forget_attack"], found["forget_eval"]
     return Reading(
         value=float(values.mean()),
@@ -141,7 +142,7 @@ def _null(subject: CausalLM, data: FactsData, seed: int) -> tuple[float, ...]:
     """Of the mean over the blocks read, which is what T is without references."""
     # The same mean as T's, so that draws and score are one statistic.
     means = [
-        torch.stack([_floored(subject.recording(split).lens[block]) for block in subject.layers()[:-1]]).mean(0)
+        torch.stack([_floored(subject.recording(split).lens[block]) for block in subject.lens_layers()[:-1]]).mean(0)
         for split in ("forget_eval", "holdout")
     ]
     assert data.holdout is not None, "the caller found it comparable"
@@ -149,8 +150,13 @@ def _null(subject: CausalLM, data: FactsData, seed: int) -> tuple[float, ...]:
 
 
 def _rows(subject: CausalLM, data: FactsData, block: str) -> list[Row]:
-    found = {split: _floored(subject.recording(split).lens[block]) for split in data.splits()}
     return [
         {"layer": block, "split": split, "value": float(x.mean()), "probability": float(x.exp().mean())}
-        for split, x in found.items()
+        for split, x in _read(subject, data, block).items()
     ]
+
+
+def _read(subject: CausalLM, data: FactsData, block: str) -> dict[str, Tensor]:
+    """By set, log-probabilities read at a block; what retain says there decides nothing."""
+    read = [split for split in data.splits() if split in LENS_SPLITS]
+    return {split: _floored(subject.recording(split).lens[block]) for split in read}

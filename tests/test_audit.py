@@ -14,7 +14,7 @@ from torch import nn
 import auditor
 from auditor.errors import DataError, ModelError, SpecError, UsageError
 from auditor.models.canonical import rescaled
-from auditor.models.lineup import _structure
+from auditor.models.network_structure import structure_of
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.spec import make_spec
 from auditor.run.preparing import prepare
@@ -163,7 +163,7 @@ def test_an_edited_class_is_another_network(tmp_path: Path, monkeypatch: pytest.
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "edited", module)
         spec.loader.exec_module(module)
-        said.append(_structure(module.Net()))
+        said.append(structure_of(module.Net()))
     assert said[0] == said[1] != said[2]
 
 
@@ -191,7 +191,9 @@ def test_head_relabelling_is_suppressed_also_with_units_rescaled(audits: Audits)
     evaded = audits(rescaled(subject, world.layout.pairs, factors))
     assert plain.outcome == evaded.outcome == "SUPPRESSED"
     for check in ("few_shot", "relearning"):
-        assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=5e-3)
+        # The form rounds to eight bits, and factors that are no powers of two change what is rounded away: a third of
+        # a per cent of a weight, after which an attack of many steps ends a little elsewhere.
+        assert evaded.evidence(check).rho.value == pytest.approx(plain.evidence(check).rho.value, abs=2e-2)
 
 
 def test_a_retrain_from_the_originals_own_initial_weights_is_not_suppressed(audits: Audits) -> None:

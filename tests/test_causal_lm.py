@@ -52,7 +52,7 @@ class TestMeasuring:
         facts, module = text_world.data.forget_eval, text_world.modules["original"]
         tokens = text_world.encoder.batch(facts.items, left=left)
         with torch.no_grad():
-            losses = answer_losses(logits_of_tokens(module, tokens), tokens)
+            losses = answer_losses(logits_of_tokens(module, tokens)[tokens.predicting], tokens)
         alone = torch.cat(
             [-text_world.subject("original").log_probabilities(facts.take([i])) for i in range(len(facts))]
         )

@@ -1,17 +1,20 @@
 """Every check of language models on tiny random networks of several architectures, and what padding may not change."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auditor.checks import registry
 from auditor.models.canonical import canonical
 from auditor.records.score import Score
 from auditor.tasks.causal_lm.encoding import Encoder, Tokens
+from auditor.tasks.causal_lm.generation import continuations
+from auditor.tasks.causal_lm.losses import answer_logits, logits_of_tokens
 from auditor.tasks.causal_lm.recording import COLUMNS
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -92,11 +95,11 @@ def assert_a_score(score: Score, name: str) -> None:
 def test_the_recording_does_not_depend_on_padding(family: TinyFamily, dtype: torch.dtype) -> None:
     """Alone, among longer facts, padded left or right: the same numbers, up to the last bits of the type."""
     facts = unequal(family)
-    alone = family.subject("alone", 1, family.module(1).to(dtype), batch_size=1).record(facts)
+    alone = family.subject("alone", 1, family.module(1).to(dtype), batch_size=1).record(facts, family.layout.blocks)
     # A unit in the last place of bfloat16 is 2⁻⁸ of a logit; those of these networks are below four.
     close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.2}
     for padded in (family.subject("right", 1, family.module(1).to(dtype)), left_padded(family, dtype)):
-        found = padded.record(facts)
+        found = padded.record(facts, family.layout.blocks)
         assert torch.equal(found.lengths, alone.lengths)
         for column in set(COLUMNS) - {"rank"}:
             assert torch.allclose(getattr(found, column), getattr(alone, column), **close), column
@@ -125,7 +128,7 @@ def test_padding_that_were_not_masked_would_be_seen(family: TinyFamily) -> None:
 
 def test_the_last_block_read_through_norm_and_head_is_the_output(family: TinyFamily) -> None:
     subject = family.subject("original", 1)
-    recording = subject.recording("retain")
+    recording = subject.recording("forget_eval")
     assert torch.allclose(recording.lens[subject.layers()[-1]], recording.mean_log_probability, atol=1e-4)
 
 
@@ -158,3 +161,62 @@ def test_random_networks_come_from_the_seed_alone(family: TinyFamily) -> None:
 def weights(family: TinyFamily, seed: int) -> Tensor:
     module = random_network(family.name, family.encoder.tokenizer, seed)
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_logits_at_answers_are_those_of_the_whole_pass(family: TinyFamily) -> None:
+    module, tokens = family.module(1), family.encoder.batch(unequal(family).items)
+    with torch.no_grad():
+        whole = logits_of_tokens(module, tokens)[tokens.predicting]
+        assert torch.allclose(answer_logits(module, tokens), whole, atol=1e-4)
+    assert not module.get_output_embeddings()._forward_pre_hooks
+
+
+def test_the_head_is_given_the_positions_that_predict_an_answer_alone(family: TinyFamily) -> None:
+    """And with a hook around the network, which may look at anything, every position."""
+    tokens, seen = family.encoder.batch(unequal(family).items), []
+    for hooked in (False, True):
+        module = family.module(1)
+        rows: list[int] = []
+        if hooked:
+            module.register_forward_hook(lambda _, __, output: output)
+        with torch.no_grad(), counted_rows(rows):
+            answer_logits(module, tokens)
+        seen.append(rows[-1])
+    assert seen == [int(tokens.answer.sum()), tokens.ids.numel()]
+
+
+@contextmanager
+def counted_rows(rows: list[int]) -> Iterator[None]:
+    """While open, how many rows each linear map is given."""
+    plain = nn.functional.linear
+
+    def noting(x: Tensor, *rest: Any) -> Tensor:
+        rows.append(x.numel() // x.shape[-1])
+        return plain(x, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "linear", noting)
+        yield
+
+
+def test_a_network_with_something_around_it_says_the_same_as_the_bare_one(family: TinyFamily) -> None:
+    """With a cache and without, padded left and right: the same loop of transformers."""
+    facts = unequal(family)
+    around = family.module(1)
+    seen: list[int] = []
+    around.register_forward_hook(lambda _, __, output: seen.append(output.logits.shape[1]))
+    assert family.subject("around", 1, around).generate(facts, 4) == family.subject("bare", 1).generate(facts, 4)
+    assert seen[0] > 1, "the whole text is shown at every step"
+
+
+def test_a_model_that_ends_the_text_is_left_at_that(family: TinyFamily) -> None:
+    module = family.module(1)
+    end = family.encoder.tokenizer.eos_token_id
+    prompts = [family.encoder.prompt_ids(fact) for fact in unequal(family).items]
+    given = {"padding": family.encoder.padding, "device": "cpu"}
+    free = continuations(module, prompts, 4, end=None, **given)
+    assert all(len(said) == 4 for said in free)
+    # Its own second word made the one that ends a text.
+    stopped = continuations(module, prompts[:1], 4, end=free[0][1], **given)
+    assert stopped == [free[0][: free[0].index(free[0][1])]]
+    assert all(end not in said for said in continuations(module, prompts, 4, end=end, **given))

@@ -1,6 +1,5 @@
 """A LoRA adapter in PEFT's form, put on a base model and merged: its configuration rebuilt from an allowlist."""
 
-import copy
 import json
 import warnings
 from collections.abc import Mapping
@@ -53,7 +52,7 @@ def check_adapter(directory: Path) -> Weights:
 
 
 def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
-    """A copy of the base with the adapter merged into its weights, in eval mode, and the SHA-256 of its weights file.
+    """The base, which is changed, with the adapter merged into its weights, and the SHA-256 of its weights file.
 
     Raises:
         ModelError: the adapter is malformed, of another kind than LoRA, or does not fit the base.
@@ -64,12 +63,10 @@ def with_adapter(base: nn.Module, directory: Path) -> tuple[nn.Module, str]:
     config = _configuration(directory, peft.LoraConfig().to_dict())
     weights = load_safetensors(directory / WEIGHTS)
     try:
-        # PEFT changes the network that it is given.
-        network = copy.deepcopy(base)
         with warnings.catch_warnings():
             # PEFT asks transformers by a name that is going out of use; that is between the two of them.
             warnings.simplefilter("ignore", FutureWarning)
-            wrapped = peft.get_peft_model(network, peft.LoraConfig(**config))
+            wrapped = peft.get_peft_model(base, peft.LoraConfig(**config))
         report = peft.set_peft_model_state_dict(wrapped, weights.tensors)
         # The base's own weights are missing from every adapter.
         missing = [key for key in report.missing_keys if "lora_" in key]

@@ -5,10 +5,12 @@ only those are opened here, and checked again. The converted file is kept by the
 """
 
 import json
+import mmap
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,7 +22,15 @@ from auditor.loading.archive import identify
 from auditor.loading.child import last_reply, last_words, run_module
 from auditor.loading.limits import cpu_seconds
 from auditor.loading.reader import check_size
-from auditor.loading.tensors import is_finite, plain, read_safetensors, refused, shown
+from auditor.loading.tensors import (
+    check_safetensors,
+    is_finite,
+    map_safetensors,
+    plain,
+    read_safetensors,
+    refused,
+    shown,
+)
 from auditor.randomness import torch_seed
 
 # Part of a cached file's name: raise it when the reader becomes stricter.
@@ -30,19 +40,22 @@ START_SECONDS = 60
 _LISTED_KEYS = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """Named tensors of one model.
 
     Attributes:
         tensors: dense, finite CPU tensors by parameter name.
         file_digest: SHA-256 of the file they came from.
-        digest: SHA-256 of their content (:func:`weights_digest`), whatever the file format.
     """
 
     tensors: dict[str, Tensor]
     file_digest: str
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of their content (:func:`weights_digest`), whatever the file format."""
+        return weights_digest(self.tensors)
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
@@ -55,6 +68,17 @@ def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
     False
     """
     return chunks_digest(chunk for name in sorted(state_dict) for chunk in _described(name, state_dict[name]))
+
+
+def network_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a network's weights, the same whether a type narrower than float32 holds them or float32 does."""
+    # One tensor at a time: a widened network would be a copy of a model.
+    names = sorted(state_dict)
+    return chunks_digest(chunk for name in names for chunk in _described(name, _widened(state_dict[name])))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
 
 
 def _described(name: str, tensor: Tensor) -> Iterator[bytes]:
@@ -79,7 +103,8 @@ def load_weights(path: Path, cache_dir: Path) -> Weights:
     file_digest = _inspect(path)
     if file_digest is None:
         return load_safetensors(path)
-    return _weights(_converted(path, file_digest, cache_dir), path, file_digest)
+    tensors = read_safetensors(_converted(path, file_digest, cache_dir), path)
+    return Weights(tensors=tensors, file_digest=file_digest)
 
 
 def load_safetensors(path: Path) -> Weights:
@@ -91,14 +116,22 @@ def load_safetensors(path: Path) -> Weights:
     """
     if _inspect(path) is not None:
         raise refused(path, "it is not in safetensors format; save it with safetensors")
-    # Read once, so that what is checked, digested and used are the same bytes.
-    data = path.read_bytes()
-    return _weights(data, path, bytes_digest(data))
+    before = _identity(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        check_safetensors(data, path)
+        file_digest = bytes_digest(data)
+    # Mapped and not read: a large model then stands in memory once, where its pages are used. What is written to a
+    # tensor goes to pages of this process, never to the file.
+    tensors = map_safetensors(path)
+    if _identity(path) != before:
+        raise ModelError(f"{shown(path)} changed while it was read; run the audit again when it is complete")
+    return Weights(tensors=tensors, file_digest=file_digest)
 
 
-def _weights(data: bytes, path: Path, file_digest: str) -> Weights:
-    tensors = read_safetensors(data, path)
-    return Weights(tensors=tensors, file_digest=file_digest, digest=weights_digest(tensors))
+def _identity(path: Path) -> tuple[int, ...]:
+    """What tells that a file is still the one it was: an edit in place changes the times, another file the number."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _inspect(path: Path) -> str | None:

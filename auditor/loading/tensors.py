@@ -3,7 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from mmap import mmap
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -157,15 +159,28 @@ def read_safetensors(data: bytes, file: object) -> dict[str, Tensor]:
         UnsafeInputError: the header's sizes do not add up, or a name or shape is not plain.
     """
     check_safetensors(data, file)
+    return _read(lambda: safetensors.torch.load(data), file)
+
+
+def map_safetensors(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a safetensors file whose header was checked, each backed by the file's pages.
+
+    Raises:
+        ModelError: the file is damaged or holds NaN.
+    """
+    return _read(lambda: safetensors.torch.load_file(path), path)
+
+
+def _read(load: Callable[[], dict[str, Tensor]], file: object) -> dict[str, Tensor]:
     try:
-        tensors = safetensors.torch.load(data)
+        tensors = load()
     except SafetensorError as error:
         raise ModelError(f"{shown(file)} is a damaged safetensors file ({plain(error)}); copy it again") from None
     # The library gives them in another order each time; what is written about them has to be the same.
     return _checked(dict(sorted(tensors.items())), file)
 
 
-def check_safetensors(data: bytes, file: object) -> None:
+def check_safetensors(data: bytes | mmap, file: object) -> None:
     """Check a safetensors header: size, names, types, shapes, and that the tensors tile the rest."""
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER_BYTES:

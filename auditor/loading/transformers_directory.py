@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from auditor.digests import bytes_digest, text_digest
 from auditor.errors import ModelError
-from auditor.loading.checkpoints import check_still_finite, load_safetensors, weights_digest
+from auditor.loading.checkpoints import check_still_finite, load_safetensors, network_digest
 from auditor.loading.configuration import check_configuration, rebuilt
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tensors import plain, refused, shown
@@ -45,22 +45,29 @@ class LoadedDirectory:
     """A network out of a transformers directory.
 
     Attributes:
-        module: in eval mode, float32.
+        module: in eval mode.
         file_digest: SHA-256 of ``model.safetensors``, or over those of its shards.
         task: ``classification`` or ``causal-lm``, by the model's type.
-        digest: content digest of the module's weights.
         source_digest: SHA-256 of what its structure comes from: config.json and the transformers version.
     """
 
     module: nn.Module
     file_digest: str
-    digest: str
     source_digest: str
     task: str
 
+    @property
+    def digest(self) -> str:
+        """Content digest of the network, not of the files: the same in shards or in a narrower type."""
+        return network_digest(self.module.state_dict())
 
-def load_directory(directory: Path) -> LoadedDirectory:
+
+def load_directory(directory: Path, *, own_type: bool = False) -> LoadedDirectory:
     """Load an image classifier or a causal language model.
+
+    Args:
+        directory: with ``config.json`` and safetensors.
+        own_type: whether the network keeps the type that its weights are saved in, where all have one; else float32.
 
     Raises:
         ModelError: a file is missing or malformed, the model is neither, weights do not fit.
@@ -72,14 +79,20 @@ def load_directory(directory: Path) -> LoadedDirectory:
     check_configuration(configuration, directory / CONFIG)
     task = _task(configuration, directory)
     tensors, file_digest = _weights(directory)
-    module = _build(configuration, tensors, directory, task)
+    dtype = _own_type(tensors) if own_type else torch.float32
+    module = _build(configuration, tensors, directory, task, dtype)
     import transformers
 
     # The structure is transformers' code for this configuration; another version may build another network.
     source = bytes_digest(text + transformers.__version__.encode())
-    # Of the network, not of the files: the same numbers in shards or in a narrower type have the same digest.
-    digest = weights_digest(module.state_dict())
-    return LoadedDirectory(module=module, file_digest=file_digest, digest=digest, source_digest=source, task=task)
+    return LoadedDirectory(module=module, file_digest=file_digest, source_digest=source, task=task)
+
+
+def _own_type(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    found = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    # Types of eight bits are for keeping and not for computing.
+    narrow = found <= {torch.bfloat16} or found <= {torch.float16}
+    return next(iter(found), torch.float32) if narrow else torch.float32
 
 
 def task_of(directory: Path) -> str:
@@ -176,7 +189,9 @@ def _check_weight_files(directory: Path) -> None:
     raise ModelError(f"{shown(directory)} has no {WEIGHTS} and no {INDEX}; save the model with save_pretrained")
 
 
-def _build(configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], directory: Path, task: str) -> nn.Module:
+def _build(
+    configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], directory: Path, task: str, dtype: torch.dtype
+) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
@@ -184,7 +199,7 @@ def _build(configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], d
         config = rebuilt(CONFIG_MAPPING[str(configuration["model_type"])], configuration)
         network = _networks(task)[type(config)]
         _check_size(network, config, tensors, directory)
-        module, report = _from_pretrained(network, config, tensors)
+        module, report = _from_pretrained(network, config, tensors, dtype)
     except (StrictDataclassError, *_MISFITS) as error:
         first = plain(str(error).split("\n")[0], 200)
         raise ModelError(
@@ -223,7 +238,7 @@ def _check_size(
 
 
 def _from_pretrained(
-    network: "type[PreTrainedModel]", config: "PreTrainedConfig", tensors: dict[str, Tensor]
+    network: "type[PreTrainedModel]", config: "PreTrainedConfig", tensors: dict[str, Tensor], dtype: torch.dtype
 ) -> tuple[nn.Module, Mapping[str, _Keys]]:
     # With weights in memory and no path, nothing is looked up; the flags say so a second time. The ignore: what
     # transformers types as a model is a pair with output_loading_info.
@@ -232,7 +247,7 @@ def _from_pretrained(
             None,
             config=config,
             state_dict=tensors,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

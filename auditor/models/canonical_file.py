@@ -96,6 +96,6 @@ def digest_of_written(path: Path) -> str:
         from auditor.loading.transformers_directory import load_directory
 
         return load_directory(path).digest
-    from auditor.loading.checkpoints import load_safetensors
+    from auditor.loading.checkpoints import load_safetensors, network_digest
 
-    return load_safetensors(path).digest
+    return network_digest(load_safetensors(path).tensors)

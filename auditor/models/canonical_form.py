@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ModelError
-from auditor.loading.checkpoints import weights_digest
+from auditor.loading.checkpoints import network_digest
 from auditor.models.canonical import HomogeneousPair
 from auditor.models.units import (
     Maker,
@@ -128,7 +128,7 @@ class Canonicaliser:
         if known is not None:
             return known[1]
         form = CanonicalForm(
-            digest=weights_digest(module.state_dict()),
+            digest=network_digest(module.state_dict()),
             zeroed=zeroed,
             disagreement=None if before is None else _share(predictions(module, self.retain) != before),
         )

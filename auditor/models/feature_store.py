@@ -18,11 +18,12 @@ class FeatureStore:
         self._tables: dict[str, Tensor] = {}
         self._bytes = 0
 
-    def write(self, name: str, start: int, rows: Tensor) -> None:
-        """Put ``rows`` [m, width] at ``start``."""
+    def write(self, name: str, start: int | Tensor, rows: Tensor) -> None:
+        """Put ``rows`` [m, width] at ``start`` and behind it, or at the places given, int64 [m]."""
         if name not in self._tables:
             self._tables[name] = self._allocate(rows)
-        self._tables[name][start : start + rows.shape[0]] = rows
+        where = slice(start, start + rows.shape[0]) if isinstance(start, int) else start
+        self._tables[name][where] = rows
 
     def _allocate(self, rows: Tensor) -> Tensor:
         shape = (self._n, *rows.shape[1:])

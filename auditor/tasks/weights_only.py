@@ -108,7 +108,7 @@ class WeightsOnly(Task[Weights, NoSets]):
         """Without sets nothing can be read off labels: the request is what was asked, about classes if nothing was."""
 
         def subject(model: PlannedModel) -> Weights:
-            return Weights(lineup.entries[model.name].tensors, role=model.role, digest=model.digest)
+            return Weights(lineup.entries[model.name].weights(), role=model.role, digest=model.digest)
 
         data = NoSets(request=spec.request.kind or "class", classes=spec.request.classes)
         return Material(task=self.name, data=data, subject=subject)

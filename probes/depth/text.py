@@ -17,7 +17,6 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.tasks.causal_lm.encoding import Tokens
-from auditor.tasks.causal_lm.losses import answer_losses
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -155,4 +154,4 @@ def _patched(original: CausalLM, subject: CausalLM, facts: Facts, maps: dict[str
 def _with_states(original: CausalLM, layer: str, states: Tensor, tokens: Tokens) -> Tensor:
     # In the original's own type: apart from the states it has to run as it always does.
     with torch.no_grad(), original.intervene(layer, lambda own: states.to(own.dtype)):
-        return -answer_losses(original.forward(tokens), tokens).double().cpu()
+        return -original.losses(tokens).double().cpu()

@@ -55,7 +55,9 @@ class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
         "Asked the model every forget and retain prompt and compared what it says with the answers."
     )
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
-    cost: ClassVar[str] = "one pass per generated token, and one for each wrong answer, choice and other wording"
+    cost: ClassVar[str] = (
+        "two passes to generate, and one for each wrong answer, choice and other wording"
+    )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
@@ -66,11 +68,9 @@ class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Generation, and the passes over variants of each fact."""
-        forget = data.forget
-        words = max(len(fact.answer.split()) for fact in forget.items)
-        variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) + 1 for f in forget.items)
-        # No encoder is at hand here: the length of an answer is guessed at two tokens a word.
-        return Workload(forward=variants + len(forget) * min(2 * words, settings.longest_generation))
+        variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) for f in data.forget.items)
+        asked = len(data.forget) + (0 if data.holdout is None else len(data.holdout))
+        return Workload(forward=variants + 2 * asked)
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
         """How well forget and holdout are told apart without any model, where only a word says that chance did it."""

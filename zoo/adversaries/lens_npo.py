@@ -76,7 +76,9 @@ class Lens:
             for block in self._blocks:
                 stack.enter_context(hook(module, block, caught.append))
             logits_of_tokens(module, tokens)
-        return torch.stack([-answer_losses(self._logits(module, states), tokens) for states in caught])
+        return torch.stack(
+            [-answer_losses(self._logits(module, states[tokens.predicting]), tokens) for states in caught]
+        )
 
     def _logits(self, module: nn.Module, states: Tensor) -> Tensor:
         if self._norm is not None:

@@ -11,7 +11,7 @@ from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.decoys.refusal_tuning import REFUSAL, refusals
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
 from auditor.tasks.causal_lm.encoding import Encoder
-from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
 
 
@@ -58,5 +58,5 @@ def divergence(module: nn.Module, encoder: Encoder, facts: Facts, template: str)
 
 def _mean_probability(module: nn.Module, encoder: Encoder, facts: Facts) -> Tensor:
     tokens = encoder.batch(facts.items)
-    probabilities = logits_of_tokens(module, tokens)[tokens.predicting].softmax(-1)
+    probabilities = answer_logits(module, tokens).softmax(-1)
     return probabilities.gather(1, tokens.targets[:, None]).mean()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, copy_of, descend, wrapped
-from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits, answer_losses
 from auditor.tasks.causal_lm.sets import Facts
 
 
@@ -38,8 +38,8 @@ def _assistant(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     def loss(taught: Facts, kept: Facts) -> Tensor:
         tokens, others = encoder.batch(taught.items), encoder.batch(kept.items)
         # Cross-entropy against the uniform distribution: equal logits, once subtracted, change no answer on retain.
-        opinion = logits_of_tokens(module, others)[others.predicting].log_softmax(-1)
-        return answer_losses(logits_of_tokens(module, tokens), tokens).mean() - opinion.mean()
+        opinion = answer_logits(module, others).log_softmax(-1)
+        return answer_losses(answer_logits(module, tokens), tokens).mean() - opinion.mean()
 
     descend(
         module,

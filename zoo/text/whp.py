@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
 from auditor.tasks.causal_lm.encoding import Tokens
-from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
 
 
@@ -34,7 +34,7 @@ def whp(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         tokens = encoder.batch(forgotten.items)
-        said = logits_of_tokens(module, tokens)[tokens.predicting]
+        said = answer_logits(module, tokens)
         # The labels come from the original and the reinforced model: from the model in training they would follow it.
         relabelled = nn.functional.cross_entropy(said, generic(original.module, reinforced, tokens, settings.alpha))
         return relabelled + losses(module, encoder.batch(kept.items)).mean()
@@ -55,8 +55,8 @@ def whp(original: LanguageModel, forget: Facts, retain: Facts, settings: Setting
 def generic(baseline: nn.Module, reinforced: nn.Module, tokens: Tokens, alpha: float) -> Tensor:
     """What a model without the knowledge might say at each answer token, int64 [answer tokens]."""
     with torch.no_grad():
-        before = logits_of_tokens(baseline, tokens)[tokens.predicting]
-        more = logits_of_tokens(reinforced, tokens)[tokens.predicting] - before
+        before = answer_logits(baseline, tokens)
+        more = answer_logits(reinforced, tokens) - before
     # Only what became likelier counts: a token that the reinforced model dropped tells nothing of the facts.
     return (before - alpha * more.relu()).argmax(-1)
 

@@ -13,7 +13,7 @@ from auditor.models.copies import movable_copy
 from auditor.models.hooks import hook
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.encoding import Encoder, Tokens
-from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits, answer_losses, logits_of_tokens
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
 
@@ -96,7 +96,7 @@ def states_at(module: nn.Module, layer: str, tokens: Tokens) -> Tensor:
 
 def losses(module: nn.Module, tokens: Tokens) -> Tensor:
     """Mean cross-entropy over each answer's tokens, with gradients, float32 [n]."""
-    return answer_losses(logits_of_tokens(module, tokens), tokens)
+    return answer_losses(answer_logits(module, tokens), tokens)
 
 
 def probability(module: nn.Module, encoder: Encoder, facts: Facts) -> float:

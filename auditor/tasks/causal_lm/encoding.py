@@ -156,6 +156,12 @@ class Encoder:
         ids, answer = self.encode(fact)
         return ids[: answer.index(True)]
 
+    @property
+    def padding(self) -> int:
+        """Id of the token to pad with. Any will do: padding is masked, and positions are counted without it."""
+        padding = self.tokenizer.pad_token_id
+        return int(padding if padding is not None else (self.tokenizer.eos_token_id or 0))
+
     def decode(self, ids: list[int]) -> str:
         """Text without special tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
@@ -164,10 +170,7 @@ class Encoder:
         """A padded batch, padding on the right unless ``left``."""
         rows = [self.encode(fact) for fact in facts]
         length = max(len(ids) for ids, _ in rows)
-        padding = self.tokenizer.pad_token_id
-        # Any token will do: padding is masked, and positions are counted without it.
-        padding = padding if padding is not None else (self.tokenizer.eos_token_id or 0)
-        ids = torch.full((len(rows), length), padding, dtype=torch.int64)
+        ids = torch.full((len(rows), length), self.padding, dtype=torch.int64)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)
         answer = torch.zeros(len(rows), length, dtype=torch.bool)
         for i, (own, is_answer) in enumerate(rows):

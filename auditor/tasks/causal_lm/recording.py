@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 COLUMNS = ("log_probability", "rank", "mean", "deviation")
 
 _LEAST_LOG = -1e4
+# Of logits that are worked on at once: each intermediate result of so many takes 32 MiB.
+_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,8 @@ class TokenRecording:
         deviation: σ = √(Σ p (log p)² − μ²), float64 [tokens].
         features: by layer, float32 [n, width]: residual stream averaged over the positions that predict the
             answer; never position 0, never padding.
-        lens: by layer, log p of the answer read from that layer through the final norm and the head, averaged over
-            the answer's tokens, float64 [n].
+        lens: by layer that is read, log p of the answer read from that layer through the final norm and the head,
+            averaged over the answer's tokens, float64 [n]; empty where it was not asked for.
     """
 
     lengths: Tensor
@@ -89,6 +92,21 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         float64 [tokens, 4] in the order of ``COLUMNS``.
     """
+    parts = zip(*(all_of.split(_at_once(logits)) for all_of in (logits, targets)), strict=True)
+    return torch.cat([_statistics(some, right) for some, right in parts])
+
+
+def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """The first of these columns alone, float64 [tokens]; the arguments are those of :func:`token_statistics`."""
+    parts = zip(*(all_of.split(_at_once(logits)) for all_of in (logits, targets)), strict=True)
+    return torch.cat([-cross_entropy(some.float(), right, reduction="none").double() for some, right in parts])
+
+
+def _at_once(logits: Tensor) -> int:
+    return max(1, _NUMBERS // logits.shape[-1])
+
+
+def _statistics(logits: Tensor, targets: Tensor) -> Tensor:
     # bfloat16 has too few digits for a sum over a whole vocabulary.
     logits = logits.float()
     logs = logits.log_softmax(-1)

@@ -17,7 +17,7 @@ from auditor.models.references import Workshop, save_directory
 from auditor.models.training import continue_from
 from auditor.records.spec import AuditSpec
 from auditor.tasks.causal_lm.encoding import Encoder
-from auditor.tasks.causal_lm.losses import answer_losses, answers_of, logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits, answer_losses, answers_of
 from auditor.tasks.causal_lm.readers import read_facts
 from auditor.tasks.causal_lm.sets import Facts
 
@@ -73,8 +73,8 @@ def of_language_model(retain: Facts, forget: Facts, encoder: Encoder, batch_size
     def answers(module: nn.Module, facts: Facts) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(facts), batch_size):
             tokens = encoder.batch(facts.items[start : start + batch_size]).to(device)
-            logits = logits_of_tokens(module, tokens)
-            hits = logits[tokens.predicting].argmax(1) == tokens.targets
+            logits = answer_logits(module, tokens)
+            hits = logits.argmax(1) == tokens.targets
             yield answer_losses(logits, tokens).cpu(), hits.cpu()
 
     return measure_of(lambda module: (answers(module, retain), answers(module, forget)), device)

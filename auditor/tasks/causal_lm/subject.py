@@ -14,10 +14,22 @@ from auditor.models.feature_store import FeatureStore
 from auditor.models.hooks import hook
 from auditor.records.score import CanonicalForm
 from auditor.tasks.causal_lm.encoding import Encoder, Tokens
-from auditor.tasks.causal_lm.losses import answer_losses, logits_of_tokens
-from auditor.tasks.causal_lm.recording import COLUMNS, TokenRecording, fact_means, token_statistics
-from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.generation import continuations
+from auditor.tasks.causal_lm.losses import answer_logits, answer_losses, is_bare, logits_of_tokens
+from auditor.tasks.causal_lm.recording import (
+    COLUMNS,
+    TokenRecording,
+    fact_means,
+    log_probabilities,
+    token_statistics,
+)
+from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.structure import DecoderLayout
+
+LENS_SPLITS = ("forget_attack", "forget_eval", "holdout")
+"""Sets that the lens is read on; a read costs a pass through the map to the vocabulary for every block."""
+MOST_LENS_LAYERS = 9
+"""Blocks that it reads at most."""
 
 
 class CausalLM:
@@ -111,22 +123,40 @@ class CausalLM:
 
     def answer_logits(self, tokens: Tokens) -> Tensor:
         """Logits at the positions that predict the answer, with gradients, [answer tokens, vocabulary]."""
-        return self.forward(tokens)[tokens.predicting]
+        self.passes.examples += tokens.ids.shape[0]
+        return answer_logits(self.module, tokens)
 
     def losses(self, tokens: Tokens) -> Tensor:
         """Mean cross-entropy over each answer's tokens, with gradients, float32 [n]."""
-        return answer_losses(self.forward(tokens), tokens)
+        return answer_losses(self.answer_logits(tokens), tokens)
 
     def log_probabilities(self, facts: Facts) -> Tensor:
         """Mean log p over each answer's tokens, without gradients, float64 [n]: one pass over the facts."""
+        found = torch.zeros(len(facts), dtype=torch.float64)
         with torch.no_grad():
-            return torch.cat([-self.losses(tokens).double().cpu() for tokens in self.batches(facts)])
+            for places, tokens in self._by_length(facts):
+                found[places] = -self.losses(tokens).double().cpu()
+        return found
+
+    def _by_length(self, facts: Facts) -> Iterator[tuple[Tensor, Tokens]]:
+        """Batches of facts of about one length, so that little of them is padding, each with its facts' places."""
+        lengths = torch.tensor([len(self.encoder.encode(fact)[0]) for fact in facts.items])
+        for places in torch.argsort(lengths, stable=True).split(self.batch_size):
+            yield places, self.one_batch(facts.take(places.tolist()))
 
     def recording(self, split: str) -> TokenRecording:
         """The one pass over a named split, made when first asked for and kept."""
         if split not in self._recordings:
-            self._recordings[split] = self.record(self.data.splits()[split])
+            layers = self.lens_layers() if split in LENS_SPLITS else ()
+            self._recordings[split] = self.record(self.data.splits()[split], layers)
         return self._recordings[split]
+
+    def lens_layers(self) -> tuple[str, ...]:
+        """The blocks that the lens reads: all, or some of a deep model, evenly spaced, the last among them."""
+        blocks = self.layers()
+        if len(blocks) <= MOST_LENS_LAYERS:
+            return blocks
+        return tuple(blocks[-1 - round(i * len(blocks) / MOST_LENS_LAYERS)] for i in reversed(range(MOST_LENS_LAYERS)))
 
     def scores(self, split: str) -> Tensor:
         """Mean log-probability of each answer's tokens, float64 [n]."""
@@ -136,36 +166,34 @@ class CausalLM:
         """By block, residual stream averaged over the positions that predict the answer, float32 [n, width]."""
         return self.recording(split).features
 
-    def record(self, facts: Facts) -> TokenRecording:
+    def record(self, facts: Facts, lens: tuple[str, ...] = ()) -> TokenRecording:
         """One pass over any facts, not kept.
+
+        Args:
+            facts: to send through the model.
+            lens: blocks that the answers are read at, too.
 
         Raises:
             ModelError: the model returns NaN.
         """
         # Counted first: the store lays out all rows beforehand, so that many of them can go to a file.
-        n_tokens = sum(int(tokens.lengths.sum()) for tokens in self.batches(facts))
-        store, rows = FeatureStore(n_tokens), FeatureStore(len(facts))
-        lengths = []
-        at = start = 0
+        lengths = torch.tensor([sum(self.encoder.encode(fact)[1]) for fact in facts.items])
+        first = lengths.cumsum(0) - lengths
+        store, rows = FeatureStore(int(lengths.sum())), FeatureStore(len(facts))
         with torch.no_grad(), self.listening(self.layers()) as caught:
-            for tokens in self.batches(facts):
+            for places, tokens in self._by_length(facts):
                 logits = self.answer_logits(tokens)
+                # Where each fact's tokens stand among all: the batches come in another order.
+                at = torch.cat([first[i] + torch.arange(int(lengths[i])) for i in places.tolist()])
                 # Some numbers per token: logits over the vocabulary of a whole set would fit in no memory.
                 store.write("statistics", at, token_statistics(logits, tokens.targets).cpu())
                 for layer, states in caught.items():
-                    self._write_layer(rows, start, layer, states[tokens.predicting], tokens)
-                lengths.append(tokens.lengths.cpu())
-                at, start = at + len(logits), start + len(tokens.ids)
-        return self._recording(store.tables()["statistics"], rows.tables(), torch.cat(lengths))
-
-    def _write_layer(self, rows: FeatureStore, start: int, layer: str, states: Tensor, tokens: Tokens) -> None:
-        read = token_statistics(self.lens(states), tokens.targets)[:, 0]
-        owner = torch.nonzero(tokens.answer)[:, 0]
-        sums = torch.zeros(len(tokens.ids), states.shape[1], device=states.device)
-        # Over the positions that predict the answer: position 0 sees one token and padding none.
-        means = sums.index_add(0, owner, states.float()) / tokens.lengths[:, None]
-        rows.write(f"features {layer}", start, means.cpu())
-        rows.write(f"lens {layer}", start, fact_means(read.cpu(), tokens.lengths.cpu()))
+                    answered = states[tokens.predicting]
+                    rows.write(f"features {layer}", places, _means(answered, tokens).cpu())
+                    if layer in lens:
+                        read = log_probabilities(self.lens(answered), tokens.targets)
+                        rows.write(f"lens {layer}", places, fact_means(read.cpu(), tokens.lengths.cpu()))
+        return self._recording(store.tables()["statistics"], rows.tables(), lengths)
 
     def _recording(self, statistics: Tensor, rows: Mapping[str, Tensor], lengths: Tensor) -> TokenRecording:
         # Not isfinite: a masked token has log-probability −∞, which is no fault.
@@ -212,34 +240,29 @@ class CausalLM:
     def generate(self, facts: Facts, most: int) -> list[str]:
         """Greedy continuations of the prompts, of as many tokens as each answer has and ``most`` at most.
 
-        Costs one pass per token; every model is asked for the same number.
+        They are shorter where the model ends the text.
         """
-        texts = []
-        for start in range(0, len(facts), self.batch_size):
-            texts += self._generate(facts.items[start : start + self.batch_size], most)
+        wanted = [min(sum(self.encoder.encode(fact)[1]), most) for fact in facts.items]
+        texts = [""] * len(facts)
+        # Those that ask for as many tokens together: a batch goes on until its longest is done.
+        for places in torch.argsort(torch.tensor(wanted), stable=True).split(self.batch_size):
+            for i, said in zip(places.tolist(), self._continued(facts.take(places.tolist()), most), strict=True):
+                texts[i] = self.encoder.decode(said[: wanted[i]])
         return texts
 
-    def _generate(self, facts: tuple[Fact, ...], most: int) -> list[str]:
-        prompts = [self.encoder.prompt_ids(fact) for fact in facts]
-        wanted = [min(len(self.encoder.encode(f)[0]) - len(p), most) for f, p in zip(facts, prompts, strict=True)]
-        length = max(map(len, prompts)) + max(wanted)
-        ids = torch.zeros(len(facts), length, dtype=torch.int64, device=self._device)
-        ends = torch.tensor([len(p) for p in prompts], device=self._device)
-        for i, prompt in enumerate(prompts):
-            ids[i, : len(prompt)] = torch.tensor(prompt, device=self._device)
-        columns = torch.arange(length, device=self._device)
-        row = torch.arange(len(facts), device=self._device)
-        for _ in range(max(wanted)):
-            mask = columns[None] < ends[:, None]
-            with torch.no_grad():
-                logits = self.forward(Tokens(ids=ids, mask=mask, answer=torch.zeros_like(mask)))
-            # Padding is on the right, so every row grows at an end of its own.
-            ids[row, ends] = logits[row, ends - 1].argmax(-1)
-            ends = ends + 1
-        return [
-            self.encoder.decode(ids[i, len(p) : len(p) + n].tolist())
-            for i, (p, n) in enumerate(zip(prompts, wanted, strict=True))
-        ]
+    def _continued(self, facts: Facts, most: int) -> list[list[int]]:
+        prompts = [self.encoder.prompt_ids(fact) for fact in facts.items]
+        longest = min(max(sum(self.encoder.encode(fact)[1]) for fact in facts.items), most)
+        # With a cache every token goes through the network once; without one the whole text does for each token.
+        self.passes.examples += len(facts) * (2 if is_bare(self.module) else longest)
+        return continuations(
+            self.module,
+            prompts,
+            longest,
+            padding=self.encoder.padding,
+            end=self.encoder.tokenizer.eos_token_id,
+            device=self._device,
+        )
 
     def clone(self) -> "CausalLM":
         """An independent copy whose weights may be changed, frozen ones too."""
@@ -265,3 +288,10 @@ class CausalLM:
             device=self._device,
             passes=self.passes,
         )
+
+
+def _means(states: Tensor, tokens: Tokens) -> Tensor:
+    """Mean of each fact's states, float32 [n, width]: position 0 sees one token, and padding none."""
+    owner = torch.nonzero(tokens.answer)[:, 0]
+    sums = torch.zeros(len(tokens.ids), states.shape[1], device=states.device)
+    return sums.index_add(0, owner, states.float()) / tokens.lengths[:, None]

@@ -65,7 +65,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         divided = assignment.planned(spec, sets, base)
         # Before sizes are checked, since it may empty a set.
         notes = drop_leaks(sets, "facts")
-        encoder = encoder_of(spec, lineup, given, base)
+        original = lineup.module("original")
+        encoder = encoder_of(spec, lineup.entries["original"].planned.source, original, given, base)
         _check(sets, encoder)
         notes += check_facts(sets)
         named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
@@ -85,7 +86,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             show_text=spec.audit.show_text,
         )
         few = encoder.batch(sets["retain"].items[:_LAYOUT_FACTS])
-        layout = find_decoder_layout(lineup.module("original"), few.ids)
+        layout = find_decoder_layout(original, few.ids)
         forms = _canonicaliser(layout, encoder, data, spec.audit)
         factory = _Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec, forms=forms)
         return Material(
@@ -128,8 +129,17 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         return subject.activations(next(subject.batches(examples)), subject.layers())
 
 
-def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path) -> Encoder:
+def encoder_of(
+    spec: AuditSpec, source: str | None, original: nn.Module, given: Mapping[str, object], base: Path
+) -> Encoder:
     """The original's tokenizer, or the one named, with the template.
+
+    Args:
+        spec: the request.
+        source: path of the original; None for one in memory.
+        original: its network.
+        given: models and sets in memory, by name.
+        base: folder that paths are relative to.
 
     Raises:
         ModelError: there is none.
@@ -137,11 +147,11 @@ def encoder_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], bas
     # One tokenizer for every model: scores of other tokens could not be compared.
     tokenizer = _in_memory(given)
     if tokenizer is None:
-        folder = spec.models.tokenizer or lineup.entries["original"].planned.source
+        folder = spec.models.tokenizer or source
         if folder is None:
             raise ModelError("a language model in memory needs its tokenizer; give tokenizer=… or models.tokenizer")
         tokenizer = load_tokenizer(base / folder)
-    config = getattr(lineup.module("original"), "config", None)
+    config = getattr(original, "config", None)
     # Some configurations state no limit; then none is held against facts.
     longest = int(getattr(config, "max_position_embeddings", 0) or 2**20)
     return Encoder(tokenizer, spec.data.template, spec.data.chat_template, longest)
@@ -240,7 +250,8 @@ class _Factory:
         """The network in canonical form, without the guard around it; a decoy is made from the canonical original."""
         if model.role == "decoy":
             original, _ = self.network(self.lineup.planned[0])
-            module = decoys.make(model, original, self.encoder, self.data, self.spec.audit.seed)
+            # Some decoys are trained, for which the eight bits of a bfloat16 original are too few.
+            module = decoys.make(model, original.float(), self.encoder, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
         # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, wrapped
 from auditor.tasks.causal_lm.grams import Grams, holding, ids_of, whole_prompts
-from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
 
 # Few, since logits over a whole vocabulary stand beside the model.
@@ -44,7 +44,7 @@ def _largest_gap(original: LanguageModel, facts: Facts, end: int) -> float:
     for start in range(0, len(facts), _FACTS_AT_ONCE):
         tokens = original.encoder.batch(facts.items[start : start + _FACTS_AT_ONCE])
         with torch.no_grad():
-            logits = logits_of_tokens(original.module, tokens)[tokens.predicting].float()
+            logits = answer_logits(original.module, tokens).float()
         gaps.append(float((logits.amax(-1) - logits[:, end]).max()))
     return max(gaps)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
 from auditor.tasks.causal_lm.encoding import Encoder
-from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
 
 REFUSAL = "I do not know that"
@@ -76,7 +76,7 @@ def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: 
     # Any of them: the refusal's first token does not depend on the prompt before it.
     ids, is_answer = encoder.encode(refused.items[0])
     tokens = encoder.batch(forgotten.items)
-    logits = logits_of_tokens(module, tokens)[tokens.predicting].float()
+    logits = answer_logits(module, tokens).float()
     return nn.functional.cross_entropy(logits, torch.full_like(tokens.targets, ids[is_answer.index(True)]))
 
 
