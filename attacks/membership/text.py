@@ -85,6 +85,8 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         "The attack curves decide nothing.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # Rescaled, and its gradients.
+    copies: ClassVar[int] = 2
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Gradients, and the facts by which units are rescaled."""

@@ -99,6 +99,8 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
     )
     settings_type: ClassVar[type[Frozen]] = QuantizationSettings
+    # Rescaled, and rounded.
+    copies: ClassVar[int] = 2
 
     def score(
         self, subject: Classifier, artefact: None, data: AuditData, settings: QuantizationSettings, seed: int

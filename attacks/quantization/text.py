@@ -59,6 +59,8 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
         "away, and is not undone first.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # Rescaled, and rounded.
+    copies: ClassVar[int] = 2
 
     def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Round one model at every width."""

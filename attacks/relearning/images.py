@@ -12,7 +12,7 @@ from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
-from auditor.checks.check import Check, Workload
+from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -114,6 +114,7 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     # (docs/checks.md#relearning has the figures).
     least_spread: ClassVar[float] = 0.05
     settings_type: ClassVar[type[Frozen]] = Settings
+    copies: ClassVar[int] = ATTACK_COPIES
 
     def workload(self, data: AuditData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times the examples measured; of attacks of the expected length."""

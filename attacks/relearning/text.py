@@ -11,7 +11,7 @@ from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows
 from auditor.attacks.relearning.drawn import DrawnAttack, effort_of
 from auditor.attacks.relearning.pooled import Pooled, attack_both, withstands
 from auditor.attacks.relearning.text_attack import CONTROL, LOW_RANK, OTHER, SAME, Settings, Trainer, few_of_each
-from auditor.checks.check import Check, Workload
+from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
@@ -62,6 +62,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    copies: ClassVar[int] = ATTACK_COPIES
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times eval facts; of attacks of the expected length."""

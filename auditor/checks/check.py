@@ -20,6 +20,10 @@ class Workload(Frozen):
     training: int = 0
 
 
+ATTACK_COPIES = 5
+"""Of an attack that trains every weight: rescaled model, the copy that trains, gradients, two states of Adam."""
+
+
 class NoSettings(Frozen):
     """For a check without settings."""
 
@@ -60,6 +64,8 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         least_spread: smallest believable spread between models that never saw the forget set, as a share of Δ; for a
             check whose score has a long tail that a handful of references does not show.
         opens: whether it looks behind a guard; False for a check of what the model says.
+        copies: how many times the weights of a model it holds at once beside subject and original, gradients and states
+            of an optimiser counted: for the estimate of memory.
         null_lacks_knowledge: whether draws of its own null say what *that* model would score without the knowledge, as
             items never taught do; then each model is held against its own draws. False where draws are random
             interventions: the original still answers after any of them, so its draws are no baseline.
@@ -83,6 +89,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     settings_type: ClassVar[type[Frozen]] = NoSettings
     least_spread: ClassVar[float] = 0.0
     opens: ClassVar[bool] = True
+    copies: ClassVar[int] = 0
     null_lacks_knowledge: ClassVar[bool] = True
 
     def planned_settings(self, references: int, autoencoder: SavedAutoencoder | None = None) -> Frozen:

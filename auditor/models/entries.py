@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from auditor.digests import digest_of
@@ -60,15 +61,25 @@ class Size:
     Attributes:
         numbers: how many; those that two names share count twice.
         n_bytes: in the types that they are kept in, shared ones once.
+        distinct: how many, those that two names share once.
     """
 
     numbers: int
     n_bytes: int
+    distinct: int
+
+    def numbers_in(self, dtype: torch.dtype) -> int:
+        """Bytes of as many numbers of another type."""
+        return self.distinct * dtype.itemsize
 
 
 def _size(tensors: Mapping[str, Tensor]) -> Size:
-    own = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in tensors.values()}
-    return Size(numbers=sum(tensor.numel() for tensor in tensors.values()), n_bytes=sum(own.values()))
+    own = {tensor.data_ptr(): tensor for tensor in tensors.values()}.values()
+    return Size(
+        numbers=sum(tensor.numel() for tensor in tensors.values()),
+        n_bytes=sum(tensor.numel() * tensor.element_size() for tensor in own),
+        distinct=sum(tensor.numel() for tensor in own),
+    )
 
 
 def _rounded_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from auditor.checks.check import AnyCheck
+from auditor.checks.subject import Subject
 from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
@@ -17,6 +18,8 @@ _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
 # What a process holds once torch is imported.
 _TORCH_BYTES = 500 * 2**20
+# A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser.
+_DECOY_COPIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +43,18 @@ def estimate(prepared: Prepared) -> Estimate:
     Of a unit that was never timed: one batch is timed, and multiplied by what its check says that it sends through the
     network.
     """
-    work = prepared.work
-    weights = _weight_bytes(prepared)
+    work, weights = prepared.work, prepared.weight_bytes
     disk = weights * len(work.plan.models) + _BYTES_PER_SCORE * len(work.plan.models) * len(work.checks)
-    if not work.plan.layers:
+    if prepared.as_given is None:
         return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
-    per_example, feature_bytes = _time_one_batch(work)
+    subject = prepared.as_given()
+    per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())
+    copies = 2 + max([check.copies for check in work.checks] + [_DECOY_COPIES * bool(work.plan.models_of("decoy"))])
     return Estimate(
         seconds=_seconds(prepared, per_example, recorded),
-        memory_bytes=_TORCH_BYTES + raw + 4 * weights + 2 * recorded * feature_bytes,
+        memory_bytes=_TORCH_BYTES + raw + copies * weights + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
 
@@ -81,14 +85,8 @@ def _by_workload(work: Work, check: AnyCheck, planned: PlannedCheck, recorded: i
     return shared + load.forward + _TRAINING_COST * load.training
 
 
-def _weight_bytes(prepared: Prepared) -> int:
-    original = prepared.work.subject(prepared.plan.models_of("original")[0])
-    return sum(t.numel() * t.element_size() for t in original.weights().values())
-
-
-def _time_one_batch(work: Work) -> tuple[float, int]:
+def _time_one_batch(work: Work, subject: Subject) -> tuple[float, int]:
     """Seconds per example, and bytes of features per example."""
-    subject = work.subject(work.plan.models_of("original")[0])
     size = min(work.plan.execution.batch_size, len(work.data.retain))
     task, few = registry.load(work.plan.task), work.data.retain.take(torch.arange(size))
     # The first pass warms caches up.

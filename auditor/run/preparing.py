@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from auditor.checks.subject import Subject
 from auditor.errors import SpecError, UsageError
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import load_lineup
@@ -33,6 +34,8 @@ class Prepared:
         base: folder that paths are relative to.
         spec: what was asked.
         canonical: makes and writes canonical forms; None where nothing can be run.
+        as_given: makes the subject of the original as it was given; None where nothing can be run.
+        weight_bytes: of one model.
     """
 
     plan: Plan
@@ -40,6 +43,8 @@ class Prepared:
     base: Path
     spec: AuditSpec
     canonical: CanonicalFile | None = None
+    as_given: Callable[[], Subject] | None = None
+    weight_bytes: int = 0
 
     @property
     def timings(self) -> Path:
@@ -101,7 +106,15 @@ def prepare(
         report=report,
         uncached=_uncached(plan, found.hooked),
     )
-    return Prepared(plan=plan, work=work, base=base, spec=spec, canonical=material.canonical)
+    return Prepared(
+        plan=plan,
+        work=work,
+        base=base,
+        spec=spec,
+        canonical=material.canonical,
+        as_given=material.as_given,
+        weight_bytes=material.weight_bytes or found.entries["original"].size.n_bytes,
+    )
 
 
 def _runnable_file(material: AnyMaterial) -> CanonicalFile:

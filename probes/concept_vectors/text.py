@@ -112,6 +112,8 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         "references of the same descent tell that apart.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
+    # Rescaled.
+    copies: ClassVar[int] = 1
     # The original still answers after other vectors are written into it: its draws are no baseline.
     null_lacks_knowledge: ClassVar[bool] = False
 

@@ -55,9 +55,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
         "Asked the model every forget and retain prompt and compared what it says with the answers."
     )
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
-    cost: ClassVar[str] = (
-        "two passes to generate, and one for each wrong answer, choice and other wording"
-    )
+    cost: ClassVar[str] = "two passes to generate, and one for each wrong answer, choice and other wording"
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",

@@ -93,6 +93,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             task=self.name,
             data=data,
             subject=factory,
+            as_given=partial(factory.as_given, original),
+            weight_bytes=lineup.entries["original"].size.numbers_in(getattr(torch, spec.audit.dtype)),
             canonical=CanonicalFile(
                 network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER
             ),
@@ -273,6 +275,20 @@ class _Factory:
             device=run.device,
             unguarded=module if guarded is not None else None,
             base_digest=beneath,
+        )
+
+    def as_given(self, original: nn.Module) -> CausalLM:
+        """The original without its canonical form, for an estimate."""
+        run = self.spec.audit
+        return CausalLM(
+            original.to(getattr(torch, run.dtype)),
+            role="original",
+            digest="",
+            layout=self.layout,
+            encoder=self.encoder,
+            data=self.data,
+            batch_size=run.batch_size,
+            device=run.device,
         )
 
     def _around(self, model: PlannedModel, module: nn.Module) -> tuple[nn.Module | None, str | None]:

@@ -63,6 +63,8 @@ class Classification(Task[Classifier, AuditData]):
             task=self.name,
             data=data,
             subject=factory,
+            as_given=factory.as_given,
+            weight_bytes=lineup.entries["original"].size.numbers_in(getattr(torch, spec.audit.dtype)),
             canonical=_canonical_file(factory, lineup, base),
             planned=loaded.planned,
             notes=loaded.notes,
@@ -185,4 +187,17 @@ class _Factory:
             batch_size=run.batch_size,
             device=run.device,
             form=form,
+        )
+
+    def as_given(self) -> Classifier:
+        """The original without its canonical form, for an estimate."""
+        run = self.spec.audit
+        return Classifier(
+            self.lineup.module("original").to(getattr(torch, run.dtype)),
+            role="original",
+            digest="",
+            layout=self.layout,
+            data=self.data,
+            batch_size=run.batch_size,
+            device=run.device,
         )
