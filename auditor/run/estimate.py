@@ -45,9 +45,9 @@ def estimate(prepared: Prepared) -> Estimate:
     """
     work, weights = prepared.work, prepared.weight_bytes
     disk = weights * len(work.plan.models) + _BYTES_PER_SCORE * len(work.plan.models) * len(work.checks)
-    if prepared.as_given is None:
+    if work.as_given is None:
         return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
-    subject = prepared.as_given()
+    subject = work.as_given(work.plan.models_of("original")[0])
     per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())

@@ -25,7 +25,7 @@ def preflight(work: Work) -> None:
         UsageError: the original is near chance, or the accuracies do not fit the request.
     """
     # Bare weights cannot be run.
-    if not work.plan.layers:
+    if work.as_given is None:
         return
     found: dict[str, Accuracy] = {}
     for model in (model for model in work.plan.models if model.role in _ROLES):
@@ -60,11 +60,12 @@ def _of_scores(work: Work, model: PlannedModel) -> Accuracy | None:
 
 def _of_a_pass(work: Work, model: PlannedModel) -> Accuracy | None:
     """Measured now; None where the model cannot be run or took the process down before."""
-    if Unit(check=CHECK, model=model.name) in work.lost:
+    make = work.as_given
+    if make is None or Unit(check=CHECK, model=model.name) in work.lost:
         return None
     work.begin(Begun(check=CHECK, model=model.name))
     found: Accuracy | Failure = contained(
-        lambda: registry.load(work.plan.task).accuracy(work.subject(model), work.data), model.name
+        lambda: registry.load(work.plan.task).accuracy(make(model), work.data), model.name
     )
     # The check of the outputs meets the same fault and reports it with its traceback.
     return None if isinstance(found, Failure) else found

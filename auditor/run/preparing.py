@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from auditor.checks.subject import Subject
 from auditor.errors import SpecError, UsageError
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import load_lineup
@@ -34,7 +33,6 @@ class Prepared:
         base: folder that paths are relative to.
         spec: what was asked.
         canonical: makes and writes canonical forms; None where nothing can be run.
-        as_given: makes the subject of the original as it was given; None where nothing can be run.
         weight_bytes: of one model.
     """
 
@@ -43,7 +41,6 @@ class Prepared:
     base: Path
     spec: AuditSpec
     canonical: CanonicalFile | None = None
-    as_given: Callable[[], Subject] | None = None
     weight_bytes: int = 0
 
     @property
@@ -105,6 +102,7 @@ def prepare(
         store=ScoreStore(store / "scores"),
         report=report,
         uncached=_uncached(plan, found.hooked),
+        as_given=material.as_given,
     )
     return Prepared(
         plan=plan,
@@ -112,7 +110,6 @@ def prepare(
         base=base,
         spec=spec,
         canonical=material.canonical,
-        as_given=material.as_given,
         weight_bytes=material.weight_bytes or found.entries["original"].size.n_bytes,
     )
 

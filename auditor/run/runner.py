@@ -34,6 +34,7 @@ class Work:
         begin: told of every unit that has to be computed, before it is.
         uncached: models whose scores are neither taken from the store nor put there, since no digest covers what they
             run.
+        as_given: makes the subject of a model without its canonical form; None where nothing can be run.
         lost: units that took the process down or too long, each with its reason; what they need is not tried again.
     """
 
@@ -45,6 +46,7 @@ class Work:
     report: Callable[[Event], None]
     begin: Callable[[Begun], None] = lambda unit: None
     uncached: Collection[str] = ()
+    as_given: Callable[[PlannedModel], Subject] | None = None
     lost: Mapping[Unit, str] = field(default_factory=dict)
 
     def loaded(self) -> Loaded:

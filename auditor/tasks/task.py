@@ -41,8 +41,8 @@ class Material(Generic[SubjectT, SetsT]):
         assignment: where chance divided forget and holdout; None where nothing says so.
         decoys: planned suppressed copies of the original.
         subject: makes the subject of a planned model; called only when a score has to be computed.
-        as_given: makes that of the original before it is brought into canonical form, which takes a pass over every
-            set: for an estimate. None where nothing can be run.
+        as_given: makes that of a model that is no decoy before it is brought into canonical form, which takes a pass
+            over every set: to look at inputs and costs. None where nothing can be run.
         weight_bytes: of one model in the type that the audit computes in.
         canonical: makes and writes canonical forms; None where nothing can be run.
     """
@@ -50,7 +50,7 @@ class Material(Generic[SubjectT, SetsT]):
     task: str
     data: SetsT
     subject: Callable[[PlannedModel], SubjectT]
-    as_given: Callable[[], SubjectT] | None = None
+    as_given: Callable[[PlannedModel], SubjectT] | None = None
     weight_bytes: int = 0
     canonical: CanonicalFile | None = None
     planned: tuple[PlannedData, ...] = ()

@@ -9,7 +9,7 @@ from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.task import Accuracy
 
 # Asked of every model before the first score, to find what is surely wrong: it must cost little.
-_FACTS = 128
+_FACTS = 64
 
 
 def accuracy(subject: CausalLM, data: FactsData) -> Accuracy:

@@ -93,7 +93,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             task=self.name,
             data=data,
             subject=factory,
-            as_given=partial(factory.as_given, original),
+            as_given=factory.as_given,
             weight_bytes=lineup.entries["original"].size.numbers_in(getattr(torch, spec.audit.dtype)),
             canonical=CanonicalFile(
                 network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER
@@ -115,7 +115,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         return references.workshop(spec, base)
 
     def accuracy(self, subject: CausalLM, data: FactsData) -> Accuracy:
-        """At most 128 facts of the forget set and of what is kept."""
+        """At most 64 facts of the forget set and of what is kept."""
         return accuracy(subject, data)
 
     def not_working(self, accuracy: float, n_classes: int) -> str:
@@ -260,8 +260,14 @@ class _Factory:
         return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> CausalLM:
+        return self._subject(model, *self.network(model))
+
+    def as_given(self, model: PlannedModel) -> CausalLM:
+        """The subject of a model that is no decoy, without its canonical form, which takes a pass over every set."""
+        return self._subject(model, self.lineup.module(model.name), None)
+
+    def _subject(self, model: PlannedModel, module: nn.Module, form: CanonicalForm | None) -> CausalLM:
         run = self.spec.audit
-        module, form = self.network(model)
         guarded, beneath = self._around(model, module)
         return CausalLM(
             (guarded or module).to(getattr(torch, run.dtype)),
@@ -275,20 +281,6 @@ class _Factory:
             device=run.device,
             unguarded=module if guarded is not None else None,
             base_digest=beneath,
-        )
-
-    def as_given(self, original: nn.Module) -> CausalLM:
-        """The original without its canonical form, for an estimate."""
-        run = self.spec.audit
-        return CausalLM(
-            original.to(getattr(torch, run.dtype)),
-            role="original",
-            digest="",
-            layout=self.layout,
-            encoder=self.encoder,
-            data=self.data,
-            batch_size=run.batch_size,
-            device=run.device,
         )
 
     def _around(self, model: PlannedModel, module: nn.Module) -> tuple[nn.Module | None, str | None]:

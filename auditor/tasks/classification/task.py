@@ -175,8 +175,14 @@ class _Factory:
         return module, self.forms.apply(model.digest, module, measured=model.role == "unlearned")
 
     def __call__(self, model: PlannedModel) -> Classifier:
+        return self._subject(model, *self.network(model))
+
+    def as_given(self, model: PlannedModel) -> Classifier:
+        """The subject of a model that is no decoy, without its canonical form, which takes a pass over every set."""
+        return self._subject(model, self.lineup.module(model.name), None)
+
+    def _subject(self, model: PlannedModel, module: nn.Module, form: CanonicalForm | None) -> Classifier:
         run = self.spec.audit
-        module, form = self.network(model)
         return Classifier(
             # After the form, which is the same whatever type the audit computes in.
             module.to(getattr(torch, run.dtype)),
@@ -187,17 +193,4 @@ class _Factory:
             batch_size=run.batch_size,
             device=run.device,
             form=form,
-        )
-
-    def as_given(self) -> Classifier:
-        """The original without its canonical form, for an estimate."""
-        run = self.spec.audit
-        return Classifier(
-            self.lineup.module("original").to(getattr(torch, run.dtype)),
-            role="original",
-            digest="",
-            layout=self.layout,
-            data=self.data,
-            batch_size=run.batch_size,
-            device=run.device,
         )
