@@ -1,0 +1,166 @@
+"""What an audit's passes cost on a language model of real size, in bare forward passes over the same facts.
+
+A bare pass sends every fact once through the model, in batches in the order of the file. All is measured in turns in
+one process, on one thread, in CPU seconds, which other processes disturb less than wall seconds.
+
+    python benchmarks/size.py --model smollm2 --facts facts.jsonl     a transformers directory with its tokenizer
+    python benchmarks/size.py                                         random Llamas of three sizes
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from auditor.attacks.membership.text import Membership
+from auditor.attacks.membership.text import Settings as MembershipSettings
+from auditor.checks.check import Check
+from auditor.loading.tokenizers import load_tokenizer
+from auditor.loading.transformers_directory import load_directory
+from auditor.models.canonical_form import Batch, dead_channels
+from auditor.probes.cka import Cka
+from auditor.probes.logit_lens import LogitLens
+from auditor.probes.outputs.text import Outputs
+from auditor.randomness import torch_seed
+from auditor.run.settings import execution_settings
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.losses import logits_of_tokens
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.zoo.text.people import people_world
+from auditor.zoo.text.people_model import word_tokenizer
+
+BATCH_SIZE = 16  # the same on both sides: the ratio must not come from larger batches
+LONGEST = 48  # tokens of a generated answer, the check's own default
+TOKENS = 4096  # that a model is asked to take
+# Width, blocks and heads of the random ones: about 10, 50 and 180 million numbers with the larger vocabulary.
+RANDOM = ((256, 8, 4), (512, 12, 8), (1024, 12, 16))
+VOCABULARY = 16_384
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="transformers directory; random Llamas where none is given")
+    parser.add_argument("--facts", type=Path, help="JSON lines of prompt and answer; people where none are given")
+    parser.add_argument("--n", type=int, default=96, help="facts: a quarter forget, a quarter holdout, half retain")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with execution_settings(threads=1):
+        for name, module, encoder in models(options.model):
+            print(f"## {name}")
+            measure(module, encoder, sets(read(options.facts), options.n), options.repeats)
+
+
+def models(folder: Path | None) -> list[tuple[str, nn.Module, Encoder]]:
+    """The one that is given, or random ones with a vocabulary of words."""
+    if folder is not None:
+        module = load_directory(folder).module
+        return [(folder.name, module, Encoder(load_tokenizer(folder), longest=TOKENS))]
+    encoder = Encoder(word_tokenizer(people_world(0).words), longest=TOKENS)
+    return [(f"random Llama, width {size[0]}", random_llama(*size), encoder) for size in RANDOM]
+
+
+def random_llama(width: int, blocks: int, heads: int) -> nn.Module:
+    """An untrained network."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": blocks}
+    with torch_seed(0):
+        made = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=heads, vocab_size=VOCABULARY, pad_token_id=0))
+    return made.eval()
+
+
+def read(path: Path | None) -> Facts:
+    """Facts of a file, or of people who do not exist."""
+    if path is None:
+        people = people_world(0, retain=60)
+        return Facts(people.forget.items + people.retain.items)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return Facts(tuple(Fact(prompt=row["prompt"], answer=row["answer"]) for row in rows))
+
+
+def sets(facts: Facts, n: int) -> FactsData:
+    """A quarter to forget, a quarter held out, half to keep."""
+    attack, evaluation = split_facts(facts.take(range(n // 4)), seed=0)
+    return FactsData(
+        forget_attack=attack,
+        forget_eval=evaluation,
+        holdout=facts.take(range(n // 4, n // 2)),
+        retain=facts.take(range(n // 2, n)),
+    )
+
+
+def measure(module: nn.Module, encoder: Encoder, data: FactsData, repeats: int) -> None:
+    """Print the table of one model."""
+    everything = Facts(tuple(fact for facts in data.splits().values() for fact in facts.items))
+    batches = [encoder.batch(everything.items[i : i + BATCH_SIZE]) for i in range(0, len(everything), BATCH_SIZE)]
+    layout = find_decoder_layout(module, batches[0].ids)
+    padding = 1 - sum(int(b.mask.sum()) for b in batches) / sum(b.mask.numel() for b in batches)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    print(f"{numbers / 1e6:.0f} million numbers, {len(everything)} facts, {padding:.0%} of the bare pass is padding")
+
+    def subject() -> CausalLM:
+        return CausalLM(
+            module, role="original", digest="", layout=layout, encoder=encoder, data=data, batch_size=BATCH_SIZE
+        )
+
+    def bare() -> None:
+        with torch.no_grad():
+            for tokens in batches:
+                logits_of_tokens(module, tokens)
+
+    def form() -> None:
+        dead_channels(module, lambda: (Batch(run=lambda m, t=t: logits_of_tokens(m, t)) for t in batches))
+
+    asked = Facts(data.forget.items)
+    rows: dict[str, tuple[Callable[[], object], float]] = {
+        "structure, once an audit": (lambda: find_decoder_layout(module, batches[0].ids), 1.0),
+        "what is dead, once a model": (form, 1.0),
+        "outputs without generation, membership, logit_lens and cka": (lambda: passive(subject(), data), 1.0),
+        "the same without the lens": (lambda: passive(subject(), data, lens=False), 1.0),
+        # Of as many facts: a pass over the prompts and answers that are generated is the unit.
+        "greedy answers, in passes over the facts asked": (
+            lambda: subject().generate(asked, LONGEST),
+            len(everything) / len(asked),
+        ),
+    }
+    print("| step | in bare passes |\n| --- | --- |")
+    for name, (step, share) in rows.items():
+        print(f"| {name} | {ratio(step, bare, repeats) * share:.2f} |", flush=True)
+
+
+def passive(subject: CausalLM, data: FactsData, *, lens: bool = True) -> None:
+    """Everything that these checks read off the shared recording."""
+    checks: list[tuple[Check, object]] = [
+        (Membership(), MembershipSettings(gradient_facts=0)),
+        (Cka(), Cka.settings_type()),
+    ]
+    checks += [(LogitLens(), LogitLens.settings_type())] if lens else []
+    if not lens:
+        subject.lens_layers = tuple  # type: ignore[method-assign, assignment]  # no block is read
+    outputs = Outputs()
+    subject.generate = lambda facts, most: [""] * len(facts)  # type: ignore[method-assign]
+    outputs.score(subject, None, data, outputs.settings_type(), 0)
+    for check, settings in checks:
+        check.score(subject, check.prepare(subject, data, settings, 0), data, settings, 0)
+
+
+def ratio(step: Callable[[], object], bare: Callable[[], object], repeats: int) -> float:
+    """Median over turns of the step's CPU seconds to the bare pass's."""
+    return statistics.median(_seconds(step) / _seconds(bare) for _ in range(repeats))
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    started = time.process_time()
+    step()
+    return time.process_time() - started
+
+
+if __name__ == "__main__":
+    main()
