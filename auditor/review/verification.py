@@ -120,6 +120,10 @@ def _assignment(plan: Plan, path: Path | None) -> Iterator[Finding]:
             yield Finding(subject=str(path), state="note", words="this audit does not rest on an assignment")
         return
     subject, committed = "assignment", plan.assignment.commitment
+    if not plan.assignment.by_chance:
+        words = f"that forget and holdout are alike is the word of {plan.assignment.declared_by}: nobody drew them"
+        yield Finding(subject=subject, state="note", words=words)
+        return
     if committed is None:
         words = "that chance divided forget and holdout is the word of whoever asked: no commitment stands in the plan"
         yield Finding(subject=subject, state="note", words=words)
