@@ -33,11 +33,9 @@ def _assuming(found: Road) -> str:
         return ""
     if found.null == "references":
         return f", if original and references lie {found.gap:g} spreads of the references apart"
-    halves = ", half of which that model predicts" if found.models else ""
-    needed = (
-        "" if found.subjects_needed is None else f"; {found.subjects_needed} subjects on either side resolve enough"
-    )
+    halves = " (half of their variance predicted)" if found.models else ""
+    needed = "" if found.subjects_needed is None else f"; {found.subjects_needed} subjects on either side would do"
     return (
-        f", if the original's forget subjects stand {found.gap:g} spreads between subjects{halves}, above its holdout "
+        f", if the original's forget subjects stand {found.gap:g} spreads between subjects{halves} above its holdout "
         f"subjects{needed}"
     )

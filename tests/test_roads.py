@@ -89,12 +89,12 @@ def test_the_plan_says_what_would_follow_from_three_gaps_on_either_road() -> Non
 
 def test_sentences() -> None:
     assumed = Road(
-        null="holdout", models=1, basis="assumed", gap=3, resolution=0.14, pass_probability=0.95, subjects_needed=7
+        null="holdout", models=1, basis="assumed", gap=3, resolution=0.14, pass_probability=0.95, subjects_needed=20
     )
     assert sentences.words(assumed, DIVIDED) == (
         "With 40 holdout subjects and 1 model that saw neither: resolution 0.14, and a true deletion passes the "
-        "primaries with probability 0.95, if the original's forget subjects stand 3 spreads between subjects, half of "
-        "which that model predicts, above its holdout subjects; 7 subjects on either side resolve enough."
+        "primaries with probability 0.95, if the original's forget subjects stand 3 spreads between subjects (half "
+        "of their variance predicted) above its holdout subjects; 20 subjects on either side would do."
     )
     measured = Road(
         null="references",

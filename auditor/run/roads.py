@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from auditor.checks.check import AnyCheck
 from auditor.inference import statistics
+from auditor.inference.assurance import SUBJECTS_FOR_A3R
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores, Null
 from auditor.inference.nulls import holdout, references
@@ -72,7 +73,7 @@ def assumed(
                 gap=gap,
                 resolution=resolution_of(share * gap, n, m, helped=models > 0),
                 pass_probability=pass_by_holdout(n, m, [share * gap] * n_primaries, clearing, helped=models > 0),
-                subjects_needed=subjects_needed(share * gap, wanted),
+                subjects_needed=_subjects(share * gap, wanted),
             )
             for models, share in helps
             for gap in gaps
@@ -89,6 +90,12 @@ def assumed(
             for gap in GAPS
         ),
     )
+
+
+def _subjects(gap: float, wanted: float) -> int | None:
+    needed = subjects_needed(gap, wanted)
+    # However wide the gap, fewer clear nothing.
+    return None if needed is None else max(needed, SUBJECTS_FOR_A3R)
 
 
 def stored(work: Work) -> tuple[Road, ...]:
