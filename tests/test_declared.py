@@ -1,6 +1,7 @@
 """Forget and holdout that nobody drew: what a reference has to show before a declaration counts."""
 
 import dataclasses
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from auditor.records.spec import AuditSpec
 from auditor.tasks.causal_lm.assignment import planned
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from tests import records
+from tests.documented_world import blocks
 from tests.records import NULLS, utility
 from tests.test_holdout_verdict import clean
 
@@ -150,6 +152,13 @@ class TestRequest:
         found = self.asked(kind="declared-exchangeable", declared_by="A. Auditor")
         assert found is not None
         assert (found.by_chance, found.declared_by, found.commitment) == (False, "A. Auditor", None)
+
+    def test_the_pages_table(self) -> None:
+        (page,) = [text for _, text in blocks("docs/what-do-i-need.md") if text.startswith("[assignment]")]
+        asked = AuditSpec.model_validate(tomllib.loads(page)).assignment
+        found = self.asked(**asked.model_dump(exclude_none=True))
+        assert found is not None
+        assert not found.by_chance
 
     @pytest.mark.parametrize(
         ("fields", "words"),

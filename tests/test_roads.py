@@ -18,6 +18,7 @@ from auditor.records.spec import make_spec
 from auditor.reports import roads as sentences
 from auditor.run import roads
 from auditor.run.preparing import prepare
+from tests.documented_world import blocks
 from tests.people_worlds import TextWorld
 
 CLEARING = Clearing()
@@ -85,6 +86,13 @@ def test_the_plan_says_what_would_follow_from_three_gaps_on_either_road() -> Non
         assert helped.resolution < plain.resolution
         assert helped.pass_probability >= plain.pass_probability - 0.02
     assert found[-1].pass_probability == pass_probability(5, 15.0, clearing=roads.clearing_of(load_policy("default")))
+
+
+def test_the_pages_sentences_are_what_a_dry_run_says() -> None:
+    found = roads.assumed(DIVIDED, load_policy("default"), 2, n_references=0, n_neither=0)
+    said = [sentences.words(road, DIVIDED) for road in found]
+    (page,) = [text for _, text in blocks("docs/what-do-i-need.md") if text.startswith("With 40 holdout")]
+    assert set(page.strip().splitlines()) == {said[1], said[6]}
 
 
 def test_sentences() -> None:

@@ -181,7 +181,7 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     except SpecError as error:
         yield Finding(subject="evidence", state="unchecked", words=f"cannot be recomputed here: {error}")
         return
-    for part in ("evidence", "verdict", "coverage", "canonical"):
+    for part in ("evidence", "verdict", "roads", "coverage", "canonical"):
         wrong = list(differences(_decided(results, part), _decided(again, part), part))
         named = "; ".join(wrong[:_NAMED_DIFFERENCES])
         yield _against(
@@ -189,8 +189,8 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
             audit_folder.RESULTS,
             audit_folder.SCORES,
             not wrong,
-            f"its {part} follows from the scores under the stated policy",
-            f"its {part} does not follow from the scores: {named}",
+            f"its {part} {'follow' if part == 'roads' else 'follows'} from the scores under the stated policy",
+            f"its {part} {'do' if part == 'roads' else 'does'} not follow from the scores: {named}",
         )
 
 
