@@ -10,14 +10,17 @@ import auditor
 from auditor.inference.contrast import Contrast, Two, p_permutation
 from auditor.inference.roads import gap_of, pass_by_holdout, resolution_of, subjects_needed
 from auditor.inference.statistics import Clearing, pass_probability
-from auditor.records.plan import PlannedAssignment
+from auditor.probes.outputs.images import Outputs
+from auditor.records.plan import Plan, PlannedAssignment
 from auditor.records.policy import load_policy
 from auditor.records.results import Results
 from auditor.records.road import Road
+from auditor.records.score import Failure, Reading, Score, Sides
 from auditor.records.spec import make_spec
 from auditor.reports import roads as sentences
 from auditor.run import roads
 from auditor.run.preparing import prepare
+from tests import records
 from tests.documented_world import blocks
 from tests.people_worlds import TextWorld
 
@@ -183,3 +186,84 @@ def test_the_assumed_roads_need_three_subjects() -> None:
     two = PlannedAssignment(kind="random", n_forget=2, n_holdout=2)
     found = roads.assumed(two, load_policy("default"), 2, n_references=5, n_neither=0)
     assert {road.null for road in found} == {"references"}
+
+
+class FewShot(Outputs):
+    name = "few_shot"
+
+
+class Relearning(Outputs):
+    name = "relearning"
+
+
+class TestOnNumbers:
+    """Scores by hand: 30 subjects a side, five references."""
+
+    CHECKS = (FewShot(), Relearning())
+    N = 30
+
+    def plan(self, *, n_references: int, kind: str = "random") -> Plan:
+        by = "A. Auditor" if kind == "declared-exchangeable" else None
+        divided = PlannedAssignment.model_validate(
+            {"kind": kind, "declared_by": by, "n_forget": self.N, "n_holdout": self.N}
+        )
+        return records.plan(n_references=n_references, assignment=divided, request="facts")
+
+    def scores(self, plan: Plan) -> dict[str, dict[str, Score | Failure]]:
+        return {
+            check.name: {
+                model.name: self.score(model.role, 100 * i + j)
+                for j, model in enumerate(plan.models)
+                if model.role not in ("unlearned", "decoy")
+            }
+            for i, check in enumerate(self.CHECKS)
+        }
+
+    def score(self, role: str, luck: int) -> Score:
+        x = np.random.default_rng(luck).normal(0.2, 0.1, 2 * self.N)
+        x[: self.N] += 0.4 if role == "original" else 0.0
+        both = Sides(forget=tuple(x[: self.N].tolist()), holdout=tuple(x[self.N :].tolist()))
+        return Score(check="x", readings={"it": Reading(value=float(x[: self.N].mean()), sides=both)}, n_examples=120)
+
+    def test_every_road_with_scores_is_said(self) -> None:
+        plan = self.plan(n_references=5)
+        alone, helped, by_references = roads.measured(plan, self.CHECKS, self.scores(plan))
+        assert [(r.null, r.models) for r in (alone, helped, by_references)] == [
+            ("holdout", 0),
+            ("holdout", 5),
+            ("references", 5),
+        ]
+        for road in (alone, helped, by_references):
+            assert set(road.resolutions) == {"few_shot", "relearning"}
+            assert road.resolution == max(road.resolutions.values())
+        # By hand: w = t s_H √(2/n)/M of the original's own subjects.
+        made = self.scores(plan)["few_shot"]["original"]
+        assert isinstance(made, Score)
+        both = made.sides(("it",))
+        assert both is not None
+        forget, holdout = np.array(both.forget), np.array(both.holdout)
+        gap = (forget.mean() - holdout.mean()) / np.sqrt(holdout.var(ddof=1) + (self.N / 2) / 120**2)
+        assert alone.resolutions["few_shot"] == pytest.approx(resolution_of(gap, self.N, self.N, helped=False))
+
+    def test_the_unlearned_model_has_no_part(self) -> None:
+        plan = self.plan(n_references=5)
+        scores = self.scores(plan)
+        with_it = {name: {**found, "unlearned": self.score("unlearned", 7)} for name, found in scores.items()}
+        assert roads.measured(plan, self.CHECKS, with_it) == roads.measured(plan, self.CHECKS, scores)
+
+    def test_a_declaration_alone_opens_no_road(self) -> None:
+        for n_references, expected in ((0, []), (1, [("holdout", 1)]), (5, [("holdout", 5), ("references", 5)])):
+            plan = self.plan(n_references=n_references, kind="declared-exchangeable")
+            found = roads.measured(plan, self.CHECKS, self.scores(plan))
+            assert [(road.null, road.models) for road in found] == expected
+
+    def test_a_family_without_a_score_leaves_no_chance(self) -> None:
+        plan = self.plan(n_references=0)
+        scores = self.scores(plan)
+        (found,) = roads.measured(plan, self.CHECKS, {"few_shot": scores["few_shot"]})
+        assert (found.resolution, found.pass_probability, set(found.resolutions)) == (None, 0.0, {"few_shot"})
+        assert roads.measured(plan, self.CHECKS, {}) == ()
+
+    def test_without_an_assignment_nothing_is_said(self) -> None:
+        plan = records.plan(n_references=5, request="facts")
+        assert roads.measured(plan, self.CHECKS, self.scores(plan)) == ()
