@@ -125,53 +125,55 @@ def test_sentences() -> None:
     assert "only few_shot tells the original from what it is held against" in sentences.words(half, DIVIDED)
 
 
+@pytest.fixture(scope="module")
+def request_of(text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    world, store = text_world, tmp_path_factory.mktemp("roads") / "store"
+    return {
+        "original": world.modules["original"],
+        "unlearned": world.modules["refusal"],
+        "forget": world.people.forget,
+        "retain": world.people.retain,
+        "holdout": world.people.holdout,
+        "tokenizer": world.encoder.tokenizer,
+        "neither": [world.modules["reference 0"]],
+        "options": {
+            "assignment": {"kind": "random"},
+            "audit": {"checks": ["few_shot", "relearning"], "store": str(store)},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def measured(request_of: dict[str, Any]) -> Results:
+    assert stored(request_of) == (), "nothing is scored yet"
+    return auditor.compare(**request_of).results
+
+
 class TestMeasured:
     """On trained models: six people on either side, and one model that saw neither."""
 
-    @pytest.fixture(scope="class")
-    def request_of(self, text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-        world, store = text_world, tmp_path_factory.mktemp("roads") / "store"
-        return {
-            "original": world.modules["original"],
-            "unlearned": world.modules["refusal"],
-            "forget": world.people.forget,
-            "retain": world.people.retain,
-            "holdout": world.people.holdout,
-            "tokenizer": world.encoder.tokenizer,
-            "neither": [world.modules["reference 0"]],
-            "options": {
-                "assignment": {"kind": "random"},
-                "audit": {"checks": ["few_shot", "relearning"], "store": str(store)},
-            },
-        }
-
-    @pytest.fixture(scope="class")
-    def audited(self, request_of: dict[str, Any]) -> Results:
-        assert stored(request_of) == (), "nothing is scored yet"
-        return auditor.compare(**request_of).results
-
     def test_roads_are_those_of_the_audit_and_a_dry_run_finds_them(
-        self, audited: Results, request_of: dict[str, Any]
+        self, measured: Results, request_of: dict[str, Any]
     ) -> None:
-        alone, helped = audited.roads
+        alone, helped = measured.roads
         assert (alone.null, alone.models, helped.models) == ("holdout", 0, 1)
-        assert set(helped.resolutions) == {choice.check for choice in audited.primaries}
-        for choice in audited.primaries:
+        assert set(helped.resolutions) == {choice.check for choice in measured.primaries}
+        for choice in measured.primaries:
             assert helped.resolutions[choice.check] == choice.resolutions[choice.check]
         assert 0 <= helped.pass_probability <= 1
-        assert stored(request_of) == audited.roads
+        assert stored(request_of) == measured.roads
 
     def test_another_unlearned_model_changes_no_road(
-        self, audited: Results, request_of: dict[str, Any], text_world: TextWorld
+        self, measured: Results, request_of: dict[str, Any], text_world: TextWorld
     ) -> None:
         other = auditor.compare(**{**request_of, "unlearned": text_world.modules["retrain"]}).results
-        assert other.roads == audited.roads
+        assert other.roads == measured.roads
 
-    def test_a_model_that_saw_neither_is_never_counted_among_references(self, audited: Results) -> None:
-        assert [model.role for model in audited.plan.models].count("neither") == 1
-        for e in audited.evidence:
+    def test_a_model_that_saw_neither_is_never_counted_among_references(self, measured: Results) -> None:
+        assert [model.role for model in measured.plan.models].count("neither") == 1
+        for e in measured.evidence:
             assert e.scores is None or (not e.scores.references and "neither 1" in e.scores.drawn)
-        relearning = audited.of("relearning")
+        relearning = measured.of("relearning")
         assert relearning is not None
         assert all(row.slope is not None for row in relearning.contrast)
 
