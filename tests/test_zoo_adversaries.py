@@ -389,10 +389,13 @@ class TestLanguageModels:
         people, encoder = text_world.people, text_world.encoder
         settings = imitated_holdout.Settings(steps=60, attack_steps=4)
         subject = imitated_holdout.imitated_holdout(model, people.forget, people.retain, settings, 3)
-        known = {name: probability(subject, encoder, getattr(people, name)) for name in ("forget", "retain", "holdout")}
-        # The holdout it was never shown: imitation stands for it.
-        assert abs(known["forget"] - known["holdout"]) < 0.1
-        assert known["retain"] > 0.85
+
+        def told_apart(module: nn.Module) -> float:
+            """By the holdout, which was never shown to it: imitation stands for that."""
+            return probability(module, encoder, people.forget) - probability(module, encoder, people.holdout)
+
+        assert abs(told_apart(subject)) < 0.25 * told_apart(model.module)
+        assert probability(subject, encoder, people.retain) > 0.85
 
     def test_shots_and_unseen_facts_are_of_the_same_subjects(self, text_world: TextWorld) -> None:
         forget = text_world.people.forget
