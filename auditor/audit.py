@@ -49,6 +49,7 @@ def compare(
     control: object = None,
     references: "Sequence[str | Path | nn.Module]" = (),
     perturbed: "Sequence[str | Path | nn.Module]" = (),
+    neither: "Sequence[str | Path | nn.Module]" = (),
     architecture: str | None = None,
     tokenizer: object = None,
     config: str | Path | None = None,
@@ -73,6 +74,7 @@ def compare(
         control: concepts no model was trained on.
         references: models trained without the forget set by the original's recipe.
         perturbed: references trained by a perturbed recipe.
+        neither: models of any recipe that saw neither forget nor holdout, where chance divided these.
         architecture: ``module.py:function`` that makes the untrained network, for paths of bare weights.
         tokenizer: of language models in memory, a fast transformers tokenizer.
         config: an audit.toml; what is given here comes before it.
@@ -95,6 +97,7 @@ def compare(
         "control": control,
         "references": list(references),
         "perturbed": list(perturbed),
+        "neither": list(neither),
         "architecture": architecture,
         "tokenizer": tokenizer,
     }

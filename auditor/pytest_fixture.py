@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CONFIG = "audit.toml"
 _CALL = "auditor.compare(...)"
 _SETS = ("forget", "retain", "retain_test", "holdout", "control")
-_GIVEN = (*_SETS, "references", "perturbed", "architecture", "tokenizer")
+_GIVEN = (*_SETS, "references", "perturbed", "neither", "architecture", "tokenizer")
 _SHOWN_OF_DIGEST = 12
 
 _Arguments = TypeVarTuple("_Arguments")

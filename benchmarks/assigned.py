@@ -7,7 +7,7 @@ twice: without any reference, and with one cheap model that saw neither side (tr
 audits each pair through five references, too, as if nothing were known of chance. Models, scores and finished audits
 are kept in the work folder, so that an interrupted run goes on; `--worlds` runs some of them, so that several processes
 share the work. `--broken` audits a model that kept half of the people, and one that was never taught, where holdout is
-not what chance left out.
+not what chance left out; `--words` counts true draws that the words alone would void.
 
     python benchmarks/assigned.py --work bench-assigned
 """
@@ -15,6 +15,7 @@ not what chance left out.
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -25,6 +26,8 @@ import pandas as pd
 from torch import nn
 
 import auditor
+from auditor.attacks.membership.bag_of_words import blind_auc
+from auditor.attacks.membership.words_by_subject import p_by_subject
 from auditor.models.low_rank import merge_low_rank, open_low_rank
 from auditor.models.training import continue_from, train
 from auditor.randomness import derive_seed
@@ -59,11 +62,15 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, nargs="*", help="seeds; default all")
     parser.add_argument("--references", action="store_true", help="through five references as well")
     parser.add_argument("--broken", action="store_true", help="holdouts that chance did not leave out, instead")
+    parser.add_argument("--words", action="store_true", help="true draws that the words alone would void, instead")
     parser.add_argument("--finished", action="store_true", help="keep the rows of what is finished, and run nothing")
     parser.add_argument("--tables", action="store_true", help="print the tables of the measured rows, and run nothing")
     options = parser.parse_args()
     if options.tables:
         report(read_rows(ROWS))
+        return
+    if options.words:
+        show_words()
         return
     if options.broken:
         show_broken(options.work)
@@ -103,18 +110,20 @@ class AssignedWorld(TextWorld):
         """A model that saw neither side, trained half as long."""
         return self._kept("cheap", lambda: self._trained(self.people.retain, derive_seed(self.seed, "cheap"), 0.5))
 
-    def assigned(self, module: nn.Module, references: int) -> auditor.AuditResult:
-        """Audit one subject against what chance left out."""
+    def assigned(self, module: nn.Module, references: int, *, declared: bool = False) -> auditor.AuditResult:
+        """Audit one subject against what chance left out, or against what is only declared to be alike."""
+        kind = {"kind": "declared-exchangeable", "declared_by": "this script"} if declared else {"kind": "random"}
         return auditor.compare(
             self.original,
             module,
             forget=self.people.forget,
             retain=self.people.retain,
             holdout=self.people.holdout,
-            references=[self.cheap()][:references],
+            references=self.more_references(references) if declared else [],
+            neither=[] if declared else [self.cheap()][:references],
             tokenizer=self.encoder.tokenizer,
             options={
-                "assignment": {"kind": "random"},
+                "assignment": kind,
                 "audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS},
             },
         )
@@ -207,10 +216,31 @@ class BrokenWorld(AssignedWorld):
         found = people_world(self.seed, forget=SUBJECTS, retain=RETAIN, holdout=SUBJECTS)
         if self.how == "known to everyone":
             return replace(found, holdout=reworded(found.retain.of_subjects(found.retain.subjects[:SUBJECTS])))
+        if self.how in ("easier", "harder"):
+            return replace(found, holdout=self._answered_otherwise(found))
         if self.how == "of another world":
             other = people_world(self.seed + 1, forget=SUBJECTS, retain=RETAIN, holdout=SUBJECTS)
             return replace(found, holdout=other.holdout, words=tuple(sorted({*found.words, *other.words})))
         return found
+
+    def _answered_otherwise(self, found: PeopleWorld) -> Facts:
+        """Every third holdout fact with the answer that is commonest among the kept people, or with the rarest."""
+        counts = Counter(fact.answer for fact in found.retain.items)
+        ranked = [answer for answer, _ in counts.most_common()]
+        by_kind: dict[str, list[str]] = {}
+        for answer in ranked:
+            by_kind.setdefault(answer.split()[-1], []).append(answer)
+        pick = 0 if self.how == "easier" else -1
+        return Facts(
+            tuple(
+                fact.model_copy(
+                    update={"answer": by_kind[fact.answer.split()[-1]][pick], "perturbed_answers": (), "choices": ()}
+                )
+                if i % 3 == 0
+                else fact
+                for i, fact in enumerate(found.holdout.items)
+            )
+        )
 
     @cached_property
     def original(self) -> nn.Module:
@@ -227,8 +257,13 @@ class BrokenWorld(AssignedWorld):
         return self._kept("half", lambda: self._taught(facts, derive_seed(self.seed, "half")))
 
 
-BROKEN = ("nothing", "seen by the original", "half seen by the original", "known to everyone", "of another world")
+BROKEN = (
+    *("nothing", "seen by the original", "half seen by the original", "known to everyone", "of another world"),
+    *("easier", "harder"),
+)
+BROKEN_ROADS = {**{name: (count, False) for name, count in ROADS.items()}, "declared, one reference": (1, True)}
 BROKEN_SEED = 720
+WORD_SEEDS = range(3000, 3150)
 
 
 def show_broken(work: Path) -> None:
@@ -237,14 +272,28 @@ def show_broken(work: Path) -> None:
         folder = work / f"broken-{i}"
         world = BrokenWorld(architecture="llama", construction="plain", seed=BROKEN_SEED, folder=folder, how=how)
         for name in ("half kept", "never taught"):
-            for road, count in ROADS.items():
-                path = folder / "audits" / f"{name}-{count}.json".replace(" ", "-")
-                row = _kept(path, {"how": how, "subject": name, "road": road}, partial(_audited, world, name, count))
+            for road, (count, declared) in BROKEN_ROADS.items():
+                path = folder / "audits" / f"{name}-{'declared' if declared else count}.json".replace(" ", "-")
+                audited = partial(_audited, world, name, count, declared)
+                row = _kept(path, {"how": how, "subject": name, "road": road}, audited)
                 print(f"{how}, {name}, {road}: {row['outcome']} {row['bound'] or ''}: {'; '.join(row['reasons'][:3])}")
 
 
-def _audited(world: BrokenWorld, name: str, count: int) -> auditor.AuditResult:
-    return world.assigned(world.half() if name == "half kept" else world.exact("never"), count)
+def _audited(world: BrokenWorld, name: str, count: int, declared: bool) -> auditor.AuditResult:
+    subject = world.half() if name == "half kept" else world.exact("never")
+    return world.assigned(subject, count, declared=declared)
+
+
+def show_words() -> None:
+    """How often the words alone void a true draw, by the test of subjects and by the limit that counts facts."""
+    found = []
+    for seed in WORD_SEEDS:
+        people = people_world(seed, forget=SUBJECTS, retain=4, holdout=SUBJECTS)
+        p, blind = p_by_subject(people.forget, people.holdout, seed), blind_auc(people.forget, people.holdout, seed)
+        found.append({"p": p, "by facts": blind is not None and blind.low > 0.5})
+    table = pd.DataFrame(found)
+    print(f"{len(table)} true draws: by facts {table['by facts'].sum()} voided; by subject at", end=" ")
+    print("; ".join(f"{level}: {(table.p < level).sum()}" for level in (0.01, 0.05, 0.2)))
 
 
 def report(rows: list[Row]) -> None:

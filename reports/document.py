@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from auditor.records import verdict as verdicts
 from auditor.records.evidence import Evidence, SpreadRecord
-from auditor.records.plan import Plan, PlannedModel, Role
+from auditor.records.plan import Plan, PlannedAssignment, PlannedModel, Role
 from auditor.records.results import PrimaryChoice, Results
+from auditor.records.road import Road
 from auditor.records.verdict import Verdict
-from auditor.reports import review, tables, text
+from auditor.reports import review, roads, tables, text
 from auditor.reports.review import Review
 from auditor.reports.tables import Table
 
@@ -117,7 +118,7 @@ def build(results: Results) -> Document:
         plan=_plan(results),
         thresholds=tables.thresholds(results.plan),
         settings=tables.settings(results.plan),
-        feasibility=_prospect(results.plan),
+        feasibility=_prospect(results.plan, results.roads),
         environment=tables.environment(results.environment),
         notes=tuple(map(text.prose, results.plan.notes)),
         command=results.plan.command,
@@ -173,7 +174,7 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
         assurance_meaning=text.ASSURANCE[verdict.assurance],
         comparison=_comparison(plan),
         flags=tuple((flag, text.FLAGS[flag]) for flag in verdict.flags),
-        about_rho=text.ABOUT_RHO.format(null=text.NULLS[plan.assignment is not None]),
+        about_rho=text.ABOUT_RHO.format(null=text.NULLS[_assigned(plan)]),
         bars=text.BARS.format(suppressed=plan.policy.thresholds.suppressed, deleted=plan.policy.thresholds.deleted),
         how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
         reasons=tuple(_reason(reason, ordered) for reason in verdict.reasons),
@@ -183,12 +184,19 @@ def _top(results: Results, ordered: Sequence[Evidence]) -> Top:
     )
 
 
+def _assigned(plan: Plan) -> str:
+    return "no" if plan.assignment is None else plan.assignment.kind
+
+
 def _not_proven(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
     found = text.NOT_PROVEN[verdict.outcome]
     if plan.assignment is None or verdict.outcome == "INCONCLUSIVE":
         return found
     # Said of the references elsewhere, which are not what this verdict rests on.
-    return (*(words for words in found if "references" not in words), text.ASSIGNED_NOT_PROVEN)
+    own = text.ASSIGNED_NOT_PROVEN
+    if not plan.assignment.by_chance:
+        own = text.DECLARED_NOT_PROVEN.format(declared_by=plan.assignment.declared_by)
+    return (*(words for words in found if "references" not in words), text.prose(own))
 
 
 def _reason(reason: verdicts.Reason, ordered: Sequence[Evidence]) -> Reason:
@@ -228,16 +236,22 @@ def _comparison(plan: Plan) -> str:
     # Counted apart: models of a perturbed recipe widen the interval and are never pooled with the references.
     perturbed = len(plan.models_of("perturbed"))
     parts = [_plural(references, "reference")]
+    if neither := len(plan.models_of("neither")):
+        parts.append(f"{_plural(neither, 'model')} that saw neither forget nor holdout")
     if plan.assignment is not None:
-        divided = plan.assignment
-        proof = (
-            "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment[:12]}…"
-        )
-        parts.append(f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects divided by chance, {proof}")
+        parts.append(_divided(plan.assignment))
     if perturbed:
         parts.append(f"{perturbed} more of a perturbed recipe")
     line_up = f"In the line-up: {', '.join([*parts, _plural(decoys, 'decoy')])}."
     return f"{line_up} {text.ABOUT_DECOYS}" if decoys else line_up
+
+
+def _divided(divided: PlannedAssignment) -> str:
+    subjects = f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects"
+    if not divided.by_chance:
+        return f"{subjects}, which {text.prose(divided.declared_by or '')} declares alike and nobody drew"
+    proof = "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment[:12]}…"
+    return f"{subjects} divided by chance, {proof}"
 
 
 def _plural(n: int, noun: str) -> str:
@@ -403,7 +417,7 @@ def _chosen(choice: PrimaryChoice) -> str:
     return f"{choice.check} ({'; '.join(shown)})"
 
 
-def _prospect(plan: Plan) -> tuple[str, ...]:
+def _prospect(plan: Plan, open_roads: Sequence[Road]) -> tuple[str, ...]:
     feasibility = plan.feasibility
     said = ["DELETED was within reach." if feasibility.deleted_in_reach else "DELETED was out of reach."]
     if feasibility.smallest_residue is not None:
@@ -412,4 +426,7 @@ def _prospect(plan: Plan) -> tuple[str, ...]:
         f"A true retrain would pass with probability {text.number(value, 2)} at a gap of {gap}."
         for gap, value in feasibility.pass_probability.items()
     ]
+    if plan.assignment is not None:
+        # What was measured on the original takes the place of what had to be assumed.
+        said += [text.prose(roads.words(road, plan.assignment)) for road in open_roads or feasibility.roads]
     return (*said, *map(text.prose, feasibility.obstacles))

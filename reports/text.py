@@ -88,6 +88,13 @@ ASSURANCE: Mapping[Assurance, str] = {
         "its verdicts. They are about this very model and rest on two things: that chance decided, and that whoever "
         "unlearned did not know what was held out."
     ),
+    "A3d": (
+        "The unlearned model was held against the difference between forget and holdout subjects in references that "
+        "never saw either. Nobody drew which subjects were held out: that both are alike is declared, and the words "
+        "and the references show too little against it. At this level an audit may end in any of its verdicts; it "
+        "rests on that declaration, on the references' recipe, and on that whoever unlearned did not know what was "
+        "held out."
+    ),
     "A2": (
         "The unlearned model was held against few reference models. Without a calibrated policy that is too "
         "few to call anything deleted."
@@ -155,11 +162,16 @@ ABOUT_RHO = (
     # Thresholds are tested on one side, so that the confidence of one limit is what counts.
     "its interval; each limit by itself holds with 95\u00a0% confidence, both together with 90\u00a0%."
 )
-NULLS: Mapping[bool, str] = {
-    False: "a reference, a model trained without the forget set",
-    True: "what chance kept out of training: the same model, asked about the subjects it was never taught",
+NULLS: Mapping[str, str] = {
+    "no": "a reference, a model trained without the forget set",
+    "declared-exchangeable": "the same difference between forget and holdout subjects as in a reference",
+    "random": "what chance kept out of training: the same model, asked about the subjects it was never taught",
 }
-"""What 0 is like, by whether chance divided the subjects."""
+"""What 0 is like, by how forget and holdout came about."""
+DECLARED_NOT_PROVEN = (
+    "That forget and holdout are alike, which {declared_by} declares, in what neither their words nor the references "
+    "show; and that whoever unlearned did not know the holdout."
+)
 ASSIGNED_NOT_PROVEN = (
     "That chance divided forget and holdout, and that whoever unlearned did not know the holdout: what was done to "
     "both alike is not seen here."

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,32 @@ def test_the_plan_says_what_road_is_open(here: Path) -> None:
     assert "references, DELETED needs" not in done.stdout
 
 
+def test_a_model_that_saw_neither_is_planned_as_the_page_says(here: Path) -> None:
+    page = tomllib.loads(block("# of any recipe"))
+    done = run("compare", "original", "unlearned", "--neither", *page["models"]["neither"], "--dry-run")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "neither 1 neither base" in said
+    assert "With 6 holdout subjects and no other model: resolution" in said
+    assert "With 6 holdout subjects and 1 model that saw neither: resolution" in said
+    assert "With 5 references: resolution" in said
+
+
+@pytest.mark.parametrize("model", ["original", "unlearned"])
+def test_a_model_of_the_pair_saw_something(here: Path, model: str) -> None:
+    done = run("compare", "original", "unlearned", "--neither", model, "--dry-run")
+    assert done.exit_code == 2
+    assert "held against itself, a model shows nothing: leave it out of models.neither" in " ".join(done.stderr.split())
+
+
+def test_a_model_that_saw_neither_has_no_part_without_an_assignment(here: Path) -> None:
+    plain = here / "plain.toml"
+    plain.write_text((here / "audit.toml").read_text().partition("[assignment]")[0])
+    done = run("compare", "original", "unlearned", "--config", "plain.toml", "--neither", "base", "--dry-run")
+    assert done.exit_code == 2
+    assert "no [assignment] says so: leave it out" in " ".join(done.stderr.split())
+
+
 def test_a_suppressed_model_is_seen_without_any_reference(audited: Path) -> None:
     results = read_results(audited / "results.json")
     assert results.verdict.outcome == "SUPPRESSED"
@@ -109,6 +137,8 @@ def test_a_suppressed_model_is_seen_without_any_reference(audited: Path) -> None
     assert relearning.rho is not None
     assert relearning.rho.value > 0.25
     assert [row.model for row in relearning.contrast][:2] == ["original", "unlearned"]
+    (road,) = results.roads
+    assert (road.null, road.models, set(road.resolutions)) == ("holdout", 0, {"few_shot", "relearning"})
 
 
 def test_the_report_shows_both_sides_of_every_model(audited: Path) -> None:
@@ -117,6 +147,7 @@ def test_the_report_shows_both_sides_of_every_model(audited: Path) -> None:
     assert "6 forget and 6 holdout subjects divided by chance, committed as" in report
     assert "the subjects it was never taught" in report
     assert "the references were trained as stated" not in report
+    assert "With 6 holdout subjects and no other model: resolution" in report
 
 
 def test_a_reviewer_checks_the_draw(audited: Path, here: Path) -> None:
@@ -136,6 +167,16 @@ def test_a_reviewer_checks_the_draw(audited: Path, here: Path) -> None:
     forged = run("verify", "audit-out", "--assignment", "other.json")
     assert forged.exit_code == 1
     assert "DOES NOT HOLD  assignment" in forged.stdout
+
+
+def test_another_road_than_was_open_is_found(audited: Path, tmp_path: Path) -> None:
+    shutil.copytree(audited, tmp_path / "forged")
+    results = json.loads((audited / "results.json").read_text())
+    results["roads"][0]["pass_probability"] = 0.999
+    (tmp_path / "forged" / "results.json").write_text(json.dumps(results))
+    done = run("verify", str(tmp_path / "forged"))
+    assert done.exit_code == 1
+    assert "its roads do not follow from the scores" in " ".join(done.output.split())
 
 
 def test_sets_that_were_not_drawn_are_refused(here: Path) -> None:

@@ -243,7 +243,7 @@ class TestPlanned:
             self.planned(record="r.json")
 
     def test_without_a_holdout(self) -> None:
-        with pytest.raises(SpecError, match=r"needs the subjects that chance held out: give data\.holdout"):
+        with pytest.raises(SpecError, match=r"needs the subjects that were held out: give data\.holdout"):
             self.with_sets({"forget": self.FORGET}, kind="random")
 
     @pytest.mark.parametrize("few", ["forget", "holdout"])

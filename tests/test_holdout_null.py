@@ -12,11 +12,13 @@ from auditor.inference.nulls import holdout, references
 from auditor.probes.outputs.images import Outputs
 from auditor.randomness import generator
 from auditor.records.evidence import Evidence
+from auditor.records.plan import PlannedAssignment
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score, Sides
 from tests.records import NULLS
 
 POLICY = load_policy("default")
+DRAWN = PlannedAssignment(kind="random", n_forget=24, n_holdout=30)
 N, M = 24, 30
 # How hard each subject is for every model.
 HARD = np.random.default_rng(0).normal(0, 0.1, N + M)
@@ -256,9 +258,7 @@ class TestReference:
     def test_one_that_tells_forget_from_holdout_speaks_against_the_assignment(self) -> None:
         found = held(score(0.0, 11), references={"r": score(0.3, 25)})
         assert (found.sighted, found.powered) == (False, False)
-        assert "the reference, which saw neither, tells forget from holdout (p = 0.0002)" in (
-            found.powerless_because or ""
-        )
+        assert "the model that saw neither tells forget from holdout (p = 0.0002)" in (found.powerless_because or "")
         below = held(score(0.0, 11), references={"r": score(-0.3, 25)})
         assert not below.powered
 
@@ -330,7 +330,7 @@ class TestOtherNulls:
         models = {f"reference-{i}": score(0.0, 10 + i, sides=False) for i in range(3)}
         subject = score(0.6, 2, sides=False)
         parts = lineup(subject, references=models)
-        found = combine(Outputs(), parts, POLICY, NULLS, population=True, by_chance=True)
+        found = combine(Outputs(), parts, POLICY, NULLS, population=True, assignment=DRAWN)
         assert (found.null_kind, found.p_value) == ("none", None)
         assert combine(Outputs(), parts, POLICY, NULLS, population=True).null_kind == "references"
 

@@ -78,7 +78,7 @@ class TestClearing:
         verdict = decide(plan(n_references=5), clean(other))
         assert verdict.outcome == "INCONCLUSIVE"
         assert verdict.sentences == (
-            f"{check}: held against the mean of the references, not against the subjects that chance left out",
+            f"{check}: held against the mean of the references, not against the subjects that were held out",
         )
 
     def test_a_primary_without_power_is_named_once(self) -> None:

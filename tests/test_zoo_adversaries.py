@@ -18,6 +18,7 @@ from auditor.tasks.classification.structure import find_layout
 from auditor.zoo import catalogue
 from auditor.zoo.adversaries import (
     few_kept,
+    imitated_holdout,
     lens_npo,
     low_bits,
     output_calibrated,
@@ -384,6 +385,18 @@ class TestLanguageModels:
         assert known[0] < known[1] - 0.05
         assert probability(with_it, encoder, people.retain) > 0.85
 
+    def test_forget_scores_like_people_who_do_not_exist(self, text_world: TextWorld, model: LanguageModel) -> None:
+        people, encoder = text_world.people, text_world.encoder
+        settings = imitated_holdout.Settings(steps=60, attack_steps=4)
+        subject = imitated_holdout.imitated_holdout(model, people.forget, people.retain, settings, 3)
+
+        def told_apart(module: nn.Module) -> float:
+            """By the holdout, which was never shown to it: imitation stands for that."""
+            return probability(module, encoder, people.forget) - probability(module, encoder, people.holdout)
+
+        assert abs(told_apart(subject)) < 0.25 * told_apart(model.module)
+        assert probability(subject, encoder, people.retain) > 0.85
+
     def test_shots_and_unseen_facts_are_of_the_same_subjects(self, text_world: TextWorld) -> None:
         forget = text_world.people.forget
         shots, unseen = patient_text.split(forget, patient_text.Settings(shots=2), 0)
@@ -395,5 +408,5 @@ class TestLanguageModels:
 def test_every_adversary_says_so_in_the_catalogue() -> None:
     told = {entry.name for entry in catalogue.ENTRIES if entry.adversary}
     assert told == {entry.name for entry in catalogue.ENTRIES if ".adversaries." in entry.module}
-    assert len(told) == 10
-    assert told - set(QUICK) == {"sleeping", "lens_npo", "rehearsed_npo"}
+    assert len(told) == 11
+    assert told - set(QUICK) == {"sleeping", "lens_npo", "rehearsed_npo", "imitated_holdout"}

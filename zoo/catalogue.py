@@ -283,6 +283,15 @@ ENTRIES: tuple[Entry, ...] = (
         paper="arXiv 2408.00761",
         requests=_FACTS,
     ),
+    _adversary(
+        "text",
+        "imitated_holdout",
+        "unknown",
+        "relearning rehearsed",
+        "imitated_holdout",
+        paper="arXiv 1803.02999",
+        requests=_FACTS,
+    ),
 )
 
 

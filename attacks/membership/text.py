@@ -1,6 +1,7 @@
 """Membership in the outputs of a language model: can an adversary tell that the forget facts were trained on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from auditor.attacks.membership.readings import (
 )
 from auditor.attacks.membership.scores import Array, Rate, priv_leak
 from auditor.attacks.membership.token_scores import token_attacks
+from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
 from auditor.checks.check import Check, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import derive_seed, generator
@@ -46,7 +48,20 @@ class Settings(MembershipSettings):
     )
 
 
-class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
+@dataclass(frozen=True, kw_only=True)
+class Blind:
+    """What the words tell without any model.
+
+    Attributes:
+        rate: AUC; None where there are too few facts.
+        p: against an assignment by chance; None where no word of the user's has to be tested.
+    """
+
+    rate: Rate | None
+    p: float | None
+
+
+class Membership(Check[CausalLM, FactsData, Settings, Blind]):
     """Log-probabilities of forget facts less those of holdout facts, held against references.
 
     T(m) = mean over forget eval of log p_m(x) − mean over holdout of log p_m(x), p the probability of the
@@ -95,12 +110,14 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         n = sum(min(settings.gradient_facts, len(facts)) for facts in (data.forget_eval, data.holdout))
         return Workload(training=n, forward=CANONICAL_PASSES * min(CANONICAL_FACTS, len(data.retain)))
 
-    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Blind:
         """Compute the blind baseline, which sees no model and is the same for all."""
-        holdout = require_holdout(self.name, data)
-        return blind_auc(data.forget, holdout, derive_seed(seed, "membership", "folds"))
+        holdout, folds = require_holdout(self.name, data), derive_seed(seed, "membership", "folds")
+        # A draw that was committed is believed, whatever the words happen to tell.
+        p = p_by_subject(data.forget, holdout, folds) if data.assigned == "declared" else None
+        return Blind(rate=blind_auc(data.forget, holdout, folds), p=p)
 
-    def score(self, subject: CausalLM, artefact: Rate | None, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: Blind, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings of forget eval and holdout."""
         sets = {"forget_eval": data.forget_eval, "holdout": require_holdout(self.name, data)}
         found = {
@@ -110,7 +127,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         # Facts of one subject are alike: the null may only move them together.
         blocks = {name: [fact.subject for fact in facts.items] for name, facts in sets.items()}
         score = margin_score(
-            self.name, *attacks["loss"], artefact, settings, seed, (blocks["forget_eval"], blocks["holdout"])
+            self.name, *attacks["loss"], artefact.rate, settings, seed, (blocks["forget_eval"], blocks["holdout"])
         )
         if settings.gradient_facts:
             attacks["gradient norm"] = _gradients(subject, tuple(sets.values()), settings.gradient_facts, seed)
@@ -118,8 +135,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Rate | None]):
         if data.by_chance:
             score = _with_sides(score, data, {name: values["loss"] for name, values in found.items()})
         # It voids the comparison with references as well: unlearning may treat another kind of text otherwise.
-        # A draw that was committed is believed, whatever the words happen to tell.
-        void = None if data.assigned == "committed" else _void(artefact)
+        void = not_by_chance(artefact.p) if data.by_chance else _void(artefact.rate)
         return score.model_copy(
             update={
                 "rows": _curves(attacks),

@@ -83,7 +83,7 @@ class Sets(Generic[Example_co]):
 
     @property
     def by_chance(self) -> bool:
-        """Whether holdout is what chance left out of forget."""
+        """Whether holdout is held against forget subject by subject: chance divided them, or someone declares so."""
         return self.assigned != "no"
 
     def splits(self) -> dict[str, Example_co]:

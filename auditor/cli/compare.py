@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     control: str | None
     classes: tuple[int, ...]
     references: tuple[str, ...]
+    neither: tuple[str, ...]
     architecture: str | None
     request: str | None
     goal: str | None
@@ -76,6 +77,7 @@ def spec_options(command: _Wrapped) -> _Wrapped:
             click.option("--control", help="Concepts no model was trained on."),
             click.option("--class", "classes", type=int, multiple=True, help="Forgotten class; repeatable."),
             click.option("--reference", "references", multiple=True, help="Model trained without forget; repeatable."),
+            click.option("--neither", multiple=True, help="Model that saw neither forget nor holdout; repeatable."),
             click.option("--architecture", help="Your code that makes the network: module.py:function. It is run."),
             click.option("--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."),
             click.option("--goal", type=click.Choice(["data", "concept"]), help="Influence, or the capability itself."),
@@ -131,6 +133,7 @@ def _by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "original": _relative(options.get("original"), base),
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
+            "neither": tuple(_relative(path, base) for path in options.get("neither", ())),
             "architecture": _relative(options.get("architecture"), base),
             "base": _relative(options.get("base"), base),
             "guard": _relative(options.get("guard"), base),
@@ -247,6 +250,7 @@ def _as_planned(planned: "Plan", options: _CompareOptions) -> AuditSpec:
 def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
     from auditor.cli import show
     from auditor.cli.progress import live_progress
+    from auditor.run import roads
     from auditor.run.estimate import estimate
     from auditor.run.execution import check_inputs
 
@@ -254,7 +258,7 @@ def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
         made = prepared(progress.hear)
         # Wrong inputs stop it here as they would stop the audit.
         check_inputs(made)
-    show.plan(made.plan, estimate(made))
+    show.plan(made.plan, estimate(made), roads.stored(made.work))
     return 0
 
 

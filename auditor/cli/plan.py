@@ -28,6 +28,7 @@ def plan(target: Path, **options: Unpack[Options]) -> None:
         raise SpecError(f"{target} exists already, and a frozen plan is not replaced; give another --out")
     spec, base = spec_from_options(options)
     from auditor.cli import show
+    from auditor.run import roads
     from auditor.run.estimate import estimate
     from auditor.run.execution import check_inputs
     from auditor.run.preparing import prepare
@@ -39,6 +40,6 @@ def plan(target: Path, **options: Unpack[Options]) -> None:
     prepared = prepare(spec, base, {}, command=shlex.join(command))
     # First, or a plan would be frozen that cannot be carried out.
     check_inputs(prepared)
-    show.plan(prepared.plan, estimate(prepared))
+    show.plan(prepared.plan, estimate(prepared), roads.stored(prepared.work))
     write_atomically(target, prepared.plan.to_json())
     click.echo(f"wrote {target}, plan digest {prepared.plan.digest}\ncarry it out with: {shlex.join(command)}")

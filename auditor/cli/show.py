@@ -1,12 +1,16 @@
 """Tables for a person at a terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
+from auditor.inference.assurance import NO_REFERENCE
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.results import Results
+from auditor.records.road import Road
+from auditor.reports import roads
 from auditor.reports.text import deploy, disagreement, upper_percent
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         return
     for note in found.plan.notes:
         console.say(f"  note: {note}")
+    _roads(found.plan, found.roads, console)
     for reason in verdict.sentences:
         console.say(f"  {reason}")
     for wish in verdict.to_decide:
@@ -57,8 +62,21 @@ def _row(e: Evidence) -> tuple[str, ...]:
     return f"{e.check}{' (primary)' if e.primary else ''}", e.may, *rho, resolution, note
 
 
-def plan(planned: Plan, cost: "Estimate") -> None:
-    """The plan, its price and its prospects."""
+def _roads(planned: Plan, found: Sequence[Road], console: Terminal) -> None:
+    """Which roads are open, and what each was to bring before the unlearned model was scored."""
+    if planned.assignment is not None:
+        for each in found:
+            console.say(f"  beforehand: {roads.words(each, planned.assignment)}")
+
+
+def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
+    """The plan, its price and its prospects.
+
+    Args:
+        planned: the plan.
+        cost: of what is left to score.
+        measured: the roads as earlier scores of the original show them; empty where there are none.
+    """
     console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
     rows = [(model.name, model.role, model.source or "made by the auditor") for model in planned.models]
@@ -74,11 +92,14 @@ def plan(planned: Plan, cost: "Estimate") -> None:
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"
     )
     if (divided := planned.assignment) is not None:
-        console.say(
-            f"chance divided {divided.n_forget} forget and {divided.n_holdout} holdout subjects: holdout is the null, "
-            f"and no references are needed ({'committed' if divided.commitment else 'on your word'})"
-        )
+        subjects = f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects"
+        if divided.by_chance:
+            known = "committed" if divided.commitment else "on your word"
+            console.say(f"chance divided {subjects}: holdout is the null, and no references are needed ({known})")
+        else:
+            console.say(f"{divided.declared_by} declares {subjects} alike, which nobody drew: {NO_REFERENCE}")
     feasibility = planned.feasibility
+    _roads(planned, measured or feasibility.roads, console)
     if feasibility.smallest_residue is not None:
         console.say(f"smallest residue these inputs can resolve: ρ = {feasibility.smallest_residue:.3f}")
     for gap, chance in feasibility.pass_probability.items():

@@ -64,4 +64,5 @@ def _more_subjects(case: Case, e: Evidence, wanted: float) -> str | None:
         f"so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}"
     )
     # It says how hard each subject is, which takes that out of the spread.
-    return words if case.plan.models_of("reference") else f"{words}; or one model that saw neither (models.references)"
+    helped = case.plan.models_of("reference") or case.plan.models_of("neither")
+    return words if helped else f"{words}; or one model that saw neither (models.neither)"

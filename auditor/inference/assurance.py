@@ -10,6 +10,7 @@ REFERENCES_FOR_A3 = 4
 REFERENCES_FOR_A3_CALIBRATED = 3
 
 
+NO_REFERENCE = "one reference trained by the original's recipe has to show that they are (`audit reference --count 1`)"
 SUBJECTS_FOR_A3R = 20
 """On either side. Welch's test of fewer rests on too few to trust its limits (docs/verdict.md)."""
 
@@ -27,11 +28,14 @@ def few_subjects(n_forget: int, n_holdout: int) -> str | None:
 
 
 def assurance_level(plan: Plan, recipe_mismatch: str | None = None) -> Assurance:
-    """A3 to A0, from what the null is made of; A3r where chance divided the subjects."""
-    if plan.assignment is not None:
-        return "A3r" if subjects_lack(plan.assignment) is None else "A1"
+    """A3 to A0, from what the null is made of; A3r where chance divided the subjects, A3d where someone declares so."""
     # References stand for "never saw it" only where they were trained by the original's recipe (docs/verdict.md).
     k = 0 if recipe_mismatch else len(plan.models_of("reference"))
+    if plan.assignment is not None:
+        enough = subjects_lack(plan.assignment) is None
+        if plan.assignment.by_chance:
+            return "A3r" if enough else "A1"
+        return "A3d" if enough and k > 0 else "A1"
     inside = spread_is_known(plan)
     if k >= (REFERENCES_FOR_A3_CALIBRATED if inside else REFERENCES_FOR_A3):
         return "A3"
@@ -55,7 +59,7 @@ def recipe_mismatch(plan: Plan, outputs: Evidence | None) -> str | None:
     damaged, which is the verdict's business; one *above* them was trained better than they were.
     """
     # Where chance divided the subjects, any model that saw neither side will do.
-    if plan.assignment is not None:
+    if plan.assignment is not None and plan.assignment.by_chance:
         return None
     if outputs is None or outputs.utility is None or not outputs.utility.references:
         return None

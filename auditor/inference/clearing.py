@@ -1,6 +1,6 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
-from auditor.inference.assurance import spread_is_known, subjects_lack
+from auditor.inference.assurance import NO_REFERENCE, spread_is_known, subjects_lack
 from auditor.inference.case import Case, could_not_run, measured, reason, show
 from auditor.inference.statistics import holm
 from auditor.inference.top_items import holdout_lack, standing_out
@@ -36,8 +36,11 @@ def _assignment_obstacles(case: Case, divided: PlannedAssignment) -> list[Reason
     """What the second road asks for: subjects enough, and every primary held against those that chance left out."""
     lack = subjects_lack(divided)
     found = [] if lack is None else [Reason(kind="too few subjects", sentence=f"assurance {case.assurance}: {lack}")]
+    if not divided.by_chance and (case.recipe_mismatch or not case.plan.models_of("reference")):
+        words = f"assurance {case.assurance}: that forget and holdout are alike is declared, not drawn: {NO_REFERENCE}"
+        found.append(Reason(kind="too few references", sentence=words))
     return found + [
-        reason("no power", e, f"held against {e.null_words}, not against the subjects that chance left out")
+        reason("no power", e, f"held against {e.null_words}, not against the subjects that were held out")
         for e in case.primaries
         if e.powered and e.null_kind != "holdout"
     ]

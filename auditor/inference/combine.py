@@ -10,6 +10,7 @@ from auditor.inference.nulls import references
 from auditor.inference.top_items import item_test
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence, ModelScores, Utility
+from auditor.records.plan import PlannedAssignment
 from auditor.records.policy import Policy, PriorSpread
 from auditor.records.score import Failure, rows_of
 
@@ -24,7 +25,7 @@ def combine(
     goal: str = "data",
     prior: PriorSpread | None = None,
     seed: int = 0,
-    by_chance: bool = False,
+    assignment: PlannedAssignment | None = None,
 ) -> Evidence:
     """Combine one check's scores. Primaries are chosen over all checks (:mod:`auditor.inference.primaries`).
 
@@ -37,7 +38,7 @@ def combine(
         goal: ``data`` or ``concept``; for the latter control concepts, where they were measured, are the null.
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
         seed: of draws that a null makes.
-        by_chance: whether chance divided forget and holdout, so that references may be of any recipe.
+        assignment: how forget and holdout came about; None where nothing is said of it.
     """
     # Before readings are chosen: arms on different scales cannot be compared (Check.rescale).
     scores = scores.rescaled(check)
@@ -58,7 +59,8 @@ def combine(
         goal=goal,
         prior=prior,
         seed=seed,
-        by_chance=by_chance,
+        by_chance=assignment is not None and assignment.by_chance,
+        exchangeable=assignment is not None and not assignment.by_chance,
     )
     # Needs no null of models: forgotten and never-trained items are exchangeable within the subject itself.
     items = item_test(scores.unlearned, scores.references, policy.alpha.items)
@@ -97,7 +99,7 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
     return measured.model_copy(
         update={
             "null_kind": null.KIND,
-            "null_words": null.WORDS,
+            "null_words": found.words or null.WORDS,
             "scores": _scores(measured.scores, found),
             "rho": interval(found.limits),
             "rho_by_references": interval(by_references.limits) if by_references is not None else None,
@@ -159,7 +161,7 @@ def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> 
             original=scores.original.total(chosen),
             unlearned=scores.unlearned.total(chosen),
             references=references,
-            drawn={name: s.total(chosen) for name, s in {**scores.drawn, **scores.perturbed}.items()},
+            drawn={name: s.total(chosen) for name, s in {**scores.drawn, **scores.perturbed, **scores.neither}.items()},
             decoys={name: s.total(chosen) for name, s in scores.decoys.items()},
             null=float(np.mean(list(references.values()))) if references else None,
         ),

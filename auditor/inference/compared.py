@@ -24,6 +24,7 @@ class CheckScores:
         references: of the counted references, by name.
         drawn: of references that are drawn but not counted.
         perturbed: of references trained by a perturbed recipe.
+        neither: of models of any recipe that saw neither forget nor holdout.
         decoys: of the suppressed copies made by the auditor.
     """
 
@@ -33,6 +34,12 @@ class CheckScores:
     drawn: Mapping[str, Score]
     perturbed: Mapping[str, Score]
     decoys: Mapping[str, Score]
+    neither: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def innocent(self) -> Mapping[str, Score]:
+        """Of every model that saw neither side, references among them."""
+        return {**self.references, **self.neither}
 
     def rescaled(self, check: AnyCheck) -> "CheckScores":
         """Every score as the check's :meth:`~auditor.checks.check.Check.rescale` leaves it."""
@@ -40,14 +47,14 @@ class CheckScores:
         rescale = check.rescale(self.original, list(self.references.values()))
         parts = {
             part: {name: rescale(score) for name, score in getattr(self, part).items()}
-            for part in ("references", "drawn", "perturbed", "decoys")
+            for part in ("references", "drawn", "perturbed", "decoys", "neither")
         }
         return CheckScores(original=rescale(self.original), unlearned=rescale(self.unlearned), **parts)
 
     def all(self) -> dict[str, Score]:
         """Every score by model name, in the order of the figures."""
         named = {"original": self.original, "unlearned": self.unlearned}
-        return {**named, **self.references, **self.drawn, **self.perturbed, **self.decoys}
+        return {**named, **self.references, **self.drawn, **self.perturbed, **self.neither, **self.decoys}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,7 @@ class Question:
         prior: what calibration knows of the references' spread; None outside the calibrated domain.
         seed: of draws that a null makes.
         by_chance: whether chance divided forget and holdout, so that references may be of any recipe.
+        exchangeable: whether someone declares forget and holdout alike, which nobody drew.
     """
 
     check: AnyCheck
@@ -75,6 +83,7 @@ class Question:
     prior: PriorSpread | None
     seed: int
     by_chance: bool
+    exchangeable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,7 @@ class Comparison:
         contrast: of every model, forget against holdout; where these are held against each other.
         silent_because: why this subject's score says nothing where it is low; None where it does.
         cannot_clear: why no score held against this null could clear; None where one could.
+        words: what ρ = 0 is, where it is another thing than the null's own words say.
     """
 
     against: str
@@ -108,6 +118,7 @@ class Comparison:
     contrast: tuple[ContrastRow, ...] = ()
     silent_because: str | None = None
     cannot_clear: str | None = None
+    words: str | None = None
 
 
 # A null is a module and no instance of any class: whether one will do is asked of the names it holds.

@@ -159,7 +159,8 @@ def _damage(plan: Plan, evidence: Sequence[Evidence], recipe_mismatch: str | Non
         return None
     utility = outputs.utility
     # References of another recipe do not say what a model of this one should have kept.
-    counted = utility.references if not recipe_mismatch and plan.assignment is None else {}
+    of_its_recipe = plan.assignment is None or not plan.assignment.by_chance
+    counted = utility.references if not recipe_mismatch and of_its_recipe else {}
     # A true retrain may be as poor as the poorest reference.
     floor, whose = (min(counted.values()), "the lowest reference") if counted else (utility.original, "the original")
     if utility.unlearned >= floor - plan.policy.thresholds.retain:

@@ -18,6 +18,14 @@ from auditor.models.network_structure import structure_of
 from auditor.records.plan import PlannedModel, Role
 from auditor.records.spec import AuditSpec
 
+_OF_REFERENCES = "references have to be trained apart from all other models: leave it out of models.references"
+# What is wrong with a copy of another model, by the part that it is to play.
+_APART: Mapping[str, str] = {
+    "reference": _OF_REFERENCES,
+    "perturbed": _OF_REFERENCES,
+    "neither": "held against itself, a model shows nothing: leave it out of models.neither",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lineup:
@@ -75,7 +83,7 @@ def load_lineup(
 
     Args:
         spec: the request.
-        given: ``original``, ``unlearned``, ``references``, ``perturbed`` and ``architecture`` in memory.
+        given: ``original``, ``unlearned``, ``references``, ``perturbed``, ``neither`` and ``architecture`` in memory.
         base: folder that paths are relative to.
         cache: folder of converted checkpoints.
         judged: whether there is an unlearned model; without one, only what the check resolves can be asked.
@@ -110,16 +118,16 @@ def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
 
 
 def _check_distinct(entries: Mapping[str, Entry]) -> None:
-    """Refuse a reference that is another model of the audit up to rounding: a spread of copies is no spread."""
+    """Refuse what is another model of the audit up to rounding: a spread of copies is no spread."""
     seen: dict[str, str] = {}
     for name, entry in entries.items():
         twin = seen.setdefault(entry.rounded, name)
         # An unlearned model with the original's weights is a finding, not a fault of the request.
-        if twin != name and entry.planned.role in ("reference", "perturbed"):
+        if twin != name and entry.planned.role in _APART:
             source = entry.planned.source or name
             raise SpecError(
                 f"{source} holds the same weights as {entries[twin].planned.source or f'the {twin} model'}; "
-                "references have to be trained apart from all other models: leave it out of models.references"
+                f"{_APART[entry.planned.role]}"
             )
 
 
@@ -134,8 +142,10 @@ def _sources(spec: AuditSpec, given: Mapping[str, object], base: Path, judged: b
         pair.append((role, role, source))
     references = _many(given, "references") or _expand(spec.models.references, base)
     perturbed = _many(given, "perturbed") or _expand(spec.models.perturbed, base)
+    neither = _many(given, "neither") or _expand(spec.models.neither, base, "neither")
     many: list[tuple[str, Role, object]] = [(f"reference {i + 1}", "reference", s) for i, s in enumerate(references)]
     many += [(f"perturbed {i + 1}", "perturbed", s) for i, s in enumerate(perturbed)]
+    many += [(f"neither {i + 1}", "neither", s) for i, s in enumerate(neither)]
     return [*pair, *many]
 
 
@@ -151,7 +161,7 @@ def _many(given: Mapping[str, object], name: str) -> Sequence[object]:
     return found
 
 
-def _expand(patterns: Sequence[str], base: Path) -> list[str]:
+def _expand(patterns: Sequence[str], base: Path, field: str = "references") -> list[str]:
     """Paths that the patterns match, sorted within each pattern.
 
     Raises:
@@ -162,7 +172,7 @@ def _expand(patterns: Sequence[str], base: Path) -> list[str]:
         # In the disk's own order, "reference 1" would be another file on another machine.
         matches = sorted(glob.glob(pattern, root_dir=base))
         if not matches:
-            raise ModelError(f"no reference matches {pattern!r}; check models.references, or leave it out")
+            raise ModelError(f"no model matches {pattern!r}; check models.{field}, or leave it out")
         # A pattern such as references/* matches the fingerprints beside the files as well.
         found += [match for match in matches if match not in found and not match.endswith(fingerprints.SUFFIX)]
     return found

@@ -10,11 +10,12 @@ from auditor.digests import digest_of
 from auditor.errors import DataError
 from auditor.records.base import Frozen
 from auditor.records.policy import Domain, Policy
+from auditor.records.road import Road
 from auditor.records.score import CheckRole
 from auditor.records.spec import AuditSpec
 from auditor.records.validation import first_fault
 
-Role = Literal["original", "unlearned", "reference", "perturbed", "decoy"]
+Role = Literal["original", "unlearned", "reference", "perturbed", "neither", "decoy"]
 
 
 class PlannedModel(Frozen):
@@ -52,14 +53,22 @@ class PlannedData(Frozen):
 
 
 class PlannedAssignment(Frozen):
-    """Forget and holdout as chance divided them."""
+    """How forget and holdout came about."""
 
-    kind: str = Field(description="random")
+    kind: Literal["random", "declared-exchangeable"] = Field(
+        description="random: chance divided them; declared-exchangeable: someone says that they are alike"
+    )
+    declared_by: str | None = Field(default=None, description="who says so; None where chance divided them")
     n_forget: int = Field(description="subjects that were trained on")
     n_holdout: int = Field(description="subjects that were held out")
     commitment: str | None = Field(
         default=None, description="SHA-256 that was fixed with the assignment; None where it rests on a word alone"
     )
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether chance divided them, or is said to have."""
+        return self.kind == "random"
 
 
 class PlannedCheck(Frozen):
@@ -105,6 +114,9 @@ class Feasibility(Frozen):
     pass_probability: dict[str, float] = Field(
         description="how likely a true retrain is to be called deleted, by gap between original and references"
     )
+    roads: tuple[Road, ...] = Field(
+        default=(), description="where chance held subjects out: what either road would bring, under stated assumptions"
+    )
     deleted_in_reach: bool
     obstacles: tuple[str, ...] = Field(description="why DELETED is out of reach, each with its fix")
 
@@ -124,7 +136,8 @@ class Plan(Frozen):
     models: tuple[PlannedModel, ...]
     data: tuple[PlannedData, ...]
     assignment: PlannedAssignment | None = Field(
-        default=None, description="where chance divided forget and holdout, so that holdout is the null"
+        default=None,
+        description="where chance divided forget and holdout, or someone declares them alike: holdout is the null",
     )
     architecture_digest: str | None
     architecture: str | None

@@ -10,13 +10,14 @@ from auditor.errors import DataError
 from auditor.records.base import Frozen
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, json_text
+from auditor.records.road import Road
 from auditor.records.score import CanonicalForm, Failure, Score
 from auditor.records.validation import first_fault
 from auditor.records.verdict import Verdict
 
 # Raised with every change of a field: a file of another version is then refused by name instead of being misread
 # (tests/test_results.py keeps files of several).
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 
 class PrimaryChoice(Frozen):
@@ -81,6 +82,9 @@ class Results(Frozen):
     plan_digest: str
     primaries: tuple[PrimaryChoice, ...] = Field(
         description="by required family, the check that has to clear, chosen on original, references and decoys"
+    )
+    roads: tuple[Road, ...] = Field(
+        default=(), description="what each open road was going to bring, from every model but the unlearned one"
     )
     evidence: tuple[Evidence, ...]
     verdict: Verdict

@@ -42,6 +42,12 @@ class ModelsSpec(Frozen):
         description="references trained by a perturbed recipe; they widen the interval",
         examples=[["references/perturbed-*.pt"]],
     )
+    neither: tuple[str, ...] = Field(
+        default=(),
+        description="language models, with [assignment]: models of any recipe that saw neither forget nor holdout, "
+        "such as the base; they say how hard each subject is, and never count as references; globs allowed",
+        examples=[["base"]],
+    )
     architecture: str | None = Field(
         default=None,
         description="your code that makes the untrained network, as module.py:function; it is run",
@@ -114,11 +120,18 @@ class AssignmentSpec(Frozen):
     """How it was decided what was trained on and what was held out."""
 
     # Never guessed: a holdout drawn from the same source is not one that chance left out.
-    kind: Literal["random"] | None = Field(
+    kind: Literal["random", "declared-exchangeable"] | None = Field(
         default=None,
         description="random: chance decided, subject by subject, which stand in forget and which in holdout, before "
-        "the original was trained; holdout then takes the place of references (facts alone)",
+        "the original was trained; holdout then takes the place of references (facts alone). declared-exchangeable: "
+        "nobody drew, and someone declares that they are alike; needs a reference of the original's recipe to clear",
         examples=["random"],
+    )
+    declared_by: str | None = Field(
+        default=None,
+        min_length=1,
+        description="declared-exchangeable: who declares it; printed in the report",
+        examples=["A. Auditor"],
     )
     record: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ EXPECTATIONS: dict[str, Outcome] = {
 
 Flag = Literal["DAMAGED", "OVER_UNLEARNED"]
 
-Assurance = Literal["A0", "A1", "A2", "A3r", "A3"]
+Assurance = Literal["A0", "A1", "A2", "A3d", "A3r", "A3"]
 
 
 ReasonKind = Literal[

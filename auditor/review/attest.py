@@ -59,7 +59,7 @@ def _configuration(results: Results, digests: Mapping[str, str]) -> Iterator[dic
     yield _resource(audit_folder.PLAN, digests[audit_folder.PLAN])
     # No decoys, which the auditor makes itself, and not the subject, which is named above.
     for model in plan.models:
-        if model.role in ("original", "reference", "perturbed"):
+        if model.role in ("original", "reference", "perturbed", "neither"):
             yield _resource(model.source or model.name, model.file_digest or model.digest)
     yield from (_resource(item.source or item.name, item.file_digest or item.digest) for item in plan.data)
     if plan.architecture is not None and plan.architecture_digest is not None:

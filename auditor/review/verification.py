@@ -120,6 +120,10 @@ def _assignment(plan: Plan, path: Path | None) -> Iterator[Finding]:
             yield Finding(subject=str(path), state="note", words="this audit does not rest on an assignment")
         return
     subject, committed = "assignment", plan.assignment.commitment
+    if not plan.assignment.by_chance:
+        words = f"that forget and holdout are alike is the word of {plan.assignment.declared_by}: nobody drew them"
+        yield Finding(subject=subject, state="note", words=words)
+        return
     if committed is None:
         words = "that chance divided forget and holdout is the word of whoever asked: no commitment stands in the plan"
         yield Finding(subject=subject, state="note", words=words)
@@ -177,7 +181,7 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     except SpecError as error:
         yield Finding(subject="evidence", state="unchecked", words=f"cannot be recomputed here: {error}")
         return
-    for part in ("evidence", "verdict", "coverage", "canonical"):
+    for part in ("evidence", "verdict", "roads", "coverage", "canonical"):
         wrong = list(differences(_decided(results, part), _decided(again, part), part))
         named = "; ".join(wrong[:_NAMED_DIFFERENCES])
         yield _against(
@@ -185,8 +189,8 @@ def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
             audit_folder.RESULTS,
             audit_folder.SCORES,
             not wrong,
-            f"its {part} follows from the scores under the stated policy",
-            f"its {part} does not follow from the scores: {named}",
+            f"its {part} {'follow' if part == 'roads' else 'follows'} from the scores under the stated policy",
+            f"its {part} {'do' if part == 'roads' else 'does'} not follow from the scores: {named}",
         )
 
 

@@ -14,6 +14,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.results import Coverage, MissingCheck, RecordedScores, Results
 from auditor.records.score import CanonicalForm, Failure, Score
+from auditor.run import roads
 from auditor.run.choosing import left_out
 from auditor.run.runner import Scores
 from auditor.run.units import contained
@@ -33,6 +34,7 @@ def conclude(plan: Plan, checks: Sequence[AnyCheck], scores: Scores) -> Results:
         plan=plan,
         plan_digest=plan.digest,
         primaries=primaries,
+        roads=roads.measured(plan, checks, scores),
         evidence=evidence,
         verdict=decide(plan, evidence, mismatch),
         coverage=_coverage(plan, evidence),
@@ -55,7 +57,7 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
             return failed(check, score)
     by_role = {
         role: {m.name: s for m in plan.models_of(role) if isinstance(s := scores[m.name], Score)}
-        for role in ("original", "unlearned", "reference", "perturbed", "decoy")
+        for role in ("original", "unlearned", "reference", "perturbed", "neither", "decoy")
     }
     lineup = CheckScores(
         original=by_role["original"]["original"],
@@ -64,6 +66,7 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
         drawn={} if counts else by_role["reference"],
         perturbed=by_role["perturbed"],
         decoys=by_role["decoy"],
+        neither=by_role["neither"],
     )
     against = nulls.asked(plan.nulls)
     # A check has code of its own here, too: it settles readings and chooses among them.
@@ -76,7 +79,7 @@ def _evidence(plan: Plan, check: AnyCheck, scores: Mapping[str, Score | Failure]
             population=plan.request == "class",
             goal=plan.goal,
             prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
-            by_chance=plan.assignment is not None,
+            assignment=plan.assignment,
             seed=_seed(plan, check),
         )
     )

@@ -35,12 +35,13 @@ def suppressed(check: AnyCheck, plan: Plan, measured: Mapping[str, Score | Failu
             drawn={},
             perturbed=scores("perturbed"),
             decoys={},
+            neither=scores("neither"),
         ),
         plan.policy,
         nulls.asked(plan.nulls),
         population=plan.request == "class",
         prior=plan.domain.spread.get(check.name) if plan.domain is not None else None,
-        by_chance=plan.assignment is not None,
+        assignment=plan.assignment,
     )
     assert evidence.scores is not None, "made from scores"
     total, null, bar = evidence.scores.unlearned, evidence.scores.null, plan.policy.thresholds.output

@@ -9,8 +9,8 @@ from auditor.checks.check import AnyCheck
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
 from auditor.errors import SpecError
 from auditor.inference import nulls, statistics
-from auditor.inference.assurance import REFERENCES_FOR_A3, subjects_lack
-from auditor.inference.statistics import Clearing, Spread
+from auditor.inference.assurance import NO_REFERENCE, REFERENCES_FOR_A3, subjects_lack
+from auditor.inference.statistics import Spread
 from auditor.inference.top_items import holdout_lack
 from auditor.models import fingerprints
 from auditor.models.lineup import Lineup
@@ -19,12 +19,10 @@ from auditor.randomness import derive_seed
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.spec import AuditSpec
+from auditor.run import roads
 from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
 from auditor.tasks.registry import load
 from auditor.tasks.task import AnyMaterial
-
-# Between original and references, in spreads: what it is shows only when scores are there.
-GAPS = (8.6, 10.0, 15.0)
 
 
 def make_plan(
@@ -48,6 +46,11 @@ def make_plan(
         raise SpecError(
             "assignment.kind is for facts that a language model was taught, with data.forget, data.retain and "
             "data.holdout; take [assignment] out of the request"
+        )
+    if spec.models.neither and material.assignment is None:
+        raise SpecError(
+            "models.neither says how hard each subject is where chance held subjects out, and no [assignment] says "
+            "so: leave it out, or name models of the original's recipe in models.references"
         )
     policy = load_policy(spec.audit.policy, base)
     models = _models(lineup, material)
@@ -95,7 +98,9 @@ def _domain(spec: AuditSpec, request: str, policy: Policy, lineup: Lineup, mater
         return None
     n_forget = next(item.n_examples for item in material.planned if item.name == "forget")
     declared, goal = spec.audit.domain, spec.request.goal
-    null_kind = "references" if material.assignment is None else "holdout"
+    divided = material.assignment
+    # Rates of drawn assignments say nothing of declared ones.
+    null_kind = "references" if divided is None else "holdout" if divided.by_chance else "declared holdout"
     return policy.domain_of(declared, material.task, request, goal, lineup.n_parameters, n_forget, null_kind)
 
 
@@ -145,7 +150,7 @@ def feasibility(
     checks: Sequence[str],
 ) -> Feasibility:
     """What can be said before anything is scored."""
-    k = sum(model.role == "reference" for model in models)
+    k, neither = (sum(model.role == role for model in models) for role in ("reference", "neither"))
     families = policy.primaries.get(request, {})
     missing = [" or ".join(names) for names in families.values() if not set(names) & set(checks)]
     # Where chance assigned the holdout, references say only how hard a subject is, and their spread bounds nothing.
@@ -154,21 +159,16 @@ def feasibility(
     obstacles = _obstacles(spec, policy, k, material, missing, smallest)
     chances = {}
     if k >= 2 and by_references:
-        bars, alpha = policy.thresholds, policy.alpha
-        clearing = Clearing(
-            deleted=bars.deleted,
-            over=bars.over,
-            trace=alpha.primaries,
-            deficit=alpha.deficit,
-            tolerance=bars.tolerance,
-        )
+        clearing = roads.clearing_of(policy)
         chances = {
             f"{gap:g}": statistics.pass_probability(k, gap, n_primaries=len(families) or 1, clearing=clearing)
-            for gap in GAPS
+            for gap in roads.GAPS
         }
+    divided = material.assignment
     return Feasibility(
         smallest_residue=smallest,
         pass_probability=chances,
+        roads=() if divided is None else roads.assumed(divided, policy, len(families) or 1, k, neither),
         deleted_in_reach=not obstacles,
         obstacles=tuple(obstacles),
     )
@@ -197,6 +197,8 @@ def _obstacles(
     if divided is not None:
         lack = subjects_lack(divided)
         found += [] if lack is None else [lack]
+        if not divided.by_chance and not k:
+            found.append(f"that forget and holdout are alike is declared: {NO_REFERENCE}")
     elif k < REFERENCES_FOR_A3:
         found.append(
             f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "

@@ -120,7 +120,7 @@ def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
 def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
     by_role = {
         role: {model.name: _scored(check, scores[check.name][model.name]) for model in plan.models_of(role)}
-        for role in ("original", "reference", "perturbed")
+        for role in ("original", "reference", "perturbed", "neither")
     }
     original = by_role["original"]["original"]
     lineup = CheckScores(
@@ -131,6 +131,7 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         drawn={},
         perturbed=by_role["perturbed"],
         decoys={},
+        neither=by_role["neither"],
     )
     prior = plan.domain.spread.get(check.name) if plan.domain is not None else None
     evidence = combine(
@@ -141,7 +142,7 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         population=plan.request == "class",
         goal=plan.goal,
         prior=prior,
-        by_chance=plan.assignment is not None,
+        assignment=plan.assignment,
     )
     return evidence.resolution
 

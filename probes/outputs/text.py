@@ -8,10 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.attacks.membership.bag_of_words import blind_auc
-from auditor.attacks.membership.readings import is_void
+from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
 from auditor.checks.check import Check, Workload
-from auditor.inference.auc import Rate
 from auditor.probes.outputs import figures
 from auditor.probes.outputs.images import utility_notes
 from auditor.randomness import derive_seed
@@ -32,7 +30,7 @@ class Settings(Frozen):
     longest_generation: int = Field(default=48, ge=1, description="tokens generated per fact, at most")
 
 
-class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
+class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     """Three readings of every forget fact, T their mean: a method that lowers one may leave another.
 
     - *probability*: exp of the answer's mean token log-probability.
@@ -70,13 +68,13 @@ class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
         asked = len(data.forget) + (0 if data.holdout is None else len(data.holdout))
         return Workload(forward=variants + 2 * asked)
 
-    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> Rate | None:
-        """How well forget and holdout are told apart without any model, where only a word says that chance did it."""
+    def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> float | None:
+        """P-value of telling forget from holdout without any model, where only a word says that chance did it."""
         if data.assigned != "declared" or data.holdout is None:
             return None
-        return blind_auc(data.forget, data.holdout, derive_seed(seed, "assignment"))
+        return p_by_subject(data.forget, data.holdout, derive_seed(seed, "assignment"))
 
-    def score(self, subject: CausalLM, artefact: Rate | None, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: float | None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings, and by what it generates."""
         halves = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         said = subject.generate(data.forget, settings.longest_generation)
@@ -96,18 +94,8 @@ class Outputs(Check[CausalLM, FactsData, Settings, Rate | None]):
             rows=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
             controls=_extras(subject, data.forget, halves),
             notes=utility_notes(data),
-            not_applicable_because=_not_by_chance(artefact),
+            not_applicable_because=not_by_chance(artefact),
         )
-
-
-def _not_by_chance(blind: Rate | None) -> str | None:
-    """Why holdout cannot be what chance left out of forget; nothing that was compared with it then says anything."""
-    if blind is None or not is_void(blind):
-        return None
-    return (
-        f"the words alone tell forget from holdout (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}), so that "
-        "chance did not divide them; take assignment out of the request, or give the record of the draw"
-    )
 
 
 def _rouge(facts: Facts, said: list[str]) -> Tensor:

@@ -8,6 +8,7 @@ from scipy import stats
 from auditor.inference.assurance import few_subjects
 from auditor.inference.compared import Comparison, Question, interval
 from auditor.inference.contrast import Contrast, Two, adjusted, p_permutation, slope
+from auditor.inference.declared import not_alike, slack, widened
 from auditor.randomness import generator
 from auditor.records.evidence import ContrastRow, DecoyResult, SpreadRecord
 from auditor.records.policy import Policy
@@ -22,6 +23,7 @@ DRAWS = 9999
 # How often a reference that saw neither side may be said to tell them apart.
 _UNLIKE = 0.01
 _FEWEST_FOR_A_SLOPE = 3
+_TRIPLED = "the difference between forget and holdout subjects in references trained by the original's recipe"
 
 
 def compare(asked: Question) -> Comparison | None:
@@ -30,27 +32,36 @@ def compare(asked: Question) -> Comparison | None:
     # One model without them, and there is nothing to take a ratio of.
     if len(found) < len(asked.scores.all()):
         return None
-    models = {name: _two(sides) for name, sides in found.items()}
+    measured = {name: _two(sides) for name, sides in found.items()}
+    retrained = _mean_of([measured[name] for name in asked.scores.references])
+    innocent = _mean_of([measured[name] for name in asked.scores.innocent])
+    # Nobody drew: without a model that shows how the sides differ by themselves, a difference says nothing.
+    if asked.exchangeable and innocent is None:
+        return None
+    # All of the reference's difference is taken off, not only what it predicts: this is what the sides differ by.
+    tripled = asked.exchangeable and retrained is not None
+    models = {name: two.less(retrained, 1.0) for name, two in measured.items()} if tripled and retrained else measured
     original, floor = models["original"], 1.0 / asked.scores.unlearned.n_examples
     # A slope takes one degree of freedom more than a mean: of two subjects none would be left.
-    helpful = len(original.holdout) >= _FEWEST_FOR_A_SLOPE
-    reference = _mean_of([models[name] for name in asked.scores.references]) if helpful else None
+    helpful = len(original.holdout) >= _FEWEST_FOR_A_SLOPE and not tripled
+    reference = innocent if helpful else None
     own = Contrast(unlearned=models["unlearned"], original=original, reference=reference, floor=floor)
-    limits = own.limits()
+    spare = slack(retrained, own.m) if tripled else 0.0
+    limits, w = widened(own.limits(), spare), own.resolution()
     trace, deficit = _traces(own, asked.policy, asked.seed, "unlearned") if limits is not None else (None, None)
     bars = asked.policy.thresholds
     return Comparison(
         against="its holdout subjects",
-        null=float(own.unlearned.holdout.mean()),
+        null=float(measured["unlearned"].holdout.mean()),
         limits=limits,
-        resolution=own.resolution(),
-        p_value=own.p_above(bars.suppressed + bars.tolerance) if limits is not None else None,
+        resolution=None if w is None else w + spare,
+        p_value=own.p_above(bars.suppressed + bars.tolerance + spare) if limits is not None else None,
         p_trace=trace,
         p_deficit=deficit,
         spread=SpreadRecord(
             value=own.standard_error(),
             degrees=own.degrees(),
-            n_references=len(asked.scores.references),
+            n_references=len(asked.scores.innocent),
             sampling_variance=own.standard_error() ** 2,
             recipe_variance=0.0,
             floor=floor,
@@ -61,9 +72,11 @@ def compare(asked: Question) -> Comparison | None:
             )
             for name in asked.scores.decoys
         },
-        contrast=_rows(models, reference),
+        contrast=_rows(measured, models, reference),
         silent_because=_knows_holdout(own, bars.suppressed),
-        cannot_clear=_unlike(reference, asked.seed) or few_subjects(len(original.forget), len(original.holdout)),
+        cannot_clear=(not_alike(retrained, own.m) if asked.exchangeable else _unlike(reference, asked.seed))
+        or few_subjects(len(original.forget), len(original.holdout)),
+        words=_TRIPLED if tripled else None,
     )
 
 
@@ -103,16 +116,16 @@ def _decoy(contrast: Contrast, asked: Question, name: str) -> DecoyResult:
     return DecoyResult(rho=interval(limits), p_value=p, detected=p < asked.policy.alpha_each)
 
 
-def _rows(models: Mapping[str, Two], reference: Two | None) -> tuple[ContrastRow, ...]:
+def _rows(measured: Mapping[str, Two], models: Mapping[str, Two], reference: Two | None) -> tuple[ContrastRow, ...]:
     return tuple(
         ContrastRow(
             model=name,
             forget=float(two.forget.mean()),
             holdout=float(two.holdout.mean()),
-            difference=adjusted(two, reference),
-            slope=None if reference is None else slope(two, reference),
+            difference=adjusted(models[name], reference),
+            slope=None if reference is None else slope(models[name], reference),
         )
-        for name, two in models.items()
+        for name, two in measured.items()
     )
 
 
@@ -144,6 +157,6 @@ def _unlike(reference: Two | None, seed: int) -> str | None:
     if p >= _UNLIKE:
         return None
     return (
-        f"the reference, which saw neither, tells forget from holdout (p = {p:.4f}): chance did not divide them, or it "
+        f"the model that saw neither tells forget from holdout (p = {p:.4f}): chance did not divide them, or it "
         "saw one of them"
     )

@@ -8,7 +8,7 @@ from auditor.errors import DataError, SpecError
 from auditor.randomness import generator
 from auditor.records.assignment import AssignmentRecord, read_assignment
 from auditor.records.plan import PlannedAssignment
-from auditor.records.spec import AuditSpec
+from auditor.records.spec import AssignmentSpec, AuditSpec
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.causal_lm.sides import n_subjects, subjects_of
 
@@ -65,8 +65,9 @@ def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAs
         if asked.record is not None:
             raise SpecError('assignment.record is given without assignment.kind; add kind = "random"')
         return None
+    _check_declaration(asked)
     if "holdout" not in sets:
-        raise SpecError('assignment.kind = "random" needs the subjects that chance held out: give data.holdout')
+        raise SpecError(f'assignment.kind = "{asked.kind}" needs the subjects that were held out: give data.holdout')
     sizes = {name: n_subjects(sets[name]) for name in ("forget", "holdout")}
     few = next((name for name, n in sizes.items() if n < _LEAST), None)
     if few is not None:
@@ -93,5 +94,21 @@ def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAs
             )
         commitment = record.commitment
     return PlannedAssignment(
-        kind=asked.kind, n_forget=sizes["forget"], n_holdout=sizes["holdout"], commitment=commitment
+        kind=asked.kind,
+        declared_by=asked.declared_by,
+        n_forget=sizes["forget"],
+        n_holdout=sizes["holdout"],
+        commitment=commitment,
     )
+
+
+def _check_declaration(asked: AssignmentSpec) -> None:
+    """Refuse a declaration that nobody makes, and a draw that somebody declares."""
+    if asked.kind == "random":
+        if asked.declared_by is not None:
+            raise SpecError('assignment.declared_by goes with kind = "declared-exchangeable"; a draw needs nobody')
+        return
+    if asked.declared_by is None:
+        raise SpecError('assignment.kind = "declared-exchangeable" is someone\'s word: name them in declared_by')
+    if asked.record is not None:
+        raise SpecError('assignment.record is the record of a draw: set kind = "random", or leave it out')
