@@ -117,7 +117,7 @@ class AssignmentSpec(Frozen):
     kind: Literal["random"] | None = Field(
         default=None,
         description="random: chance decided, subject by subject, which stand in forget and which in holdout, before "
-        "the original was trained; holdout then takes the place of references (facts alone)",
+        "the original was trained; holdout then takes the place of references (facts, and listed samples of images)",
         examples=["random"],
     )
     record: str | None = Field(
