@@ -146,9 +146,9 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
             len(torch.cat([data.forget.labels, held_out(data).labels]).unique()),
         )
         shots = min(n / 2, n / len(data.forget) * settings.drawn.expected_shots * labels)
-        turns, controls, alone = 2 * settings.attacks, settings.control_classes, settings.out_of_domain
+        turns, controls, alone = 2 * _in_turns(settings), settings.control_classes, settings.out_of_domain
         beside = controls * (settings.retain_batch + settings.drawn.expected_shots) + alone * settings.retain_batch
-        measured = settings.attacks * n + (controls + (alone > 0)) * len(data.forget_eval)
+        measured = _in_turns(settings) * n + (controls + (alone > 0)) * len(data.forget_eval)
         forward = len(settings.points) * measured + turns * shots
         forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
         return Workload(
@@ -196,7 +196,7 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
 
     def _pooled(self, start: Classifier, odd: str | None, data: AuditData, settings: Settings, seed: int) -> Score:
         """The score of attacks that train on forget and on holdout examples at once."""
-        attacks = settings.drawn.draw(settings.attacks, seed)
+        attacks = settings.drawn.draw(_in_turns(settings), seed)
         attacker = Attacker(
             start=start,
             retain=data.retain,
@@ -234,6 +234,11 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """Recovery as a function of the attacker's budget."""
         return budget_rows(scores, references, (AS_IS, ROW_RESET)), {}
+
+
+def _in_turns(settings: Settings) -> int:
+    """Attacks where each is carried out on either half of a pool: half as many, so that no more is trained."""
+    return -(-settings.attacks // 2)
 
 
 def _arms(start: Classifier, classes: torch.Tensor, settings: Settings) -> dict[str, Classifier]:
