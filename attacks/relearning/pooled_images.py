@@ -38,12 +38,14 @@ class Pool:
     Attributes:
         examples: in an order that hangs on their content alone.
         sources: which of forget and holdout, one after the other, stands at each place, int64 [n + m].
-        n_forget: n.
+        forget: the sides, in their own order.
+        holdout: likewise.
     """
 
     examples: Examples
     sources: Tensor
-    n_forget: int
+    forget: Examples
+    holdout: Examples
 
     @classmethod
     def of(cls, data: AuditData) -> "Pool":
@@ -51,17 +53,23 @@ class Pool:
         both = joined(data.forget, held_out(data))
         keys = list(zip(both.content_hashes, both.labels.tolist(), strict=True))
         sources = torch.tensor(sorted(range(len(both)), key=keys.__getitem__))
-        return cls(examples=both.take(sources), sources=sources, n_forget=len(data.forget))
+        return cls(examples=both.take(sources), sources=sources, forget=data.forget, holdout=held_out(data))
 
     @property
     def is_forget(self) -> Tensor:
         """Which places hold forget examples, bool [n + m]."""
-        return self.sources < self.n_forget
+        return self.sources < len(self.forget)
+
+    def by_side(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Of forget and of holdout examples, in their own order, what stands at each place."""
+        found = torch.empty_like(values)
+        found[self.sources] = values
+        return found[: len(self.forget)], found[len(self.forget) :]
 
     @property
     def times_forget(self) -> int:
         """How many examples there are for each forget example, rounded."""
-        return round(len(self.examples) / self.n_forget)
+        return round(len(self.examples) / len(self.forget))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +92,7 @@ class Pooled:
     @cached_property
     def examples(self) -> Tensor:
         """Of every forget example, float64 [n]."""
-        return self.found[self.pool.is_forget]
+        return self.pool.by_side(self.found)[0]
 
     @property
     def sides(self) -> Sides:
@@ -100,13 +108,12 @@ class Pooled:
     def resists(self) -> str | None:
         """Whether the model learns forget examples worse than holdout examples, in one clause; None where not."""
         forget, holdout = self._of_subjects(self.learned)
-        return resists(Sides(forget=forget, holdout=holdout), self.pool.n_forget, NOUN)
+        return resists(Sides(forget=forget, holdout=holdout), len(self.pool.forget), NOUN)
 
     def _of_subjects(self, values: Tensor) -> list[tuple[float, ...]]:
         """Of forget and of holdout subjects with a number."""
-        known = ~values.isnan()
-        sides = [side & known for side in (self.pool.is_forget, ~self.pool.is_forget)]
-        return [by_subject(self.pool.examples.take(side), values[side]) for side in sides]
+        sides = zip((self.pool.forget, self.pool.holdout), self.pool.by_side(values), strict=True)
+        return [by_subject(examples.take(~own.isnan()), own[~own.isnan()]) for examples, own in sides]
 
 
 @dataclass(frozen=True, kw_only=True)
