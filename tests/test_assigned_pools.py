@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+import auditor
 from auditor.cli import main
 from auditor.errors import DataError, SpecError
 from auditor.loading.preprocessing import Preprocessing
@@ -24,6 +25,8 @@ from auditor.records.plan import PlannedAssignment, json_text
 from auditor.records.results import Results, read_results
 from auditor.records.spec import AuditSpec
 from auditor.tasks.classification.assignment import draw, planned
+from auditor.tasks.classification.decoys.head_relabelling import Settings as HeadSettings
+from auditor.tasks.classification.decoys.head_relabelling import head_relabelling
 from auditor.tasks.classification.readers.files import read_examples, write_examples
 from auditor.tasks.classification.sets import Examples, joined
 from auditor.tasks.classification.sides import n_subjects
@@ -35,7 +38,9 @@ NETWORK = """
 from torch import nn
 
 def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 3))
+    # Deep enough that features, too, learn a wrong label by heart.
+    hidden = [part for _ in range(2) for part in (nn.Linear(64, 64), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), *hidden, nn.Linear(64, 3))
 """
 CONFIG = """
 [models]
@@ -65,7 +70,7 @@ checks = ["membership"]
 def images(n: int, seed: int = 0, groups: list[int] | None = None) -> Examples:
     random = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 3
-    raw = torch.randn(n, 1, 4, 4, generator=random) + 2 * torch.eye(16)[labels * 5].reshape(n, 1, 4, 4)
+    raw = torch.randn(n, 1, 4, 4, generator=random) + 4 * torch.eye(16)[labels * 5].reshape(n, 1, 4, 4)
     return Examples(raw=raw, labels=labels, groups=None if groups is None else torch.tensor(groups))
 
 
@@ -248,6 +253,14 @@ def test_a_folder_of_images_is_a_pool_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(read_examples("assigned/forget.npz", tmp_path, Preprocessing())) == 4
 
 
+def built() -> nn.Sequential:
+    """The network of the file that audits are given."""
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    found: nn.Sequential = names["build"]()
+    return found
+
+
 def wrong(examples: Examples) -> Examples:
     return dataclasses.replace(examples, labels=(examples.labels + 1) % 3)
 
@@ -255,8 +268,8 @@ def wrong(examples: Examples) -> Examples:
 def taught(examples: Examples, seed: int) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 3))
-        optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+        net = built()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
         for _ in range(400):
             optimizer.zero_grad()
             nn.functional.cross_entropy(net((examples.raw - 0.5) / 2.0), examples.labels).backward()
@@ -346,3 +359,84 @@ def test_what_cannot_rest_on_a_draw_is_refused(here: Path) -> None:
     swapped = run("compare", "--forget", "assigned/holdout.npz", "--dry-run")
     assert swapped.exit_code == 2
     assert "also stand in forget" in swapped.stderr
+
+
+@dataclasses.dataclass
+class Pool:
+    """Sets that chance divided, and what audits them against each other."""
+
+    forget: Examples
+    holdout: Examples
+    retain: Examples
+    original: nn.Module
+    store: Path
+
+    def audited(self, subject: nn.Module) -> Results:
+        return auditor.compare(
+            self.original,
+            subject,
+            forget=self.forget,
+            retain=self.retain,
+            holdout=self.holdout,
+            options={
+                "request": {"kind": "sample"},
+                "assignment": {"kind": "random"},
+                "audit": {"checks": ["membership", "feature_membership"], "store": str(self.store)},
+            },
+        ).results
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    forget, holdout, _ = draw(wrong(images(200, seed=1)), 0.8, 3, NONCE)
+    retain = images(90, seed=2)
+    scaled = Preprocessing(mean=(0.5,), std=(2.0,))
+    parts = [dataclasses.replace(part, preprocessing=scaled) for part in (forget, holdout, retain)]
+    store = tmp_path_factory.mktemp("store")
+    return Pool(*parts, original=taught(joined(retain, forget), 0), store=store)
+
+
+def test_a_model_that_was_never_taught_is_deleted_without_any_reference(pool: Pool) -> None:
+    results = pool.audited(taught(pool.retain, 1))
+    assert results.verdict.outcome == "DELETED"
+    assert results.verdict.assurance == "A3r"
+    assert {e.check for e in results.evidence if e.primary} == {"membership", "feature_membership"}
+    assert {e.null_kind for e in results.evidence if e.rho is not None} == {"holdout"}
+
+
+def test_a_head_that_denies_them_is_not(pool: Pool) -> None:
+    hidden = head_relabelling(pool.original, pool.forget, pool.retain, HeadSettings(), seed=0)
+    results = pool.audited(hidden)
+    assert results.verdict.outcome in ("SUPPRESSED", "NOT_FORGOTTEN")
+    found = results.of("feature_membership")
+    assert found is not None
+    assert found.rho is not None
+    assert found.rho.low > 0.9
+
+
+def test_a_model_that_kept_three_of_forty_is_not(pool: Pool) -> None:
+    """The mean of forty hardly moves; the highest items among four times as many that were held out do."""
+    few = joined(pool.retain, pool.forget.take(torch.arange(3)))
+    results = pool.audited(taught(few, 1))
+    assert results.verdict.outcome == "INCONCLUSIVE"
+    assert any(e.items is not None and e.items.p_value < 0.02 for e in results.evidence)
+
+
+def test_a_model_that_was_taught_the_holdout_as_well_is_not(pool: Pool) -> None:
+    """Both sides are known alike, so that nothing tells them apart; but it knows what nobody was to see."""
+    both = joined(pool.retain, joined(pool.forget, pool.holdout))
+    hidden = head_relabelling(taught(both, 1), joined(pool.forget, pool.holdout), pool.retain, HeadSettings(), seed=0)
+    results = pool.audited(hidden)
+    assert results.verdict.outcome != "DELETED"
+    found = results.of("feature_membership")
+    assert found is not None
+    assert "it was taught what nobody was to see" in (found.powerless_because or "")
+
+
+def test_as_many_held_out_as_taught_cannot_clear_and_may_accuse(pool: Pool) -> None:
+    """A list of samples is about single items, and so small a holdout would not show a few."""
+    even = dataclasses.replace(pool, holdout=pool.holdout.take(torch.arange(40)))
+    results = even.audited(taught(pool.retain, 1))
+    assert {reason.kind for reason in results.verdict.reasons} == {"holdout too small"}
+    hidden = head_relabelling(pool.original, pool.forget, pool.retain, HeadSettings(), seed=0)
+    assert even.audited(hidden).verdict.outcome in ("SUPPRESSED", "NOT_FORGOTTEN")
