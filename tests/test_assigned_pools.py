@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from auditor.tasks.classification.readers.files import read_examples, write_exam
 from auditor.tasks.classification.sets import Examples, joined
 from auditor.tasks.classification.sides import n_subjects
 from auditor.tasks.drawing import drawn
+from tests.documented_world import blocks
 from tests.shared import folder_made_once
 
 NONCE = "0123456789abcdef" * 2
@@ -42,29 +44,19 @@ def build():
     hidden = [part for _ in range(2) for part in (nn.Linear(64, 64), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), *hidden, nn.Linear(64, 3))
 """
-CONFIG = """
-[models]
-original = "original.safetensors"
-unlearned = "unlearned.safetensors"
-architecture = "network.py:build"
+PAGE = "docs/what-do-i-need.md"
+MODELS = ("original.safetensors", "unlearned.safetensors")
+CHECKS = '\n[audit]\nchecks = ["membership"]\n'
 
-[data]
-forget = "assigned/forget.npz"
-retain = "retain.npz"
-holdout = "assigned/holdout.npz"
-mean = [0.5]
-std = [2.0]
 
-[request]
-kind = "sample"
+def block(start: str) -> str:
+    (found,) = [text for _, text in blocks(PAGE) if text.startswith(start)]
+    return found
 
-[assignment]
-kind = "random"
-record = "assigned/assignment.json"
 
-[audit]
-checks = ["membership"]
-"""
+def config() -> str:
+    """The page's audit.toml, for images that are scaled before a network sees them."""
+    return block("[data]").replace("[data]\n", "[data]\nmean = [0.5]\nstd = [2.0]\n") + CHECKS
 
 
 def images(n: int, seed: int = 0, groups: list[int] | None = None) -> Examples:
@@ -284,7 +276,11 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         folder.mkdir()
         write_examples(wrong(images(150, seed=1)), folder / "pool.npz")
-        done = run("assign", str(folder / "pool.npz"), "--out", str(folder / "assigned"), "--seed", "5")
+        command = shlex.split(block("# of images"), comments=True)
+        assert command[:2] == ["audit", "assign"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            done = run(*command[1:], "--seed", "5")
         assert done.exit_code == 0, done.output
         retain = images(90, seed=2)
         write_examples(retain, folder / "retain.npz")
@@ -292,7 +288,7 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_file(taught(joined(retain, forget), 0).state_dict(), folder / "original.safetensors")
         save_file(taught(retain, 1).state_dict(), folder / "unlearned.safetensors")
         (folder / "network.py").write_text(NETWORK)
-        (folder / "audit.toml").write_text(CONFIG)
+        (folder / "audit.toml").write_text(config())
 
     return folder_made_once(tmp_path_factory, "drawn pool", make)
 
@@ -307,13 +303,13 @@ def here(drawn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def audited(drawn_folder: Path) -> Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(drawn_folder)
-        done = run("compare")
+        done = run("compare", *MODELS)
         assert done.exit_code in (0, 3), done.output
     return read_results(drawn_folder / "audit-out" / "results.json")
 
 
 def test_the_plan_says_what_road_is_open(here: Path) -> None:
-    done = run("compare", "--dry-run")
+    done = run("compare", *MODELS, "--dry-run")
     assert done.exit_code == 0, done.output
     assert "chance divided 30 forget and 120 holdout subjects: holdout is the null" in done.stdout
     assert "references, DELETED needs" not in done.stdout
@@ -342,11 +338,11 @@ def test_a_reviewer_checks_the_draw_though_the_audit_scales_its_images(audited: 
 
 
 def with_config(here: Path, name: str, **changes: str) -> Any:
-    text = CONFIG
+    text = config()
     for old, new in changes.items():
         text = text.replace({"kind": 'kind = "sample"', "holdout": 'holdout = "assigned/holdout.npz"\n'}[old], new)
     (here / name).write_text(text)
-    return run("compare", "--config", name, "--dry-run")
+    return run("compare", *MODELS, "--config", name, "--dry-run")
 
 
 def test_what_cannot_rest_on_a_draw_is_refused(here: Path) -> None:
@@ -356,7 +352,7 @@ def test_what_cannot_rest_on_a_draw_is_refused(here: Path) -> None:
     no_holdout = with_config(here, "none.toml", holdout="")
     assert no_holdout.exit_code == 2
     assert "needs the examples that chance held out" in no_holdout.stderr
-    swapped = run("compare", "--forget", "assigned/holdout.npz", "--dry-run")
+    swapped = run("compare", *MODELS, "--forget", "assigned/holdout.npz", "--dry-run")
     assert swapped.exit_code == 2
     assert "also stand in forget" in swapped.stderr
 
