@@ -152,17 +152,26 @@ def sample_world(work: Path, mnist: Path, seed: int, images: str, architecture: 
         target=0,
         sets=Sets(train=joined(retain, forget), forget=forget, retain=retain, holdout=holdout),
         retain_test=everything.take(order[size + kept : size + 2 * kept]),
-        build=digits_net.build if architecture == "cnn" else partial(perceptron, everything.raw[0].numel()),
+        build=digits_net.build if architecture == "cnn" else partial(Perceptron, everything.raw[0].numel()),
         recipe=RECIPES[images],
         folder=work / f"{seed}",
     )
 
 
-def perceptron(n_inputs: int) -> nn.Module:
-    """Three layers of ReLU and a head."""
-    widths = (n_inputs, 256, 128, 64)
-    layers = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.ReLU())]
-    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], 10))
+class Perceptron(nn.Sequential):
+    """Three layers of ReLU and a head; what the zoo hangs onto it is no layer of it."""
+
+    def __init__(self, n_inputs: int) -> None:
+        widths = (n_inputs, 256, 128, 64)
+        hidden = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.ReLU())]
+        super().__init__(nn.Flatten(), *hidden, nn.Linear(widths[-1], 10))
+        self._own = len(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [n, 10]."""
+        for layer in list(self)[: self._own]:
+            images = layer(images)
+        return images
 
 
 def _everything(images: str, mnist: Path) -> Examples:

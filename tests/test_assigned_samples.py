@@ -179,11 +179,11 @@ class TestBlindness:
         assert "pixels and labels alone" in (score.not_applicable_because or "")
 
     def test_a_fair_draw_is_rarely_taken_for_another(self, assigned: World) -> None:
-        """The lower limit is one-sided at 95 %: of forty draws of one pool two are to be expected, six were odd."""
+        """Of 450 draws of mislabelled digits 57 were (docs/validity.md): of forty more than ten would be odd."""
         check = registry.load("outputs", "classification")
         worlds = [drawn_again(assigned, seed) for seed in range(40)]
         rates = [check.prepare(w.subject("retrain"), w.data, check.settings_type(), SEED) for w in worlds]
-        assert sum(rate.low > 0.5 for rate in rates) <= 6
+        assert sum(rate.low > 0.5 for rate in rates) <= 10
 
 
 def some(groups: list[int] | None, n: int = 6) -> Examples:
