@@ -102,12 +102,14 @@ class Pooled:
 
     def controls(self) -> dict[str, float]:
         """How well the attacks taught either side's own examples."""
-        names = ("own forget examples after the attacks", TAKEN)
-        return {name: float(np.mean(side)) for name, side in zip(names, self._of_subjects(self.learned), strict=True)}
+        named = zip(("own forget examples after the attacks", TAKEN), self._of_subjects(self.learned), strict=True)
+        return {name: float(np.mean(side)) for name, side in named if side}
 
     def resists(self) -> str | None:
-        """Whether the model learns forget examples worse than holdout examples, in one clause; None where not."""
+        """Whether the model learns forget examples worse than holdout examples, or nobody can tell, in one clause."""
         forget, holdout = self._of_subjects(self.learned)
+        if min(len(forget), len(holdout)) < LEAST:
+            return f"its attacks trained on fewer than {LEAST} subjects of a side, too few to see whether they took"
         return resists(Sides(forget=forget, holdout=holdout), len(self.pool.forget), NOUN)
 
     def _of_subjects(self, values: Tensor) -> list[tuple[float, ...]]:
@@ -138,7 +140,7 @@ class Attacker:
         """Every attack twice: on one half of the pool, then on the other.
 
         Raises:
-            UsageError: so few examples that the attacks trained on less than two of a side.
+            UsageError: no two examples have one label.
         """
         pool = Pool.of(data)
         half = attack_half(pool.examples, derive_seed(self.seed, "halves of the pool"))
@@ -165,13 +167,7 @@ class Attacker:
                 found.add(asked, course.curves[0].mean(0))
                 learned.add(attacked[course.shots], course.learned)
             rows += self._rows(number, attack, curve, pool.is_forget)
-        made = Pooled(pool=pool, found=found.values(), learned=learned.values(), rows=tuple(rows))
-        trained_on = ~made.learned.isnan()
-        if min(int((trained_on & side).sum()) for side in (pool.is_forget, ~pool.is_forget)) < LEAST:
-            raise UsageError(
-                f"the attacks trained on fewer than {LEAST} examples of forget or of holdout; give more of either"
-            )
-        return made
+        return Pooled(pool=pool, found=found.values(), learned=learned.values(), rows=tuple(rows))
 
     def _rows(self, number: int, attack: DrawnAttack, curve: Tensor, is_forget: Tensor) -> list[Row]:
         return [
