@@ -26,7 +26,7 @@ OLD_RESULTS = sorted((Path(__file__).parent / "old_results").glob("schema-*.json
 SCHEMA_DIGESTS = {
     "4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b",
     "5": "51ffa791dd5a4ab265d839f45c4dd5dcdf90b9d0c30e234bdae296204e747e90",
-    "6": "2a64f249e08a10b05fbd6a87bc38e35006a4aafb059724dee7a39f6623a5c51e",
+    "6": "3962a1bffab4c4c61f7593a323fde2202328c890f571ea205657aa3585f0dfa0",
 }
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"
 
