@@ -55,7 +55,9 @@ RECIPES = {
     "digits": RecipeSpec(epochs=60, weight_decay=0.0),
     "mnist": RecipeSpec(epochs=40, weight_decay=0.0),
 }
-RETRAINED = ("retrain", "retrain_from_own_weights", "retrain_from_pretrained", "sisa", "prompt_partition", "analytic")
+LABELS = (("deleted", "suppressed"), ("adversary", "knows the holdout"), ("published method",))
+# Goes around another method, whose truth it has.
+ALONE = ("units_rescaled",)
 ROWS = Path(__file__).parent / "validity" / "measured" / "assigned-samples" / "rows.json"
 
 
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-assigned-samples"))
     parser.add_argument("--mnist", type=Path, default=Path("data/mnist"), help="folder of mnist.npz")
     parser.add_argument("--worlds", type=int, nargs="*", help="seeds; default all")
+    parser.add_argument("--labels", nargs="*", help="kinds of subjects; default all")
     parser.add_argument("--finished", action="store_true", help="keep the rows of what is finished, and run nothing")
     parser.add_argument("--tables", action="store_true", help="print the tables of the measured rows, and run nothing")
     options = parser.parse_args()
@@ -73,9 +76,10 @@ def main() -> None:
     if not options.finished:
         asked = [about for about in WORLDS if not options.worlds or about[0] in options.worlds]
         # What the sizes and the power rest on comes first, for all worlds.
-        for labels in (("deleted", "suppressed"), ("adversary", "knows the holdout"), ("published method",)):
+        for labels in LABELS:
             for about in asked:
-                run(sample_world(options.work, options.mnist, *about), labels)
+                wanted = tuple(label for label in labels if not options.labels or label in options.labels)
+                run(sample_world(options.work, options.mnist, *about), wanted)
     paths = sorted(options.work.glob("*/audits/*.json"))
     found = [json.loads(path.read_text()) for path in paths]
     ROWS.parent.mkdir(parents=True, exist_ok=True)
@@ -215,8 +219,9 @@ def _subjects(world: SampleWorld) -> Iterator[tuple[str, str, Callable[[], nn.Mo
         name = f"never-taught-{i + 1}"
         yield name, "deleted", lambda name=name: world.never_taught(name)
     for entry in catalogue.ENTRIES:
-        asked = entry.task == "vision" and "sample" in entry.requests and entry.name not in RETRAINED
-        if not asked or entry.truth not in ("suppressed", "unknown") or entry.name == "units_rescaled":
+        # Those with an original of their own have another one to hide.
+        asked = entry.task == "vision" and "sample" in entry.requests and not entry.original
+        if not asked or entry.truth not in ("suppressed", "unknown") or entry.name in ALONE:
             continue
 
         def make(entry: Any = entry) -> nn.Module:
@@ -242,7 +247,7 @@ def _who_know_the_holdout(world: SampleWorld) -> Iterator[tuple[str, str, Callab
         label,
         lambda: hidden(train(world.build, joined(given.retain, both), world.recipe, seed)),
     )
-    for share in (0.25, 0.5):
+    for share in (0.1, 0.25, 0.5):
         yield f"{share:g} of either side kept", label, lambda share=share: world.taught_of_either(share, seed)
 
 
