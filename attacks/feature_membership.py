@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from auditor.attacks.membership import scores as scorers
-from auditor.attacks.membership.images import blind_baseline
+from auditor.attacks.membership.images import about, blind_baseline, with_sides
 from auditor.attacks.membership.readings import MARGIN, MembershipSettings, margin_score, require_holdout
 from auditor.checks.check import Check
 from auditor.errors import UsageError
@@ -17,8 +17,13 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
 from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.sides import sides
 from auditor.tasks.classification.subject import Classifier
 
+_CENTRE_OF_FORGET = (
+    "retain lacks a class, whose centre would be made of forget examples, so that these lie nearer to it in any model; "
+    "add examples of every class to retain"
+)
 _ONLY_EVAL = "Of the forget set only the eval half was looked at: the attack half made the centre of a class."
 
 
@@ -81,18 +86,26 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
         margins = {layer: _margins_at(subject, data, layer) for layer in subject.layers()}
         last = {split: values.numpy() for split, values in margins[subject.layers()[-1]].items()}
         score = margin_score(self.name, last["forget_eval"], last["holdout"], artefact, settings, seed)
+        # Where the attack half made a centre, it has no number of its own, and the others' rest on forget examples.
+        spare = "forget_attack" not in last
+        if data.by_chance and not spare:
+            halves = [torch.from_numpy(last[split]) for split in ("forget_attack", "forget_eval")]
+            score = with_sides(score, sides(data, halves, torch.from_numpy(last["holdout"])))
+        measured = [split for split in ("forget_eval", "forget_attack") if split in last]
         cells: list[Row] = [
             {"layer": layer, "value": float(found["forget_eval"].mean() - found["holdout"].mean())}
             for layer, found in margins.items()
         ]
         items = Items(
             # Both halves: nothing is trained on either, and a single kept example may lie in any of them.
-            forget=tuple(value for split in ("forget_eval", "forget_attack") for value in last.get(split, ())),
+            forget=tuple(value for split in measured for value in last[split]),
             holdout=tuple(last["holdout"]),
             tops=settings.tops,
-            note=None if "forget_attack" in last else _ONLY_EVAL,
+            note=_ONLY_EVAL if spare else None,
+            **about(data, *measured),
         )
-        return score.model_copy(update={"rows": cells, "items": items})
+        void = _CENTRE_OF_FORGET if data.by_chance and spare else None
+        return score.model_copy(update={"rows": cells, "items": items, "not_applicable_because": void})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
         """Choose the difference."""

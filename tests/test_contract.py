@@ -31,7 +31,11 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
-BY_SUBJECT = (*("outputs", "logit_lens", "few_shot", "membership", "quantization", "relearning", "slow_relearning"),)
+IN_BOTH_TASKS = ("outputs", "membership", "quantization", "relearning", "slow_relearning")
+BY_SUBJECT = (
+    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot")),
+    *((name, "classification") for name in (*IN_BOTH_TASKS, "feature_membership")),
+)
 every_check = pytest.mark.parametrize(("name", "task"), CASES, ids=[f"{task}-{name}" for name, task in CASES])
 
 
@@ -51,14 +55,15 @@ class TestEveryCheck(CheckContract):
 class TestChecksBySubject(TestEveryCheck):
     """Those that measure forget and holdout subjects on one model, where chance divided them."""
 
-    @pytest.fixture(scope="class", params=BY_SUBJECT)
+    @pytest.fixture(scope="class", params=BY_SUBJECT, ids=lambda case: f"{case[1]}-{case[0]}")
     @classmethod
     def case(cls, request: pytest.FixtureRequest) -> Case:
-        return case_of(request.param, "causal-lm", assigned=True)
+        return case_of(*request.param, assigned=True)
 
     def test_every_model_is_measured_by_subject(self, measured: Measured) -> None:
         for score in measured.scores.values():
-            assert score.sides(measured.check.choose(measured.scores["original"], [])) is not None
+            rescaled = measured.check.rescale(measured.scores["original"], [])(score)
+            assert rescaled.sides(measured.check.choose(measured.scores["original"], [])) is not None
 
 
 @every_check

@@ -39,6 +39,8 @@ ELSEWHERE = {
     ("docs/extending.md", '"""Tables as example sets'): "tests/test_extension_points.py installs and runs it",
     ("docs/extending.md", '"""Every unit in a forked'): "tests/test_extension_points.py installs and runs it",
     ("docs/what-do-i-need.md", "audit assign"): "tests/test_assigned_audit.py runs it",
+    ("docs/what-do-i-need.md", "# of images"): "tests/test_assigned_pools.py runs it",
+    ("docs/what-do-i-need.md", "[data]"): "tests/test_assigned_pools.py audits with it",
     ("docs/what-do-i-need.md", "audit canary"): "tests/test_canaries.py runs it",
     ("docs/what-do-i-need.md", "[models]"): "tests/test_assigned_audit.py audits with it",
     ("docs/what-do-i-need.md", "# of any recipe"): "tests/test_assigned_audit.py plans with it",

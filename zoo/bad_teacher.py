@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
-from auditor.tasks.classification.editing import accuracy, copy_of, descend, epochs, joined, logits
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.editing import accuracy, copy_of, descend, epochs, logits
+from auditor.tasks.classification.sets import Examples, joined
 from auditor.zoo.fresh import reinitialised
 
 _TEACHERS = 5  # a random network names one class for nearly everything; seldom do all five name the forgotten one

@@ -16,8 +16,8 @@ from auditor.errors import ModelError
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.tasks.classification.editing import copy_of, head_of, joined
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.editing import copy_of, head_of
+from auditor.tasks.classification.sets import Examples, joined
 from auditor.zoo.fresh import fresh_like
 from auditor.zoo.surgery import without_head
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.records.base import Frozen
-from auditor.tasks.classification.editing import copy_of, joined, logits
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.editing import copy_of, logits
+from auditor.tasks.classification.sets import Examples, joined
 
 
 class Settings(Frozen):

@@ -5,8 +5,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.records.base import Frozen
-from auditor.tasks.classification.editing import copy_of, descend, epochs, joined, logits
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.editing import copy_of, descend, epochs, logits
+from auditor.tasks.classification.sets import Examples, joined
 
 
 class Settings(Frozen):

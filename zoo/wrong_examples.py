@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from auditor.tasks.classification.decoys import neg_grad_plus
-from auditor.tasks.classification.editing import is_class_request, joined
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.editing import is_class_request
+from auditor.tasks.classification.sets import Examples, joined
 
 
 class Settings(neg_grad_plus.Settings):

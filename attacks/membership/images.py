@@ -1,7 +1,7 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ from auditor.randomness import derive_seed, generator
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Items, Reading, Score
+from auditor.records.score import Items, Reading, Score, Sides
 from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.sides import first_of_each, names_of, sides
 from auditor.tasks.classification.subject import Classifier
 
 ATTACK = "attack-half margin"
@@ -97,8 +98,16 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
         score = margin_score(self.name, members, others, artefact, settings, seed)
         # For RMIA's a alone, which is fitted on the original's attack half.
         spare = Reading(value=float(attack.mean()), examples=tuple(attack.tolist()))
+        if data.by_chance:
+            halves = [attack, subject.recording("forget_eval").margins]
+            score = with_sides(score, sides(data, halves, subject.recording("holdout").margins))
         # Both halves: nothing is trained on either, and a single kept example may lie in any of them.
-        items = Items(forget=(*members.tolist(), *attack.tolist()), holdout=tuple(others.tolist()), tops=settings.tops)
+        items = Items(
+            forget=(*members.tolist(), *attack.tolist()),
+            holdout=tuple(others.tolist()),
+            tops=settings.tops,
+            **about(data, "forget_eval", "forget_attack"),
+        )
         return score.model_copy(update={"readings": {**score.readings, ATTACK: spare}, "items": items})
 
     def choose(self, original: Score, references: Sequence[Score]) -> tuple[str, ...]:
@@ -128,16 +137,33 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
         return cells, controls
 
 
+def with_sides(score: Score, both: Sides) -> Score:
+    """The score with margins by subject; the difference between the sides is what T is."""
+    margin = score.readings[MARGIN].model_copy(update={"sides": both})
+    return score.model_copy(update={"readings": {**score.readings, MARGIN: margin}})
+
+
+def about(data: AuditData, *halves: str) -> dict[str, Any]:
+    """What single items are about, as fields of :class:`Items`; none where every example stands alone.
+
+    Args:
+        data: sets with a holdout.
+        halves: of the forget set that were measured, in order.
+    """
+    if data.forget_eval.groups is None or data.holdout is None:
+        return {}
+    names = [name for half in halves for name in names_of(data.splits()[half])]
+    return {"forget_about": tuple(names), "holdout_about": names_of(data.holdout), "noun": "subjects"}
+
+
 def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rate | None:
-    """AUC of forget against holdout by inputs and labels alone; None where a side has fewer than ten."""
-    forget_inputs = torch.cat([_downsampled(part) for part in (data.forget_attack, data.forget_eval) if len(part)])
-    forget_labels = torch.cat([data.forget_attack.labels, data.forget_eval.labels])
-    sides = {
-        "forget": (forget_inputs.numpy(), forget_labels.numpy()),
-        "holdout": (_downsampled(holdout).numpy(), holdout.labels.numpy()),
-        "retain": (_downsampled(data.retain).numpy(), data.retain.labels.numpy()),
+    """AUC of forget against holdout by inputs and labels alone; None where a side has fewer than ten subjects."""
+    # One example of each group: its others are like it, and would make the limits narrower than they are.
+    sets = {"forget": first_of_each(data.forget), "holdout": first_of_each(holdout), "retain": data.retain}
+    drawn = {
+        name: _at_most(_downsampled(part).numpy(), part.labels.numpy(), generator(seed, "membership", "blind", name))
+        for name, part in sets.items()
     }
-    drawn = {name: _at_most(*side, generator(seed, "membership", "blind", name)) for name, side in sides.items()}
     fold_seed = derive_seed(seed, "membership", "folds")
     return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
 

@@ -1,6 +1,6 @@
 """Knowledge that returns when the weights are rounded to fewer bits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -15,9 +15,10 @@ from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.sides import held_out, sides
 from auditor.tasks.classification.subject import Classifier
 
 QUANTIZED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -111,6 +112,9 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         # The same retain examples at every width and in every model.
         picks = generator(seed, self.name).permutation(len(data.retain))[: settings.control_examples]
         splits = {"forget_eval": data.forget_eval, "retain": data.retain.take(torch.from_numpy(picks))}
+        if data.by_chance:
+            # Every subject that was assigned: nothing is trained here, so that both halves can be measured.
+            splits |= {"forget_attack": data.forget_attack, "holdout": held_out(data)}
         full = {split: subject.recording(split) for split in splits}
         measured = {bits: _outputs(quantized(canonical, bits), splits) for bits in settings.bits}
         known = {bits: _known(outputs, data) for bits, outputs in measured.items()}
@@ -118,7 +122,13 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         best = max(known.values(), key=lambda examples: float(examples.mean()))
         return Score(
             check=self.name,
-            readings={BETTER_WIDTH: Reading(value=float(best.mean()), examples=tuple(best.tolist()))},
+            readings={
+                BETTER_WIDTH: Reading(
+                    value=float(best.mean()),
+                    examples=tuple(best.tolist()),
+                    sides=_sides(data, measured.values()) if data.by_chance else None,
+                )
+            },
             n_examples=len(data.forget_eval),
             rows=[row for bits, outputs in {FULL_PRECISION: full, **measured}.items() for row in _rows(bits, outputs)],
             controls={f"T at {bits} bits": float(examples.mean()) for bits, examples in known.items()}
@@ -128,6 +138,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     def workload(self, data: AuditData, settings: QuantizationSettings, n_layers: int) -> Workload:
         """Retain examples for rescaling, and forget and control examples at each width."""
         measured = len(data.forget_eval) + min(settings.control_examples, len(data.retain))
+        measured += len(data.forget_attack) + len(held_out(data)) if data.by_chance else 0
         return Workload(
             forward=CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain)) + len(settings.bits) * measured
         )
@@ -153,6 +164,17 @@ def _known(outputs: Mapping[str, Recording], data: AuditData) -> Tensor:
     """x_i, float64 [n]."""
     alarms = _false_alarms(outputs["retain"], data) if data.request == "class" else 0.0
     return _probabilities(outputs["forget_eval"]) - alarms
+
+
+def _sides(data: AuditData, measured: Iterable[Mapping[str, Recording]]) -> Sides:
+    """Probability of the true class by subject, at the width that is better over forget and holdout together."""
+    order = ("forget_attack", "forget_eval", "holdout")
+    attack, evaluation, holdout = max(
+        ([_probabilities(outputs[split]) for split in order] for outputs in measured),
+        # By both sides at once: by forget alone one of them would be favoured in a model that knows neither.
+        key=lambda parts: float(torch.cat(parts).mean()),
+    )
+    return sides(data, [attack, evaluation], holdout)
 
 
 def _false_alarms(retain: Recording, data: AuditData) -> float:

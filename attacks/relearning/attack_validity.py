@@ -16,12 +16,18 @@ from scipy.special import expit, logit
 from scipy.stats import t
 from torch import nn
 
+from auditor.inference.contrast import Contrast, Two
 from auditor.models.canonical import HomogeneousPair
+from auditor.records.score import Score, Sides
 
 WIDEST = 2.0
 """How far a tensor's scale may lie from the original's. In thirty retrained language models it was at most 1.3."""
 UNLIKE = 0.02
 """How often a true retrain may be said to meet the attack otherwise than the references do, over all arms."""
+TAKEN = "own holdout examples after the attacks"
+"""The control that :func:`withstands` reads."""
+# Of what the original learns of holdout examples, which it never saw either: a model that learns less withstands it.
+_LEAST_TAKEN = 0.5
 # On the logit: the median spread of many retrains, of whom five often agree more (docs/checks.md#relearning). One that
 # takes off a few steps sooner learns its examples sooner, too.
 _TAKE_OFF = 0.66
@@ -63,6 +69,37 @@ def odd_scale(own: Mapping[str, float], original: Mapping[str, float]) -> str | 
                 "can learn less from an attack without computing anything else"
             )
     return None
+
+
+def resists(trained: Sides, n: int, noun: str) -> str | None:
+    """Whether a model learns forget examples worse than held-out ones, in one clause; None where not.
+
+    Args:
+        trained: probability of the right label or answer after the attacks, of subjects that these trained on.
+        n: forget examples; no difference is finer than 1/n.
+        noun: what an example is, in the plural.
+    """
+    # Turned round, so that what lies above is what holdout was learnt better by.
+    turned = Two(forget=np.asarray(trained.holdout), holdout=np.asarray(trained.forget))
+    p = Contrast(unlearned=turned, original=turned, reference=None, floor=1 / n).p_above(0.0)
+    if p >= UNLIKE:
+        return None
+    return (
+        f"the attack taught this model forget {noun} worse than holdout {noun} (p = {p:.4f}): it withstands training "
+        "on what it is said to have forgotten"
+    )
+
+
+def withstands(score: Score, original: Score, noun: str) -> str | None:
+    """Whether a model learns held-out examples, which are new to both, far worse than the original; None where not."""
+    own, theirs = score.controls.get(TAKEN), original.controls.get(TAKEN)
+    # Where the attacks trained on none of them, :func:`resists` has said so.
+    if own is None or theirs is None or own >= _LEAST_TAKEN * theirs:
+        return None
+    return (
+        f"the attack taught this model {own:.2f} of its own holdout {noun}, the original {theirs:.2f}: it withstands "
+        "training"
+    )
 
 
 def taught(probabilities: Sequence[float], n: int) -> float:

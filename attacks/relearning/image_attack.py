@@ -14,6 +14,7 @@ from auditor.tasks.classification.sets import Examples
 from auditor.tasks.classification.subject import Classifier
 
 Permutation = Callable[[int], NDArray[np.int64]]
+_NONE = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,19 @@ class Course:
     Attributes:
         steps: after which it was measured.
         curves: probability of the true label by measured set, float64 [measured steps, n] each.
-        taught: the same on the attack's own examples after its last step, their mean; 0 without any.
+        shots: the attack's own examples, as places in the pool that they were drawn from, int64 [shots].
+        learned: the same probability on these after the last step, float64 [shots].
     """
 
     steps: tuple[int, ...]
     curves: tuple[Tensor, ...]
-    taught: float
+    shots: Tensor
+    learned: Tensor
+
+    @property
+    def taught(self) -> float:
+        """How well the attack taught its own examples, on average; 0 without any."""
+        return float(self.learned.mean()) if len(self.learned) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +63,8 @@ class Trainer:
         """One attack, by its number among the audit's attacks."""
         # By seed and number alone: every model and both arms meet the same shots and batches.
         random = generator(self.seed, "attack", number)
-        shots = self.pool and self.pool.take(few_of_each(self.pool.labels, attack.shots, random.permutation))
+        picks = _NONE if self.pool is None else few_of_each(self.pool.labels, attack.shots, random.permutation)
+        shots = self.pool and self.pool.take(picks)
         model = self.start.clone()
         optimizer = attack.optimizer_of(list(model.module.parameters()))
         steps = attack.measured(self.points)
@@ -68,7 +77,8 @@ class Trainer:
         return Course(
             steps=steps,
             curves=tuple(torch.stack(curve) for curve in curves),
-            taught=float(true_probability(model, shots).mean()) if shots is not None else 0.0,
+            shots=picks,
+            learned=true_probability(model, shots) if shots is not None else _NONE.double(),
         )
 
     def _batches(self, steps: int, random: np.random.Generator) -> Iterator[Examples]:

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from auditor.attacks.relearning import figures
 from auditor.attacks.relearning.arms import AS_IS, ROW_RESET, reading_name, rescale
-from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught, taught_name
+from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught, taught_name, withstands
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
+from auditor.attacks.relearning.pooled_images import NOUN, Attacker
 from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
@@ -20,6 +21,7 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.tasks.classification.sets import AuditData, Examples
+from auditor.tasks.classification.sides import held_out
 from auditor.tasks.classification.subject import Classifier
 
 
@@ -87,6 +89,10 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     A model that learns the attack's own examples otherwise than the references do withstands training (or was trained
     on them): the check is then blind.
 
+    Where chance assigned the holdout, forget and holdout examples are attacked together, as one pool whose halves
+    change places (:mod:`auditor.attacks.relearning.pooled_images`), in the arm as is; T is the mean of x over the
+    forget examples, each over the attacks that it was no part of.
+
     Plasticity, the same model's relearning of retained classes after their rows were reset, is drawn beside it and
     not subtracted: between references it varies several times more than the score does, and subtracting it
     would blind the check.
@@ -118,6 +124,8 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
 
     def workload(self, data: AuditData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times the examples measured; of attacks of the expected length."""
+        if data.by_chance:
+            return self._pooled_workload(data, settings)
         counted, controls, alone = (
             (1 + settings.row_reset) * settings.attacks,
             settings.control_classes,
@@ -131,6 +139,23 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
         forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
         return Workload(training=round(steps * training), forward=round(forward))
 
+    def _pooled_workload(self, data: AuditData, settings: Settings) -> Workload:
+        """Of attacks on either half of forget and holdout, and of what is drawn beside them."""
+        n = len(data.forget) + len(held_out(data))
+        steps, labels = (
+            settings.drawn.expected_steps,
+            len(torch.cat([data.forget.labels, held_out(data).labels]).unique()),
+        )
+        shots = min(n / 2, n / len(data.forget) * settings.drawn.expected_shots * labels)
+        turns, controls, alone = 2 * _in_turns(settings), settings.control_classes, settings.out_of_domain
+        beside = controls * (settings.retain_batch + settings.drawn.expected_shots) + alone * settings.retain_batch
+        measured = _in_turns(settings) * n + (controls + (alone > 0)) * len(data.forget_eval)
+        forward = len(settings.points) * measured + turns * shots
+        forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
+        return Workload(
+            training=round(steps * (turns * (settings.retain_batch + shots) + beside)), forward=round(forward)
+        )
+
     def prepare(self, original: Classifier, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
         """The scales of the original's gains, which are not brought to one scale as units are."""
         return scales(original.module, matrices=False)
@@ -140,6 +165,10 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     ) -> Score:
         """Attack clones of one model; the subject itself stays as it is."""
         start = subject.canonical()
+        if data.by_chance:
+            return self._pooled(
+                start, odd_scale(scales(subject.module, matrices=False), artefact), data, settings, seed
+            )
         pool, aside = apart(data.forget_attack, settings.choice_examples, seed)
         attacks = settings.drawn.draw(settings.attacks, seed)
         readings: dict[str, Reading] = {}
@@ -166,12 +195,39 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
             cannot_clear_because=odd_scale(scales(subject.module, matrices=False), artefact),
         )
 
+    def _pooled(self, start: Classifier, odd: str | None, data: AuditData, settings: Settings, seed: int) -> Score:
+        """The score of attacks that train on forget and on holdout examples at once."""
+        attacks = settings.drawn.draw(_in_turns(settings), seed)
+        attacker = Attacker(
+            start=start,
+            retain=data.retain,
+            retain_batch=settings.retain_batch,
+            points=settings.points,
+            seed=seed,
+        )
+        found = attacker.attack(data, attacks)
+        x = found.examples
+        return Score(
+            check=self.name,
+            # No rows are reset: those of listed samples serve everything else of their classes.
+            readings={AS_IS: Reading(value=float(x.mean()), examples=tuple(x.tolist()), sides=found.sides)},
+            n_examples=len(x),
+            rows=[*found.rows, *_drawn_beside(start, attacks[0], data, settings, seed)],
+            controls=found.controls(),
+            effort=effort_of(attacks, "a class"),
+            cannot_clear_because=odd or found.resists(),
+        )
+
     def taught(self, probabilities: Sequence[float], n: int) -> float:
         """How well the attacks taught a model their own examples."""
         return taught(probabilities, n)
 
     def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """Bring the arms to one scale and take the larger; see the class."""
+        if all(reading.sides is not None for reading in original.readings.values()):
+            return lambda score: score.model_copy(
+                update={"cannot_clear_because": score.cannot_clear_because or withstands(score, original, NOUN)}
+            )
         return rescale(original, references)
 
     def summarise(
@@ -179,6 +235,11 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """Recovery as a function of the attacker's budget."""
         return budget_rows(scores, references, (AS_IS, ROW_RESET)), {}
+
+
+def _in_turns(settings: Settings) -> int:
+    """Attacks where each is carried out on either half of a pool: half as many, so that no more is trained."""
+    return -(-settings.attacks // 2)
 
 
 def _arms(start: Classifier, classes: torch.Tensor, settings: Settings) -> dict[str, Classifier]:

@@ -8,23 +8,19 @@ against the other on the same model.
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.attacks.relearning.attack_validity import UNLIKE, taught, taught_name
+from auditor.attacks.relearning.attack_validity import TAKEN, resists, taught, taught_name
 from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trainer, few_of_each
-from auditor.inference.contrast import Contrast, Two
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Row
-from auditor.records.score import Score, Sides
+from auditor.records.score import Sides
 from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.sides import by_subject
 
-# Of what the original learns of holdout facts, which it never saw either: a model that learns less withstands training.
-_LEAST_TAKEN = 0.5
-_TAKEN = "own holdout examples after the attacks"
+NOUN = "facts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +73,12 @@ class Pooled:
             **{f"T, attack {i}": float(part.of_forget.mean()) for i, part in enumerate(self.measured, start=1)},
             taught_name(SAME): taught([float(part.of_forget.mean()) for part in self.trained], n),
             taught_name(CONTROL): taught([float(part.of_holdout.mean()) for part in self.trained], n),
-            _TAKEN: float(torch.cat([part.of_holdout for part in self.trained]).mean()),
+            TAKEN: float(torch.cat([part.of_holdout for part in self.trained]).mean()),
         }
 
     def resists(self) -> str | None:
         """Whether the model learns forget facts worse than holdout facts, in one clause; None where not."""
-        own = _sides(self.trained)
-        # Turned round, so that what lies above is what holdout was learnt better by.
-        turned = Two(forget=np.asarray(own.holdout), holdout=np.asarray(own.forget))
-        floor = 1 / len(self.examples)
-        p = Contrast(unlearned=turned, original=turned, reference=None, floor=floor).p_above(0.0)
-        if p >= UNLIKE:
-            return None
-        return (
-            f"the attack taught this model forget facts worse than holdout facts (p = {p:.4f}): it withstands training "
-            "on what it is said to have forgotten"
-        )
+        return resists(_sides(self.trained), len(self.examples), NOUN)
 
 
 def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int) -> Pooled:
@@ -123,17 +109,6 @@ def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int
         trained.append(Measured(forget=few[0], holdout=few[1], of_forget=learned[0], of_holdout=learned[1]))
         rows += trainer.rows(SAME, number, attack, curve[:, :n]) + trainer.rows(CONTROL, number, attack, curve[:, n:])
     return Pooled(attacks=attacks, measured=tuple(measured), trained=tuple(trained), rows=tuple(rows))
-
-
-def withstands(score: Score, original: Score) -> str | None:
-    """Whether a model learns holdout facts, which are new to both, far worse than the original; None where not."""
-    own, theirs = score.controls[_TAKEN], original.controls[_TAKEN]
-    if own >= _LEAST_TAKEN * theirs:
-        return None
-    return (
-        f"the attack taught this model {own:.2f} of its own holdout facts, the original {theirs:.2f}: it withstands "
-        "training"
-    )
 
 
 def _together(first: Facts, second: Facts) -> Facts:

@@ -6,10 +6,17 @@ from typing import ClassVar
 import torch
 
 from auditor.attacks.relearning import figures
-from auditor.attacks.relearning.attack_validity import did_not_take, odd_scale, scales, taught, taught_name
+from auditor.attacks.relearning.attack_validity import (
+    did_not_take,
+    odd_scale,
+    scales,
+    taught,
+    taught_name,
+    withstands,
+)
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows
 from auditor.attacks.relearning.drawn import DrawnAttack, effort_of
-from auditor.attacks.relearning.pooled import Pooled, attack_both, withstands
+from auditor.attacks.relearning.pooled import NOUN, Pooled, attack_both
 from auditor.attacks.relearning.text_attack import CONTROL, LOW_RANK, OTHER, SAME, Settings, Trainer, few_of_each
 from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
@@ -142,7 +149,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         """Say of a model that the attack did not take."""
         if all(reading.sides is not None for reading in original.readings.values()):
             return lambda score: score.model_copy(
-                update={"cannot_clear_because": score.cannot_clear_because or withstands(score, original)}
+                update={"cannot_clear_because": score.cannot_clear_because or withstands(score, original, NOUN)}
             )
         name = taught_name(SAME)
         theirs = [other.controls[name] for other in references]

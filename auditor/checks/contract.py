@@ -116,7 +116,7 @@ def measure(case: Case) -> Measured:
     """Measure a check, and note what it did to its surroundings."""
     check, world = case.check, contract_world(case.task)
     if case.assigned:
-        world = world.with_data(assigned="declared")
+        world = world.with_data(assigned="declared", **world.by_chance)
     settings = case.settings or check.planned_settings(N_REFERENCES)
     found = Measured(check=check, world=world, settings=settings)
     original = found.subject(world.original, "original")

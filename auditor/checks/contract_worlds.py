@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from auditor.models.training import train
@@ -18,7 +19,7 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.classification.decoys import recipes as decoys
-from auditor.tasks.classification.sets import AuditData, split_in_halves
+from auditor.tasks.classification.sets import AuditData, joined, split_in_halves
 from auditor.tasks.classification.structure import find_layout
 from auditor.tasks.classification.subject import Classifier
 from auditor.zoo.digits import N_CLASSES, digits_world
@@ -44,6 +45,7 @@ class ContractWorld:
         decoys: names of all decoys that the auditor makes for the task.
         structure: what a subject needs beside module and data: the layout, and for text the encoder.
         adapter: the class of subjects.
+        by_chance: sets in place of the request's, where chance is said to have divided forget and holdout.
     """
 
     data: Any
@@ -52,6 +54,7 @@ class ContractWorld:
     decoys: tuple[str, ...]
     structure: Mapping[str, Any]
     adapter: type[Any]
+    by_chance: Mapping[str, Any] = field(default_factory=dict)
 
     def subject(self, model: nn.Module, *, name: str = "subject", **settings: Any) -> Any:
         """A copy of a model behind the task's adapter.
@@ -100,6 +103,8 @@ def _digits() -> ContractWorld:
     # Everything behind the outputs is the original's: a check that looks there has no excuse.
     hidden = decoys.make(planned["head_row_zeroed"], original, found.forget, data, _SEED)
     layout = find_layout(original, found.retain.inputs[:_LAYOUT_ITEMS])
+    # Every class has to stand in retain, or its centre among features would be made of forget examples.
+    kept = torch.arange(len(found.holdout)) % 3 > 0
     return ContractWorld(
         data=data,
         original=original,
@@ -107,6 +112,7 @@ def _digits() -> ContractWorld:
         decoys=tuple(planned),
         structure={"layout": layout},
         adapter=Classifier,
+        by_chance={"retain": joined(found.retain, found.holdout.take(~kept)), "holdout": found.holdout.take(kept)},
     )
 
 

@@ -173,16 +173,27 @@ def p_permutation(own: Two, reference: Two | None, draws: int, random: np.random
         random: source of the draws.
     """
     x = np.concatenate([own.forget, own.holdout])
-    r = np.zeros_like(x) if reference is None else np.concatenate([reference.forget, reference.holdout])
+    r = None if reference is None else np.concatenate([reference.forget, reference.holdout])
     found, n = adjusted(own, reference), len(own.forget)
     tie = _TIE * max(1.0, float(np.abs(x).max()))
     above = below = 0
     for start in range(0, draws, _CHUNK):
-        orders = random.random((min(_CHUNK, draws - start), len(x))).argsort(axis=1)
-        values = _differences(x[orders], r[orders], n)
+        keys = random.random((min(_CHUNK, draws - start), len(x)))
+        if r is None:
+            values = _plain_differences(x, keys, n)
+        else:
+            orders = keys.argsort(axis=1)
+            values = _differences(x[orders], r[orders], n)
         above += int((values >= found - tie).sum())
         below += int((values <= found + tie).sum())
     return (above + 1) / (draws + 1), (below + 1) / (draws + 1)
+
+
+def _plain_differences(x: Array, keys: Array, n: int) -> Array:
+    """Difference of the means where, of each row of keys, the n lowest say what stands in F, float64 [rows]."""
+    # No full order, which takes several times as long: only which side each subject falls on counts.
+    forget = x[np.argpartition(keys, n, axis=1)[:, :n]].sum(axis=1)
+    return np.asarray(forget / n - (x.sum() - forget) / (len(x) - n))
 
 
 def _differences(x: Array, r: Array, n: int) -> Array:

@@ -19,9 +19,9 @@ class AssignmentRecord(Frozen):
     kind: Literal["random"] = "random"
     seed: int = Field(ge=0, description="by which the subjects were drawn")
     nonce: str = Field(min_length=32, description="keeps the commitment from being guessed from the pool")
-    pool: str = Field(description="SHA-256 of the facts that were divided")
-    forget: str = Field(description="SHA-256 of the facts that are trained on, then to be forgotten")
-    holdout: str = Field(description="SHA-256 of the facts that are held out")
+    pool: str = Field(description="SHA-256 of the facts or images that were divided")
+    forget: str = Field(description="SHA-256 of those that are trained on, then to be forgotten")
+    holdout: str = Field(description="SHA-256 of those that are held out")
     n_forget: int = Field(ge=1, description="subjects that are trained on")
     n_holdout: int = Field(ge=1, description="subjects that are held out")
 

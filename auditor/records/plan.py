@@ -64,6 +64,10 @@ class PlannedAssignment(Frozen):
     commitment: str | None = Field(
         default=None, description="SHA-256 that was fixed with the assignment; None where it rests on a word alone"
     )
+    # Of images a planned set's own digest covers how a model takes them, which no draw knows beforehand.
+    drawn: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of forget and holdout as drawn, where it is not that of the set"
+    )
 
     @property
     def by_chance(self) -> bool:

@@ -123,8 +123,9 @@ class AssignmentSpec(Frozen):
     kind: Literal["random", "declared-exchangeable"] | None = Field(
         default=None,
         description="random: chance decided, subject by subject, which stand in forget and which in holdout, before "
-        "the original was trained; holdout then takes the place of references (facts alone). declared-exchangeable: "
-        "nobody drew, and someone declares that they are alike; needs a reference of the original's recipe to clear",
+        "the original was trained; holdout then takes the place of references (facts, and listed samples of images). "
+        "declared-exchangeable: nobody drew, and someone declares that they are alike; needs a reference of the "
+        "original's recipe to clear",
         examples=["random"],
     )
     declared_by: str | None = Field(

@@ -138,7 +138,7 @@ def _assignment(plan: Plan, path: Path | None) -> Iterator[Finding]:
         yield Finding(subject=subject, state="fails", words=words)
         return
     # A commitment is to a draw: beside other sets than were drawn it says nothing of these.
-    given = {item.name: item.digest for item in plan.data}
+    given = {item.name: item.digest for item in plan.data} | plan.assignment.drawn
     other = [name for name in ("forget", "holdout") if getattr(record, name) != given.get(name)]
     if other:
         words = f"{path} is the record behind the commitment, but the audit was made on another {other[0]} set"

@@ -44,8 +44,8 @@ def make_plan(
     # Left unsaid, an audit would rest on references where its user believes that it rests on a draw.
     if spec.assignment.kind is not None and material.assignment is None:
         raise SpecError(
-            "assignment.kind is for facts that a language model was taught, with data.forget, data.retain and "
-            "data.holdout; take [assignment] out of the request"
+            "assignment.kind is for facts, or listed samples of images, that a model was taught: it needs data.forget, "
+            "data.retain and data.holdout, and for images models.architecture; take [assignment] out of the request"
         )
     if spec.models.neither and material.assignment is None:
         raise SpecError(

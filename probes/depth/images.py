@@ -25,6 +25,10 @@ from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
 
 SMALLEST_RETAIN = 8
+_THROUGH_THE_ORIGINAL = (
+    "it reads through the original, which was taught the forget examples and answers them better than holdout ones "
+    "whatever the model hands it"
+)
 
 
 class DepthSettings(Frozen):
@@ -125,6 +129,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
             n_examples=len(data.forget_eval),
             rows=[row for layer in maps for row in _rows(layer, maps[layer], patched, artefact.unpatched)],
             controls=_controls(subject, artefact, patched),
+            not_applicable_because=_THROUGH_THE_ORIGINAL if data.by_chance else None,
         )
 
     def workload(self, data: AuditData, settings: DepthSettings, n_layers: int) -> Workload:

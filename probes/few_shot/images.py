@@ -22,6 +22,9 @@ from auditor.records.score import Reading, Score
 from auditor.tasks.classification.sets import AuditData
 from auditor.tasks.classification.subject import Classifier
 
+_MADE_OF_FORGET = (
+    "its probes are forget examples alone, and they look for whole classes among retained examples, not for listed ones"
+)
 Scorer = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -92,7 +95,13 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
             controls = _control_totals(subject, layer, concepts, (background, aside), settings, seed)
             readings[layer] = reading.model_copy(update={"concepts": controls})
             cells += _figure(features, groups, layer, settings, seed)
-        return Score(check=self.name, readings=readings, n_examples=sum(len(e) for _, e in groups), rows=cells)
+        return Score(
+            check=self.name,
+            readings=readings,
+            n_examples=sum(len(e) for _, e in groups),
+            rows=cells,
+            not_applicable_because=_MADE_OF_FORGET if data.by_chance else None,
+        )
 
 
 class _Features:

@@ -3,21 +3,27 @@
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
+from auditor.attacks.membership.images import blind_baseline
+from auditor.attacks.membership.readings import is_void
 from auditor.checks.check import Check, NoSettings
+from auditor.inference.auc import Rate
 from auditor.probes.outputs import figures
+from auditor.randomness import derive_seed
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import CheckRole, Reading, Score
+from auditor.records.score import CheckRole, Reading, Score, Sides
 from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData
+from auditor.tasks.classification.sides import sides
 from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.task import KEPT_ALONE
 
 
-class Outputs(Check[Classifier, AuditData, NoSettings, None]):
+class Outputs(Check[Classifier, AuditData, NoSettings, Rate | None]):
     """Accuracy on the forget set, less the rate at which retain examples are called the same.
 
     For a class request T = P(predicted ∈ F | label ∈ F) − P(predicted ∈ F | retain), F the forgotten classes and
@@ -38,7 +44,15 @@ class Outputs(Check[Classifier, AuditData, NoSettings, None]):
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
     )
 
-    def score(self, subject: Classifier, artefact: None, data: AuditData, settings: NoSettings, seed: int) -> Score:
+    def prepare(self, original: Classifier, data: AuditData, settings: NoSettings, seed: int) -> Rate | None:
+        """How well forget and holdout are told apart without any model, where only a word says that chance did it."""
+        if data.assigned != "declared" or data.holdout is None:
+            return None
+        return blind_baseline(data, data.holdout, derive_seed(seed, "assignment"))
+
+    def score(
+        self, subject: Classifier, artefact: Rate | None, data: AuditData, settings: NoSettings, seed: int
+    ) -> Score:
         """Measure one model from its recordings."""
         forget = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         correct = torch.cat([part.correct for part in forget])
@@ -48,7 +62,13 @@ class Outputs(Check[Classifier, AuditData, NoSettings, None]):
         contributions = correct.double() - alarms
         return Score(
             check=self.name,
-            readings={"accuracy": Reading(value=float(contributions.mean()), examples=tuple(contributions.tolist()))},
+            readings={
+                "accuracy": Reading(
+                    value=float(contributions.mean()),
+                    examples=tuple(contributions.tolist()),
+                    sides=_sides(subject, data, contributions, alarms) if data.by_chance else None,
+                )
+            },
             # Without false alarms: a rate of 0 or 1 gets its exact binomial bound from these.
             hits=int(correct.sum()),
             n_examples=len(correct),
@@ -58,7 +78,22 @@ class Outputs(Check[Classifier, AuditData, NoSettings, None]):
             rows=[_row(split, subject.recording(split)) for split in data.splits() if split != "control"],
             controls={"false alarms on retain": alarms, KEPT_ALONE: _kept_alone(subject, data)},
             notes=utility_notes(data),
+            not_applicable_because=_not_by_chance(artefact),
         )
+
+
+def _sides(subject: Classifier, data: AuditData, forget: Tensor, alarms: float) -> Sides:
+    return sides(data, [forget], subject.recording("holdout").correct.double() - alarms)
+
+
+def _not_by_chance(blind: Rate | None) -> str | None:
+    """Why holdout cannot be what chance left out of forget; nothing that was compared with it then says anything."""
+    if blind is None or not is_void(blind):
+        return None
+    return (
+        f"pixels and labels alone tell forget from holdout (blind AUC {blind.value:.2f}, lower limit {blind.low:.2f}), "
+        "so that chance did not divide them; take assignment out of the request, or give the record of the draw"
+    )
 
 
 def utility_notes(data: AuditData | FactsData) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from auditor.errors import UsageError
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
-from auditor.tasks.classification.editing import joined
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.sets import Examples, joined
 from auditor.zoo.fresh import fresh_like
 
 

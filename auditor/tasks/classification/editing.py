@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.models.copies import movable_copy
 from auditor.models.hooks import logits_of
-from auditor.tasks.classification.sets import Examples
+from auditor.tasks.classification.sets import Examples, joined
 from auditor.tasks.classification.structure import find_layout
 
 LAYOUT_EXAMPLES = 8
@@ -95,15 +95,6 @@ def descend(
 def is_class_request(forget: Examples, retain: Examples) -> bool:
     """Whether whole classes are to be forgotten: no retain example has one of their labels."""
     return not bool(torch.isin(retain.labels, forget.labels.unique()).any())
-
-
-def joined(first: Examples, second: Examples) -> Examples:
-    """Both sets, the first in front."""
-    return Examples(
-        raw=torch.cat([first.raw, second.raw]),
-        labels=torch.cat([first.labels, second.labels]),
-        preprocessing=first.preprocessing,
-    )
 
 
 def other_labels(labels: Tensor, allowed: Tensor, random: torch.Generator) -> Tensor:

@@ -11,9 +11,10 @@ from auditor.checks.sets import drop_leaks, sources
 from auditor.errors import DataError
 from auditor.loading.preprocessing import Preprocessing
 from auditor.randomness import derive_seed
-from auditor.records.plan import PlannedData
+from auditor.records.plan import PlannedAssignment, PlannedData
 from auditor.records.spec import AuditSpec
 from auditor.sources import digest_of_file_behind
+from auditor.tasks.classification import assignment
 from auditor.tasks.classification.input_checks import check_examples
 from auditor.tasks.classification.readers.files import examples_of_dataset, read_examples
 from auditor.tasks.classification.request_kind import Request, request_for_images
@@ -32,12 +33,14 @@ class Inputs:
         planned: the same for the plan.
         request: what is to be forgotten, with nothing left open.
         notes: what was taken for granted or dropped, and why.
+        assignment: where chance divided forget and holdout; None where the request does not say so.
     """
 
     sets: Mapping[str, Examples]
     planned: tuple[PlannedData, ...]
     request: Request
     notes: tuple[str, ...]
+    assignment: PlannedAssignment | None
 
 
 def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preprocessing: Preprocessing) -> Inputs | None:
@@ -51,7 +54,8 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
 
     Raises:
         DataError: a set is unreadable, empty, of another shape, or leaks into all of another.
-        SpecError: the kind of request is not named, and the labels leave it open.
+        SpecError: the kind of request is not named, and the labels leave it open; or an assignment is stated that
+            cannot be.
     """
     origins = sources(given, spec.data)
     if origins["forget"] is None or origins["retain"] is None:
@@ -62,6 +66,8 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
         if source is not None
     }
     request = request_for_images(spec.request, found["forget"].labels.tolist(), found["retain"].labels.tolist())
+    # Of the sets as they were given: the record of an assignment is about these.
+    divided = assignment.planned(spec, request.kind, found, base)
     # Before leaks are looked for: what a class request leaves out anyway is none.
     sets, notes = _restrict(found, request)
     notes += drop_leaks(sets, "examples")
@@ -78,7 +84,7 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
         )
         for name, examples in sets.items()
     )
-    return Inputs(sets=sets, planned=planned, request=request, notes=tuple(notes))
+    return Inputs(sets=sets, planned=planned, request=request, notes=tuple(notes), assignment=divided)
 
 
 def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
@@ -100,6 +106,7 @@ def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
     attack, evaluation = split_in_halves(inputs.sets["forget"], derive_seed(seed, "split"))
     if len(attack) == 0 or len(evaluation) == 0:
         raise DataError("forget: all examples are identical, so they cannot be split in halves; supply others")
+    divided = inputs.assignment
     return AuditData(
         request=inputs.request.kind,
         classes=inputs.request.classes,
@@ -110,6 +117,7 @@ def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
         retain_test=inputs.sets.get("retain_test"),
         holdout=inputs.sets.get("holdout"),
         control=inputs.sets.get("control"),
+        assigned="no" if divided is None else "declared" if divided.commitment is None else "committed",
     )
 
 
@@ -128,9 +136,10 @@ def _read(
         return source
     if isinstance(source, str | Path):
         return read_examples(str(source), base, preprocessing, class_names or None)
-    if isinstance(source, tuple) and len(source) == 2:
-        raw, labels = (torch.as_tensor(part) for part in source)
-        return Examples(raw=raw, labels=labels.long(), preprocessing=preprocessing)
+    if isinstance(source, tuple) and len(source) in (2, 3):
+        raw, labels, *groups = (torch.as_tensor(part) for part in source)
+        own = groups[0].long() if groups else None
+        return Examples(raw=raw, labels=labels.long(), preprocessing=preprocessing, groups=own)
     return examples_of_dataset(source, name, preprocessing)
 
 

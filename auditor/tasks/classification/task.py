@@ -70,6 +70,7 @@ class Classification(Task[Classifier, AuditData]):
             notes=loaded.notes,
             preprocessing=data.retain.preprocessing.model_dump(mode="json"),
             layers=layout.layers,
+            assignment=loaded.assignment,
             # Without a linear map at its end a network has no row to zero and no head to relabel.
             decoys=tuple(model for model in made if layout.head is not None or not model.name.startswith("head_")),
         )

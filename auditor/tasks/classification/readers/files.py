@@ -28,6 +28,7 @@ float scaled to [0, 1], [n, h, w], [n, h, w, c], [n, c, h, w] or [n, features]; 
 It runs no code out of the file, and says with a DataError what is wrong with it."""
 _ARRAY_NAMES = (("images", "labels"), ("x", "y"))
 _CHANNELS = (1, 3)
+_GROUPS = "groups"
 
 
 def read_examples(
@@ -37,8 +38,9 @@ def read_examples(
 
     Args:
         source: a ``.npz`` file with arrays ``images`` and ``labels``, or ``x`` and ``y`` (``file.npz:train``
-            for ``x_train`` and ``y_train``); a folder ``CLASS/*.png`` or ``*.jpg``; ``images.zip``, or
-            ``images.zip:train`` for a folder inside it; or ``module.py:function`` returning a torch Dataset.
+            for ``x_train`` and ``y_train``), and ``groups`` where examples belong together; a folder
+            ``CLASS/*.png`` or ``*.jpg``; ``images.zip``, or ``images.zip:train`` for a folder inside it; or
+            ``module.py:function`` returning a torch Dataset.
         base_dir: folder that relative paths start from.
         preprocessing: applied when a batch is asked for; its ``resize`` also unites images of several sizes.
         class_names: class folders in the order of their labels; by default the folders present, in order of
@@ -61,7 +63,25 @@ def read_examples(
         images, labels = read_image_folder(path, part, preprocessing.resize, class_names)
     else:
         images, labels = _reader_of(path)(path, part)
-    return _examples(images, labels, path, preprocessing)
+    groups = _read_groups(path, part) if path.suffix == ".npz" else None
+    return _examples(images, labels, path, preprocessing, groups)
+
+
+def reads_images(source: str, base_dir: Path) -> bool:
+    """Whether a source is one of :func:`read_examples`: code, a folder, or a file of a suffix of images."""
+    location, _ = split_source(source, base_dir)
+    suffix = Path(location).suffix.removeprefix(".").lower()
+    known = {"py", "zip", *(entry.name for entry in plugins.registered(READERS))}
+    return suffix in known or (base_dir / location).is_dir()
+
+
+def write_examples(examples: Examples, path: Path) -> None:
+    """Write a set as the ``.npz`` that :func:`read_examples` reads, without any preprocessing."""
+    images, labels = examples.raw.numpy(), examples.labels.numpy()
+    if examples.groups is None:
+        np.savez(path, images=images, labels=labels)
+    else:
+        np.savez(path, images=images, labels=labels, groups=examples.groups.numpy())
 
 
 def _reader_of(path: Path) -> "Reader":
@@ -116,13 +136,20 @@ def _as_array(image: object) -> np.ndarray:
     return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
 
 
-def _examples(images: np.ndarray, labels: np.ndarray, name: object, preprocessing: Preprocessing) -> Examples:
+def _examples(
+    images: np.ndarray,
+    labels: np.ndarray,
+    name: object,
+    preprocessing: Preprocessing,
+    groups: np.ndarray | None = None,
+) -> Examples:
     """Check and normalise arrays of images and labels."""
     _check_not_empty(len(images), name)
     return Examples(
         raw=_as_channels_first(_as_pixels(images, name), name),
         labels=_as_labels(labels, len(images), name),
         preprocessing=preprocessing,
+        groups=None if groups is None else _as_groups(groups, len(images), name),
     )
 
 
@@ -142,6 +169,15 @@ def _as_labels(labels: np.ndarray, count: int, name: object) -> Tensor:
     if labels.min() < 0 or labels.max() > np.iinfo(np.int64).max:
         raise DataError(f"{shown(name)}: label {labels.min()} is negative or too large; number classes from 0")
     return torch.from_numpy(labels.astype(np.int64))
+
+
+def _as_groups(groups: np.ndarray, count: int, name: object) -> Tensor:
+    if groups.shape != (count,) or groups.dtype.kind not in "iu":
+        raise DataError(
+            f"{shown(name)}: groups are {groups.dtype} of shape {groups.shape} for {count} images; give one whole "
+            "number per image, equal where images belong together"
+        )
+    return torch.from_numpy(groups.astype(np.int64))
 
 
 def _as_pixels(images: np.ndarray, name: object) -> Tensor:
@@ -202,6 +238,13 @@ def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it again") from None
     return images, labels
+
+
+def _read_groups(path: Path, part: str) -> np.ndarray | None:
+    """The array ``groups`` of an archive that was read already; None where it has none."""
+    name = f"{_GROUPS}_{part}.npy" if part else f"{_GROUPS}.npy"
+    with zipfile.ZipFile(path) as archive:
+        return _read_array(archive, name, path) if name in archive.namelist() else None
 
 
 def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray:
