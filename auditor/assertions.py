@@ -172,7 +172,7 @@ def _why_unable(evidence: "Evidence | None") -> str:
 
 def _rho(evidence: "Evidence") -> str:
     rho = evidence.rho
-    return evidence.check if rho is None else f"{evidence.check}: ρ = {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}]"
+    return evidence.check if rho is None else f"{evidence.check}: ρ = {rho}"
 
 
 def _subject(result: "AuditResult") -> str:

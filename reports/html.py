@@ -8,10 +8,10 @@ from markupsafe import Markup, escape
 
 from auditor.errors import DataError
 from auditor.records.results import Results
-from auditor.reports import check_figures, document, forest, text
+from auditor.reports import check_figures, document, text
 from auditor.reports.figures import Drawing
 
-LEFT_OUT = Drawing(svg=Markup(), caption="This figure was left out to keep the page small; results.json has its rows.")
+LEFT_OUT = Drawing(svgs=(), caption="This figure was left out to keep the page small; results.json has its rows.")
 # What a stranger's numbers may do to functions that were written for an audit's own.
 BROKEN_ASSUMPTIONS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError)
 MOST_FIGURE_BYTES = 1_200_000  # of a page that must stay below two million
@@ -24,15 +24,7 @@ def render(results: Results) -> str:
     """
     # The file sorts its keys: drawn from anything but what the file says, the same audit would give two pages.
     page = document.build(Results.model_validate_json(results.to_json()))
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            page=page,
-            forest=forest.forest(page.ordered, results.plan.policy.thresholds, page.accusing),
-            drawings=_drawings(page),
-        )
-    )
+    return _environment().get_template("report.html").render(page=page, drawings=_drawings(page))
 
 
 def draw(results: Results) -> str:
@@ -55,8 +47,8 @@ def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
     # Sections stand with the primaries first, so that their figures are the last to be left out.
     size = 0
     for section in page.checks:
-        found = check_figures.draw(section.evidence, section.anchor)
-        size += sum(len(drawing.svg.encode()) for drawing in found)
+        found = check_figures.draw(section.evidence, section.anchor, page.layers)
+        size += sum(len(svg.encode()) for drawing in found for svg in drawing.svgs)
         drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
     return drawn
 
@@ -76,12 +68,20 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["coded"] = _coded
+    environment.filters["sentence"] = text.sentence_case
     return environment
 
 
 def _breakable(name: str) -> Markup:
     """A name that may break after its underscores and slashes, escaped."""
     return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(text.clean(name)))))
+
+
+def _coded(words: str) -> Markup:
+    """A sentence with what stands between backticks set as code, escaped."""
+    parts = (str(escape(text.clean(part))) for part in words.split("`"))
+    return Markup("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))
 
 
 def _clean(value: object) -> object:

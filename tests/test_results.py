@@ -27,6 +27,7 @@ SCHEMA_DIGESTS = {
     "4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b",
     "5": "51ffa791dd5a4ab265d839f45c4dd5dcdf90b9d0c30e234bdae296204e747e90",
     "6": "2a64f249e08a10b05fbd6a87bc38e35006a4aafb059724dee7a39f6623a5c51e",
+    "7": "9818341ec9d77b394e0deaf3f7e79cba5d7a57f651361952d9259bcaa878dd5a",
 }
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"
 

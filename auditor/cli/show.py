@@ -51,7 +51,8 @@ def _weaknesses(found: Results, console: Terminal) -> None:
 
 
 def _row(e: Evidence) -> tuple[str, ...]:
-    rho = ("", "") if e.rho is None else (f"{e.rho.value:.2f}", f"{e.rho.low:.2f} to {e.rho.high:.2f}")
+    value, low, high = e.rho.shown if e.rho is not None else (0.0, 0.0, 0.0)
+    rho = ("", "") if e.rho is None else (f"{value:.2f}", f"{low:.2f} to {high:.2f}")
     note = e.failure.reason if e.failure else (e.powerless_because or "")
     resolution = "" if e.resolution is None else f"{e.resolution:.2f}"
     return f"{e.check}{' (primary)' if e.primary else ''}", e.may, *rho, resolution, note
