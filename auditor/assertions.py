@@ -154,7 +154,7 @@ def _bounding(result: "AuditResult", check: str) -> "Evidence":
     Raises:
         SpecError: the audit has no such check.
     """
-    found = result.evidence(check)
+    found = result.results.of(check)
     if found is None or found.may == "inform":
         able = [e.check for e in result.results.evidence if e.may != "inform"]
         why = "is not in this audit" if found is None else "only informs and has no ρ"

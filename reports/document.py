@@ -72,6 +72,11 @@ def build(results: Results) -> Document:
     )
 
 
+def first_screen(results: Results) -> Opening:
+    """The first screen alone, without anything to link to."""
+    return opening.opening(results, in_order(results), {})
+
+
 def _decoys_made(results: Results) -> tuple[tuple[str, str], ...]:
     """Name, and how it was made, of each decoy; at which strength, where the outputs tell."""
     outputs = results.outputs

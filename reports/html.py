@@ -27,6 +27,12 @@ def render(results: Results) -> str:
     return _environment().get_template("report.html").render(page=page, drawings=_drawings(page))
 
 
+def snippet(results: Results) -> str:
+    """Badge, sentence and axis as a piece of HTML with a style of its own, for a notebook's cell."""
+    first = document.first_screen(Results.model_validate_json(results.to_json()))
+    return _environment().get_template("snippet.html").render(top=first)
+
+
 def draw(results: Results) -> str:
     """The report of results that someone else wrote: they fit the schema, and may fit nothing else.
 
