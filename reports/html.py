@@ -1,14 +1,9 @@
 """Writes the report: one HTML file, without script and without anything fetched."""
 
-import re
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from auditor.errors import DataError
 from auditor.records.results import Results
-from auditor.reports import check_figures, document, text
+from auditor.reports import check_figures, document
+from auditor.reports.environment import environment
 from auditor.reports.figures import Drawing
 
 LEFT_OUT = Drawing(svgs=(), caption="This figure was left out to keep the page small; results.json has its rows.")
@@ -24,13 +19,13 @@ def render(results: Results) -> str:
     """
     # The file sorts its keys: drawn from anything but what the file says, the same audit would give two pages.
     page = document.build(Results.model_validate_json(results.to_json()))
-    return _environment().get_template("report.html").render(page=page, drawings=_drawings(page))
+    return environment().get_template("report.html").render(page=page, drawings=_drawings(page))
 
 
 def snippet(results: Results) -> str:
     """Badge, sentence and axis as a piece of HTML with a style of its own, for a notebook's cell."""
     first = document.first_screen(Results.model_validate_json(results.to_json()))
-    return _environment().get_template("snippet.html").render(top=first)
+    return environment().get_template("snippet.html").render(top=first)
 
 
 def draw(results: Results) -> str:
@@ -57,39 +52,3 @@ def _drawings(page: document.Document) -> dict[str, list[Drawing]]:
         size += sum(len(svg.encode()) for drawing in found for svg in drawing.svgs)
         drawn[section.anchor] = found if size <= MOST_FIGURE_BYTES else [LEFT_OUT] if found else []
     return drawn
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("auditor.reports"),
-        # Names, reasons and units come from files that a stranger may have written.
-        autoescape=True,
-        # A misspelt field is an error, not a blank in a report that looks complete.
-        undefined=StrictUndefined,
-        # Every value passes it, so that no place of the template can forget to.
-        finalize=_clean,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["breakable"] = _breakable
-    environment.filters["coded"] = _coded
-    environment.filters["sentence"] = text.sentence_case
-    return environment
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may break after its underscores and slashes, escaped."""
-    return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(text.clean(name)))))
-
-
-def _coded(words: str) -> Markup:
-    """A sentence with what stands between backticks set as code, escaped."""
-    parts = (str(escape(text.clean(part))) for part in words.split("`"))
-    return Markup("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))
-
-
-def _clean(value: object) -> object:
-    """Strings of the results lose what could hide or reorder text; finished markup stays as it is."""
-    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from auditor.cli.terminal import Terminal
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
+from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
+from auditor.reports.overview import cells
 from auditor.reports.text import deploy, disagreement, upper_percent
 
 if TYPE_CHECKING:
@@ -35,6 +37,24 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
         console.say(line)
     console.say(f"report   {folder / 'report.html'}")
     console.say(f"results  {folder / 'results.json'}")
+
+
+def ranking(found: Ranking, page: Path) -> None:
+    """Candidates in their order, and where the overview is."""
+    console = Terminal()
+    rows = [(str(i), c.name, *cells(c), _highest(c)) for i, c in enumerate(found.candidates, 1)]
+    console.table(("", "candidate", "outcome", "may remain", "retain accuracy", "highest ρ"), rows)
+    for c in found.candidates:
+        if c.refused is not None:
+            console.say(f"{c.name}: {c.refused}")
+    console.say(f"overview {page}")
+
+
+def _highest(c: Candidate) -> str:
+    """The check that recovers most, with how much."""
+    known = {name: rho for name, rho in c.rho.items() if rho is not None}
+    name = max(known, key=lambda check: known[check].value, default=None)
+    return "" if name is None else f"{name} {known[name]}"
 
 
 def _weaknesses(found: Results, console: Terminal) -> None:
