@@ -51,7 +51,7 @@ def build(results: Results) -> Document:
     return Document(
         top=opening.opening(results, ordered, anchors),
         why=opening.reasoning(results, anchors),
-        axis=axis.build(ordered, plan.policy.thresholds, verdict.accusers, opening.clearing(verdict), anchors),
+        axis=axis_of(results, anchors),
         without_rho=tuple((e.check, why_no_rho(e)) for e in ordered if e.rho is None),
         decoys=tables.decoys(ordered),
         decoys_made=_decoys_made(results),
@@ -70,6 +70,17 @@ def build(results: Results) -> Document:
         command=plan.command,
         review=review.build(results, frozenset(verdict.accusers)),
     )
+
+
+def axis_of(results: Results, anchors: dict[str, str] | None = None) -> Axis:
+    """All checks on one axis.
+
+    Args:
+        results: of the audit.
+        anchors: of the checks' sections, by name; None links nowhere.
+    """
+    plan, verdict = results.plan, results.verdict
+    return axis.build(in_order(results), plan.policy.thresholds, verdict.accusers, opening.clearing(verdict), anchors)
 
 
 def first_screen(results: Results) -> Opening:
