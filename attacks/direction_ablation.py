@@ -59,6 +59,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
     summary: ClassVar[str] = (
         "Took the direction in which unlearning moved the model out of its layers and asked for the answers again."
     )
+    finds: ClassVar[str] = "Removing the direction in which unlearning moved the model brought back"
     unit: ClassVar[str] = "mean answer probability on forget without that direction (0 to 1)"
     cost: ClassVar[str] = (
         "a pass over some attack and eval facts for every block, and one over the eval facts for every random direction"

@@ -64,6 +64,7 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
         "Asked for each fact in other ways (jailbreaks, other answer forms, related facts in the context) and "
         "compared with facts that no model was taught."
     )
+    finds: ClassVar[str] = "Asking in other ways (jailbreaks, hints, related questions) brought out"
     unit: ClassVar[str] = "answers recovered on forget less those on never-taught facts, in the best form (−1 to 1)"
     cost: ClassVar[str] = "some twenty passes over attack, eval and never-taught facts, 64 of each at most"
     figures: ClassVar[tuple[Figure, ...]] = (

@@ -49,6 +49,7 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
         "Measured how much nearer forget examples lie to their label's centre among the model's features "
         "than examples never trained on do, each against the references on the same examples."
     )
+    finds: ClassVar[str] = "For telling forgotten examples from unseen ones, the model's inner features still hold"
     unit: ClassVar[str] = "margin to the nearest other class centre, forget less holdout (z-scored distance)"
     decoys: ClassVar[tuple[str, ...]] = ("head_relabelling", "neg_grad_plus")
     figures: ClassVar[tuple[Figure, ...]] = (

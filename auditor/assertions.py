@@ -154,7 +154,7 @@ def _bounding(result: "AuditResult", check: str) -> "Evidence":
     Raises:
         SpecError: the audit has no such check.
     """
-    found = result.evidence(check)
+    found = result.results.of(check)
     if found is None or found.may == "inform":
         able = [e.check for e in result.results.evidence if e.may != "inform"]
         why = "is not in this audit" if found is None else "only informs and has no ρ"
@@ -172,7 +172,7 @@ def _why_unable(evidence: "Evidence | None") -> str:
 
 def _rho(evidence: "Evidence") -> str:
     rho = evidence.rho
-    return evidence.check if rho is None else f"{evidence.check}: ρ = {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}]"
+    return evidence.check if rho is None else f"{evidence.check}: ρ = {rho}"
 
 
 def _subject(result: "AuditResult") -> str:

@@ -5,37 +5,105 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.errors import DataError, SpecError, nearest
 from auditor.records.events import Event
 from auditor.records.evidence import Evidence
-from auditor.records.results import Results
+from auditor.records.results import RecordedScores, Results, read_scores
 from auditor.records.spec import FILE_NAME, make_spec, read_spec
-from auditor.run.execution import execute
+from auditor.records.verdict import Outcome, Verdict
+from auditor.review.exports import evidence_frame
+from auditor.run import audit_folder
+from auditor.run.execution import execute, measured
 from auditor.run.preparing import prepare
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True)
+# Its own repr: that of all its fields has half a million characters.
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
     """What an audit found, and where it was written.
 
     Attributes:
         results: everything.
         folder: holds results.json and report.html; None where nothing was written.
+        scores: from which evidence and verdict follow; None where they lie in the folder.
     """
 
     results: Results
     folder: Path | None
+    scores: RecordedScores | None = None
+
+    def __repr__(self) -> str:
+        verdict = self.results.verdict
+        flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
+        where = "not saved" if self.report is None else str(self.report)
+        return (
+            f"<AuditResult {verdict.outcome}{flags}, assurance {verdict.assurance}, "
+            f"{len(self.results.evidence)} checks, {where}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Badge, sentence and axis, for a notebook."""
+        from auditor.reports.html import snippet
+
+        return snippet(self.results)
 
     @property
-    def outcome(self) -> str:
+    def verdict(self) -> Verdict:
+        """Outcome, bound, flags, assurance, reasons, and what would settle it."""
+        return self.results.verdict
+
+    @property
+    def outcome(self) -> Outcome:
         """``DELETED``, ``SUPPRESSED``, ``NOT_DELETED``, ``NOT_FORGOTTEN`` or ``INCONCLUSIVE``."""
         return self.results.verdict.outcome
 
-    def evidence(self, check: str) -> Evidence | None:
-        """The evidence of one check."""
-        return self.results.of(check)
+    @property
+    def report(self) -> Path | None:
+        """The page to open; None where nothing was written."""
+        return None if self.folder is None else self.folder / audit_folder.REPORT
+
+    def evidence(self, check: str) -> Evidence:
+        """The evidence of one check.
+
+        Raises:
+            SpecError: the audit has no such check; the message names the nearest.
+        """
+        found = self.results.of(check)
+        if found is None:
+            known = (e.check for e in self.results.evidence)
+            raise SpecError(f"this audit has no check called {check!r}{nearest(check, known)}")
+        return found
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row for each check: ρ with its limits, resolution, p-value, power, scores of the pair and of the null."""
+        return evidence_frame(self.results)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the audit as ``out`` would have: results, scores, plan, report, and the list of their digests.
+
+        Args:
+            folder: made where it is not there.
+
+        Returns:
+            The report.
+
+        Raises:
+            DataError: it was read from a folder that no longer holds its scores.
+        """
+        target = Path(folder)
+        audit_folder.write(target, self.results, self._scores())
+        return target / audit_folder.REPORT
+
+    def _scores(self) -> RecordedScores:
+        if self.scores is not None:
+            return self.scores
+        if self.folder is None:
+            raise DataError("this result came without the scores behind it; run the audit again to save it")
+        return read_scores(self.folder / audit_folder.SCORES)
 
 
 def compare(
@@ -106,10 +174,10 @@ def compare(
     spec = make_spec(read_spec(path) if path else {}, _overrides(options, out), str(path or FILE_NAME))
     base = path.parent if path is not None else Path()
     prepared = prepare(spec, base, given, report=report, command=command)
-    return AuditResult(
-        results=execute(prepared, Path(out) if out is not None else None),
-        folder=Path(out) if out is not None else None,
-    )
+    if out is not None:
+        return AuditResult(results=execute(prepared, Path(out)), folder=Path(out))
+    results, scores = measured(prepared)
+    return AuditResult(results=results, folder=None, scores=scores)
 
 
 def _overrides(

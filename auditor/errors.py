@@ -8,6 +8,9 @@ AuditError                 5  the root; raised itself only for what should never
 └── UnsafeInputError       4  a file was refused because reading it could run code or exhaust the machine
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class AuditError(Exception):
     """Root of the tree. The message is one sentence for a person: value, expectation, fix."""
@@ -37,3 +40,17 @@ class UnsafeInputError(AuditError):
     """A file was refused because reading it could run code or exhaust the machine."""
 
     exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """How a message that refuses a name goes on: what may have been meant, and what there is.
+
+    >>> nearest("fewshot", ["cka", "few_shot"])
+    '; did you mean few_shot? There are: cka, few_shot'
+    >>> nearest("x", ["cka"])
+    '; there are: cka'
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name.lower(), names)
+    guess = f"did you mean {' or '.join(close)}? There are" if close else "there are"
+    return f"; {guess}: {', '.join(names)}"

@@ -135,6 +135,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
     summary: ClassVar[str] = (
         "Compared each layer's features with the original's by debiased linear CKA, forget and retain apart."
     )
+    finds: ClassVar[str] = "By the likeness of its layers, the model kept"
     unit: ClassVar[str] = "CKA to the original on the forget set, mean over layers"
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(

@@ -46,6 +46,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Read the answers off the model's inner layers through its own head."
+    finds: ClassVar[str] = "Read before the last layer, the model's inner states give away"
     unit: ClassVar[str] = "mean token log-probability of the answers, read at an inner layer (nats)"
     decoys: ClassVar[tuple[str, ...]] = ("logit_mask",)
     figures: ClassVar[tuple[Figure, ...]] = (

@@ -46,6 +46,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     # It reads weights, not examples: two bare checkpoints are enough.
     needs: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = "Compared every weight tensor with the original's."
+    finds: ClassVar[str] = "By the likeness of its weights, the model kept"
     unit: ClassVar[str] = "cosine similarity of all weights to the original's (−1 to 1)"
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(

@@ -1,20 +1,22 @@
 """The figures of one check, as it declares them; one that declares none gets the dot plot."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence
-from auditor.reports import forest, panels, text
+from auditor.reports import dots, panels, text
 from auditor.reports.curves import counting, panels_of
 from auditor.reports.figures import Drawing
 
 
-def draw(evidence: Evidence, anchor: str) -> list[Drawing]:
+def draw(evidence: Evidence, anchor: str, layers: Sequence[str] = ()) -> list[Drawing]:
     """The check's own figures where its rows allow any, else the dot plot, else none (no scores).
 
     Args:
         evidence: of one check.
         anchor: what ids in the figures begin with.
+        layers: of the audit, by which names of layers are put into words.
     """
     if evidence.scores is None:
         return []
@@ -30,13 +32,16 @@ def draw(evidence: Evidence, anchor: str) -> list[Drawing]:
             rows = [row for row in rows if id(row) not in seen]
         used += rows
         if rows:
-            found, ticks = panels_of(rows, how, roles)
-            drawn.append(panels.draw(found, ticks, how, f"{anchor}-{i}", title))
+            found, ticks = panels_of(rows, how, roles, layers)
+            # Blocks of one stack are counted along the axis, so that it has to say up to how many.
+            of = f", of {len(layers)}" if ticks and ticks[0].isdigit() and rows[0][how.x] in layers else ""
+            labelled = how.model_copy(update={"x_label": f"{how.x_label}{of}"})
+            drawn.append(panels.draw(found, ticks, labelled, f"{anchor}-{i}", title))
     # Figures folded away alone would leave the section without one that a reader sees.
     if drawn and all(drawing.aside for drawing in drawn):
         drawn = [replace(drawing, aside="") for drawing in drawn]
     # A plug-in may declare figures whose columns its rows lack; the score of every model can always be drawn.
-    return drawn or [forest.dots(evidence.scores, evidence.unit, anchor, evidence.check)]
+    return drawn or [dots.dots(evidence.scores, evidence.unit, anchor, evidence.check)]
 
 
 def roles_of(evidence: Evidence) -> dict[str, str]:

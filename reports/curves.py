@@ -7,6 +7,7 @@ from auditor.records.base import Row
 from auditor.records.figure import Figure
 from auditor.reports import text
 from auditor.reports.figures import is_drawable
+from auditor.reports.places import is_numbered, place
 
 # A panel's title names several columns beside each other, in the width of one panel.
 _SHORT = {"learning_rate": "rate"}
@@ -49,7 +50,7 @@ def counting(cells: Sequence[Row], figure: Figure, roles: Mapping[str, str]) -> 
 
 
 def panels_of(
-    rows: Sequence[Row], figure: Figure, roles: Mapping[str, str]
+    rows: Sequence[Row], figure: Figure, roles: Mapping[str, str], layers: Sequence[str] = ()
 ) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
     """Sort rows into panels and lines.
 
@@ -57,6 +58,7 @@ def panels_of(
         rows: those that count.
         figure: which columns, and how.
         roles: part played by each model.
+        layers: of the audit, by which names of layers are put into words.
 
     Returns:
         The panels (none without rows), and the names along x (none where x is a number).
@@ -66,7 +68,7 @@ def panels_of(
         found = (str(row[figure.lines]) for row in rows)
         roles = {name: "unlearned" if name == figure.main else "decoy" for name in found}
     ticks = _categories(rows, figure)
-    return _panels(rows, figure, roles, ticks), ticks
+    return _panels(rows, figure, roles, ticks, layers), _placed(ticks, layers)
 
 
 def _counts(row: Row, figure: Figure, roles: Mapping[str, str]) -> bool:
@@ -90,11 +92,20 @@ def _categories(rows: Sequence[Row], figure: Figure) -> tuple[str, ...]:
     return tuple(_show(value) for value in found)
 
 
-def _panels(rows: Sequence[Row], figure: Figure, roles: Mapping[str, str], ticks: Sequence[str]) -> tuple[Panel, ...]:
+def _placed(ticks: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    """Names of layers in words; where all are blocks of one stack, their numbers alone, which fit side by side."""
+    if ticks and all(tick in layers and is_numbered(tick) for tick in ticks):
+        return tuple(str(layers.index(tick) + 1) for tick in ticks)
+    return tuple(place(tick, layers) for tick in ticks)
+
+
+def _panels(
+    rows: Sequence[Row], figure: Figure, roles: Mapping[str, str], ticks: Sequence[str], layers: Sequence[str]
+) -> tuple[Panel, ...]:
     at = {name: float(i) for i, name in enumerate(ticks)}
     panels: dict[str, dict[tuple[str, int], list[tuple[float, float]]]] = {}
     for row in rows:
-        title = " · ".join(_word(c, row[c]) for c in figure.panels if row.get(c) is not None)
+        title = " · ".join(_word(c, row[c], layers) for c in figure.panels if row.get(c) is not None)
         lines = panels.setdefault(title, {})
         shown = _show(row[figure.x])
         point = (at[shown] if ticks else float(row[figure.x] or 0), float(row[figure.y] or 0))
@@ -119,8 +130,8 @@ def _line(model: str, role: str, points: Sequence[tuple[float, float]]) -> Line:
     return Line(model, role, tuple(x for x, _ in ordered), tuple(y for _, y in ordered))
 
 
-def _word(column: str, value: str | int | float | None) -> str:
-    shown = text.shorten(_show(value), 24)
+def _word(column: str, value: str | int | float | None, layers: Sequence[str]) -> str:
+    shown = text.shorten(place(_show(value), layers), 32)
     return shown if isinstance(value, str) else f"{_SHORT.get(column, column)} {shown}"
 
 

@@ -1,31 +1,30 @@
-"""Drawing: SVG that follows the page's colours, the forest plot, and a dot plot for any check."""
+"""Drawing: SVG that follows the page's colours."""
 
 import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from auditor.reports import text
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-WIDTH = 420.0  # a phone 390 pixels wide shows it at 0.88, so that SMALL is still 11 pixels high there
-FONT = 14.0
-SMALL = 13.0
+WIDTH = 360.0  # of one panel: as wide as a phone; on a screen three stand side by side, at about the same size
+FONT = 13.0
+SMALL = 12.0
 # Larger numbers come from broken or hostile results, and would flatten every other point of the axis.
 _DRAWABLE = 1e12
-LETTER = 7.1  # mean width of a letter at FONT, in points; only for where to break and shorten
+LETTER = 6.6  # mean width of a letter at FONT, in points; only for where to break and shorten
 
 # Stand-ins that matplotlib draws with; each becomes a CSS variable, so that the page decides on the colour.
 INK, MUTED, RULE, PAPER = "#00000a", "#00000b", "#00000c", "#00000d"
@@ -97,14 +96,20 @@ class Drawing:
     """A finished figure.
 
     Attributes:
-        svg: inline, with a title and a description.
+        svgs: its panels, inline, each with a title and a description.
         caption: what it shows, in words.
         aside: under which words the page folds it away; empty where it stands open.
+        key: by role that is drawn, what its lines are called.
+        up: what the vertical axis is.
+        across: what the horizontal axis is.
     """
 
-    svg: Markup
+    svgs: tuple[Markup, ...]
     caption: str
     aside: str = ""
+    key: Mapping[str, str] = field(default_factory=dict)
+    up: str = ""
+    across: str = ""
 
 
 class Sheet:
@@ -132,31 +137,6 @@ class Sheet:
     ) -> None:
         """Text with its baseline ``y`` points below the top."""
         self.figure.text(x / WIDTH, 1 - y / self.height, words, va="baseline", fontsize=fontsize, color=color, ha=ha)
-
-    def rule(self, left: float, right: float, y: float, stroke: Stroke) -> None:
-        """A level line ``y`` points below the top, as a sample of one role."""
-        self.figure.add_artist(
-            Line2D(
-                [left / WIDTH, right / WIDTH],
-                [1 - y / self.height] * 2,
-                color=stroke.colour,
-                linewidth=stroke.width,
-                linestyle=stroke.dash,
-            )
-        )
-
-    def mark(self, x: float, y: float, stroke: Stroke) -> None:
-        """One mark ``y`` points below the top, as a sample of one role."""
-        self.figure.add_artist(
-            Line2D(
-                [x / WIDTH],
-                [1 - y / self.height],
-                color=stroke.colour,
-                marker=stroke.marker,
-                markersize=6,
-                markerfacecolor=stroke.colour if stroke.filled else PAPER,
-            )
-        )
 
     def svg(self, anchor: str, title: str, description: str) -> Markup:
         """The figure as an inline SVG whose ids begin with ``anchor``."""
@@ -252,39 +232,3 @@ def _style(style: str) -> str:
 def _two_decimals(match: re.Match[str]) -> str:
     # Adding zero turns −0.0 into 0.0.
     return f"{round(float(match.group()), 2) + 0.0:g}"
-
-
-def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions as near to ``wanted`` as a least distance ``gap`` and the range allow, in the same order.
-
-    >>> spread_apart([5.0, 5.0], 2.0, 0.0, 10.0)
-    [4.0, 6.0]
-    """
-    if not wanted:
-        return []
-    # With too many labels for the height they move closer together rather than out of the figure.
-    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
-    groups: list[list[int]] = []
-    for i in order:
-        groups.append([i])
-        # Labels that collide become one block around their common mean, and blocks that collide one larger block.
-        while len(groups) > 1 and _top(groups[-2], wanted, gap, low, high) > _base(groups[-1], wanted, gap, low, high):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    placed = [0.0] * len(wanted)
-    for group in groups:
-        start = _base(group, wanted, gap, low, high)
-        for rank, i in enumerate(group):
-            placed[i] = start + rank * gap
-    return placed
-
-
-def _base(group: Sequence[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
-    length = (len(group) - 1) * gap
-    middle = sum(wanted[i] for i in group) / len(group)
-    return min(max(middle - length / 2, low), high - length)
-
-
-def _top(group: Sequence[int], wanted: Sequence[float], gap: float, low: float, high: float) -> float:
-    # Blocks that only touch are not merged for a rounding error.
-    return _base(group, wanted, gap, low, high) + len(group) * gap - 1e-9

@@ -73,7 +73,7 @@ CHANGES: dict[Outcome, str] = {
         "clearly not, which changes the name of the verdict and nothing else."
     ),
     "DELETED": (
-        "An upper limit of a primary check at {deleted:g} or above (the highest is {bound:.2f}); a primary check "
+        "An upper limit of a primary check at {deleted:g} or above (the highest is {bound}); a primary check "
         "that loses its power or misses a decoy; or any check, also one not made here, that rejects "
         "ρ\u00a0≤\u00a0{suppressed:g}."
     ),
@@ -154,7 +154,7 @@ def _change(results: Results, accusing: frozenset[str]) -> str:
         suppressed=bars.suppressed,
         deleted=bars.deleted,
         # Only a deletion has a bound, and only its sentence names one.
-        bound=verdict.bound if verdict.bound is not None else bars.deleted,
+        bound=text.upper_percent(verdict.bound if verdict.bound is not None else bars.deleted),
         accusing=", ".join(sorted(accusing)),
     )
 

@@ -12,14 +12,8 @@ from auditor.records.verdict import Assurance, Flag, Outcome
 
 HEADLINES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",
-    "SUPPRESSED": (
-        "Suppressed, not deleted: the outputs hide the knowledge, but the checks named below still find it "
-        "in the unlearned model."
-    ),
-    "NOT_DELETED": (
-        "Not deleted: the checks named below find the knowledge in the unlearned model. Whether its outputs hide it is "
-        "not settled."
-    ),
+    "SUPPRESSED": ("Suppressed, not deleted: the outputs hide the knowledge, but it is still in the model."),
+    "NOT_DELETED": ("Not deleted: the knowledge is still in the model. Whether its outputs hide it is not settled."),
     # Never “certified”: silence of checks bounds what is left, and proves nothing beyond the bound.
     "DELETED": (
         "Consistent with deletion: no more than {bound} of the original’s recoverable knowledge remains, "
@@ -106,6 +100,27 @@ ASSURANCE: Mapping[Assurance, str] = {
     "A0": (
         "Nothing says here what a model that never saw the forget set would score. Nothing can be called deleted "
         "at this level; a check may accuse only by a null of its own."
+    ),
+}
+
+# The same in one line, for the first screen.
+ASSURANCE_SHORT: Mapping[Assurance, str] = {
+    "A3": "It was held against {against} trained without the forget set (assurance A3): any verdict was possible.",
+    "A3r": ("It was held against itself: {against} (assurance A3r). Any verdict was possible, about this very model."),
+    "A3d": (
+        "It was held against itself: {against} (assurance A3d). Any verdict was possible, as far as that word is good."
+    ),
+    "A2": (
+        "It was held against {against} trained without the forget set (assurance A2): few, so that a deletion is given "
+        "only where their spread is known."
+    ),
+    "A1": (
+        "Too few models or subjects that never saw the forget set count here (assurance A1): accusing was possible, "
+        "calling it deleted was not."
+    ),
+    "A0": (
+        "Nothing shows what a model scores that never saw the forget set (assurance A0): accusing was possible, "
+        "calling it deleted was not."
     ),
 }
 
@@ -232,9 +247,10 @@ def disagreement(form: CanonicalForm) -> str | None:
     )
 
 
-def uncalibrated(policy: Policy) -> str:
-    """Why no measured error rate stands behind this verdict."""
-    if not policy.domains:
+def uncalibrated(policy: Policy, task: str) -> str:
+    """Why no measured error rate stands behind this verdict; domains of other tasks would only be in the way."""
+    domains = [domain for domain in policy.domains if domain.task == task]
+    if not domains:
         return (
             "Thresholds not yet calibrated: no collection of models of known truth has measured this policy’s error "
             "rates yet. They were fixed beforehand, and they are provisional."
@@ -242,7 +258,7 @@ def uncalibrated(policy: Policy) -> str:
     known = "; ".join(
         f"{domain.name}: {domain.worlds}; {domain.task}, request {domain.request}, up to {domain.most_parameters:,} "
         f"weights, {domain.fewest_forget} forget examples or more"
-        for domain in policy.domains
+        for domain in domains
     )
     return (
         "Outside the calibrated domain: the request declares none (audit.domain), and for similar size, other data the "
@@ -260,15 +276,16 @@ def measured(domain: Domain, policy: Policy) -> tuple[str, ...]:
     return (
         *((earlier,) if domain.rules != policy.version else ()),
         f"On pairs of known truth of this kind ({domain.worlds}), suppressed or untouched models were called DELETED "
-        f"in {_rate(domain.false_deleted)}.",
-        f"Deleted ones were called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in {_rate(domain.false_suppressed)}, and "
-        f"left INCONCLUSIVE in {_rate(domain.undecided)}.",
+        f"in {error_rate(domain.false_deleted)}.",
+        f"Deleted ones were called SUPPRESSED, NOT_DELETED or NOT_FORGOTTEN in {error_rate(domain.false_suppressed)}, "
+        f"and left INCONCLUSIVE in {error_rate(domain.undecided)}.",
         "Those pairs are small worlds, and their makers did not know how they would be audited: an evader who reads "
         "this program’s source was not among them.",
     )
 
 
-def _rate(rate: ErrorRate) -> str:
+def error_rate(rate: ErrorRate) -> str:
+    """How often, of how many, and how often at most."""
     return f"{rate.count} of {rate.pairs} (at most {100 * rate.upper:.1f} % at 95 % confidence)"
 
 
@@ -377,8 +394,60 @@ def rho(interval: Interval | None) -> str:
     """
     if interval is None:
         return "–"
-    value, low, high = (_two_places(v) for v in (interval.value, interval.low, interval.high))
+    value, low, high = map(_two_places, interval.shown)
     return f"{value} [{low},\u00a0{high}]"
+
+
+def resolution(w: float | None) -> str:
+    """The smallest residue that a check can rule out, in words.
+
+    >>> resolution(0.09), resolution(115.71)
+    ('0.09, the smallest residue it can rule out', 'none: it cannot tell all of the knowledge from nothing')
+    """
+    if w is None:
+        return "none: the original does not stand above the null"
+    if w >= 1:
+        return "none: it cannot tell all of the knowledge from nothing"
+    return f"{number(w, 2)}, the smallest residue it can rule out"
+
+
+def plural(n: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "decoy"), plural(3, "decoy")
+    ('1 decoy', '3 decoys')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def sentence_case(words: str) -> str:
+    """Words that begin a line of their own, unless with a name or a symbol.
+
+    >>> sentence_case("more references")
+    'More references'
+    """
+    return words[:1].upper() + words[1:]
+
+
+def percent(rho: float) -> str:
+    r"""A number on the axis of ρ as a whole percentage, of the two places that it is shown with everywhere.
+
+    >>> percent(0.765), percent(-0.004), percent(-0.03)
+    ('77\xa0%', '0\xa0%', '−3\xa0%')
+    """
+    # Of two places, as sentences and tables have them: 0.765 must not be 0.76 here and 77 % there.
+    return _signed(f"{round(100 * round(rho, 2))}\u00a0%")
+
+
+def one_in(p: float) -> str:
+    """How rare something is by chance.
+
+    >>> one_in(0.00002), one_in(0.004), one_in(0.31)
+    ('fewer than 1 of 10,000 cases', '1 of 250 cases', '31 of 100 cases')
+    """
+    if p < 1e-4:
+        return "fewer than 1 of 10,000 cases"
+    return f"1 of {round(1 / p):,} cases" if p < 0.05 else f"{round(100 * p)} of 100 cases"
 
 
 def share(value: float | None) -> str:

@@ -92,6 +92,7 @@ def evidence(check: str, rho: tuple[float, float, float] | None, **changes: Any)
         may="clear" if primary or check == "outputs" else "accuse",
         primary=primary,
         summary="Did something.",
+        finds=f"By {check} the model shows",
         unit="units",
         scores=ModelScores(original=1.0, unlearned=0.0, references={"reference 1": 0.0}, null=0.0),
         null_kind="references",

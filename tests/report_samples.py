@@ -148,6 +148,7 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
     """Evidence of a check that had power and found what there is."""
     width = changes.pop("width", 0.08)
     low, high = changes.pop("scale", (0.52, 0.88))
+    declared = registry.load(check, "classification") if check in registry.names("classification") else None
     fields: dict[str, Any] = {
         "check": check,
         "role": "outputs" if check == "outputs" else "evidence",
@@ -155,10 +156,12 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
         "may": "accuse",
         "primary": False,
         "summary": f"What {check} did, in one sentence.",
+        "finds": declared.finds if declared is not None else f"Looking with {check} found",
         "unit": "score of the check (0 to 1)",
         "scores": scores(known, low, high),
         "chosen": ("conv3", "fc1"),
-        "figures": registry.load(check, "classification").figures if check in registry.names("classification") else (),
+        "figures": declared.figures if declared is not None else (),
+        "reference_rho": {name: known[name] for name in REFERENCES},
         "null_kind": "references",
         "null_words": "the mean of the references",
         "rho": interval(known["unlearned"], width),
@@ -321,7 +324,7 @@ def cka(known: dict[str, float]) -> Evidence:
     ]
     return evidence(
         "cka", known, may="inform", rows=cells, rho=None, resolution=None, powered=False, p_value=None,
-        spread=None, decoys={}, null_kind="none", null_words="nothing to compare with",
+        spread=None, decoys={}, null_kind="none", null_words="nothing to compare with", reference_rho={},
         summary="Compared each layer's features with the original's by debiased linear CKA.",
     )  # fmt: skip
 
@@ -370,6 +373,7 @@ def failed_check() -> Evidence:
         may="accuse",
         primary=False,
         summary="Rounded the weights to 8 and to 4 bits and measured what the model knows after that.",
+        finds="Rounding the weights to few bits brought back",
         unit="probability of the true class after rounding",
         powerless_because="it could not run",
         failure=Failure(

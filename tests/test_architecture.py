@@ -13,7 +13,19 @@ BASICS = ("errors", "digests", "randomness", "plugins", "sources")
 # The order of docs/architecture.md: each imports what stands before it, never what stands after.
 ROOMS = (
     *(*BASICS, "records", "reports", "loading", "models", "checks", "tasks", "inference", "attacks", "probes", "zoo"),
-    *("run", "review", "audit", "assertions", "pytest_fixture", "pytest_plugin", "contract", "demo", "scan", "doctor"),
+    *(
+        "run",
+        "review",
+        "audit",
+        "many",
+        "assertions",
+        "pytest_fixture",
+        "pytest_plugin",
+        "contract",
+        "demo",
+        "scan",
+        "doctor",
+    ),
     *("cli", "__main__"),
 )
 # These stay apart from more than the order asks for: a report can be drawn, and a verdict decided, without any model.

@@ -141,7 +141,7 @@ class TestResidualBelow:
     def test_is_refuted_by_the_upper_limit_although_the_estimate_is_below(self) -> None:
         assert refuted(assertions.assert_residual_below, found("DELETED"), 0.1, "few_shot").splitlines() == [
             "deleted.pt may keep more than 0.1: "
-            "few_shot: ρ = 0.050 [-0.030, 0.130], its upper limit does not lie below 0.1",
+            "few_shot: ρ = 0.05 [-0.03, 0.13], its upper limit does not lie below 0.1",
             f"report: {FOLDER / 'report.html'}",
         ]
 

@@ -62,6 +62,7 @@ class Asked(Check):
     may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Asked."
+    finds: ClassVar[str] = "Asked directly, the model shows"
     unit: ClassVar[str] = "share"
 
     def score(self, subject: FakeSubject, artefact: Any, data: Any, settings: Any, seed: int) -> Score:

@@ -48,6 +48,7 @@ ELSEWHERE = {
     ("docs/what-do-i-need.md", "[assignment]"): "tests/test_declared.py reads it",
     ("docs/what-do-i-need.md", "audit demo"): "tests/test_demo_language_model.py runs it",
     ("docs/architecture.md", "auditor/\n"): "a picture; tests/test_architecture.py holds it against what is there",
+    ("docs/ci.md", "      - uses: OWNER"): "runs on GitHub; tests/test_action.py runs what it runs",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }
 HERE = {

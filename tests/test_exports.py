@@ -2,13 +2,17 @@
 
 import csv as stdlib_csv
 import io
+import json
+from typing import get_args
 
 import pandas as pd
 import pytest
 
 from auditor.cli.export import _text
 from auditor.digests import text_digest
-from auditor.review.exports import csv, evidence_frame, model_card, rows_frame
+from auditor.records.verdict import Outcome
+from auditor.reports.document import first_screen
+from auditor.review.exports import badge, csv, evidence_frame, markdown, model_card, rows_frame
 from tests.report_extremes import hostile
 from tests.report_samples import sample
 
@@ -83,3 +87,37 @@ def test_the_command_writes_no_formula() -> None:
     for form in ("csv", "cells"):
         first_row = _text(changed, form).splitlines()[1]  # type: ignore[arg-type]
         assert first_row.startswith("'=cmd,")
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+def test_the_summary_says_what_the_first_screen_says(outcome: Outcome) -> None:
+    text = markdown(sample(outcome))
+    assert text.startswith(f"## Unlearning audit: `{outcome}`")
+    first = first_screen(sample(outcome))
+    assert first.sentence.replace("_", "\\_") in text
+    assert f"```sh\n   {first.steps[-1].command}\n" in text
+    assert "| few_shot, primary |" in text
+
+
+def test_a_summary_is_text_whatever_names_say() -> None:
+    text = markdown(hostile())
+    # Within a fence, which no line can close since names have no line ends, everything is text.
+    outside = [line for line in text.splitlines() if not line.startswith("   ")]
+    assert not any("<" in line for line in outside)
+    assert [line for line in text.splitlines() if line.strip().startswith("```")].count("   ```") == text.count("```sh")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {5}
+
+
+def test_a_badge_is_green_for_a_whole_deletion_alone() -> None:
+    whole = sample("DELETED")
+    whole = whole.model_copy(update={"coverage": whole.coverage.model_copy(update={"complete": True})})
+    assert json.loads(badge(whole)) == {
+        "schemaVersion": 1,
+        "label": "unlearning audit",
+        "message": "DELETED ≤ 20 %",
+        "color": "2a7a57",
+    }
+    assert json.loads(badge(sample("DELETED")))["message"] == "DELETED ≤ 20 % incomplete"
+    assert json.loads(badge(sample("DELETED")))["color"] != "2a7a57"
+    assert json.loads(badge(sample("INCONCLUSIVE")))["message"] == "INCONCLUSIVE DAMAGED incomplete"

@@ -26,7 +26,7 @@ OLD_RESULTS = sorted((Path(__file__).parent / "old_results").glob("schema-*.json
 SCHEMA_DIGESTS = {
     "4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b",
     "5": "51ffa791dd5a4ab265d839f45c4dd5dcdf90b9d0c30e234bdae296204e747e90",
-    "7": "bfbf8301736996921ac4116a1121ef014dcd8431e0a4564f39d130df8dc118aa",
+    "7": "9b9058f373a6c9d3c4d6e623aa8a9ef256dd89de680ab1f1e678438f8cb49a27",
     "6": "2a64f249e08a10b05fbd6a87bc38e35006a4aafb059724dee7a39f6623a5c51e",
 }
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results.schema.json"

@@ -30,6 +30,7 @@ def _kind(check: str, a_family: Family, allowed: May) -> Check:
         may: ClassVar[May] = allowed
         tasks: ClassVar[tuple[str, ...]] = ("classification",)
         summary: ClassVar[str] = "Drew a number."
+        finds: ClassVar[str] = "A drawn number shows"
         unit: ClassVar[str] = "spreads"
 
         def score(self, *arguments: object) -> Score:

@@ -302,7 +302,7 @@ class TestCommand:
         assert (done.exit_code, done.output.splitlines()[-1]) == (1, "Does not hold: plan.json")
 
     def test_a_folder_that_is_no_audit(self, tmp_path: Path) -> None:
-        assert "SHA256SUMS does not exist" in audit("verify", tmp_path).output
+        assert "holds no file of an audit" in audit("verify", tmp_path).output
         assert audit("verify", tmp_path / "absent").exit_code == 2
         (tmp_path / audit_folder.SUMS).write_text("nonsense")
         assert "is not a list of digests" in audit("verify", tmp_path).output

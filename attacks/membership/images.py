@@ -67,6 +67,7 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
         "Compared the model's margins on forget examples with those on examples never trained on, "
         "each against the references' margins on the same examples."
     )
+    finds: ClassVar[str] = "For telling forgotten examples from unseen ones, the model's outputs still hold"
     unit: ClassVar[str] = "mean logit margin on forget less that on holdout (nats)"
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
     caveats: ClassVar[tuple[str, ...]] = (

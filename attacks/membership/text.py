@@ -89,6 +89,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
         "Compared the log-probability of forget answers with that of answers never trained on, each against the "
         "references' on the same facts."
     )
+    finds: ClassVar[str] = "For telling forgotten facts from unseen ones, the model's outputs still hold"
     unit: ClassVar[str] = "mean token log-probability of forget answers less that of holdout answers (nats)"
     cost: ClassVar[str] = (
         "a pass with gradients over eval and holdout facts, and three over retain facts for rescaling (at most 256)"

@@ -88,6 +88,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     may: ClassVar[May] = "accuse"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
+    finds: ClassVar[str] = "Rounding the weights to few bits brought back"
     unit: ClassVar[str] = (
         "probability of the true class on forget after rounding (0 to 1), less that of forgotten classes on "
         "retain for a class request; at the better bit width"

@@ -48,6 +48,7 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured which answers came back."
+    finds: ClassVar[str] = "Rounding the weights to few bits brought back"
     unit: ClassVar[str] = "mean answer probability on forget after rounding, at the better bit width (0 to 1)"
     cost: ClassVar[str] = (
         "retain facts for rescaling (at most 256) three times, and forget and control facts once per bit width"

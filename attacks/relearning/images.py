@@ -106,6 +106,7 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
         "Fine-tuned a copy of the model on a few forgotten examples and measured how much of the rest of the forget "
         "set came back."
     )
+    finds: ClassVar[str] = "Retraining a copy on a few of the forgotten examples brought back"
     unit: ClassVar[str] = (
         "probability of the true label on unseen forget examples in the course of the attacks, above the references' "
         "mean, by the arm that recovers more"

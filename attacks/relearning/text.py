@@ -61,6 +61,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         "Fine-tuned a copy of the model on one half of the forget facts and measured how much of the other half came "
         "back."
     )
+    finds: ClassVar[str] = "Retraining a copy on half of the forgotten facts brought back"
     unit: ClassVar[str] = "mean answer probability on unseen forget facts after the attack (0 to 1)"
     cost: ClassVar[str] = "some two hundred training steps and a pass over the measured facts at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter",)

@@ -55,6 +55,7 @@ class SlowRelearning(relearning.Relearning):
         "Fine-tuned a copy of the model for long on one forgotten example of a class and measured how much of the rest "
         "of the forget set came back."
     )
+    finds: ClassVar[str] = "Retraining a copy for long on a single forgotten example brought back"
     cost: ClassVar[str] = (
         "some six hundred training steps of half the batch, and eight short measurements of each of eight attacks"
     )

@@ -42,6 +42,7 @@ class SlowRelearning(relearning.Relearning):
         "Fine-tuned a copy of the model for long on one or two facts about each subject and measured how much of the "
         "other half came back."
     )
+    finds: ClassVar[str] = "Retraining a copy for long on one or two facts about each subject brought back"
     cost: ClassVar[str] = "some two hundred training steps of a third the batch, measured at a few of them"
     # A check that may not clear has nothing to see through first.
     decoys: ClassVar[tuple[str, ...]] = ()

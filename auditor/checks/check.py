@@ -55,6 +55,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         requests: kinds of request it serves.
         needs: example sets without which it cannot run: ``forget``, ``retain``, ``holdout``, ``control``.
         summary: one sentence for the report: what was done.
+        finds: how the report's plain sentence begins; it goes on "77 % of what the original knew".
         unit: what the score is, in words.
         cost: extra forward or training passes, in words.
         decoys: names of the decoys it has to detect before it may clear.
@@ -81,6 +82,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     requests: ClassVar[tuple[str, ...]] = ("class", "sample")
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain")
     summary: ClassVar[str]
+    finds: ClassVar[str]
     unit: ClassVar[str]
     cost: ClassVar[str] = "none beyond the shared recording"
     decoys: ClassVar[tuple[str, ...]] = ()

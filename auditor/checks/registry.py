@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 
 from auditor import plugins
 from auditor.checks.check import AnyCheck, Check
-from auditor.errors import SpecError
+from auditor.errors import SpecError, nearest
 
 GROUP = "unlearning_auditor.checks"
 _NOUN = "check"
@@ -55,7 +55,7 @@ def _registered(task: str) -> list[str]:
 def _entry(name: str, task: str) -> EntryPoint:
     found = [entry for entry in plugins.registered(GROUP) if _name(entry) == name and _may_serve(entry, task)]
     if not found:
-        raise SpecError(f"there is no check called {name!r}; there are: {', '.join(_registered(task))}")
+        raise SpecError(f"there is no check called {name!r}{nearest(name, _registered(task))}")
     return plugins.only(found, _NOUN, name)
 
 

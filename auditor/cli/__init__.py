@@ -19,6 +19,7 @@ from auditor.cli.doctor import doctor
 from auditor.cli.export import export
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
+from auditor.cli.pack import pack
 from auditor.cli.plan import plan
 from auditor.cli.reference import reference
 from auditor.cli.render import render
@@ -110,6 +111,7 @@ for command in (
     export,
     init,
     list_checks,
+    pack,
     plan,
     reference,
     render,

@@ -1,7 +1,6 @@
 """``audit compare``."""
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
@@ -9,11 +8,14 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 import click
 
 from auditor.cli.frozen import frozen_request, refuse_changes
+from auditor.cli.typed import arguments_for, command_line, valued_options
+from auditor.errors import SpecError
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.records.verdict import EXPECTATIONS
 
 if TYPE_CHECKING:
     from auditor.records.plan import Plan
+    from auditor.records.results import Results
     from auditor.run.executors.forked import Tell
     from auditor.run.preparing import Prepared
 
@@ -51,7 +53,7 @@ class Options(TypedDict, total=False):
     expect: str | None
 
 
-class _CompareOptions(Options, total=False):
+class CompareOptions(Options, total=False):
     """What `audit compare` takes beside them."""
 
     out: str | None
@@ -172,24 +174,9 @@ def _relative(path: str | None, base: Path) -> str | None:
     return os.path.relpath(path, base)
 
 
-def command_line(arguments: list[str]) -> str:
-    """What to type to repeat the audit: the arguments as given, without the folder of the output."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip or argument.startswith("--out="):
-            skip = False
-        elif argument == "--out":
-            skip = True
-        # What changes no result is left out, so that the report has the same bytes wherever it is written.
-        elif argument not in ("--quiet", "-q", "--dry-run", "--write-canonical"):
-            kept.append(argument)
-    return shlex.join(["audit", *kept])
-
-
 @click.command()
 @click.argument("original", required=False)
-@click.argument("unlearned", required=False)
+@click.argument("candidates", metavar="[UNLEARNED]...", nargs=-1)
 @spec_options
 @click.option("--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted.")
 @click.option("--out", help="Folder for results.json and report.html; default audit-out.")
@@ -202,16 +189,76 @@ def command_line(arguments: list[str]) -> str:
     default=None,
     help="Also write the canonical form of UNLEARNED, which the verdict is about, into the folder.",
 )
+@click.option(
+    "--sort", "by", help="Order of several candidates: outcome (default), bound, utility, or a check's name, by its ρ."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
 def compare(
-    arguments: list[str], /, frozen: Path | None, dry_run: bool, quiet: bool, **options: Unpack[_CompareOptions]
+    arguments: list[str],
+    /,
+    candidates: tuple[str, ...],
+    frozen: Path | None,
+    by: str | None,
+    dry_run: bool,
+    quiet: bool,
+    **options: Unpack[CompareOptions],
 ) -> int:
     """Audit UNLEARNED against ORIGINAL and write results.json and report.html.
 
-    What is audited is the canonical form of each model; the verdict names its digest.
+    What is audited is the canonical form of each model; the verdict names its digest. Several candidates get an audit
+    each, over shared scores, and a ranking: overview.html, ranking.csv and ranking.json.
     """
+    if len(candidates) > 1:
+        return _compare_many(arguments, candidates, options, frozen, by, dry_run=dry_run, quiet=quiet)
+    if by is not None:
+        raise SpecError("--sort is for several candidates; leave it out, or name more than one")
+    options["unlearned"] = candidates[0] if candidates else None
+    prepared, spec, folder = request(arguments, options, frozen)
+    if dry_run:
+        return show_plan(prepared, quiet)
+    from auditor.cli import show
+    from auditor.cli.supervised import audited
+
+    results = audited(prepared, spec.audit.time_limit, folder, quiet)
+    show.results(results, folder, quiet)
+    return _code(results, spec)
+
+
+def _compare_many(
+    arguments: list[str],
+    candidates: tuple[str, ...],
+    options: CompareOptions,
+    frozen: Path | None,
+    by: str | None,
+    *,
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    if frozen is not None:
+        raise SpecError("--plan is the plan of one candidate; name that one alone")
+    from auditor.cli.candidates import audit_candidates
+
+    def asked(name: str) -> "tuple[Callable[[Tell], Prepared], AuditSpec, Path]":
+        # Each report prints the command of its own audit.
+        own = arguments_for(name, candidates, arguments, valued_options(compare))
+        return request(own, {**options, "unlearned": name}, None)
+
+    if dry_run:
+        return max(show_plan(asked(name)[0], quiet) for name in candidates)
+    return audit_candidates(candidates, asked, _code, by=by, quiet=quiet)
+
+
+def _code(results: "Results", spec: AuditSpec) -> int:
+    verdict = results.verdict
+    return exit_code(verdict.outcome, bool(verdict.flags), results.coverage.complete, spec.audit.expect)
+
+
+def request(
+    arguments: list[str], options: CompareOptions, frozen: Path | None
+) -> "tuple[Callable[[Tell], Prepared], AuditSpec, Path]":
+    """What makes the plan, the request it is made from, and the folder for what is found."""
     planned = frozen_request(frozen, options) if frozen is not None else None
     spec, base = (
         spec_from_options(options) if planned is None else (_as_planned(planned, options), base_folder(options))
@@ -228,26 +275,24 @@ def compare(
             refuse_changes(frozen, planned, made.plan)
         return made
 
-    if dry_run:
-        return _dry_run(prepared, quiet)
-    from auditor.cli import show
-    from auditor.cli.supervised import audited
+    return prepared, spec, output_folder(options, spec, base)
 
+
+def output_folder(options: CompareOptions, spec: AuditSpec, base: Path) -> Path:
+    """Where the files go: as seen from the working directory if typed, from audit.toml's folder if it stands there."""
     out = options.get("out")
-    folder = Path(out) if out else base / spec.audit.out
-    results = audited(prepared, spec.audit.time_limit, folder, quiet)
-    show.results(results, folder, quiet)
-    return exit_code(results.verdict.outcome, bool(results.verdict.flags), results.coverage.complete, spec.audit.expect)
+    return Path(out) if out else base / spec.audit.out
 
 
-def _as_planned(planned: "Plan", options: _CompareOptions) -> AuditSpec:
+def _as_planned(planned: "Plan", options: CompareOptions) -> AuditSpec:
     """The plan's request; what is written beside the results is no part of a plan."""
     asked = planned.asked
     run = asked.audit.model_copy(update={"write_canonical": bool(options.get("write_canonical"))})
     return asked.model_copy(update={"audit": run})
 
 
-def _dry_run(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
+def show_plan(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
+    """Print the plan and what it will cost."""
     from auditor.cli import show
     from auditor.cli.progress import live_progress
     from auditor.run import roads

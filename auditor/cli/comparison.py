@@ -24,7 +24,7 @@ def show(first: Results, second: Results) -> None:
 
 def _verdict(verdict: Verdict) -> str:
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
-    bound = f", ρ ≤ {verdict.bound:.2f}" if verdict.bound is not None else ""
+    bound = f", at most {text.upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
     return f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})"
 
 

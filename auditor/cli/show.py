@@ -8,9 +8,11 @@ from auditor.cli.terminal import Terminal
 from auditor.inference.assurance import NO_REFERENCE
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
+from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
 from auditor.records.road import Road
 from auditor.reports import roads
+from auditor.reports.overview import cells
 from auditor.reports.text import deploy, disagreement, upper_percent
 
 if TYPE_CHECKING:
@@ -42,6 +44,24 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
     console.say(f"results  {folder / 'results.json'}")
 
 
+def ranking(found: Ranking, page: Path) -> None:
+    """Candidates in their order, and where the overview is."""
+    console = Terminal()
+    rows = [(str(i), c.name, *cells(c), _highest(c)) for i, c in enumerate(found.candidates, 1)]
+    console.table(("", "candidate", "outcome", "may remain", "retain accuracy", "highest ρ"), rows)
+    for c in found.candidates:
+        if c.refused is not None:
+            console.say(f"{c.name}: {c.refused}")
+    console.say(f"overview {page}")
+
+
+def _highest(c: Candidate) -> str:
+    """The check that recovers most, with how much."""
+    known = {name: rho for name, rho in c.rho.items() if rho is not None}
+    name = max(known, key=lambda check: known[check].value, default=None)
+    return "" if name is None else f"{name} {known[name]}"
+
+
 def _weaknesses(found: Results, console: Terminal) -> None:
     """What weakens the finding."""
     if found.plan.domain is None:
@@ -56,7 +76,8 @@ def _weaknesses(found: Results, console: Terminal) -> None:
 
 
 def _row(e: Evidence) -> tuple[str, ...]:
-    rho = ("", "") if e.rho is None else (f"{e.rho.value:.2f}", f"{e.rho.low:.2f} to {e.rho.high:.2f}")
+    value, low, high = e.rho.shown if e.rho is not None else (0.0, 0.0, 0.0)
+    rho = ("", "") if e.rho is None else (f"{value:.2f}", f"{low:.2f} to {high:.2f}")
     note = e.failure.reason if e.failure else (e.powerless_because or "")
     resolution = "" if e.resolution is None else f"{e.resolution:.2f}"
     return f"{e.check}{' (primary)' if e.primary else ''}", e.may, *rho, resolution, note

@@ -16,7 +16,7 @@ _STATES = {"holds": "holds", "fails": "DOES NOT HOLD", "unchecked": "not checked
 
 
 class _Options(TypedDict):
-    """What click hands over beside FOLDER and the files held against it: None where an option is not given."""
+    """What click hands over beside PATH and the files held against it: None where an option is not given."""
 
     files: Path | None
     model_key: Path | None
@@ -31,7 +31,7 @@ class _Options(TypedDict):
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Public ed25519 key of who should have signed it.")
 @click.option("--plan", "frozen", type=click.Path(path_type=Path), help="A plan you received before the audit ran.")
 @click.option(
@@ -48,12 +48,12 @@ class _Options(TypedDict):
 @click.option("--holdout", help="For --rerun: this set instead of the planned one.")
 @click.option("--control", help="For --rerun: this set instead of the planned one.")
 def verify(
-    folder: Path, key: Path | None, frozen: Path | None, assignment: Path | None, **options: Unpack[_Options]
+    paths: tuple[Path, ...], key: Path | None, frozen: Path | None, assignment: Path | None, **options: Unpack[_Options]
 ) -> int:
-    """Check the audit in FOLDER that someone sent you: what holds and what does not.
+    """Check whatever of an audit someone sent you: what holds, what does not, and what could not be checked.
 
-    Without models: schema, digests, signature, and that verdict and report follow from the scores.
-    Nothing out of FOLDER is executed.
+    PATH is a folder, an archive by `audit pack`, or single files of an audit. Without models: schema, digests,
+    signature, and that verdict and report follow from the scores. Nothing that was received is executed.
     """
     # An option without effect would leave a reviewer believing that something was checked.
     _refuse_half_a_request(options)
@@ -62,7 +62,7 @@ def verify(
     from auditor.review.received import read_received, receive
     from auditor.review.verification import verify as check
 
-    received = receive(folder)
+    received = receive(paths)
     results = read_received(received)
     findings: list[Finding] = []
     steps = [check(received, key, frozen, assignment)]

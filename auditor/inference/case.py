@@ -115,7 +115,7 @@ def could_not_run(e: Evidence, ending: str = "") -> Reason:
 
 def show(rho: Interval | None) -> str:
     """ρ with its limits."""
-    return "not measured" if rho is None else f"{rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}]"
+    return "not measured" if rho is None else str(rho)
 
 
 def percent(share: float) -> str:

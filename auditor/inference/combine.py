@@ -80,6 +80,7 @@ def failed(check: AnyCheck, failure: Failure) -> Evidence:
         may=check.may,
         primary=False,
         summary=check.summary,
+        finds=check.finds,
         unit=check.unit,
         powerless_because="it could not run",
         failure=failure,
@@ -102,6 +103,7 @@ def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Ques
             "null_words": found.words or null.WORDS,
             "scores": _scores(measured.scores, found),
             "rho": interval(found.limits),
+            "reference_rho": _each_reference(measured.scores) if null.KIND == references.KIND else {},
             "rho_by_references": interval(by_references.limits) if by_references is not None else None,
             "resolution": found.resolution,
             "sighted": obstacle is None,
@@ -134,6 +136,17 @@ def _scores(measured: ModelScores, found: Comparison) -> ModelScores:
     )
 
 
+def _each_reference(scores: ModelScores) -> dict[str, float]:
+    """ρ of each reference as if it were the subject; none without a second one, or without a gap."""
+    found = {}
+    for name, value in scores.references.items():
+        others = [other for key, other in scores.references.items() if key != name]
+        gap = scores.original - float(np.mean(others)) if others else 0.0
+        if gap > 0:
+            found[name] = (value - float(np.mean(others))) / gap
+    return found
+
+
 def _of_another_kind(null: Null) -> str | None:
     # What a null of another package stands for, no policy has been calibrated on.
     return None if null.KIND in CLEARING else f"it is held against {null.WORDS}, which cannot clear"
@@ -156,6 +169,7 @@ def _measured(check: AnyCheck, scores: CheckScores, chosen: tuple[str, ...]) -> 
         may=check.may,
         primary=False,
         summary=check.summary,
+        finds=check.finds,
         unit=check.unit,
         scores=ModelScores(
             original=scores.original.total(chosen),
@@ -199,6 +213,8 @@ def _obstacle(check: AnyCheck, found: Comparison, policy: Policy) -> str | None:
     if w is None:
         return f"the original does not score above {found.against}: there is no gap to resolve a residue in"
     # Then even a true retrain, at ρ = 0, would have its upper limit above τ_deleted.
+    if w >= 1:
+        return f"even a whole copy of the original's knowledge would be lost in the spread of {found.against}"
     if w > policy.thresholds.deleted:
         return (
             f"the smallest residue it can rule out is {w:.2f}, "

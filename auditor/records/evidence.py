@@ -1,5 +1,6 @@
 """One check's scores of all models, combined."""
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -19,6 +20,25 @@ class Interval(Frozen):
     value: float
     low: float
     high: float
+
+    @property
+    def shown(self) -> tuple[float, float, float]:
+        """Value and limits as every page, table and sentence shows them: two places, limits rounded outwards.
+
+        A bound that is rounded up in one place and to the nearest in another would be two numbers.
+        """
+        # To nine places first: 0.29 * 100 has a binary tail. Adding zero turns −0.0 into 0.0.
+        low, high = math.floor(round(100 * self.low, 9)), math.ceil(round(100 * self.high, 9))
+        return round(self.value, 2) + 0.0, low / 100 + 0.0, high / 100 + 0.0
+
+    def __str__(self) -> str:
+        """As sentences have it.
+
+        >>> str(Interval(value=0.914, low=0.846, high=0.9701))
+        '0.91 [0.84, 0.98]'
+        """
+        value, low, high = self.shown
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 class ModelScores(Frozen):
@@ -114,6 +134,7 @@ class Evidence(Frozen):
     may: May
     primary: bool
     summary: str = Field(description="what the check did, in one sentence")
+    finds: str = Field(description="what a plain sentence begins with that goes on: 77 % of what the original knew")
     unit: str = Field(description="what its score is")
     scores: ModelScores | None = None
     chosen: tuple[str, ...] = ()
@@ -126,6 +147,10 @@ class Evidence(Frozen):
     rho: Interval | None = None
     rho_by_references: Interval | None = Field(
         default=None, description="where control concepts are the null: ρ with the references as the null, too"
+    )
+    reference_rho: dict[str, float] = Field(
+        default_factory=dict,
+        description="where references are the null: ρ of each, held against the mean of the others",
     )
     resolution: float | None = Field(default=None, description="w: the smallest residue it can rule out")
     # Apart from `powered`: the primary is chosen by it, and the unlearned model may have no part in that choice.

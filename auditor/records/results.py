@@ -122,6 +122,20 @@ def read_results(path: Path) -> Results:
         raise DataError(f"{path} does not exist; `audit compare` writes one") from error
 
 
+def read_scores(path: Path) -> RecordedScores:
+    """Read and validate a scores.json.
+
+    Raises:
+        DataError: missing, or not of this schema.
+    """
+    try:
+        return RecordedScores.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; `audit compare` writes one beside results.json") from error
+    except ValidationError as error:
+        raise DataError(f"{path} is not a file of scores: {first_fault(error)}; give one as it was written") from error
+
+
 def parse_results(data: bytes, name: str) -> Results:
     """Validate the bytes of a results.json.
 

@@ -1,9 +1,13 @@
 """Results for other places: a block for a model card, and tables for analysts."""
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.digests import text_digest
 from auditor.records.results import Results
+from auditor.records.verdict import Outcome
+from auditor.reports.document import axis_of, first_screen
 from auditor.reports.text import clean, upper_percent
 
 if TYPE_CHECKING:
@@ -50,6 +54,75 @@ def model_card(results: Results) -> str:
     lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
     note = "This says what these checks found at the effort they made. It is not a certificate of deletion."
     return "\n".join(["## Unlearning audit", "", "| | |", "| --- | --- |", *lines, "", note, ""])
+
+
+def markdown(results: Results) -> str:
+    """The audit in short, in Markdown, for the summary of a CI run or a pull request: verdict, why, ρ, what to do."""
+    first = first_screen(results)
+    rows = [
+        f"| {_cell(row.check)}{', primary' if row.primary else ''} | {row.family} | {row.share} | {row.limits} |"
+        for row in axis_of(results).rows
+    ]
+    flags = "".join(f" `{flag}`" for flag, _ in first.flags)
+    steps = [
+        f"{i}. {_line(step.words)}" + (f"\n   ```sh\n   {clean(step.command)}\n   ```" if step.command else "")
+        for i, step in enumerate(first.steps, 1)
+    ]
+    return "\n".join(
+        [
+            f"## Unlearning audit: `{first.outcome}`{flags}",
+            "",
+            f"**{_line(first.headline)}** {_line(first.sentence)}",
+            "",
+            f"{_line(first.subject)} against {_line(first.original)}. {_line(' '.join(first.sure))}",
+            "",
+            "| check | what it looks at | recovered | between |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            "0 % is a model that never saw the forget set, 100 % the original.",
+            "",
+            "### What to do next",
+            "",
+            *steps,
+            "",
+        ]
+    )
+
+
+_COLOURS: Mapping[Outcome, str] = {
+    "DELETED": "2a7a57",
+    "INCONCLUSIVE": "a86a00",
+    "NOT_DELETED": "9b1c1c",
+    "SUPPRESSED": "9b1c1c",
+    "NOT_FORGOTTEN": "9b1c1c",
+}
+
+
+def badge(results: Results) -> str:
+    """The JSON that shields.io draws a badge from (its endpoint schema, version 1)."""
+    verdict = results.verdict
+    bound = "" if verdict.bound is None else f" ≤ {upper_percent(verdict.bound)}".replace("\u00a0", " ")
+    # A flag, or a check that could not run, takes the green away whatever the outcome is.
+    sound = not verdict.flags and results.coverage.complete
+    colour = _COLOURS[verdict.outcome] if sound or verdict.outcome != "DELETED" else _COLOURS["INCONCLUSIVE"]
+    said = " ".join(
+        [f"{verdict.outcome}{bound}", *verdict.flags, *([] if results.coverage.complete else ["incomplete"])]
+    )
+    shown = {"schemaVersion": 1, "label": "unlearning audit", "message": said, "color": colour}
+    return json.dumps(shown, ensure_ascii=False) + "\n"
+
+
+def _line(value: str) -> str:
+    """Text on one line that starts no markup of its own; commands between backticks stay."""
+    return (
+        clean(value)
+        .replace("\\", "\\\\")
+        .replace("[", "\\[")
+        .replace("<", "&lt;")
+        .replace("*", "\\*")
+        .replace("_", "\\_")
+    )
 
 
 def _responsible(results: Results) -> list[str | None]:

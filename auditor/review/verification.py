@@ -24,7 +24,7 @@ from auditor.records.validation import first_fault
 from auditor.reports.html import BROKEN_ASSUMPTIONS, render
 from auditor.review import attest
 from auditor.review.plan_diff import plan_changes
-from auditor.review.received import Finding, Received, read_received
+from auditor.review.received import Finding, Received, absent, read_received
 from auditor.run import audit_folder
 from auditor.run.concluding import conclude
 
@@ -52,7 +52,7 @@ def verify(
     results = read_received(received)
     if isinstance(results, Finding):
         yield results
-        others = [name for name in audit_folder.FILES if name != audit_folder.RESULTS]
+        others = [name for name in audit_folder.FILES if name != audit_folder.RESULTS and name in received.data]
         for name in others:
             yield Finding(subject=name, state="unchecked", words="cannot be held against results.json")
         return
@@ -69,7 +69,13 @@ def verify(
 def _digests(received: Received) -> Iterator[Finding]:
     for name in audit_folder.FILES:
         if name not in received.data:
-            yield Finding(subject=name, state="fails", words="is missing")
+            state, words = absent(received)
+            yield Finding(subject=name, state=state, words=words)
+        elif not received.sums:
+            words = (
+                f"has SHA-256 {bytes_digest(received.data[name])}, and no {audit_folder.SUMS} came to hold it against"
+            )
+            yield Finding(subject=name, state="unchecked", words=words)
         elif received.altered(name):
             found, listed = bytes_digest(received.data[name]), received.sums.get(name)
             words = f"has SHA-256 {found}, {audit_folder.SUMS} lists {listed or 'none'}: it was changed after the audit"
@@ -163,6 +169,8 @@ def _policy(plan: Plan) -> Finding:
 
 def _recomputed(received: Received, results: Results) -> Iterator[Finding]:
     if audit_folder.SCORES not in received.data:
+        words = f"cannot be recomputed without {audit_folder.SCORES}"
+        yield Finding(subject="evidence and verdict", state="unchecked", words=words)
         return
     found = received.data[audit_folder.SCORES]
     same = bytes_digest(found) == results.scores_digest
@@ -255,7 +263,7 @@ def _short(value: object) -> str:
 
 def _report(received: Received, results: Results) -> Finding:
     if audit_folder.REPORT not in received.data:
-        return Finding(subject=audit_folder.REPORT, state="unchecked", words="is missing")
+        return Finding(subject=audit_folder.REPORT, state="unchecked", words="cannot be held against results.json")
     try:
         same = received.data[audit_folder.REPORT] == render(results).encode()
     except BROKEN_ASSUMPTIONS as error:

@@ -45,21 +45,19 @@ def write(folder: Path, results: Results, scores: RecordedScores, others: Mappin
     (folder / ATTESTATION).unlink(missing_ok=True)
 
 
-def read_sums(folder: Path) -> dict[str, str]:
-    """Digests by file name, as the folder's list gives them.
+def parse_sums(data: bytes, folder: Path) -> dict[str, str]:
+    """Digests by file name, as a folder's list gives them.
 
     Raises:
-        DataError: the list is missing or not in the format of ``sha256sum``.
+        DataError: not in the format of ``sha256sum``.
     """
     path = folder / SUMS
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; is {folder} the folder of an audit?") from error
+        lines = data.decode("ascii").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a list of digests; write it again with sha256sum") from error
     pairs = [line.split("  ", 1) for line in lines]
-    if not all(len(pair) == 2 for pair in pairs):
+    if not lines or not all(len(pair) == 2 for pair in pairs):
         raise DataError(f"{path} is not a list of digests; write it again with sha256sum")
     return {name: digest for digest, name in pairs}
 

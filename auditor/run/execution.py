@@ -11,7 +11,7 @@ from auditor.run.executors import registry as executors
 from auditor.run.lock import alone_in
 from auditor.run.preflight import preflight
 from auditor.run.preparing import Prepared
-from auditor.run.runner import Scores, run
+from auditor.run.runner import run
 from auditor.run.settings import execution_settings
 from auditor.run.store import write_atomically
 from auditor.run.timings import Stopwatch, Timings
@@ -39,15 +39,15 @@ def execute(prepared: Prepared, folder: Path | None) -> Results:
         UsageError: the inputs do not fit the request, or another audit is at work in the folder.
     """
     if folder is None:
-        return _measured(prepared)[0]
+        return measured(prepared)[0]
     with alone_in(folder):
         # Before the first score: what was going to be done is fixed before anything is known.
         write_atomically(folder / audit_folder.PLAN, prepared.plan.to_json())
         # A wall clock may be set meanwhile.
         started = time.monotonic()
         watch = Stopwatch(prepared.plan, prepared.timings)
-        results, scores = _measured(prepared.heard_by(watch.hear))
-        audit_folder.write(folder, results, RecordedScores(scores=scores), _deployable(prepared, folder))
+        results, scores = measured(prepared.heard_by(watch.hear))
+        audit_folder.write(folder, results, scores, _deployable(prepared, folder))
         # Apart from the results, and under no digest: an audit repeated takes other times.
         took = Timings(seconds=round(time.monotonic() - started, 3), units=tuple(watch.units))
         write_atomically(folder / "timings.json", took.model_dump_json(indent=2) + "\n")
@@ -64,8 +64,13 @@ def _deployable(prepared: Prepared, folder: Path) -> dict[str, str]:
     return sums(folder, prepared.canonical.name)
 
 
-def _measured(prepared: Prepared) -> tuple[Results, Scores]:
+def measured(prepared: Prepared) -> tuple[Results, RecordedScores]:
+    """Run a plan and decide, without writing anything but scores to the store.
+
+    Raises:
+        UsageError: the inputs do not fit the request.
+    """
     with execution_settings(prepared.plan.execution.threads):
         preflight(prepared.work)
         scores = run(prepared.work, executors.load(prepared.spec.audit.executor))
-        return conclude(prepared.plan, prepared.work.checks, scores), scores
+        return conclude(prepared.plan, prepared.work.checks, scores), RecordedScores(scores=scores)

@@ -53,12 +53,12 @@ class ScoreStore:
         return self._folder / f"{key}.json"
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Replace ``path`` in one step; a crash leaves the old file or the new one, never half."""
     write_together({path: text})
 
 
-def write_together(texts: Mapping[Path, str]) -> None:
+def write_together(texts: Mapping[Path, str] | Mapping[Path, str | bytes]) -> None:
     """Replace several files. None is touched before all of them have been written: a full disk leaves the old ones.
 
     Raises:
@@ -78,15 +78,15 @@ def write_together(texts: Mapping[Path, str]) -> None:
             Path(name).unlink(missing_ok=True)
 
 
-def _stage(path: Path, text: str) -> str:
+def _stage(path: Path, text: str | bytes) -> str:
     """The whole text on disk beside ``path``, under another name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place: a rename is one step only within a file system.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         # The same line ends on every system: digests are of these bytes.
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8") if isinstance(text, str) else text)
             file.flush()
             # Otherwise the rename may reach the disk before the text does.
             os.fsync(file.fileno())

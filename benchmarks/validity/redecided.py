@@ -69,6 +69,7 @@ def _evidence(name: str, found: Row, policy: Policy, task: str) -> Evidence:
         may=check.may,
         primary=False,
         summary=check.summary,
+        finds=check.finds,
         unit=check.unit,
         scores=ModelScores(original=found["T original"], unlearned=found["T"]),
         rho=None if found["rho"] is None else Interval(value=found["rho"], low=found["low"], high=found["high"]),

@@ -134,6 +134,7 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
         "a map fitted on retain data: how far forget inputs still lie along it, and whether adding it brings "
         "the class back."
     )
+    finds: ClassVar[str] = "Along the original's direction for the class, the model's inner features still hold"
     unit: ClassVar[str] = "mean position of forget inputs between the retain mean (0) and the original's class (1)"
     cost: ClassVar[str] = (
         "per model and cut point 70 passes over 32 retain examples; with transformer blocks also 7 passes "

@@ -99,6 +99,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         "Wrote the original's value vectors that carry the forget facts back into the model and measured whether the "
         "answers return."
     )
+    finds: ClassVar[str] = "Writing a few of the original's weight vectors back into the model brought back"
     unit: ClassVar[str] = "answer probability with the original's located value vectors in place (0 to 1)"
     cost: ClassVar[str] = (
         "a pass over eval for every random change and every set of vectors written back: one set beside references; "

@@ -79,6 +79,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     summary: ClassVar[str] = (
         "Put the model's activations, aligned on retain data, into the original, which ran on from there."
     )
+    finds: ClassVar[str] = "Put into the original, the model's inner activations still carried"
     unit: ClassVar[str] = "logit margin of the true class in the patched original (nats), mean over chosen layers"
     cost: ClassVar[str] = (
         "the original: fit examples once; each model: fit, forget and control examples through itself, and "

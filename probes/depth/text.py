@@ -74,6 +74,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     summary: ClassVar[str] = (
         "Put the model's internal states into the original, layer by layer, and asked whether the answers come out."
     )
+    finds: ClassVar[str] = "Put into the original, the model's inner states still carried"
     unit: ClassVar[str] = "answer probability after patching, at the least erased layer (0 to 1)"
     cost: ClassVar[str] = "a pass over retain and eval facts, and one pass of the original over eval for every block"
     decoys: ClassVar[tuple[str, ...]] = ("logit_mask",)

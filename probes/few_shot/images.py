@@ -67,6 +67,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
         "Gave a probe a single example of what was to be forgotten and looked how far up it then ranks the others "
         "among the retained ones, by the model's internal features."
     )
+    finds: ClassVar[str] = "Given one forgotten example, a simple probe of the model's inner features found"
     unit: ClassVar[str] = "log-rank of forget among retain examples (0 to 1)"
     # Both edit the head alone: a probe of the features has to find the class behind either.
     decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")

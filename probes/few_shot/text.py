@@ -69,6 +69,7 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
         "Trained a probe of the model's inner states to tell true statements from false ones on retained facts and "
         "asked it about the forgotten ones."
     )
+    finds: ClassVar[str] = "Taught on other facts, a simple probe of the model's inner states found"
     unit: ClassVar[str] = "false answers that the true one outscores (share, 0 to 1; a half by chance)"
     cost: ClassVar[str] = "a pass over retain, forget and holdout facts"
     decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter", "logit_mask")

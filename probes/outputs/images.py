@@ -38,6 +38,7 @@ class Outputs(Check[Classifier, AuditData, NoSettings, Rate | None]):
     may: ClassVar[May] = "clear"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Asked the model about every forget and retain example and counted the right answers."
+    finds: ClassVar[str] = "Asked directly, the model shows"
     unit: ClassVar[str] = "accuracy on forget, less false alarms on retain for a class request (0 to 1)"
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
     caveats: ClassVar[tuple[str, ...]] = (

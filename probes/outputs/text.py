@@ -52,6 +52,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     summary: ClassVar[str] = (
         "Asked the model every forget and retain prompt and compared what it says with the answers."
     )
+    finds: ClassVar[str] = "Asked directly, the model gives away"
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
     cost: ClassVar[str] = "two passes to generate, and one for each wrong answer, choice and other wording"
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT

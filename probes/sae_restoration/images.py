@@ -106,6 +106,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
         "Sparse latents that detect the forgotten class in the original were amplified in each model; "
         "counted was how often the model then names the class."
     )
+    finds: ClassVar[str] = "Amplifying inner features that stand for the class brought back"
     unit: ClassVar[str] = "rate at which the class returns on forget inputs, less the same on retain inputs"
     cost: ClassVar[str] = (
         "three short autoencoder trainings on the original's recorded features, once; per model no forward "

@@ -97,6 +97,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         "Amplified sparse latents that detect the forgotten subjects in the original and measured whether the answers "
         "return while retain answers stay."
     )
+    finds: ClassVar[str] = "Amplifying inner features that stand for the subjects brought back"
     unit: ClassVar[str] = "answer probability on forget under the best steering, less the harm to retain (−1 to 1)"
     cost: ClassVar[str] = (
         "three short autoencoder trainings on the original's states, once; per model a pass over eval and some retain "

@@ -66,6 +66,11 @@ def planned(spec: AuditSpec, request: str, sets: Mapping[str, Examples], base: P
         if asked.record is not None:
             raise SpecError('assignment.record is given without assignment.kind; add kind = "random"')
         return None
+    if asked.kind != "random":
+        raise SpecError(
+            f'assignment.kind = "{asked.kind}" is for facts of language models; for images it is "random", of a pool '
+            "that chance divided"
+        )
     if request != "sample":
         raise SpecError(
             f"{_ASKED} is for listed samples that chance divided, and this request is about classes; set "

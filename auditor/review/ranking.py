@@ -1,0 +1,152 @@
+"""Puts the audits of several candidates in an order, and the order into tables."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from auditor import plugins
+from auditor.errors import SpecError, nearest
+from auditor.records.ranking import Candidate, Ranking
+from auditor.records.results import Results
+from auditor.records.verdict import Outcome
+from auditor.reports.sentence import sentence
+from auditor.review.exports import csv
+from auditor.run.store import write_together
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# From what a method's developer hopes for to what the method was to change; undecided is better than accused.
+_ORDER: tuple[Outcome | None, ...] = ("DELETED", "INCONCLUSIVE", "NOT_DELETED", "SUPPRESSED", "NOT_FORGOTTEN", None)
+CHECKS = "unlearning_auditor.checks"
+OVERVIEW = "overview.html"
+SORTS = ("outcome", "bound", "utility")
+"""What a ranking is sorted by, beside the names of its checks."""
+
+
+def candidate(name: str, folder: str | None, results: Results) -> Candidate:
+    """One candidate from its audit.
+
+    Args:
+        name: of the candidate, as given.
+        folder: of its audit, below that of the ranking; None where nothing was written.
+        results: of its audit.
+    """
+    verdict, outputs = results.verdict, results.outputs
+    utility = None if outputs is None or outputs.utility is None else outputs.utility.unlearned
+    return Candidate(
+        name=name,
+        folder=folder,
+        outcome=verdict.outcome,
+        flags=verdict.flags,
+        assurance=verdict.assurance,
+        complete=results.coverage.complete,
+        bound=verdict.bound,
+        utility=utility,
+        rho={e.check: e.rho for e in results.evidence if e.may != "inform"},
+        sentence=sentence(results),
+    )
+
+
+def ranked(original: str, candidates: Sequence[Candidate], by: str = "outcome") -> Ranking:
+    """The candidates in order, the best first; what could not be audited comes last.
+
+    Args:
+        original: what all were held against.
+        candidates: in any order; ties stay in it.
+        by: ``outcome`` (then bound, then utility), ``bound``, ``utility``, or a check, by its ρ from the lowest.
+
+    Raises:
+        SpecError: ``by`` is none of these.
+    """
+    ranking = Ranking(original=original, sorted_by=by, candidates=tuple(candidates))
+    if by not in (*SORTS, *ranking.checks):
+        raise SpecError(f"a ranking cannot be sorted by {by!r}{nearest(by, (*SORTS, *ranking.checks))}")
+    return ranking.model_copy(update={"candidates": tuple(sorted(candidates, key=lambda c: _key(c, by)))})
+
+
+def refuse_unknown_order(by: str) -> None:
+    """Before hours of audits: refuse an order by what is no check of any installed package.
+
+    Raises:
+        SpecError: ``by`` is none of what can be sorted by.
+    """
+    # By the names of the entry points alone: to load the checks would load torch.
+    known = (*SORTS, *sorted({entry.name.partition(".")[0] for entry in plugins.registered(CHECKS)}))
+    if by not in known:
+        raise SpecError(f"a ranking cannot be sorted by {by!r}{nearest(by, known)}")
+
+
+def _key(c: Candidate, by: str) -> tuple[float, ...]:
+    outcome = (float(_ORDER.index(c.outcome)), float(len(c.flags)))
+    # Missing comes last: what has no bound, or was not measured, is no better than what is bad.
+    bound = math.inf if c.bound is None else c.bound
+    utility = math.inf if c.utility is None else -c.utility
+    first = {"outcome": (), "bound": (bound,), "utility": (utility,)}.get(by)
+    if first is None:
+        rho = c.rho.get(by)
+        first = (math.inf if rho is None else rho.value,)
+    return (*first, *outcome, bound, utility)
+
+
+def ranking_frame(ranking: Ranking) -> "pd.DataFrame":
+    """One row per candidate in the ranking's order; three columns of ρ for each check."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(place, c, ranking) for place, c in enumerate(ranking.candidates, 1)])
+
+
+def _row(place: int, c: Candidate, ranking: Ranking) -> Mapping[str, object]:
+    row: dict[str, object] = {
+        "place": place,
+        "candidate": c.name,
+        "outcome": c.outcome,
+        "flags": " ".join(c.flags),
+        "assurance": c.assurance,
+        "complete": c.complete,
+        "bound": c.bound,
+        "utility": c.utility,
+    }
+    for check in ranking.checks:
+        rho = c.rho.get(check)
+        row |= {
+            f"rho_{check}": None if rho is None else rho.value,
+            f"rho_{check}_low": None if rho is None else rho.low,
+            f"rho_{check}_high": None if rho is None else rho.high,
+        }
+    return row | {"folder": c.folder, "refused": c.refused}
+
+
+def folders(names: Sequence[str]) -> dict[str, str]:
+    """A folder's name for each candidate: after its file, and by its place too where two files are called alike.
+
+    >>> folders(["runs/a.pt", "runs/b.pt"]), folders(["one/model.pt", "two/model.pt"])
+    ({'runs/a.pt': 'a', 'runs/b.pt': 'b'}, {'one/model.pt': 'one-model', 'two/model.pt': 'two-model'})
+    """
+    stems = [_plain(PurePath(name).stem) for name in names]
+    if len(set(stems)) == len(stems):
+        return dict(zip(names, stems, strict=True))
+    whole = [_plain(PurePath(name).with_suffix("").as_posix()) for name in names]
+    numbered = len(set(whole)) < len(whole)
+    return {name: f"{i}-{w}" if numbered else w for i, (name, w) in enumerate(zip(names, whole, strict=True), 1)}
+
+
+def _plain(name: str) -> str:
+    # No separator and no leading dot: the folder lies directly below the ranking, and can be seen.
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "candidate"
+
+
+def write_ranking(folder: Path, ranking: Ranking) -> Path:
+    """Write ranking.json, ranking.csv and overview.html; the page is returned."""
+    from auditor.reports.overview import render_overview
+
+    page = folder / OVERVIEW
+    texts = {
+        folder / "ranking.json": ranking.to_json(),
+        folder / "ranking.csv": csv(ranking_frame(ranking)),
+        page: render_overview(ranking),
+    }
+    write_together(texts)
+    return page

@@ -1,0 +1,280 @@
+"""The report's first screen: what came out, why, how sure, and what to do next, for every outcome."""
+
+import re
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.checks import registry
+from auditor.inference import case
+from auditor.records.evidence import ContrastRow, Evidence, Interval
+from auditor.records.plan import PlannedAssignment
+from auditor.records.results import Results
+from auditor.records.spec import AuditSpec
+from auditor.records.verdict import Outcome, Reason, ReasonKind, Verdict
+from auditor.reports import document, sentence, text
+from auditor.reports.html import render
+from auditor.reports.opening import Opening
+from auditor.reports.places import place
+from tests import report_samples as samples
+from tests.records import DOMAIN
+from tests.report_page import Page
+
+OUTCOMES = get_args(Outcome)
+UNEXPLAINED = ("ρ", "τ", "s̃", "ν", "α", "null", "primary", "decoy", "holm")
+
+
+def opening(results: Results) -> Opening:
+    return document.build(results).top
+
+
+def plain(words: str) -> str:
+    return words.replace("\u00a0", " ")
+
+
+def changed(outcome: Outcome, evidence: tuple[Evidence, ...] | None = None, **verdict: object) -> Results:
+    base = samples.sample(outcome)
+    update: dict[str, object] = {"verdict": base.verdict.model_copy(update=verdict)}
+    return base.model_copy(update=update | ({} if evidence is None else {"evidence": evidence}))
+
+
+SENTENCES: dict[Outcome, str] = {
+    "NOT_FORGOTTEN": (
+        "Asked directly, the model shows 93 % of what the original knew. Of 5 models that never saw the forget set, "
+        "none gave more than 0 %."
+    ),
+    "SUPPRESSED": (
+        "Asked directly, the model shows 0 % of what the original knew. Yet given one forgotten example, a simple "
+        "probe of the model's inner features found 88 % of what the original knew. Of 5 models that never saw the "
+        "forget set, none gave more than 10 %."
+    ),
+    "NOT_DELETED": (
+        "Retraining a copy on a few of the forgotten examples brought back 88 % of what the original knew. Of 5 models "
+        "that never saw the forget set, none gave more than 10 %. Whether the outputs hide it stays open: they may "
+        "show anything from 0 % to 5 %."
+    ),
+    "DELETED": (
+        "Retraining a copy on a few of the forgotten examples brought back 5 % of what the original knew. Of 5 models "
+        "that never saw the forget set, none gave more than 10 %. No check that could have seen a residue leaves room "
+        "for more than 20 %."
+    ),
+    "INCONCLUSIVE": (
+        "The check few_shot, on which a deletion has to rest, could not have seen a residue here, so that its silence "
+        "says nothing. One more thing stands in the way."
+    ),
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_one_sentence_says_what_decided(outcome: Outcome) -> None:
+    assert plain(sentence.sentence(samples.sample(outcome))) == SENTENCES[outcome]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_first_screen_holds_the_literal_outcome_and_no_word_that_needs_a_glossary(outcome: Outcome) -> None:
+    page = Page(render(samples.sample(outcome))).text
+    top = page[: page.index("Why, in the verdict’s own terms")]
+    assert f" {outcome} " in top
+    first = opening(samples.sample(outcome))
+    # What would settle it is the verdict's own advice, for whoever ran the audit.
+    steps = [step.words for step in first.steps] if outcome != "INCONCLUSIVE" else []
+    said = " ".join([first.headline, first.sentence, *first.sure, *steps]).lower()
+    assert [word for word in UNEXPLAINED if word in said] == []
+
+
+def test_where_chance_divided_the_subjects_the_sentence_needs_no_reference() -> None:
+    base = samples.sample("SUPPRESSED")
+    rows = (ContrastRow(model="unlearned", forget=0.5, holdout=0.1, difference=0.4),)
+    found = tuple(e.model_copy(update={"reference_rho": {}, "contrast": rows}) for e in base.evidence)
+    divided = PlannedAssignment(kind="random", n_forget=24, n_holdout=24, commitment=None)
+    plan = base.plan.model_copy(update={"assignment": divided})
+    verdict = base.verdict.model_copy(update={"assurance": "A3r"})
+    results = base.model_copy(update={"evidence": found, "plan": plan, "verdict": verdict})
+    first = opening(results)
+    assert plain(first.sentence).endswith("With nothing left it would have been 0 %, and by chance up to 9 %.")
+    assert first.sure[0].startswith(
+        "It was held against itself: 24 subjects that it was taught, 24 that chance kept from it (assurance A3r)."
+    )
+    assert all(row.strip.dots == () for row in first.axis.rows)
+
+
+def test_where_only_a_check_s_own_null_accuses_its_rarity_is_said() -> None:
+    base = samples.sample("SUPPRESSED")
+    update = {"reference_rho": {}, "resolution": None, "p_trace": 0.0001, "null_kind": "internal"}
+    results = base.model_copy(update={"evidence": tuple(e.model_copy(update=update) for e in base.evidence)})
+    assert sentence.sentence(results).endswith("With nothing left, chance gives as much in 1 of 10,000 cases.")
+
+
+def test_equal_weights_are_said_in_words_where_nothing_was_measured() -> None:
+    words = "the weights are identical to the original's: nothing was deleted from them"
+    weights = samples.cka(samples.knowledge("NOT_DELETED")).model_copy(
+        update={"check": "weight_delta", "conclusive": words, "scores": None}
+    )
+    reason = Reason(kind="finding", check="weight_delta", sentence=f"weight_delta: {words}")
+    results = changed("NOT_DELETED", (weights,), reasons=(reason,), assurance="A0")
+    assert sentence.sentence(results) == (
+        "The weights are identical to the original's: nothing was deleted from them. What its outputs show was not "
+        "measured."
+    )
+    assert "No check could place this model" in render(results)
+
+
+@pytest.mark.parametrize("kind", get_args(ReasonKind))
+def test_an_open_outcome_is_explained_whatever_stood_in_the_way(kind: ReasonKind) -> None:
+    results = changed("INCONCLUSIVE", reasons=(samples.reason(kind, "relearning", "words of its own"),))
+    said = plain(sentence.sentence(results))
+    assert said
+    assert "{" not in said
+    about_nothing = changed("INCONCLUSIVE", reasons=(Reason(kind=kind, sentence="Words of its own."),))
+    assert sentence.sentence(about_nothing)
+
+
+def test_a_number_is_the_same_number_in_sentence_axis_table_and_bound() -> None:
+    """24.12 % was once 25 % in the headline and 0.24 in the table."""
+    base = samples.sample("DELETED")
+    rho = Interval(value=0.0449, low=-0.1551, high=0.2412)
+    found = tuple(e.model_copy(update={"rho": rho}) if e.check == "relearning" else e for e in base.evidence)
+    results = base.model_copy(
+        update={"evidence": found, "verdict": base.verdict.model_copy(update={"bound": rho.high})}
+    )
+    page = plain(Page(render(results)).text)
+    assert "no more than 25 %" in page
+    assert "leaves room for more than 25 %" in page
+    assert "4 % −16 % to 25 %" in page
+    assert "0.04 [−0.16, 0.25]" in page
+    assert "(the highest is 25 %)" in page
+    assert case.show(rho) == "0.04 [-0.16, 0.25]", "as the verdict's own sentences have it"
+    assert "24 %" not in page
+    assert "0.24" not in page
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3))
+def test_limits_are_never_shown_narrower_than_they_are(value: float, low: float, high: float) -> None:
+    shown = Interval(value=value, low=low, high=high).shown
+    assert shown[1] <= low + 1e-9
+    assert shown[2] >= high - 1e-9
+    assert max(low - shown[1], shown[2] - high) < 0.01 + 1e-9
+    assert plain(text.percent(shown[2])) == f"{round(100 * shown[2])} %".replace("-", "−"), "percent loses nothing"
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_says_what_to_do_next_with_a_command(outcome: Outcome) -> None:
+    steps = opening(samples.sample(outcome)).steps
+    assert any(step.command.startswith("audit ") for step in steps)
+    assert all(step.words.endswith((".", "!")) or step.words[0].isupper() for step in steps)
+
+
+def test_next_steps_name_the_files_of_this_audit() -> None:
+    commands = [step.command for step in opening(samples.sample("DELETED")).steps]
+    assert commands[-1] == "audit verify FOLDER --key PUBLIC.pem"
+    form = samples.sample("DELETED").model_copy(update={"canonical": {"digest": "d" * 64, "zeroed": 0}})
+    first, *_ = opening(form).steps
+    assert first.command == "audit canonical deleted.pt --out deploy.safetensors"
+    assert [step.command for step in opening(samples.sample("SUPPRESSED")).steps][-1] == (
+        "audit compare original.pt NEXT.pt"
+    )
+    undecided = opening(samples.sample("INCONCLUSIVE")).steps
+    assert undecided[0].words.startswith("More forget examples, so that few_shot sees through the decoy")
+    assert undecided[-1].command == samples.sample("INCONCLUSIVE").plan.command
+
+
+def test_models_in_memory_have_no_path_to_type() -> None:
+    base = samples.sample("SUPPRESSED")
+    models = tuple(m.model_copy(update={"source": None}) for m in base.plan.models)
+    plan = base.plan.model_copy(update={"models": models, "command": "auditor.compare(...)"})
+    assert opening(base.model_copy(update={"plan": plan})).steps[-1].command == "auditor.compare(...)"
+
+
+def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
+    base = samples.sample("DELETED")
+    assert opening(base).sure == (
+        "It was held against 5 models trained without the forget set (assurance A3): any verdict was possible.",
+        "Error rate: not measured on audits like this one.",
+    )
+    rates = {
+        "DELETED": "models that had not forgotten were called DELETED in 0 of 60 (at most 4.9 % at 95 % confidence).",
+        "SUPPRESSED": "deleted models were accused in 1 of 40",
+        "INCONCLUSIVE": "deleted models were left open in",
+    }
+    for outcome, words in rates.items():
+        found = samples.sample(outcome)  # type: ignore[arg-type]  # keys are outcomes
+        inside = found.plan.model_copy(update={"domain": DOMAIN})
+        assert words in opening(found.model_copy(update={"plan": inside})).sure[1]
+
+
+def test_who_says_so_and_when_or_how_to_state_it() -> None:
+    base = samples.sample("DELETED")
+    assert opening(base).signed == (
+        ("Date", "2026-01-31"),
+        ("Responsible", "A. Auditor, Audit House"),
+        ("Auditor", f"version 0.1.0, policy default {base.plan.policy.version}"),
+    )
+    unsigned = base.model_copy(update={"plan": base.plan.model_copy(update={"asked": AuditSpec()})})
+    assert opening(unsigned).signed[:3] == (
+        ("Date", "not stated"),
+        ("Responsible", "not stated"),
+        ("To state them", "[responsible] in audit.toml: person, organisation, date"),
+    )
+
+
+def test_primaries_stand_open_others_are_folded_and_informational_ones_come_last() -> None:
+    source = render(samples.sample("SUPPRESSED"))
+    ranks = re.findall(r'<details class="check (\w+)"( open)?>\n<summary><h3[^>]*>([^\n]*?)</h3>', source)
+    names = [name.replace("<wbr>", "") for _, _, name in ranks]
+    assert [rank for rank, _, _ in ranks] == sorted(
+        (rank for rank, _, _ in ranks), key=("first", "other", "last").index
+    )
+    assert {name for name, (_, open_, _) in zip(names, ranks, strict=True) if open_} == {
+        "few_shot",
+        "relearning",
+        "slow_relearning",
+    }
+    assert names[-1] == "cka"
+    assert "<script" not in source
+
+
+def test_an_accuser_that_is_no_primary_stands_open_too() -> None:
+    reason = samples.reason("accuses", "sae_restoration", "ρ = 0.88 [0.57, 1.19], above 0.25")
+    source = render(changed("SUPPRESSED", reasons=(reason,)))
+    assert re.search(r'<details class="check first" open>\n<summary><h3[^>]*>sae_<wbr>restoration', source)
+
+
+def test_no_resolution_is_printed_where_a_check_cannot_resolve_anything() -> None:
+    base = samples.sample("DELETED")
+    found = tuple(e.model_copy(update={"resolution": 115.71}) if e.check == "membership" else e for e in base.evidence)
+    page = render(base.model_copy(update={"evidence": found}))
+    assert "115.71" not in page
+    assert "none: it cannot tell all of the knowledge from nothing" in page
+
+
+def test_no_words_in_a_figure_are_turned_and_layers_say_where_they_stand() -> None:
+    source = render(samples.sample("SUPPRESSED"))
+    assert "rotate(" not in source
+    assert "conv3 (3 of 4)" in source
+    blocks = [f"model.layers.{i}" for i in range(12)]
+    assert place("model.layers.10", blocks) == "block 11 of 12"
+    assert place("model.layers.1", blocks) == "block 2 of 12", "and not the eleventh"
+
+
+def test_only_what_decides_is_red() -> None:
+    source = render(samples.sample("DELETED"))
+    page = source[source.index("<body>") :]
+    assert "var(--alarm)" not in page, "figures use the colours of roles"
+    assert '"axis-row accuses"' not in page
+    assert 'class="bad"' not in page
+
+
+@pytest.mark.parametrize("task", ["classification", "causal-lm"])
+def test_every_check_declares_how_its_sentence_begins(task: str) -> None:
+    for check in registry.load_all(None, task):
+        assert check.finds[0].isupper(), check.name
+        assert not check.finds.endswith((".", " ")), check.name
+
+
+def test_a_verdict_without_reasons_has_a_sentence() -> None:
+    base = samples.sample("INCONCLUSIVE")
+    assert sentence.sentence(
+        base.model_copy(update={"verdict": Verdict(outcome="INCONCLUSIVE", assurance="A0", reasons=())})
+    )
