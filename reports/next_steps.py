@@ -69,7 +69,7 @@ def _again(results: Results) -> Iterator[Step]:
         words = "Unlearn by a method that reaches inside the model; retraining without the forget set is the sure one."
     yield Step(words=words, command="audit zoo list")
     yield Step(
-        words="Audit the next candidate: the original and its references are not scored again.",
+        words="Audit the next candidate: what is scored already, the original above all, is kept.",
         command=_compared(plan),
     )
 

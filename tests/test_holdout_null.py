@@ -210,7 +210,7 @@ class TestPower:
         assert found.resolution is not None
         assert found.resolution > POLICY.thresholds.deleted
         assert not found.powered
-        assert "the smallest residue it can rule out" in (found.powerless_because or "")
+        assert "would be lost in the spread of its holdout subjects" in (found.powerless_because or "")
 
     def test_the_unlearned_model_has_no_part_in_it(self) -> None:
         values = {held(s).resolution for s in (score(0.0, 11), score(0.6, 12), score(0.0, 13, own=3))}

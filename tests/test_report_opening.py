@@ -98,6 +98,7 @@ def test_where_chance_divided_the_subjects_the_sentence_needs_no_reference() -> 
         "It was held against itself: 24 subjects that it was taught, 24 that chance kept from it (assurance A3r)."
     )
     assert all(row.strip.dots == () for row in first.axis.rows)
+    assert "Grey dots" not in render(results), "there are none"
 
 
 def test_where_only_a_check_s_own_null_accuses_its_rarity_is_said() -> None:

@@ -167,6 +167,9 @@ class CheckContract:
         for text in (check.summary, check.unit, check.cost):
             assert text == text.strip() != ""
         assert check.summary.endswith(".")
+        # The report goes on with a number: "… 77 % of what the original knew".
+        assert check.finds[:1].isupper()
+        assert not check.finds.endswith((".", " "))
         assert check.caveats
         assert all(caveat.endswith(".") for caveat in check.caveats)
         assert (type(check).__doc__ or "").strip()
