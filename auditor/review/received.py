@@ -92,9 +92,9 @@ def receive(paths: Path | Sequence[Path]) -> Received:
 
 
 def _received(folder: Path, found: Mapping[str, bytes], *, whole: bool) -> Received:
+    listed = audit_folder.parse_sums(found[audit_folder.SUMS], folder) if audit_folder.SUMS in found else {}
     if not set(found) - {audit_folder.SUMS}:
         raise DataError(f"{folder} holds no file of an audit ({', '.join(audit_folder.FILES)}); give the one that does")
-    listed = audit_folder.parse_sums(found[audit_folder.SUMS], folder) if audit_folder.SUMS in found else {}
     data = {name: content for name, content in found.items() if name != audit_folder.SUMS}
     return Received(folder=folder, data=data, sums=listed, whole=whole and bool(listed))
 
