@@ -37,27 +37,32 @@ def next_steps(results: Results) -> tuple[Step, ...]:
 
 def _deployed(results: Results) -> Iterator[Step]:
     plan = results.plan
-    if results.canonical is not None:
-        yield Step(
-            words="Deploy the form that was audited, and no other file: the verdict is about it alone.",
-            command=_type("audit", "canonical", _source(plan, "unlearned"), "--out", _deployable(plan)),
-        )
     yield Step(
         words="Sign the audit, so that whoever receives it knows who vouches for it.",
         command="audit sign FOLDER --key PRIVATE.pem",
     )
-    yield Step(words="Have it checked by someone else.", command="audit verify FOLDER --key PUBLIC.pem")
+    yield Step(
+        words="Have someone else recompute it from its scores, or score it anew (--rerun).",
+        command="audit verify FOLDER --key PUBLIC.pem",
+    )
+    if results.canonical is not None:
+        yield Step(
+            words="Deploy the model in the form that was audited, which this command writes: the verdict is about it "
+            "alone.",
+            command=_type("audit", "canonical", _source(plan, "unlearned"), "--out", _deployable(plan)),
+        )
 
 
 def _decided(results: Results) -> Iterator[Step]:
+    yield Step(words="Do not call this model one that has forgotten, as long as that is open.")
     wishes = results.verdict.to_decide
     for wish in wishes[:MOST_WISHES]:
         yield Step(words=text.sentence_case(text.prose(wish)))
     if len(wishes) > MOST_WISHES:
         yield Step(words=f"{len(wishes) - MOST_WISHES} more under “What would settle it”, below.")
     if results.verdict.flags:
-        yield Step(words="Unlearn more gently first: no audit calls a model deleted that carries one of these flags.")
-    yield Step(words="Then run it again: what is scored already is kept.", command=results.plan.command)
+        yield Step(words="Unlearn more gently: no audit calls a model deleted that carries a flag such as this one.")
+    yield Step(words="Then audit again. Models that did not change are not scored again.", command=results.plan.command)
 
 
 def _again(results: Results) -> Iterator[Step]:
@@ -69,7 +74,7 @@ def _again(results: Results) -> Iterator[Step]:
         words = "Unlearn by a method that reaches inside the model; retraining without the forget set is the sure one."
     yield Step(words=words, command="audit zoo list")
     yield Step(
-        words="Audit the next candidate: what is scored already, the original above all, is kept.",
+        words="Audit the next candidate. Models that did not change are not scored again, which saves time.",
         command=_compared(plan),
     )
 

@@ -37,8 +37,8 @@ _OPEN: Mapping[ReasonKind, str] = {
     "not planned": "A check on which a deletion has to rest was not part of this audit.",
     "could not run": "The check {check} could not run, and a deletion needs what it would have said.",
     "no power": (
-        "The check {check}, on which a deletion has to rest, could not have seen a residue here, so that its silence "
-        "says nothing."
+        "A deletion has to rest on the check {check}, and it failed its own test on these models. So whatever it shows "
+        "does not count."
     ),
     "upper limit too high": (
         "{found} As much as {high} could be left as far as this check can tell, and a deletion needs less than {bar}."
@@ -160,11 +160,23 @@ def _not_deleted(results: Results) -> str:
 
 def _deleted(results: Results) -> str:
     e = widest(results)
-    parts = [_outputs(results)] if e is None else [found(e), compared(e)]
+    parts = [_outputs(results)] if e is None else [_little(results), compared(e)]
     if results.verdict.bound is not None:
-        most = text.upper_percent(results.verdict.bound)
-        parts.append(f"No check that could have seen a residue leaves room for more than {most}.")
+        parts.append(f"None of these checks leaves room for more than {text.upper_percent(results.verdict.bound)}.")
     return " ".join(filter(None, parts))
+
+
+def _little(results: Results) -> str:
+    """What the checks found that a deletion rests on: of all, so that no single number looks like what is left."""
+    shares = [max(e.rho.shown[0], 0.0) for e in _resting(results) if e.rho is not None]
+    least, most = text.percent(min(shares)), text.percent(max(shares))
+    span = most if least == most else f"{least} to {most}"
+    return f"The checks that this rests on found {span} {KNEW}."
+
+
+def _resting(results: Results) -> list[Evidence]:
+    named = [r.check for r in results.verdict.reasons if r.kind in ("clears", "highest upper limit")]
+    return [e for e in results.evidence if e.rho is not None and (e.check in named or e is results.outputs)]
 
 
 def _inconclusive(results: Results) -> str:
@@ -172,7 +184,7 @@ def _inconclusive(results: Results) -> str:
     if not reasons:
         return "Nothing here decides."
     first, n = reasons[0], len({(r.kind, r.check) for r in reasons}) - 1
-    more = "" if n == 0 else " One more thing stands in the way." if n == 1 else f" {n} more things stand in the way."
+    more = "" if n == 0 else " One more reason is below." if n == 1 else f" {n} more reasons are below."
     return f"{_said(results, first)}{more}"
 
 

@@ -31,9 +31,9 @@ def _against(plan: Plan) -> str:
 def _error_rate(plan: Plan, outcome: Outcome) -> str:
     domain = plan.domain
     if domain is None:
-        return "Error rate: not measured on audits like this one."
+        return "How often such verdicts are wrong was not measured on audits like this one."
     older = f" under the rules of policy version {domain.rules}" if domain.rules != plan.policy.version else ""
-    return f"Error rate, measured{older} on pairs of known truth like this one: {_rate(domain, outcome)}."
+    return f"How often it is wrong, measured{older} on pairs of known truth like this one: {_rate(domain, outcome)}."
 
 
 def _rate(domain: Domain, outcome: Outcome) -> str:

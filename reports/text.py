@@ -105,22 +105,29 @@ ASSURANCE: Mapping[Assurance, str] = {
 
 # The same in one line, for the first screen.
 ASSURANCE_SHORT: Mapping[Assurance, str] = {
-    "A3": "It was held against {against} trained without the forget set (assurance A3): any verdict was possible.",
-    "A3r": ("It was held against itself: {against} (assurance A3r). Any verdict was possible, about this very model."),
+    "A3": (
+        "It was held against {against} trained without the forget set: enough to tell deletion from suppression "
+        "(assurance A3, the highest)."
+    ),
+    "A3r": (
+        "It was held against itself: {against}. Enough to tell deletion from suppression, of this very model "
+        "(assurance A3r)."
+    ),
     "A3d": (
-        "It was held against itself: {against} (assurance A3d). Any verdict was possible, as far as that word is good."
+        "It was held against itself: {against}. Enough to tell deletion from suppression, as far as that word is good "
+        "(assurance A3d)."
     ),
     "A2": (
-        "It was held against {against} trained without the forget set (assurance A2): few, so that a deletion is given "
-        "only where their spread is known."
+        "It was held against {against} trained without the forget set: few, so that a deletion is given only where "
+        "their spread is known (assurance A2 of A0 to A3)."
     ),
     "A1": (
-        "Too few models or subjects that never saw the forget set count here (assurance A1): accusing was possible, "
-        "calling it deleted was not."
+        "Too few models or subjects that never saw the forget set count here: it could be accused, and not called "
+        "deleted (assurance A1 of A0 to A3)."
     ),
     "A0": (
-        "Nothing shows what a model scores that never saw the forget set (assurance A0): accusing was possible, "
-        "calling it deleted was not."
+        "Nothing shows what a model scores that never saw the forget set: it could be accused, and not called deleted "
+        "(assurance A0, the lowest)."
     ),
 }
 

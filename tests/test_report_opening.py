@@ -56,13 +56,12 @@ SENTENCES: dict[Outcome, str] = {
         "show anything from 0 % to 5 %."
     ),
     "DELETED": (
-        "Retraining a copy on a few of the forgotten examples brought back 5 % of what the original knew. Of 5 models "
-        "that never saw the forget set, none gave more than 10 %. No check that could have seen a residue leaves room "
-        "for more than 20 %."
+        "The checks that this rests on found 0 % to 5 % of what the original knew. Of 5 models that never saw the "
+        "forget set, none gave more than 10 %. None of these checks leaves room for more than 20 %."
     ),
     "INCONCLUSIVE": (
-        "The check few_shot, on which a deletion has to rest, could not have seen a residue here, so that its silence "
-        "says nothing. One more thing stands in the way."
+        "A deletion has to rest on the check few_shot, and it failed its own test on these models. So whatever it "
+        "shows does not count. One more reason is below."
     ),
 }
 
@@ -95,7 +94,7 @@ def test_where_chance_divided_the_subjects_the_sentence_needs_no_reference() -> 
     first = opening(results)
     assert plain(first.sentence).endswith("With nothing left it would have been 0 %, and by chance up to 9 %.")
     assert first.sure[0].startswith(
-        "It was held against itself: 24 subjects that it was taught, 24 that chance kept from it (assurance A3r)."
+        "It was held against itself: 24 subjects that it was taught, 24 that chance kept from it. Enough to tell"
     )
     assert all(row.strip.dots == () for row in first.axis.rows)
     assert "Grey dots" not in render(results), "there are none"
@@ -171,13 +170,14 @@ def test_next_steps_name_the_files_of_this_audit() -> None:
     commands = [step.command for step in opening(samples.sample("DELETED")).steps]
     assert commands[-1] == "audit verify FOLDER --key PUBLIC.pem"
     form = samples.sample("DELETED").model_copy(update={"canonical": {"digest": "d" * 64, "zeroed": 0}})
-    first, *_ = opening(form).steps
-    assert first.command == "audit canonical deleted.pt --out deploy.safetensors"
+    *_, last = opening(form).steps
+    assert last.command == "audit canonical deleted.pt --out deploy.safetensors"
     assert [step.command for step in opening(samples.sample("SUPPRESSED")).steps][-1] == (
         "audit compare original.pt NEXT.pt"
     )
     undecided = opening(samples.sample("INCONCLUSIVE")).steps
-    assert undecided[0].words.startswith("More forget examples, so that few_shot sees through the decoy")
+    assert undecided[0].words.startswith("Do not call this model one that has forgotten")
+    assert undecided[1].words.startswith("More forget examples, so that few_shot sees through the decoy")
     assert undecided[-1].command == samples.sample("INCONCLUSIVE").plan.command
 
 
@@ -191,8 +191,9 @@ def test_models_in_memory_have_no_path_to_type() -> None:
 def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
     base = samples.sample("DELETED")
     assert opening(base).sure == (
-        "It was held against 5 models trained without the forget set (assurance A3): any verdict was possible.",
-        "Error rate: not measured on audits like this one.",
+        "It was held against 5 models trained without the forget set: enough to tell deletion from suppression "
+        "(assurance A3, the highest).",
+        "How often such verdicts are wrong was not measured on audits like this one.",
     )
     rates = {
         "DELETED": "models that had not forgotten were called DELETED in 0 of 60 (at most 4.9 % at 95 % confidence).",
