@@ -324,7 +324,7 @@ class TestDocumentation:
             assert f"`{name.replace('-', '_')}`" in self.page
 
     def test_its_workflow_tests_and_keeps_the_reports(self) -> None:
-        workflow, _ = self.blocks("yaml")
+        workflow, *_ = self.blocks("yaml")
         (job,) = yaml.safe_load(workflow)["jobs"].values()
         (tested,) = [step["run"] for step in job["steps"] if step.get("name") == "assert"]
         (kept,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
@@ -333,7 +333,7 @@ class TestDocumentation:
 
     @pytest.mark.parametrize(("code", "passes"), [(0, True), (1, False), (2, False), (3, True), (4, False), (5, False)])
     def test_its_step_with_exit_codes(self, code: int, passes: bool) -> None:
-        _, block = self.blocks("yaml")
+        *_, block = self.blocks("yaml")
         (step,) = yaml.safe_load(block)
         script = f"audit() {{ return {code}; }}\n{step['run']}"
         done = subprocess.run(["bash", "-e", "-c", script], text=True, capture_output=True, check=False)

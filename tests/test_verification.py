@@ -358,7 +358,7 @@ def test_files_beside_equal_weights_are_part_of_the_written_form(tmp_path: Path)
     form.mkdir()
     for name in ("config.json", "model.safetensors"):
         (form / name).write_text(name)
-    received = Received(folder=tmp_path, data={}, sums=sums(tmp_path, "canonical"))
+    received = Received(folder=tmp_path, data={}, sums=sums(tmp_path, "canonical"), whole=True)
     assert _changed_beside(received, "canonical") == []
     (form / "config.json").write_text("other")
     (form / "more.json").write_text("{}")

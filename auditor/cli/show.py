@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
-from auditor.inference.assurance import NO_REFERENCE
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
-from auditor.records.road import Road
+from auditor.records.road import NO_REFERENCE, Road
 from auditor.reports import roads
 from auditor.reports.overview import cells
 from auditor.reports.text import deploy, disagreement, upper_percent

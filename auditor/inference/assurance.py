@@ -10,7 +10,6 @@ REFERENCES_FOR_A3 = 4
 REFERENCES_FOR_A3_CALIBRATED = 3
 
 
-NO_REFERENCE = "one reference trained by the original's recipe has to show that they are (`audit reference --count 1`)"
 SUBJECTS_FOR_A3R = 20
 """On either side. Welch's test of fewer rests on too few to trust its limits (docs/verdict.md)."""
 

@@ -1,11 +1,12 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
-from auditor.inference.assurance import NO_REFERENCE, spread_is_known, subjects_lack
+from auditor.inference.assurance import spread_is_known, subjects_lack
 from auditor.inference.case import Case, could_not_run, measured, reason, show
 from auditor.inference.statistics import holm
 from auditor.inference.top_items import holdout_lack, standing_out
 from auditor.records.evidence import Evidence
 from auditor.records.plan import PlannedAssignment
+from auditor.records.road import NO_REFERENCE
 from auditor.records.verdict import Reason
 
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from auditor.records.base import Frozen
 
+NO_REFERENCE = "one reference trained by the original's recipe has to show that they are (`audit reference --count 1`)"
+
 
 class Road(Frozen):
     """One road and its prospects, known before the unlearned model is scored."""

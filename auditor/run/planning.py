@@ -9,7 +9,7 @@ from auditor.checks.check import AnyCheck
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
 from auditor.errors import SpecError
 from auditor.inference import nulls, statistics
-from auditor.inference.assurance import NO_REFERENCE, REFERENCES_FOR_A3, subjects_lack
+from auditor.inference.assurance import REFERENCES_FOR_A3, subjects_lack
 from auditor.inference.statistics import Spread
 from auditor.inference.top_items import holdout_lack
 from auditor.models import fingerprints
@@ -18,6 +18,7 @@ from auditor.models.saved_autoencoder import SavedAutoencoder, saved_autoencoder
 from auditor.randomness import derive_seed
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
+from auditor.records.road import NO_REFERENCE
 from auditor.records.spec import AuditSpec
 from auditor.run import roads
 from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT

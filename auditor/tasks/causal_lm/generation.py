@@ -64,8 +64,9 @@ def _around(module: nn.Module) -> "PreTrainedModel":
     class Around(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
         config_class = PreTrainedConfig
 
-        def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> CausalLMOutput:
-            mask = attention_mask.bool()
+        def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> CausalLMOutput:
+            # Left out by the loop where nothing is padding.
+            mask = torch.ones_like(input_ids).bool() if attention_mask is None else attention_mask.bool()
             # As the other passes give it: padding on the right.
             order = torch.argsort(~mask, dim=1, stable=True)
             tokens = Tokens(ids=input_ids.gather(1, order), mask=mask.gather(1, order), answer=torch.zeros_like(mask))
