@@ -11,7 +11,6 @@ from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
 from auditor.records.road import NO_REFERENCE, Road
 from auditor.reports import roads
-from auditor.reports.overview import cells
 from auditor.reports.text import deploy, disagreement, upper_percent
 
 if TYPE_CHECKING:
@@ -46,6 +45,9 @@ def results(found: Results, folder: Path, quiet: bool) -> None:
 def ranking(found: Ranking, page: Path) -> None:
     """Candidates in their order, and where the overview is."""
     console = Terminal()
+    # Here: it brings the template engine along, which a process that is forked should not hold.
+    from auditor.reports.overview import cells
+
     rows = [(str(i), c.name, *cells(c), _highest(c)) for i, c in enumerate(found.candidates, 1)]
     console.table(("", "candidate", "outcome", "may remain", "retain accuracy", "highest ρ"), rows)
     for c in found.candidates:
