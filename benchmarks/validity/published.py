@@ -51,13 +51,13 @@ def from_readings(result: auditor.AuditResult) -> dict[str, float]:
 
 
 def _cells(result: auditor.AuditResult, check: str, **where: Any) -> list[dict[str, Any]]:
-    evidence = result.evidence(check)
+    evidence = result.results.of(check)
     cells = evidence.rows if evidence is not None else []
     return [cell for cell in cells if all(cell.get(key) == value for key, value in where.items())]
 
 
 def _controls(result: auditor.AuditResult, check: str, model: str) -> dict[str, float]:
-    evidence = result.evidence(check)
+    evidence = result.results.of(check)
     return dict(evidence.controls.get(model, {})) if evidence is not None else {}
 
 
@@ -77,7 +77,7 @@ def _outputs(result: auditor.AuditResult) -> dict[str, float | None]:
 
 
 def _relearning(result: auditor.AuditResult) -> dict[str, float | None]:
-    evidence = result.evidence("relearning")
+    evidence = result.results.of("relearning")
     if evidence is None or evidence.failure is not None or result.results.plan.task != "classification":
         return {}
     # Of the best that the original reaches under the same attack: its own reading is the scale.

@@ -28,7 +28,7 @@ def edited(world: World) -> Iterator[Maker]:
 
 def moved(result: auditor.AuditResult) -> dict[str, float]:
     """Means over the vectors that speak most for forget: cosine, relative distance, Jaccard index of top tokens."""
-    evidence = result.evidence(CHECKS[0])
+    evidence = result.results.of(CHECKS[0])
     cells = [cell for cell in evidence.rows if cell.get("model") == "unlearned"] if evidence is not None else []
     listed = [cell for cell in cells if cell["part"] == "value vector"]
     return {name: float(np.mean([cell[name] for cell in listed])) for name in MEASURES} if listed else {}
