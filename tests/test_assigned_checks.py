@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from auditor.attacks.quantization import text as quantization
+from auditor.attacks.relearning.attack_validity import withstands
 from auditor.attacks.relearning.drawn import DrawnAttack
-from auditor.attacks.relearning.pooled import Measured, Pooled, attack_both, withstands
+from auditor.attacks.relearning.pooled import NOUN, Measured, Pooled, attack_both
 from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trainer
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
@@ -393,7 +394,7 @@ class TestWithstands:
     def test_fires_under_half_of_what_the_original_learns(self) -> None:
         original = self.score(0.8)
         for own, fires in ((0.1, True), (0.39, True), (0.41, False), (0.8, False), (0.95, False)):
-            clause = withstands(self.score(own), original)
+            clause = withstands(self.score(own), original, NOUN)
             assert (clause is not None) == fires, own
             assert RELEARNING.rescale(original, [])(self.score(own)).cannot_clear_because == clause
 
