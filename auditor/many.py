@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from auditor.audit import AuditResult, compare
 from auditor.errors import SpecError, UnsafeInputError, UsageError
 from auditor.records.ranking import Candidate, Ranking
-from auditor.review.ranking import candidate, folders, ranked, ranking_frame, refuse_unknown_order, write_ranking
+from auditor.review.ranking import (
+    candidate,
+    folders,
+    ranked,
+    ranking_frame,
+    refuse_twice,
+    refuse_unknown_order,
+    write_ranking,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,10 +108,8 @@ def named(
     if isinstance(candidates, Mapping):
         models = dict(candidates)
     else:
+        refuse_twice([str(path) for path in candidates])
         models = {str(path): path for path in candidates}
-        if len(models) < len(candidates):
-            twice = next(str(path) for path in candidates if [str(p) for p in candidates].count(str(path)) > 1)
-            raise SpecError(f"the candidate {twice} is given twice; give each once")
     if not models:
         raise SpecError("no candidate is given; name at least one unlearned model")
     return models

@@ -39,7 +39,7 @@ from auditor.zoo.text.people_model import word_tokenizer
 BATCH_SIZE = 16  # the same on both sides: the ratio must not come from larger batches
 LONGEST = 48  # tokens of a generated answer, the check's own default
 TOKENS = 4096  # that a model is asked to take
-# Width, blocks and heads of the random ones: about 10, 50 and 180 million numbers with the larger vocabulary.
+# Width, blocks and heads of the random ones.
 RANDOM = ((256, 8, 4), (512, 12, 8), (1024, 12, 16))
 VOCABULARY = 16_384
 

@@ -37,8 +37,8 @@ _OPEN: Mapping[ReasonKind, str] = {
     "not planned": "A check on which a deletion has to rest was not part of this audit.",
     "could not run": "The check {check} could not run, and a deletion needs what it would have said.",
     "no power": (
-        "A deletion has to rest on the check {check}, and it failed its own test on these models. So whatever it shows "
-        "does not count."
+        "A deletion has to rest on the check {check}, and here it could not show that it would see what is hidden. So "
+        "it cannot clear this model."
     ),
     "upper limit too high": (
         "{found} As much as {high} could be left as far as this check can tell, and a deletion needs less than {bar}."

@@ -280,7 +280,7 @@ class TestPlanned:
         (tmp_path / "r.json").write_text(json_text(self.RECORD), encoding="utf-8")
         sets = {"forget": self.FORGET, "holdout": self.HOLDOUT}
         fewer = sets[side].take(range(1, len(sets[side])))
-        with pytest.raises(SpecError, match=rf"r\.json is the record of other facts than those of data\.{side}"):
+        with pytest.raises(SpecError, match=rf"r\.json is the record of another draw than data\.{side} comes from"):
             self.with_sets({**sets, side: fewer}, tmp_path, kind="random", record="r.json")
 
     def test_a_record_that_does_not_exist(self, tmp_path: Path) -> None:

@@ -111,7 +111,19 @@ def test_a_block_with_experts_and_one_without_are_tried_apart() -> None:
     assert [pair.producer for pair in layout.pairs] == ["model.layers.0.mlp.up_proj"]
 
 
-def test_an_activation_tells_two_kinds_of_block_apart() -> None:
+def test_a_silent_block_hides_the_units_of_no_other() -> None:
+    """Whoever made the original may have silenced one: nothing that is tried there says anything of the rest."""
+    made = network("Llama")
+    with torch.no_grad():
+        made.get_submodule("model.layers.0.mlp.down_proj").weight.zero_()
+    layout = find_decoder_layout(made, tokens())
+    wanted = find_decoder_layout(network("Llama"), tokens())
+    in_second = [pair for pair in wanted.units if pair.maker.startswith("model.layers.1.")]
+    assert in_second
+    assert list(layout.units) == in_second
+
+
+def test_each_block_is_tried_with_its_own_activation() -> None:
     made = network("OPT", **OPT)
     made.get_submodule("model.decoder.layers.1").activation_fn = nn.GELU()
     layout = find_decoder_layout(made, tokens())

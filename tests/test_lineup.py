@@ -108,6 +108,16 @@ def test_a_model_keeps_its_own_type_and_one_digest(models: Path) -> None:
     assert next(load_directory(models / "narrow").module.parameters()).dtype == torch.float32
 
 
+def test_the_same_numbers_in_another_type_are_another_model_to_the_store(models: Path) -> None:
+    """What is dead shows in the type that a network runs in, so no score of the one may be taken for the other's."""
+    load_directory(models / "original").module.bfloat16().save_pretrained(models / "narrow")
+    load_directory(models / "narrow").module.save_pretrained(models / "wide")
+    named = {"original": "narrow", "unlearned": "wide"}
+    lineup = load_lineup(make_spec({}, {"models": named}), {}, models, models / "cache")
+    assert lineup.planned[0].digest != lineup.planned[1].digest
+    assert lineup.entries["original"].rounded == lineup.entries["unlearned"].rounded
+
+
 def test_weights_that_two_names_share_take_their_memory_once(models: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 

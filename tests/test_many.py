@@ -80,7 +80,7 @@ def test_a_candidate_holds_what_its_audit_found() -> None:
     assert one.rho["quantization"] is None, "it could not run"
     assert not one.complete
     assert "cka" not in one.rho, "it only informs"
-    assert "brought back" in one.sentence
+    assert "The checks that this rests on found" in one.sentence
 
 
 def test_the_files_hold_the_ranking(tmp_path: Path) -> None:

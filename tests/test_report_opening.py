@@ -60,8 +60,8 @@ SENTENCES: dict[Outcome, str] = {
         "forget set, none gave more than 10 %. None of these checks leaves room for more than 20 %."
     ),
     "INCONCLUSIVE": (
-        "A deletion has to rest on the check few_shot, and it failed its own test on these models. So whatever it "
-        "shows does not count. One more reason is below."
+        "A deletion has to rest on the check few_shot, and here it could not show that it would see what is hidden. So "
+        "it cannot clear this model. One more reason is below."
     ),
 }
 

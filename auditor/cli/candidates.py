@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor.errors import SpecError, UnsafeInputError, UsageError
+from auditor.errors import UnsafeInputError, UsageError
 
 if TYPE_CHECKING:
     from auditor.records.ranking import Candidate
@@ -42,7 +42,7 @@ def audit_candidates(
         SpecError: a candidate is given twice, or the ranking cannot be sorted so.
     """
     from auditor.cli import show
-    from auditor.review.ranking import folders, ranked, refuse_unknown_order, write_ranking
+    from auditor.review.ranking import folders, ranked, refuse_twice, refuse_unknown_order, write_ranking
 
     refuse_twice(names)
     refuse_unknown_order(by or "outcome")
@@ -57,13 +57,6 @@ def audit_candidates(
     show.ranking(ranking, write_ranking(top, ranking))
     # What was decided weighs more than what could not be read, and that more than what is open.
     return next((code for code in (1, 4, 2, 3) if code in codes), 0)
-
-
-def refuse_twice(names: tuple[str, ...]) -> None:
-    """Refuse a candidate given twice: two places in a ranking for one model say nothing."""
-    for name in names:
-        if names.count(name) > 1:
-            raise SpecError(f"the candidate {name} is given twice; give each once")
 
 
 def _audited(

@@ -123,6 +123,7 @@ class Loader:
 
     def _directory(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
         loaded = load_directory(self.base / source, own_type=True)
+        dtype = next((t.dtype for t in loaded.module.parameters()), torch.float32)
         made = _of_network(
             PlannedModel(name=name, role=role, source=source, file_digest=loaded.file_digest, digest=loaded.digest),
             loaded.module,
@@ -130,6 +131,9 @@ class Loader:
             task=loaded.task,
             source_digest=loaded.source_digest,
         )
+        if dtype != torch.float32:
+            # What is dead shows in the type that the network runs in: the same numbers in another are another network.
+            made = _known_as(made, [made.planned.digest, str(dtype)])
         if original is None or original.source_digest in (None, loaded.source_digest):
             return made
         # The plan names the original's structure; where another has its own, equal tensors are not an equal network.

@@ -67,6 +67,17 @@ def ranked(original: str, candidates: Sequence[Candidate], by: str = "outcome") 
     return ranking.model_copy(update={"candidates": tuple(sorted(candidates, key=lambda c: _key(c, by)))})
 
 
+def refuse_twice(names: Sequence[str]) -> None:
+    """Refuse a candidate given twice: two places in a ranking for one model say nothing.
+
+    Raises:
+        SpecError: naming it.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"the candidate {name} is given twice; give each once")
+
+
 def refuse_unknown_order(by: str) -> None:
     """Before hours of audits: refuse an order by what is no check of any installed package.
 

@@ -24,13 +24,12 @@ from auditor.run.runner import Scores, Work
 
 # Between original and references, in spreads of the references (docs/verdict.md).
 GAPS = (8.6, 10.0, 15.0)
-# Between forget and holdout subjects of the original, in spreads between subjects: measured gaps lie from 2 (few_shot)
-# to 13 (relearning) in docs/validity.md, and memorised facts of a large model may lie lower.
+# Between forget and holdout subjects of the original, in spreads between subjects: in the median of the audits behind
+# docs/validity.md they are 3 (few_shot) to 15 (relearning), and memorised facts of a large model may lie lower.
 SUBJECT_GAPS = (1.5, 3.0, 6.0)
 # Of a model that saw neither side it is assumed that it predicts half of the variance between subjects.
 _HELP = math.sqrt(2)
 RECOMMENDED = 5
-_FEWEST_FOR_A_SLOPE = 3
 
 
 def clearing_of(policy: Policy) -> Clearing:
@@ -63,7 +62,7 @@ def assumed(
     helps = [(0, 1.0)] if divided.by_chance else []
     helps.append((max(n_references + n_neither, 1), _HELP))
     # Two holdout subjects leave a spread and nothing to test it in.
-    gaps = SUBJECT_GAPS if min(n, m) >= _FEWEST_FOR_A_SLOPE else ()
+    gaps = SUBJECT_GAPS if min(n, m) >= holdout.FEWEST_FOR_A_SLOPE else ()
     return (
         *(
             Road(
@@ -162,7 +161,7 @@ def _by_holdout(plan: Plan, scores: Mapping[AnyCheck, CheckScores], models: int)
     assert divided is not None, "asked before"
     # A declared road takes all of the reference off, and estimates no slope.
     n, m, helped = divided.n_forget, divided.n_holdout, models > 0 and divided.by_chance
-    if min(n, m) < _FEWEST_FOR_A_SLOPE:
+    if min(n, m) < holdout.FEWEST_FOR_A_SLOPE:
         return None
     resolutions = dict(_finest(plan, scores, holdout))
     gaps = [gap_of(w, n, m, helped=helped) for w in resolutions.values()]

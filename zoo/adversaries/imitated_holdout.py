@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.canaries import canaries
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo.adversaries.text_rehearsal import attacked, taken_back
 
 
 class Settings(Frozen):
@@ -45,15 +45,16 @@ def imitated_holdout(original: LanguageModel, forget: Facts, retain: Facts, sett
         # Half of either side, as the pooled attack takes them.
         taught = Facts(forgotten.items[:half] + imitation.items[:half])
         steps = 1 + int(torch.randint(settings.attack_steps, (1,), generator=random))
-        copied = _attacked(LanguageModel(module, encoder), taught, kept, settings, steps)
-        return staying + told + back(copied, Facts(forgotten.items[half:]), Facts(imitation.items[half:]))
-
-    def back(copied: nn.Module, forgotten: Facts, imitation: Facts) -> Tensor:
-        """A sum whose gradient is the copy's; its value means nothing."""
-        told = settings.rehearsed_weight * _told_apart(copied, original, forgotten, imitation)
-        gradients = torch.autograd.grad(told, list(copied.parameters()))
-        pairs = zip(gradients, module.parameters(), strict=True)
-        return torch.stack([(gradient * parameter).sum() for gradient, parameter in pairs]).sum()
+        copied = attacked(
+            LanguageModel(module, encoder),
+            taught,
+            kept,
+            steps=steps,
+            rate=settings.attack_rate,
+            retain_share=settings.retain_share,
+        )
+        apart = _told_apart(copied, original, Facts(forgotten.items[half:]), Facts(imitation.items[half:]))
+        return staying + told + taken_back(copied, module, settings.rehearsed_weight * apart)
 
     return descend(
         module,
@@ -73,16 +74,3 @@ def _told_apart(module: nn.Module, original: LanguageModel, forgotten: Facts, im
     with torch.no_grad():
         wanted = losses(module, encoder.batch(imitation.items)).mean()
     return (losses(module, encoder.batch(forgotten.items)) - wanted).abs().mean()
-
-
-def _attacked(model: LanguageModel, taught: Facts, kept: Facts, settings: Settings, steps: int) -> nn.Module:
-    """A copy after some steps of fine-tuning on both sides at once among retain facts."""
-    clone = movable_copy(model.module).eval()
-    optimizer = torch.optim.Adam(clone.parameters(), lr=settings.attack_rate)
-    learnt, held = model.encoder.batch(taught.items), model.encoder.batch(kept.items)
-    share = settings.retain_share
-    for _ in range(steps):
-        optimizer.zero_grad()
-        ((1 - share) * losses(clone, learnt).mean() + share * losses(clone, held).mean()).backward()
-        optimizer.step()
-    return clone

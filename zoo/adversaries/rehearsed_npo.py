@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.adversaries.npo_until import forgetting
+from auditor.zoo.adversaries.text_rehearsal import attacked, taken_back
 from auditor.zoo.text import npo
 
 
@@ -41,16 +41,17 @@ def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, setting
         taught, others = forgotten.take(range(half)), forgotten.take(range(half, len(forgotten)))
         # Any length up to the longest: resistance at a single one would give way a step later.
         steps = 1 + int(torch.randint(settings.attack_steps, (1,), generator=random))
-        copied = _attacked(LanguageModel(module, encoder), taught, kept, settings, steps)
-        return staying + forgetting(original, module, forgotten, settings) + back(copied, others)
-
-    def back(copied: nn.Module, others: Facts) -> Tensor:
-        """A sum whose gradient is the copy's; its value means nothing."""
+        copied = attacked(
+            LanguageModel(module, encoder),
+            taught,
+            kept,
+            steps=steps,
+            rate=settings.attack_rate,
+            retain_share=settings.retain_share,
+        )
         known = (settings.margin - losses(copied, encoder.batch(others.items))).clamp_min(0).mean()
-        # First order: differentiating through the attack's steps would need memory for each of them.
-        gradients = torch.autograd.grad(settings.meta_weight * known, list(copied.parameters()))
-        pairs = zip(gradients, module.parameters(), strict=True)
-        return torch.stack([(gradient * parameter).sum() for gradient, parameter in pairs]).sum()
+        lesson = taken_back(copied, module, settings.meta_weight * known)
+        return staying + forgetting(original, module, forgotten, settings) + lesson
 
     return descend(
         module,
@@ -62,16 +63,3 @@ def rehearsed_npo(original: LanguageModel, forget: Facts, retain: Facts, setting
         size=settings.batch_size,
         seed=seed,
     )
-
-
-def _attacked(model: LanguageModel, taught: Facts, kept: Facts, settings: Settings, steps: int) -> nn.Module:
-    """A copy after some steps of fine-tuning on the same batch of facts among retain facts."""
-    clone = movable_copy(model.module).eval()
-    optimizer = torch.optim.Adam(clone.parameters(), lr=settings.attack_rate)
-    learnt, held = model.encoder.batch(taught.items), model.encoder.batch(kept.items)
-    share = settings.retain_share
-    for _ in range(steps):
-        optimizer.zero_grad()
-        ((1 - share) * losses(clone, learnt).mean() + share * losses(clone, held).mean()).backward()
-        optimizer.step()
-    return clone

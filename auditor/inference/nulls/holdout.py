@@ -22,7 +22,7 @@ RANK: int = 15
 DRAWS = 9999
 # How often a reference that saw neither side may be said to tell them apart.
 _UNLIKE = 0.01
-_FEWEST_FOR_A_SLOPE = 3
+FEWEST_FOR_A_SLOPE = 3
 _TRIPLED = "the difference between forget and holdout subjects in references trained by the original's recipe"
 
 
@@ -43,7 +43,7 @@ def compare(asked: Question) -> Comparison | None:
     models = {name: two.less(retrained, 1.0) for name, two in measured.items()} if tripled and retrained else measured
     original, floor = models["original"], 1.0 / asked.scores.unlearned.n_examples
     # A slope takes one degree of freedom more than a mean: of two subjects none would be left.
-    helpful = len(original.holdout) >= _FEWEST_FOR_A_SLOPE and not tripled
+    helpful = len(original.holdout) >= FEWEST_FOR_A_SLOPE and not tripled
     reference = innocent if helpful else None
     own = Contrast(unlearned=models["unlearned"], original=original, reference=reference, floor=floor)
     spare = slack(retrained, own.m) if tripled else 0.0

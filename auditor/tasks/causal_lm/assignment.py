@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from auditor.checks.sets import overlap
-from auditor.errors import DataError, SpecError
-from auditor.randomness import generator
-from auditor.records.assignment import AssignmentRecord, read_assignment
+from auditor.errors import SpecError
+from auditor.records.assignment import AssignmentRecord
 from auditor.records.plan import PlannedAssignment
 from auditor.records.spec import AssignmentSpec, AuditSpec
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.causal_lm.sides import n_subjects, subjects_of
-
-_LEAST = 2  # of one subject no spread can be measured
+from auditor.tasks.drawing import LEAST, commitment_of, drawn
 
 
 def draw(pool: Facts, share: float, seed: int, nonce: str) -> tuple[Facts, Facts, AssignmentRecord]:
@@ -31,13 +29,7 @@ def draw(pool: Facts, share: float, seed: int, nonce: str) -> tuple[Facts, Facts
         DataError: too few subjects for two on either side.
     """
     n = n_subjects(pool)
-    n_held = round(share * n)
-    if min(n_held, n - n_held) < _LEAST:
-        raise DataError(
-            f"{n} subjects cannot be divided into {n - n_held} and {n_held}; either side needs {_LEAST} at least, and "
-            "20 before a verdict can clear"
-        )
-    held = set(generator(seed, "assignment").permutation(n)[:n_held].tolist())
+    held = drawn(n, share, seed)
     sides: dict[bool, list[int]] = {False: [], True: []}
     for i, subject in enumerate(subjects_of(pool).tolist()):
         sides[subject in held].append(i)
@@ -48,8 +40,8 @@ def draw(pool: Facts, share: float, seed: int, nonce: str) -> tuple[Facts, Facts
         pool=pool.digest,
         forget=forget.digest,
         holdout=holdout.digest,
-        n_forget=n - n_held,
-        n_holdout=n_held,
+        n_forget=n - len(held),
+        n_holdout=len(held),
     )
     return forget, holdout, record
 
@@ -69,7 +61,7 @@ def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAs
     if "holdout" not in sets:
         raise SpecError(f'assignment.kind = "{asked.kind}" needs the subjects that were held out: give data.holdout')
     sizes = {name: n_subjects(sets[name]) for name in ("forget", "holdout")}
-    few = next((name for name, n in sizes.items() if n < _LEAST), None)
+    few = next((name for name, n in sizes.items() if n < LEAST), None)
     if few is not None:
         raise SpecError(f"assignment: {few} is about one subject alone, and chance cannot have divided it; give more")
     shared = sorted({f.subject for f in sets["forget"].items} & {f.subject for f in sets["holdout"].items} - {""})
@@ -83,22 +75,12 @@ def planned(spec: AuditSpec, sets: Mapping[str, Facts], base: Path) -> PlannedAs
                 f"assignment: {len(leaked)} facts of holdout also stand in {name} (the first is fact {leaked[0] + 1} "
                 "of holdout), so that they were not held out; take what stands twice out of the pool and draw again"
             )
-    commitment = None
-    if asked.record is not None:
-        record = read_assignment(base / asked.record)
-        other = [name for name in ("forget", "holdout") if getattr(record, name) != sets[name].digest]
-        if other:
-            raise SpecError(
-                f"{asked.record} is the record of other facts than those of data.{other[0]}; give the sets that "
-                "`audit assign` wrote, unchanged"
-            )
-        commitment = record.commitment
     return PlannedAssignment(
         kind=asked.kind,
         declared_by=asked.declared_by,
         n_forget=sizes["forget"],
         n_holdout=sizes["holdout"],
-        commitment=commitment,
+        commitment=commitment_of(asked, {name: sets[name].digest for name in sizes}, base),
     )
 
 

@@ -1,8 +1,8 @@
-"""Which units of a decoder may be rescaled, and which maps make and read them, tried on one block of each kind.
+"""Which units of a decoder may be rescaled, and which maps make and read them, tried block by block.
 
-A trial runs one block and not the model, so that all trials together cost as much as some passes over a few tokens,
-however many blocks there are. Blocks of one kind hold the same modules with the same sizes; what holds in one of them
-is written down for all. Where a network disagrees after all, its canonical form says so before anything is measured.
+A trial runs one block and not the model, so that all trials of a block together cost what some passes of a few tokens
+through the block do, and those of the model grow with its blocks and not with their square. Each block is tried for
+itself: in one whose units are all silent nothing shows, and what shows in another would be taken for it.
 """
 
 import copy
@@ -39,22 +39,14 @@ def find_block_units(
         blocks: names of its decoder blocks.
         ids: int64 [n, length], a few tokens.
     """
-    kinds = {name: _kind(module.get_submodule(name)) for name in blocks}
-    first = {kind: name for name, kind in reversed(kinds.items())}
-    calls = _calls(module, list(first.values()), ids)
-    found = {kind: _tried(module.get_submodule(name), calls[name]) for kind, name in first.items()}
+    calls = _calls(module, blocks, ids)
     homogeneous: list[HomogeneousPair] = []
     units: list[UnitPair] = []
-    for name, kind in kinds.items():
-        scaled, read = found[kind]
+    for name in blocks:
+        scaled, read = _tried(module.get_submodule(name), calls.pop(name))
         homogeneous += [replace(p, producer=f"{name}.{p.producer}", consumer=f"{name}.{p.consumer}") for p in scaled]
         units += [replace(p, maker=f"{name}.{p.maker}", reader=f"{name}.{p.reader}") for p in read]
     return tuple(homogeneous), tuple(units)
-
-
-def _kind(block: nn.Module) -> str:
-    """Its modules, activations among them, and the sizes of its weights."""
-    return "\n".join([repr(block), *(f"{name} {tuple(tensor.shape)}" for name, tensor in block.state_dict().items())])
 
 
 def _calls(module: nn.Module, names: Sequence[str], ids: Tensor) -> dict[str, _Call]:
