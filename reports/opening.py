@@ -14,7 +14,7 @@ from auditor.reports.next_steps import Step, next_steps
 from auditor.reports.sentence import deciding, sentence
 from auditor.reports.sureness import how_sure
 
-MOST_ROWS = 4  # of the first screen's axis; all checks stand on one further down
+MOST_ROWS = 5  # of the first screen's axis: outputs, three primaries and the check of the bound; all stand further down
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
