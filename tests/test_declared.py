@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auditor.errors import SpecError
-from auditor.inference.assurance import NO_REFERENCE, assurance_level, recipe_mismatch
+from auditor.inference.assurance import assurance_level, recipe_mismatch
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.inference.verdict import decide
@@ -17,6 +17,7 @@ from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, PlannedAssignment
 from auditor.records.policy import load_policy
+from auditor.records.road import NO_REFERENCE
 from auditor.records.score import Reading, Score, Sides
 from auditor.records.spec import AuditSpec
 from auditor.tasks.causal_lm.assignment import planned
