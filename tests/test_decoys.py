@@ -20,6 +20,7 @@ from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import CheckRole, Failure, Reading, Score
 from auditor.records.spec import RecipeSpec
 from auditor.run.decoy_strength import suppressed
+from auditor.run.machine import this_machine
 from auditor.run.runner import Scores, Work, run
 from auditor.run.store import ScoreStore
 from auditor.tasks.causal_lm.decoys import exact_prompts, logit_mask, refusal_adapter, refusal_tuning
@@ -121,7 +122,7 @@ class Bench:
             checks=checks,
             data=NoSets(),
             subject=self._subject,
-            store=ScoreStore(self.store),
+            store=ScoreStore(self.store, this_machine("cpu")),
             report=self.events.append,
         )
         return run(work)
@@ -221,7 +222,7 @@ def test_every_unit_is_reported_once(tmp_path: Path) -> None:
 def test_a_resumed_audit_takes_the_same_strength_and_scores_nothing_twice(tmp_path: Path, lost: int) -> None:
     """Whichever score had not been written yet."""
     first = Bench(tmp_path, (0.6, 0.3, 0.0, 0.0)).run()
-    files = sorted(tmp_path.iterdir())
+    files = sorted(tmp_path.glob("*/[0-9a-f]*.json"))
     assert len(files) == 14
     files[lost].unlink()
     again = Bench(tmp_path, (0.6, 0.3, 0.0, 0.0))

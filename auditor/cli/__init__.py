@@ -26,6 +26,7 @@ from auditor.cli.render import render
 from auditor.cli.scan import scan
 from auditor.cli.sign import sign
 from auditor.cli.verify import verify
+from auditor.cli.work import work
 from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
 from auditor.run.executors.forked import Crash
@@ -118,6 +119,7 @@ for command in (
     scan,
     sign,
     verify,
+    work,
     zoo,
 ):
     main.add_command(command)

@@ -20,6 +20,10 @@ class LiveProgress:
     def hear(self, message: Planned | Begun | Event) -> None:
         """Show what a running audit says."""
         if isinstance(message, Planned):
+            for words in message.unlike:
+                said = f"scores finished on a machine that differs are made again: {words}"
+                # In one line, however wide the terminal is: it may be searched for in a log.
+                self._bar.console.print(said, soft_wrap=True)
             self.start(message.units)
         elif isinstance(message, Event):
             self.finished(message)

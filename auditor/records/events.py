@@ -9,9 +9,12 @@ class Planned:
 
     Attributes:
         units: checks times models.
+        unlike: for every other machine that has finished some of them, how this one differs from it; their scores are
+            made again.
     """
 
     units: int
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec
 from auditor.run.choosing import checks_to_run
 from auditor.run.executors import registry as executors
+from auditor.run.machine import this_machine
 from auditor.run.planning import make_plan
 from auditor.run.runner import Work
 from auditor.run.settings import execution_settings
@@ -99,7 +100,7 @@ def prepare(
         checks=checks,
         data=material.data,
         subject=material.subject,
-        store=ScoreStore(store / "scores"),
+        store=ScoreStore(store / "scores", this_machine(spec.audit.device)),
         report=report,
         uncached=_uncached(plan, found.hooked),
         as_given=material.as_given,

@@ -8,7 +8,7 @@ from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
 from auditor.errors import UsageError
-from auditor.records.events import Begun, Event, Unit
+from auditor.records.events import Begun, Event, Planned, Unit
 from auditor.records.plan import Plan, PlannedCheck, PlannedModel
 from auditor.records.score import Failure, Score
 from auditor.run.decoy_strength import suppressed
@@ -58,17 +58,29 @@ class Work:
         """One check on one model of the plan."""
         return unit_of(self.plan, model, planned, self.data.digest)
 
+    def planned(self, some: Collection[str] | None = None) -> Planned:
+        """What is about to be done, on some of the models or on all.
+
+        Args:
+            some: names of models.
+        """
+        models = [model for model in self.plan.models if some is None or model.name in some]
+        keys = [self.unit(model, planned).key for model in models for planned in self.plan.checks]
+        return Planned(units=len(keys), unlike=self.store.unlike(keys))
+
     def stored(self, unit: UnitSpec) -> Score | None:
         """Its score from before; None where there is none, or none that counts."""
         return None if unit.model.name in self.uncached else self.store.get(unit.key)
 
 
-def run(work: Work, make: Callable[[Loaded], Executor] = InProcess) -> Scores:
+def run(work: Work, make: Callable[[Loaded], Executor] = InProcess, some: Collection[str] | None = None) -> Scores:
     """Every score, by check and model.
 
     Args:
         work: the plan, and what it is run on.
         make: makes the executor, which computes what is not stored; default one after another, in this process.
+        some: names of the models to be measured; default all. Outputs of others are measured as well where what is
+            done with these depends on them.
     """
     executor = make(work.loaded())
     scores: Scores = {check.name: {} for check in work.checks}
@@ -76,12 +88,24 @@ def run(work: Work, make: Callable[[Loaded], Executor] = InProcess) -> Scores:
     for model in work.plan.models:
         loop = _Model(work, executor, model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
+            if not _is_measured(work.plan, model, check, some):
+                continue
             measured = scores[check.name]
             hides = check.role == "outputs" and bool(model.strengths)
             measured[model.name] = loop.strengthened(check, planned, measured) if hides else loop.measure(planned)
             if model.role == "original" and check.role == "outputs":
                 gate(work.plan, measured[model.name])
     return scores
+
+
+def _is_measured(plan: Plan, model: PlannedModel, check: AnyCheck, some: Collection[str] | None) -> bool:
+    if some is None or model.name in some:
+        return True
+    # By these a decoy's strength is judged; and without a working original nothing counts.
+    judging = {"original"}
+    if any(decoy.name in some for decoy in plan.models_of("decoy")):
+        judging |= {"reference", "perturbed", "neither"}
+    return check.role == "outputs" and model.role in judging
 
 
 def gate(plan: Plan, outputs: Score | Failure) -> None:

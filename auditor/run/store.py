@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from auditor.digests import text_digest
 from auditor.records.base import Frozen
 from auditor.records.score import Score
+from auditor.run.machine import Machine
+
+_MACHINE = "machine.json"
 
 
 class _Stored(Frozen):
@@ -22,14 +25,19 @@ class _Stored(Frozen):
 
 
 class ScoreStore:
-    """A folder of score files named by their keys.
+    """A folder of score files named by their keys, one folder for each kind of machine.
+
+    Machines that share a file system share their scores where they are alike, and never mix them where they are not.
 
     Args:
         folder: made when the first score is written.
+        machine: that this process runs on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, machine: Machine) -> None:
+        self._all = folder
+        self._machine = machine
+        self._folder = folder / machine.digest[:16]
 
     def get(self, key: str) -> Score | None:
         """The stored score, or None where there is none or its file is damaged and must be computed again."""
@@ -46,8 +54,20 @@ class ScoreStore:
 
     def put(self, key: str, score: Score) -> None:
         """Write a score so that a reader sees all of it or nothing."""
+        if not (self._folder / _MACHINE).is_file():
+            write_atomically(self._folder / _MACHINE, self._machine.model_dump_json())
         text = score.model_dump_json()
         write_atomically(self._path(key), _Stored(digest=_digest(key, text), score=text).model_dump_json())
+
+    def unlike(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """In what other machines differ that have finished some of these scores, one entry for each machine."""
+        names = [f"{key}.json" for key in keys]
+        others = [path.parent for path in sorted(self._all.glob(f"*/{_MACHINE}")) if path.parent != self._folder]
+        known = [other for other in others if any((other / name).is_file() for name in names)]
+        return tuple(
+            self._machine.unlike(Machine.model_validate_json((other / _MACHINE).read_text(encoding="utf-8")))
+            for other in known
+        )
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
