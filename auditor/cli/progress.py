@@ -1,5 +1,6 @@
 """Live progress of an audit, and of training, on standard error."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,12 +9,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from auditor.records.events import Begun, Event, Planned
 
+# Of a log, in which no bar can move: often enough to see that it goes on, and seldom enough to read.
+_SECONDS_BETWEEN_LINES = 60.0
+# Units differ in their times by far, so that the rate is taken over many of them.
+_SECONDS_OF_RATE = 3600.0
+
 
 class LiveProgress:
-    """One bar over every unit of work; says what is being measured and what was reused."""
+    """One bar over every unit of work; says what is being measured and what was reused.
 
-    def __init__(self, bar: Progress) -> None:
+    Args:
+        bar: drawn at a terminal.
+        lines: whether to print a line now and then instead.
+    """
+
+    def __init__(self, bar: Progress, *, lines: bool = False) -> None:
         self._bar = bar
+        self._lines = lines
+        self._said = time.monotonic()
         self._task = bar.add_task("loading models and data", total=None)
         self._reused = 0
 
@@ -41,6 +54,15 @@ class LiveProgress:
         self._reused += event.reused
         state = " failed" if event.failed else ""
         self._say(f"{event.check} on {event.model}{state}", advance=1)
+        if self._lines and time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._line()
+
+    def _line(self) -> None:
+        self._said = time.monotonic()
+        task = self._bar.tasks[0]
+        left = f", about {task.time_remaining / 60:.0f} min left" if task.time_remaining is not None else ""
+        done = f"{task.completed:.0f} of {task.total:.0f}" if task.total is not None else f"{task.completed:.0f}"
+        self._bar.console.print(f"{done} scores{left}: {task.description}", soft_wrap=True, highlight=False)
 
     def _say(self, text: str, advance: int = 0) -> None:
         note = f", {self._reused} reused" if self._reused else ""
@@ -49,7 +71,7 @@ class LiveProgress:
 
 @contextmanager
 def live_progress(quiet: bool) -> Iterator[LiveProgress]:
-    """A progress bar while the block runs; silent where ``quiet`` or not at a terminal."""
+    """A progress bar while the block runs, or a line now and then where there is no terminal; silent if ``quiet``."""
     console = Console(stderr=True, quiet=quiet)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     disable = quiet or not console.is_terminal
@@ -60,10 +82,11 @@ def live_progress(quiet: bool) -> Iterator[LiveProgress]:
         disable=disable,
         # Drawn when there is something to say: a thread that draws could not live on in a forked process.
         auto_refresh=False,
+        speed_estimate_period=_SECONDS_OF_RATE,
         redirect_stdout=False,
         redirect_stderr=False,
     ) as bar:
-        yield LiveProgress(bar)
+        yield LiveProgress(bar, lines=disable and not quiet)
 
 
 @contextmanager
