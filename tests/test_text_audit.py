@@ -127,7 +127,8 @@ class TestKnownTruth:
         assert result.results.verdict.assurance == "A1"
 
     def test_a_bare_pair_is_compared_by_its_weights(self, audits: TextAudits) -> None:
-        result = audits(audits.world.modules["retrain"], forget=None, retain=None, references=[])
+        options = {"audit": {"checks": ("weight_delta",)}}
+        result = audits(audits.world.modules["retrain"], forget=None, retain=None, references=[], options=options)
         assert result.outcome == "INCONCLUSIVE"
         assert [e.check for e in result.results.evidence] == ["weight_delta"]
 
