@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+# Of file names, whose suffixes alone make many of them somewhat alike.
+_NEAR = 0.8
+
 
 class AuditError(Exception):
     """Root of the tree. The message is one sentence for a person: value, expectation, fix."""
@@ -76,7 +79,9 @@ def near_paths(source: str | Path, base: Path, otherwise: str = "correct the pat
             # What does not print may be a stranger's, and would move the cursor or reorder the text.
             names = sorted(name for name in os.listdir(base / missing.parent) if name.isprintable())
             rest = Path(source).relative_to(missing)
-            close = [missing.parent / name / rest for name in difflib.get_close_matches(missing.name, names)]
+            close = [
+                missing.parent / name / rest for name in difflib.get_close_matches(missing.name, names, cutoff=_NEAR)
+            ]
             # A folder of nearly the name helps only where what was wanted lies in it.
             found = [str(path) for path in close if os.path.exists(base / path)]
     return f"; did you mean {' or '.join(found)}?" if found else f"; {otherwise}"
