@@ -158,6 +158,12 @@ def test_a_normalisation_that_the_original_does_better_with_is_offered(bright_an
     assert "holdout" in text, "a request about samples needs one"
 
 
+def test_without_a_network_to_ask_the_normalisation_is_only_asked_about(bright_and_dark: Path) -> None:
+    text, printed = drafted(*MODELS, *SETS)
+    assert "open: data.mean: the images are not normalised" in printed
+    assert re.search(r"# mean = \[0\.\d+, 0\.\d+, 0\.\d+\]\n# std = ", text)
+
+
 def image_folder(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
     for name, size in sizes.items():
         (folder / name).mkdir(parents=True)
@@ -172,6 +178,9 @@ def test_folders_of_classes_are_numbered_together_and_sizes_are_asked_for(bright
     assert 'class_names = ["cat", "dog", "emu"]  # the folders in order of name' in text
     assert "class 1\n" in text, "dog, though it is alone in its folder"
     assert "needed: data.resize: retain holds images of 2 sizes, 4x4 and 4x5 among them; set data.resize" in printed
+    image_folder(bright_and_dark / "control", {"ant": (4, 4)})
+    given = ("--forget", "forget", "--retain", "retain", "--control", "control", "--force")
+    assert 'class_names = ["cat", "dog", "emu", "ant"]' in drafted(*MODELS, *given)[0], "a concept is no class"
 
 
 def test_a_network_that_takes_another_size_asks_for_it(bright_and_dark: Path) -> None:

@@ -40,11 +40,9 @@ def toml(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
     # JSON's strings and booleans are TOML's, but for one character that TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if _shared(value) else str(value)
-
-
-def _shared(value: object) -> bool:
-    return isinstance(value, str | bool)
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value)
 
 
 def in_order(lines: Sequence[Line]) -> list[Line]:

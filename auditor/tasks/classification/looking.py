@@ -36,6 +36,7 @@ _USUAL: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "a half each": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 _NAMED = 5
+_OWN = "retain's own"
 
 
 def look(spec: AuditSpec, lineup: Lineup, base: Path) -> Iterator[Line]:
@@ -91,6 +92,8 @@ def _preparation(spec: AuditSpec, lineup: Lineup, base: Path) -> tuple[Preproces
 def _class_names(given: Mapping[str, str], lineup: Lineup, base: Path) -> tuple[tuple[str, ...], list[Line]]:
     """The order of class folders: the model's own where it says one, else that of their names."""
     present = {name for key, source in given.items() if key != "control" for name in _folders(source, base)}
+    # Concepts that are no classes of the model come behind its classes.
+    concepts = tuple(name for name in _folders(given.get("control", ""), base) if name not in present)
     # Folders that are numbers say themselves which class they are.
     if not present or all(name.isdigit() for name in present):
         return (), []
@@ -99,13 +102,16 @@ def _class_names(given: Mapping[str, str], lineup: Lineup, base: Path) -> tuple[
     labels = getattr(config, "id2label", None) or {}
     own = tuple(str(labels[key]) for key in sorted(labels))
     if present <= set(own):
-        return own, [Line(field="data.class_names", value=own, why="from id2label in config.json")]
-    names = tuple(sorted(present))
+        names = (*own, *(name for name in concepts if name not in own))
+        return names, [Line(field="data.class_names", value=names, why="from id2label in config.json")]
+    names = (*sorted(present), *concepts)
     why = "the folders in order of name, as torchvision numbers them: is it the order of the model's classes?"
     return names, [Line(field="data.class_names", value=names, why=why)]
 
 
 def _folders(source: str, base: Path) -> list[str]:
+    if not source:
+        return []
     location, part = split_source(source, base)
     path = base / location
     return class_folders(path, part) if path.is_dir() or (path.suffix == ".zip" and path.is_file()) else []
@@ -156,6 +162,7 @@ def _request(spec: AuditSpec, sets: Mapping[str, Examples]) -> Iterator[Line]:
 def _network(lineup: Lineup, sets: Mapping[str, Examples], shape: Preprocessing) -> Iterator[Line]:
     """What running the original on a few examples shows: how many classes it knows, and how it wants its images."""
     if lineup.entries["original"].build is None:
+        yield from _unnormalised(sets["retain"], shape)
         return
     try:
         layout = layout_of(lineup.module("original"), inputs.few(sets["retain"]))
@@ -167,16 +174,31 @@ def _network(lineup: Lineup, sets: Mapping[str, Examples], shape: Preprocessing)
         size = "x".join(map(str, sets["retain"].inputs.shape[1:]))
         why = f"every model given fits it; takes {size} and knows {layout.n_classes} classes"
         yield Line(field="models.architecture", value=lineup.architecture.name, why=why)
-    if shape.mean is None:
+    if _may_be_normalised(sets["retain"], shape):
         yield from _normalisation(lineup.module("original"), sets["retain"])
+
+
+def _may_be_normalised(retain: Examples, shape: Preprocessing) -> bool:
+    """Whether images are as a camera gives them, and nobody said how the model takes them."""
+    # What is below 0 was normalised before it was stored.
+    return shape.mean is None and retain.raw.ndim == 4 and float(retain.raw.min()) >= 0
+
+
+def _unnormalised(retain: Examples, shape: Preprocessing) -> Iterator[Line]:
+    """The question alone, where no network can be asked."""
+    if not _may_be_normalised(retain, shape):
+        return
+    mean, std = _candidates(evenly(retain, _LOOKED_AT))[_OWN]
+    why = (
+        "the images are not normalised: if the original was trained on normalised ones, by what? Retain's own would be"
+    )
+    yield Line(field="data.mean", value=mean, why=why, open=True)
+    yield Line(field="data.std", value=std, why="", open=True)
 
 
 def _normalisation(original: nn.Module, retain: Examples) -> Iterator[Line]:
     """A line where the original does better on images that are normalised; it is left to a person to say so."""
     few = evenly(retain, _LOOKED_AT)
-    # What is below 0 was normalised before it was stored.
-    if few.raw.ndim != 4 or float(few.raw.min()) < 0:
-        return
     as_stored = _right(original, few)
     tried = {
         name: _right(original, replace(few, preprocessing=_normalised(few, mean, std)))
@@ -199,7 +221,7 @@ def _candidates(few: Examples) -> dict[str, tuple[tuple[float, ...], tuple[float
     std, mean = torch.std_mean(pixels, dim=(0, 2, 3))
     own = tuple(tuple(round(float(v), 4) for v in values) for values in (mean, std.clamp_min(1e-4)))
     usual = {name: pair for name, pair in _USUAL.items() if len(pair[0]) == pixels.shape[1]}
-    return {"retain's own": (own[0], own[1]), **usual}
+    return {_OWN: (own[0], own[1]), **usual}
 
 
 def _normalised(few: Examples, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
