@@ -85,6 +85,18 @@ class TestHelp:
                 with typed_in(arguments) as context:
                     assert context.command_path.startswith(name), f"{name} shows another command"
 
+    def test_an_option_that_a_command_would_ignore_is_not_among_its_options(self) -> None:
+        """Making models looks at no unlearned one; a canonical form and a subject of the zoo know no references."""
+        ignored = {"--reference", "--neither", "--guard", "--show-text", "--time-limit", "--expect"}
+        more = {
+            "audit canonical": {"--seed", "--checks", "--policy", "--dtype"},
+            "audit zoo make": {"--checks", "--device"},
+        }
+        for name, command in every_command():
+            if name in ("audit canonical", "audit reference", "audit zoo make"):
+                taken = {option for parameter in command.params for option in parameter.opts}
+                assert not taken & (ignored | more.get(name, set())), name
+
     def test_exit_codes_are_listed(self) -> None:
         shown = audit("--help").stdout
         codes = re.findall(r"^ {4}(\d+) ", shown, flags=re.MULTILINE)
