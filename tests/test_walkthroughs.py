@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from auditor.models.references import save_directory
 from auditor.tasks.causal_lm.readers import write_facts
@@ -84,9 +86,10 @@ def test_an_engineer_with_a_language_model(text_world: TextWorld, tmp_path: Path
 
 
 def test_a_reviewer_with_two_received_files(world: Path) -> None:
-    shutil.copy(world / "suppressed.pt", world / "received.pt")
+    for source, received in (("original", "original"), ("suppressed", "received")):
+        save_file(torch.load(world / f"{source}.pt", weights_only=True), world / f"{received}.safetensors")
     said = walked("reviewer", world)
-    assert "sound     received.pt: torch.save, 12 tensors" in said
+    assert "sound     received.safetensors: safetensors, 12 tensors" in said
     assert "\nINCONCLUSIVE (assurance A0)\n" in said
     assert "\nSUPPRESSED (assurance A3)\n" in said
     assert said.endswith("exit code 1\n")

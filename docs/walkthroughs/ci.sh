@@ -23,7 +23,8 @@ kind = "class"
 checks = ["few_shot", "relearning", "slow_relearning"]
 END
 
-# The release as a test among the others. (Without pytest, `audit compare --expect deleted`: its exit code is the answer.)
+# The release as a test among the others. (Without pytest, the exit code of `audit compare --expect deleted` is the
+# answer.)
 cat > test_unlearning.py <<'END'
 def test_release_is_deleted(audit):
     result = audit.compare("original.pt", "unlearned.pt")

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# A reviewer with two received files: someone says that received.pt no longer knows what original.pt knows.
+# A reviewer with two received files: someone says that received.safetensors no longer knows class 3, which
+# original.safetensors knows.
 #
 # At hand at first: the two files, and nothing else.
 set -eu
 
 # Are they safe to read, and what is in them? Nothing in them is run.
-audit scan original.pt received.pt
+audit scan original.safetensors received.safetensors
 
 # Without data only the weights can be compared: were they changed at all? Exit code 3: that decides nothing.
-audit compare original.pt received.pt --checks weight_delta --out weights-alone || echo "exit code $?"
+audit compare original.safetensors received.safetensors --checks weight_delta --out weights-alone || echo "exit code $?"
 
 # So ask for the code of the network, and for the images to be forgotten and to be kept. Read network.py: it is run.
-audit init original.pt received.pt --architecture network.py:build --forget forget.npz --retain retain.npz
+audit init original.safetensors received.safetensors --architecture network.py:build \
+  --forget forget.npz --retain retain.npz
 
 # Models that never saw class 3, trained by yourself and by the recipe you were told ([recipe] in audit.toml). It takes
 # as long as training the original so many times; what is there already is kept.
