@@ -9,7 +9,13 @@ AuditError                 5  the root; raised itself only for what should never
 """
 
 import difflib
+import os
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+# Of file names, whose suffixes alone make many of them somewhat alike.
+_NEAR = 0.8
 
 
 class AuditError(Exception):
@@ -54,3 +60,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), names)
     guess = f"did you mean {' or '.join(close)}? There are" if close else "there are"
     return f"; {guess}: {', '.join(names)}"
+
+
+def near_paths(source: str | Path, base: Path, otherwise: str = "correct the path") -> str:
+    """How a message about a path that is not there goes on: the paths that may have been meant.
+
+    Args:
+        source: as given; of a path whose folder is missing, that folder's name is looked at.
+        base: folder that it is relative to.
+        otherwise: what is said where nothing has a name like it.
+    """
+    steps = [*reversed(Path(source).parents), Path(source)]
+    missing = next((step for step in steps if not os.path.exists(base / step)), None)
+    found: list[str] = []
+    # A folder that is closed to the user has no names to offer.
+    with suppress(OSError):
+        if missing is not None:
+            # What does not print may be a stranger's, and would move the cursor or reorder the text.
+            names = sorted(name for name in os.listdir(base / missing.parent) if name.isprintable())
+            rest = Path(source).relative_to(missing)
+            close = [
+                missing.parent / name / rest for name in difflib.get_close_matches(missing.name, names, cutoff=_NEAR)
+            ]
+            # A folder of nearly the name helps only where what was wanted lies in it.
+            found = [str(path) for path in close if os.path.exists(base / path)]
+    return f"; did you mean {' or '.join(found)}?" if found else f"; {otherwise}"

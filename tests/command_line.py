@@ -26,7 +26,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pair(empty: Path) -> Path:
-    """A folder with two state dicts of one network, a copy of the first, and nothing else."""
+    """A folder with two state dicts of one network, a copy of the first, and the wish to compare weights alone."""
+    (empty / "audit.toml").write_text('[audit]\nchecks = ["weight_delta"]\n')
     torch.manual_seed(0)
     for name in ("original", "unlearned"):
         save_file(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)).state_dict(), empty / f"{name}.safetensors")

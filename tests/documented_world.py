@@ -5,12 +5,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from click.testing import CliRunner
 
+from auditor.cli import main
 from auditor.demo.run import make_world, world_of
 from auditor.tasks.causal_lm.readers import write_facts
 from auditor.zoo.digits_net import build
 from auditor.zoo.text.people import people_world
+from tests.shared import folder_made_once
 
 ROOT = Path(__file__).parent.parent
 NAMES = {"deleted.pt": ("unlearned.pt", "candidate.pt", "received.pt"), "digits_net.py": ("network.py",)}
@@ -33,6 +37,32 @@ def write_world(folder: Path) -> None:
         for name in names:
             shutil.copy(folder / source, folder / name)
     (folder / "audit.toml").unlink()
+
+
+def block(page: str, start: str) -> str:
+    """The one block of a page that starts so."""
+    (found,) = [text for _, text in blocks(page) if text.startswith(start)]
+    return found
+
+
+@pytest.fixture(scope="session")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world, references of a perturbed recipe too, and the scores of the README's audit; to be copied."""
+
+    def make(folder: Path) -> None:
+        write_world(folder)
+        config = folder / "audit.toml"
+        config.write_text(block("README.md", "[models]\nreferences") + CHECKS, encoding="utf-8")
+        given = ("--config", str(config), "--quiet")
+        made = CliRunner().invoke(main, ["reference", *given, "--out", str(folder / "references")])
+        assert made.exit_code == 0, made.output
+        pair = [str(folder / name) for name in ("original.pt", "unlearned.pt")]
+        audited = CliRunner().invoke(main, ["compare", *pair, *given])
+        assert audited.exit_code == 0, audited.output
+        shutil.rmtree(folder / "audit-out")
+        config.unlink()
+
+    return folder_made_once(tmp_path_factory, "documented", make)
 
 
 def in_memory(folder: Path) -> dict[str, object]:

@@ -25,9 +25,10 @@ from auditor.digests import bytes_digest
 from auditor.errors import AuditError
 from auditor.loading import reader
 from auditor.loading.adapters import check_adapter
+from auditor.loading.image_processor import preprocessing_of
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
-from auditor.loading.transformers_directory import load_directory, preprocessing_of, quiet
+from auditor.loading.transformers_directory import load_directory, quiet
 from auditor.records.evidence import Evidence
 from auditor.records.results import RecordedScores, Results, read_results
 from auditor.records.spec import make_spec, read_spec

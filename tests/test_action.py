@@ -54,7 +54,6 @@ def test_every_input_is_described_and_handed_on_by_the_environment() -> None:
 
 
 def test_one_candidate_leaves_summary_badge_and_its_exit_code(pair: Path) -> None:
-    (pair / "audit.toml").write_text("")
     code, summary, output = run(pair, UNLEARNED="copy.safetensors")
     assert code == 1
     assert output == "outcome=NOT_DELETED\n"
@@ -65,7 +64,9 @@ def test_one_candidate_leaves_summary_badge_and_its_exit_code(pair: Path) -> Non
 
 
 def test_several_are_ranked_and_the_original_may_stand_in_the_file(pair: Path) -> None:
-    (pair / "audit.toml").write_text('[models]\noriginal = "original.safetensors"\n')
+    (pair / "audit.toml").write_text(
+        '[models]\noriginal = "original.safetensors"\n[audit]\nchecks = ["weight_delta"]\n'
+    )
     code, summary, output = run(pair, UNLEARNED="copy.safetensors unlearned.safetensors", ORIGINAL="")
     assert code == 1
     assert output == "outcome=INCONCLUSIVE\n"
@@ -74,7 +75,6 @@ def test_several_are_ranked_and_the_original_may_stand_in_the_file(pair: Path) -
 
 
 def test_an_audit_that_cannot_be_carried_out_says_so(pair: Path) -> None:
-    (pair / "audit.toml").write_text("")
     code, summary, output = run(pair, UNLEARNED="absent.safetensors")
     assert (code, output) == (2, "outcome=none\n")
     assert "could not be carried out (exit code 2)" in summary

@@ -23,6 +23,7 @@ ROOMS = (
         "pytest_plugin",
         "contract",
         "demo",
+        "drafting",
         "scan",
         "doctor",
     ),

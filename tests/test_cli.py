@@ -1,6 +1,7 @@
 """The command line: help, init, list, exit codes and usage errors."""
 
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -30,6 +31,27 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
         yield from ((f"audit {name} {verb}", each) for verb, each in inner.items())
 
 
+def examples_of(command: click.Command) -> list[list[str]]:
+    """The lines of a command's help below "Example", in words; two commands of a file may share an epilog."""
+    told = re.search(r"Examples?:\n((?:  audit .*\n?)+)", command.epilog or "")
+    return [shlex.split(line) for line in told[1].splitlines()] if told else []
+
+
+def typed_in(arguments: list[str]) -> click.Context:
+    """The context of the command that these arguments would run, everything in it parsed and nothing run."""
+    command: click.Command = main
+    context = click.Context(command, info_name="audit")
+    while isinstance(command, click.Group) and arguments:
+        name, command, arguments = command.resolve_command(context, arguments)
+        assert command is not None
+        context = (
+            click.Context(command, info_name=name, parent=context)
+            if isinstance(command, click.Group)
+            else command.make_context(name, list(arguments), parent=context)
+        )
+    return context
+
+
 class TestHelp:
     def test_every_command_says_what_it_does(self) -> None:
         for name, command in every_command():
@@ -52,6 +74,28 @@ class TestHelp:
             for parameter in command.params:
                 if isinstance(parameter, click.Option) and parameter.name != "version":
                     assert re.search(rf"{re.escape(parameter.opts[0])}\b", written), f"{name} {parameter.opts[0]}"
+
+    def test_every_command_has_an_example_that_it_takes(self) -> None:
+        """Parsed as if it were typed: every option in it exists, and every value fits."""
+        for name, command in every_command():
+            lines = examples_of(command)
+            assert lines, f"the help of {name} has no example"
+            for program, *arguments in lines:
+                assert program == "audit", name
+                with typed_in(arguments) as context:
+                    assert context.command_path.startswith(name), f"{name} shows another command"
+
+    def test_an_option_that_a_command_would_ignore_is_not_among_its_options(self) -> None:
+        """Making models looks at no unlearned one; a canonical form and a subject of the zoo know no references."""
+        ignored = {"--reference", "--neither", "--guard", "--show-text", "--time-limit", "--expect"}
+        more = {
+            "audit canonical": {"--seed", "--checks", "--policy", "--dtype"},
+            "audit zoo make": {"--checks", "--device"},
+        }
+        for name, command in every_command():
+            if name in ("audit canonical", "audit reference", "audit zoo make"):
+                taken = {option for parameter in command.params for option in parameter.opts}
+                assert not taken & (ignored | more.get(name, set())), name
 
     def test_exit_codes_are_listed(self) -> None:
         shown = audit("--help").stdout

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from auditor.cli import main
-from auditor.cli.compare import spec_from_options
+from auditor.cli.options import spec_from_options
 from auditor.errors import AuditError
 from auditor.records.spec import AuditSpec
 from tests.command_line import HEAVY, audit
@@ -301,7 +301,8 @@ class TestPaths:
     def test_output_typed_and_output_in_the_file(self, project: Path) -> None:
         config = project / "project" / "audit.toml"
         config.write_text(
-            '[models]\noriginal = "original.safetensors"\nunlearned = "unlearned.safetensors"\n[audit]\nout = "found"\n'
+            '[models]\noriginal = "original.safetensors"\nunlearned = "unlearned.safetensors"\n'
+            '[audit]\nout = "found"\nchecks = ["weight_delta"]\n'
         )
         assert audit("compare", "--config", str(config)).exit_code == 3
         assert (project / "project" / "found" / "results.json").is_file()

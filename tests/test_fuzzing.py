@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import DataError, ModelError, SpecError
-from auditor.loading.transformers_directory import preprocessing_of
+from auditor.loading.image_processor import preprocessing_of
 from auditor.records.spec import read_spec
 from tests import fuzz_targets
 

@@ -130,7 +130,7 @@ def test_a_file_name_is_a_name_and_nothing_else(tmp_path: Path, monkeypatch: pyt
     torch.manual_seed(0)
     for path in ("original.safetensors", file):
         save_file({"w": torch.randn(4, 4)}, tmp_path / path)
-    done = audit("compare", "--quiet", "--", "original.safetensors", file)
+    done = audit("compare", "--quiet", "--checks", "weight_delta", "--", "original.safetensors", file)
     assert done.exit_code == 3, done.output
     assert {path.name for path in tmp_path.iterdir()} == {"original.safetensors", file, "audit-out", ".audit"}
     report = (tmp_path / "audit-out" / "report.html").read_text(encoding="utf-8")

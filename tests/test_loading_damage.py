@@ -62,7 +62,8 @@ def test_what_is_no_state_dict_is_said(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "is empty"), (b"\x89HDF\r\n\x1a\n" + bytes(50), "is no checkpoint")]
+    ("content", "message"),
+    [(b"", "is empty"), (b"\x89HDF\r\n\x1a\n" + bytes(50), "is an HDF5 file, as Keras writes it")],
 )
 def test_wrong_magic(tmp_path, content, message):
     path = tmp_path / "model.pt"

@@ -12,9 +12,10 @@ from auditor.loading import adapters
 from auditor.loading.adapters import check_adapter
 from auditor.loading.checkpoints import weights_digest
 from auditor.loading.configuration import check_configuration
+from auditor.loading.image_processor import preprocessing_of
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
-from auditor.loading.transformers_directory import load_directory, preprocessing_of
+from auditor.loading.transformers_directory import load_directory
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.structure import find_layout
 from auditor.tasks.classification.subject import Classifier

@@ -22,6 +22,8 @@ from tests.report_extremes import HOSTILE
 from tests.report_page import POLICY, Page
 from tests.report_samples import sample
 
+WEIGHTS_ALONE = {"audit": {"checks": ["weight_delta"]}}
+
 
 def made(name: str, outcome: str | None = "DELETED", **fields: object) -> Candidate:
     return Candidate.model_validate({"name": name, "folder": name, "outcome": outcome, "complete": True} | fields)
@@ -191,6 +193,7 @@ class TestPython:
             ["unlearned.safetensors", "copy.safetensors"],
             out="ranked",
             report=events.append,
+            options=WEIGHTS_ALONE,
         )
         assert repr(found) == "<ManyResults unlearned.safetensors INCONCLUSIVE, copy.safetensors NOT_DELETED>"
         assert found.audits["copy.safetensors"].outcome == "NOT_DELETED"
@@ -203,7 +206,7 @@ class TestPython:
 
     def test_one_that_cannot_be_read_is_ranked_last_and_none_at_all_raises(self, pair: Path) -> None:
         (pair / "junk.pt").write_text("junk")
-        found = auditor.compare_many("original.safetensors", ["junk.pt", "copy.safetensors"])
+        found = auditor.compare_many("original.safetensors", ["junk.pt", "copy.safetensors"], options=WEIGHTS_ALONE)
         assert [c.name for c in found.ranking.candidates] == ["copy.safetensors", "junk.pt"]
         assert set(found.audits) == {"copy.safetensors"}
         with pytest.raises((ModelError, UnsafeInputError)):

@@ -145,6 +145,18 @@ def drop_leaks(sets: MutableMapping[str, Example], noun: str) -> list[str]:
     return notes
 
 
+def copy_of(name: str, sets: Mapping[str, ExampleSet]) -> str | None:
+    """An earlier set that holds the same examples as the named one, in whatever order; None where there is none."""
+    earlier = [kept for kept, other in PAIRS if other == name and kept in sets]
+    same = set(sets[name].content_hashes)
+    return next((kept for kept in earlier if set(sets[kept].content_hashes) == same), None)
+
+
+def same_as(name: str, twin: str, noun: str) -> str:
+    """What to say of a set that is another one again."""
+    return f"{name} holds the same {noun} as {twin}, so that none is left of it; give data.{name} a file of its own"
+
+
 def near_duplicates(kept: str, other: str, positions: Sequence[int], noun: str) -> list[str]:
     """A line about examples at some positions of ``other`` that are all but equal; none where there are none."""
     if not positions:

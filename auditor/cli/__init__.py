@@ -16,6 +16,7 @@ from auditor.cli.compare import compare
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
 from auditor.cli.doctor import doctor
+from auditor.cli.examples import examples
 from auditor.cli.export import export
 from auditor.cli.init import init
 from auditor.cli.listing import list_checks
@@ -31,6 +32,11 @@ from auditor.cli.zoo import zoo
 from auditor.errors import AuditError, UsageError
 from auditor.run.executors.forked import Crash
 
+EXAMPLES = (
+    "audit init original.pt unlearned.pt --forget forget.npz --retain retain.npz",
+    "audit compare --dry-run",
+    "audit compare",
+)
 # The \b in it keeps click from wrapping the lines below.
 EXIT_CODES = """
 \b
@@ -95,7 +101,9 @@ def _sentence(error: OSError) -> str:
     return said
 
 
-@click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group, epilog=examples(*EXAMPLES) + "\n" + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="audit")
 def main() -> None:
     """Audit machine unlearning: was the knowledge deleted, or only suppressed?"""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from auditor.cli.examples import examples
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 _SHARE_OF_FACTS = 0.5
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit assign pool.jsonl",
+        "audit assign pool.npz --share 0.8 --out assigned",
+    )
+)
 @click.argument("pool")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("assigned"), show_default=True, help="Folder to write into."
@@ -46,7 +52,11 @@ def assign(pool: str, out: Path, share: float | None, seed: int | None) -> None:
         _draw(lambda seed: _divided_facts(read_facts(pool, Path()), share or _SHARE_OF_FACTS, seed), out, seed)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit canary facts.jsonl --count 60",
+    )
+)
 @click.argument("facts")
 @click.option("--count", type=click.IntRange(4), default=40, show_default=True, help="Canaries, both sides together.")
 @click.option(

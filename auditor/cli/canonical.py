@@ -5,13 +5,22 @@ from typing import Unpack
 
 import click
 
-from auditor.cli.compare import Options, spec_from_options, spec_options
+from auditor.cli.examples import examples
+from auditor.cli.options import Options, spec_from_options, spec_options
 from auditor.errors import SpecError
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit canonical unlearned.pt --out deploy.safetensors",
+    )
+)
 @click.argument("model")
-@spec_options
+# What decides the form: what is dead in a model shows when it is run on the audit's data.
+@spec_options(
+    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture", "request", "base"),
+    *("device", "threads", "batch_size"),
+)
 @click.option(
     "--out",
     "target",

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
 
-@click.command()
+
+@click.command(
+    epilog=examples(
+        "audit demo",
+        "audit demo --task causal-lm --no-references --out people",
+    )
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit-demo"), show_default=True, help="Folder.")
 @click.option(
     "--task",

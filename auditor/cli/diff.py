@@ -4,13 +4,19 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
+
 
 def results_file(path: Path) -> Path:
     """A results.json, given itself or by its folder."""
     return path / "results.json" if path.is_dir() else path
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit diff before/results.json audit-out",
+    )
+)
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 def diff(first: Path, second: Path) -> int:

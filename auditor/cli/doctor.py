@@ -4,16 +4,22 @@ from typing import Unpack
 
 import click
 
-from auditor.cli.compare import Options, spec_from_options, spec_options
+from auditor.cli.examples import examples
+from auditor.cli.options import Options, spec_from_options, spec_options
 from auditor.errors import UsageError
 
 _STATES = {"holds": "ok", "fails": "LACKING", "note": "note"}
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit doctor",
+        "audit doctor original.pt unlearned.pt",
+    )
+)
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
-@spec_options
+@spec_options()
 def doctor(**options: Unpack[Options]) -> int:
     """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
     spec, base = spec_from_options(options)

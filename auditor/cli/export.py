@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from auditor.cli.diff import results_file
+from auditor.cli.examples import examples
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 Form = Literal["model-card", "markdown", "badge", "csv", "rows"]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit export audit-out --markdown",
+        "audit export audit-out --csv --out checks.csv",
+    )
+)
 @click.argument("audit", type=click.Path(path_type=Path))
 @click.option("--model-card", "form", flag_value="model-card", help="Markdown block for the model's card.")
 @click.option("--markdown", "form", flag_value="markdown", help="Verdict, why and what next, for a CI run's summary.")

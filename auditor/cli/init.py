@@ -1,25 +1,56 @@
-"""``audit init``: a commented audit.toml, written from the types that read it."""
+"""``audit init``: an audit.toml drafted from files, or a commented one written from the types that read it."""
 
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Literal, Unpack, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
+from auditor.cli.examples import examples
+from auditor.cli.options import MODELS_AND_DATA, Options, by_section, spec_options
 from auditor.errors import SpecError
 from auditor.records.base import Frozen
-from auditor.records.spec import FILE_NAME, AuditSpec
+from auditor.records.draft import draft_text, toml
+from auditor.records.spec import FILE_NAME, AuditSpec, make_spec
+
+_NEXT = "audit compare --dry-run"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit init original.pt unlearned.pt --forget forget.npz --retain retain.npz",
+        "audit init original unlearned --forget forget.jsonl --retain retain.jsonl",
+        "audit init --force",
+    )
+)
+@click.argument("original", required=False)
+@click.argument("unlearned", required=False)
+@spec_options(*MODELS_AND_DATA)
 @click.option("--force", is_flag=True, help=f"Replace an existing {FILE_NAME}.")
-def init(force: bool) -> None:
-    """Write a commented audit.toml to the working directory."""
+def init(force: bool, **options: Unpack[Options]) -> None:
+    """Write an audit.toml to the working directory: of the files given, what they are and what they leave open.
+
+    Without files, every field with its meaning. Nothing is scored, and nothing out of the files is executed but the
+    architecture that you name.
+    """
     path = Path(FILE_NAME)
     if path.exists() and not force:
         raise SpecError(f"{FILE_NAME} exists already; --force replaces it")
-    path.write_text(template(), encoding="utf-8")
-    click.echo(f"wrote {FILE_NAME}; fill in [models] and [data], then: audit compare --dry-run")
+    if not any(options.values()):
+        path.write_text(template(), encoding="utf-8")
+        click.echo(f"wrote {FILE_NAME}; fill in [models] and [data], then: {_NEXT}")
+        return
+    from auditor.drafting import draft
+    from auditor.reports.text import clean
+
+    # Without the file that may be there: it is going to be replaced.
+    lines = draft(make_spec({}, by_section(options, Path())), Path())
+    path.write_text(draft_text(lines), encoding="utf-8")
+    click.echo(f"wrote {FILE_NAME}")
+    for line in (line for line in lines if line.open and line.why):
+        click.echo(f"{'needed' if line.needed else 'open'}: {line.field}: {clean(line.why)}")
+    waits = ", once what is needed is filled in" if any(line.needed for line in lines) else ""
+    click.echo(f"next{waits}: {_NEXT}")
 
 
 def template() -> str:
@@ -32,7 +63,7 @@ def template() -> str:
         lines += ["", f"# {_first_line(kind)}", f"[{section}]"]
         for name, entry in kind.model_fields.items():
             lines.append(f"# {entry.description}{_choices(entry)}{' (not set; an example:)' if _unset(entry) else ''}")
-            lines.append(f"# {name} = {_toml(_shown(entry))}")
+            lines.append(f"# {name} = {toml(_shown(entry))}")
     return "\n".join(lines) + "\n"
 
 
@@ -54,11 +85,3 @@ def _unset(entry: FieldInfo) -> bool:
 def _shown(entry: FieldInfo) -> object:
     """TOML has no word for None: a field without a default shows its example."""
     return entry.examples[0] if _unset(entry) and entry.examples else entry.get_default()
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)

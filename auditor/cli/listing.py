@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from auditor.cli.examples import examples
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,7 +17,7 @@ _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 
 
-@click.command("list")
+@click.command("list", epilog=examples("audit list"))
 def list_checks() -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor.tasks import registry

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
 from auditor.errors import DataError
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit pack audit-out --out for-review.zip",
+    )
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="File; default FOLDER.zip.")
 def pack(folder: Path, out: Path | None) -> None:

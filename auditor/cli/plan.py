@@ -6,15 +6,20 @@ from typing import Unpack
 
 import click
 
-from auditor.cli.compare import Options, spec_from_options, spec_options
+from auditor.cli.examples import examples
+from auditor.cli.options import Options, spec_from_options, spec_options
 from auditor.errors import SpecError
 from auditor.records.verdict import EXPECTATIONS
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit plan original.pt unlearned.pt --out plan.json",
+    )
+)
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
-@spec_options
+@spec_options()
 @click.option("--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted.")
 @click.option(
     "--out", "target", type=click.Path(path_type=Path), default=Path("plan.json"), show_default=True, help="File."

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from auditor.cli.compare import Options, spec_from_options, spec_options
+from auditor.cli.examples import examples
+from auditor.cli.options import Options, spec_from_options, spec_options
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +16,17 @@ if TYPE_CHECKING:
 _UNRESOLVED = 3
 
 
-@click.command()
-@spec_options
+@click.command(
+    epilog=examples(
+        "audit reference --count 8",
+        "audit reference --until-resolved",
+    )
+)
+# The references are what is made here, and no unlearned model is looked at.
+@spec_options(
+    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture", "request", "goal"),
+    *("base", "checks", "policy", "seed", "device", "dtype", "threads", "batch_size"),
+)
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="References to train.")
 @click.option(
     "--until-resolved",

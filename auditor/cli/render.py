@@ -4,8 +4,14 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
 
-@click.command()
+
+@click.command(
+    epilog=examples(
+        "audit render audit-out/results.json --out report.html",
+    )
+)
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="File; default report.html beside RESULTS.")
 def render(results: Path, out: Path | None) -> None:

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
 from auditor.errors import UnsafeInputError, UsageError
 
 _STATES = {"sound": "sound", "refused": "REFUSED", "unusable": "unusable"}
 _EXIT_CODES = {"sound": 0, "refused": UnsafeInputError.exit_code, "unusable": UsageError.exit_code}
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit scan received.pt",
+    )
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 def scan(files: tuple[Path, ...]) -> int:
     """Read checkpoints, transformers directories and adapters as an audit would, and say what is in them.

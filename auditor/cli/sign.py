@@ -4,11 +4,16 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.examples import examples
 from auditor.digests import bytes_digest
 from auditor.errors import DataError
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit sign audit-out --key private.pem",
+    )
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private ed25519 key, a PEM file.")
 def sign(folder: Path, key: Path) -> None:

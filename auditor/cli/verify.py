@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from auditor.cli.examples import examples
 from auditor.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ class _Options(TypedDict):
     control: str | None
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit verify received.zip",
+        "audit verify audit-out --files models --rerun --architecture network.py:build",
+    )
+)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Public ed25519 key of who should have signed it.")
 @click.option("--plan", "frozen", type=click.Path(path_type=Path), help="A plan you received before the audit ran.")

@@ -4,10 +4,17 @@ from pathlib import Path
 
 import click
 
-from auditor.cli.compare import CompareOptions, request
+from auditor.cli.compare import request
+from auditor.cli.examples import examples
+from auditor.cli.options import CompareOptions
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "audit work plan.json --shard 2/8",
+        "sbatch --array=1-8 --wrap 'audit work plan.json'  # each task does its own part",
+    )
+)
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--shard", "written", metavar="I/N", help="The I-th of N parts; default: the task of a Slurm job array.")
 @click.option("--config", type=click.Path(path_type=Path), help="audit.toml that the plan was made from, if elsewhere.")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from auditor.cli.compare import Options, spec_from_options, spec_options
+from auditor.cli.examples import examples
+from auditor.cli.options import Options, spec_from_options, spec_options
 from auditor.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 _WIDTH = 119
 
 
-@click.group()
+@click.group(epilog=examples("audit zoo list", "audit zoo make neg_grad_plus original.pt --out suppressed.pt"))
 def zoo() -> None:
     """Unlearning methods, and constructions whose truth is known, to try the auditor on."""
 
 
-@zoo.command("list")
+@zoo.command("list", epilog=examples("audit zoo list"))
 def list_methods() -> None:
     """Show the methods: what is known of their result, mechanism, requests, source and settings."""
     from auditor.zoo.catalogue import ENTRIES, TASKS
@@ -29,10 +30,16 @@ def list_methods() -> None:
     click.echo("\n\n".join("\n".join(page) for page in pages))
 
 
-@zoo.command()
+@zoo.command(
+    epilog=examples(
+        "audit zoo make neg_grad_plus original.pt --out suppressed.pt",
+        "audit zoo make fine_tune original.pt --set epochs=3 --out tuned.pt",
+    )
+)
 @click.argument("method")
 @click.argument("original", required=False)
-@spec_options
+# What making a subject reads of a request; how an audit runs is none of it.
+@spec_options("config", "forget", "retain", "classes", "architecture", "request", "seed", "threads")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="A setting of the method; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint, or folder for text.")
 def make(method: str, given: tuple[str, ...], out: Path, **options: Unpack[Options]) -> None:

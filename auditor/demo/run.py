@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from auditor.errors import SpecError
+from auditor.records.draft import toml
 from auditor.records.results import Results, read_results
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
@@ -91,7 +92,7 @@ def make_world(world: World, folder: Path, say: Callable[[str], None]) -> None:
         say: told what is being done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"{field} = {_toml(value)}" for field, value in world.recipe.model_dump().items()]
+    lines = [f"{field} = {toml(value)}" for field, value in world.recipe.model_dump().items()]
     world.write_inputs(folder, "\n".join(lines) + "\n")
     # The number of threads decides the order of sums, and with it the last digits of the models.
     with execution_settings(threads=1):
@@ -114,7 +115,3 @@ def run_audit(world: World, name: str, folder: Path) -> DemoAudit:
         exit_code=finished.returncode,
         results=read_results(folder / name / "results.json"),
     )
-
-
-def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)

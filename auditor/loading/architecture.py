@@ -13,7 +13,7 @@ from types import ModuleType
 from torch import nn
 
 from auditor.digests import bytes_digest, parts_digest
-from auditor.errors import ModelError, SpecError, UsageError
+from auditor.errors import ModelError, SpecError, UsageError, near_paths
 from auditor.sources import split_code
 
 
@@ -83,7 +83,9 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
         raise SpecError(f"{field} is {source!r}, which is not of the form module.py:function; write it so")
     path = (base_dir / location).resolve()
     if not path.is_file():
-        raise SpecError(f"{field} names the file {location}, which does not exist in {base_dir}; correct the path")
+        raise SpecError(
+            f"{field} names the file {location}, which does not exist in {base_dir}{near_paths(location, base_dir)}"
+        )
     text = path.read_bytes()
     before = set(sys.modules)
     with _importing_from(path.parent), _blaming(source, field, failure):

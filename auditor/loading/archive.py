@@ -19,6 +19,9 @@ from auditor.loading.tensors import plain, refused, shown
 Container = Literal["zip", "legacy", "safetensors"]
 # The pickled number by which torch.save began its files before 2020.
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_KERAS = {"config.json", "metadata.json", "model.weights.h5"}
+FROM_KERAS = "audits are of PyTorch models: rebuild the network in PyTorch, copy the weights and save its state dict"
 SAVE_WEIGHTS = "save the weights with torch.save(model.state_dict(), 'weights.pt')"
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x1
@@ -54,6 +57,8 @@ def identify(file: IO[bytes], name: object) -> Container:
         return "safetensors"
     if not start:
         raise ModelError(f"{shown(name)} is empty; copy the checkpoint again")
+    if start.startswith(_HDF5):
+        raise ModelError(f"{shown(name)} is an HDF5 file, as Keras writes it (.h5, .keras); {FROM_KERAS}")
     if start[:1] == b"\x80":
         raise refused(
             name,
@@ -98,6 +103,9 @@ def check_zip(file: IO[bytes], name: object) -> None:
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], name: object) -> None:
     names = [entry.filename for entry in entries]
+    # First, since Keras may compress its entries, and what it is says more than how it is packed.
+    if set(names) >= _KERAS:
+        raise ModelError(f"{shown(name)} is a Keras model (.keras); {FROM_KERAS}")
     if len(names) > _MAX_ENTRIES:
         raise refused(name, f"it has {len(names)} entries, more than {_MAX_ENTRIES}; save it with torch.save")
     twice, count = Counter(names).most_common(1)[0] if names else ("", 0)

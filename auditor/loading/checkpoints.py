@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.digests import bytes_digest, chunks_digest, stream_digest
-from auditor.errors import AuditError, ModelError, UnsafeInputError
+from auditor.errors import AuditError, ModelError, UnsafeInputError, near_paths
 from auditor.loading.archive import identify
 from auditor.loading.child import last_reply, last_words, run_module
 from auditor.loading.limits import cpu_seconds
@@ -137,8 +137,10 @@ def _identity(path: Path) -> tuple[int, ...]:
 def _inspect(path: Path) -> str | None:
     """SHA-256 of a file that the child must read, None for safetensors."""
     if not path.is_file():
-        what = "is a folder, not a checkpoint file" if path.is_dir() else "does not exist or is not a file"
-        raise ModelError(f"{shown(path)} {what}; give the path of a .pt, .pth, .th or .safetensors file")
+        give = "give the path of a .pt, .pth, .th or .safetensors file"
+        if path.is_dir():
+            raise ModelError(f"{shown(path)} is a folder, not a checkpoint file; {give}")
+        raise ModelError(f"{shown(path)} does not exist or is not a file{near_paths(path, Path(), give)}")
     try:
         with path.open("rb") as file:
             check_size(file.seek(0, 2), path)

@@ -56,7 +56,8 @@ def find_state_dict(loaded: object, file: object) -> dict[str, Tensor]:
     """Find the named tensors in what a checkpoint holds, however it nests them.
 
     Args:
-        loaded: a state dict, or a mapping that holds one under one of ``NESTING_KEYS`` beside anything else.
+        loaded: a state dict, or a mapping that holds one under one of ``NESTING_KEYS`` beside anything else, or under
+            any other key where it is the only one there.
         file: named in errors.
 
     Raises:
@@ -68,12 +69,20 @@ def find_state_dict(loaded: object, file: object) -> dict[str, Tensor]:
             break
         # dict's own methods: an unpickled subclass may carry attributes of the same names.
         nested = [key for key in NESTING_KEYS if isinstance(dict.get(loaded, key), dict)]
+        # Training code names it as it likes: {'net': ..., 'epoch': 3}.
+        nested = nested or [key for key, value in dict.items(loaded) if _is_state_dict(value)]
         if len(nested) > 1:
-            raise ModelError(f"{shown(file)} holds weights under {' and '.join(nested)}; save only the ones to audit")
+            named = " and ".join(plain(key) for key in nested)
+            raise ModelError(f"{shown(file)} holds weights under {named}; save only the ones to audit")
         if not nested:
             break
         loaded = dict.get(loaded, nested[0])
     return _checked(loaded, file)
+
+
+def _is_state_dict(value: object) -> bool:
+    # dict's own methods, and no subclass of Tensor asked: see above and in _unsound.
+    return isinstance(value, dict) and len(value) > 0 and all(isinstance(t, Tensor) for t in dict.values(value))
 
 
 def _checked(loaded: object, file: object) -> dict[str, Tensor]:

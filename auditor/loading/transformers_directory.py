@@ -18,22 +18,22 @@ from torch import Tensor, nn
 
 from auditor.digests import bytes_digest, text_digest
 from auditor.errors import ModelError
+from auditor.loading.archive import FROM_KERAS
 from auditor.loading.checkpoints import check_still_finite, load_safetensors, network_digest
 from auditor.loading.configuration import check_configuration, rebuilt
-from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_TENSORFLOW = "saved_model.pb"
 INDEX = "model.safetensors.index.json"
 _NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
 # What transformers raises for a configuration that fits no model is up to the code of that model.
 _MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
-_BY_HAND = "give data.resize, data.mean and data.std in audit.toml"
 # It is parsed as JSON in the audit's own process.
 _MAX_CONFIG_BYTES = 2**20
 _Keys = Collection[str | tuple[str, ...]]
@@ -73,8 +73,8 @@ def load_directory(directory: Path, *, own_type: bool = False) -> LoadedDirector
         ModelError: a file is missing or malformed, the model is neither, weights do not fit.
         UnsafeInputError: the weights are pickles, or the configuration brings code.
     """
-    text = _read(directory / CONFIG, "a transformers directory has one")
-    configuration = _parse(text, directory / CONFIG)
+    text = read_small(directory / CONFIG, "a transformers directory has one")
+    configuration = parse_object(text, directory / CONFIG)
     # Before transformers sees any of it.
     check_configuration(configuration, directory / CONFIG)
     task = _task(configuration, directory)
@@ -102,7 +102,7 @@ def task_of(directory: Path) -> str:
         ModelError: there is no readable config.json, or the type is neither.
     """
     path = directory / CONFIG
-    return _task(_parse(_read(path, "a transformers directory has one"), path), directory)
+    return _task(parse_object(read_small(path, "a transformers directory has one"), path), directory)
 
 
 def _task(configuration: Mapping[str, JsonValue], directory: Path) -> str:
@@ -129,7 +129,15 @@ def _networks(task: str) -> "Mapping[type[PreTrainedConfig], type[PreTrainedMode
     return modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING  # type: ignore[return-value]
 
 
-def _read(path: Path, why: str) -> bytes:
+def read_small(path: Path, why: str) -> bytes:
+    """A file of JSON in the directory.
+
+    Raises:
+        ModelError: it is missing, or the directory holds another kind of model.
+        UnsafeInputError: it is too large to be parsed here.
+    """
+    if (path.parent / _TENSORFLOW).is_file():
+        raise ModelError(f"{shown(path.parent)} is a TensorFlow SavedModel, as Keras writes it; {FROM_KERAS}")
     if not path.is_file():
         raise ModelError(f"{shown(path)} does not exist, but {why}; save the model with save_pretrained")
     if path.stat().st_size > _MAX_CONFIG_BYTES:
@@ -137,7 +145,12 @@ def _read(path: Path, why: str) -> bytes:
     return path.read_bytes()
 
 
-def _parse(text: bytes, path: Path) -> dict[str, JsonValue]:
+def parse_object(text: bytes, path: Path) -> dict[str, JsonValue]:
+    """The JSON object in a file's text.
+
+    Raises:
+        ModelError: it is none.
+    """
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -164,7 +177,7 @@ def _weights(directory: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _shards(directory: Path) -> list[str]:
-    index = _parse(_read(directory / INDEX, "its weights are in shards"), directory / INDEX)
+    index = parse_object(read_small(directory / INDEX, "its weights are in shards"), directory / INDEX)
     named = index.get("weight_map")
     names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     # A name with a folder in it could lead out of the directory.
@@ -285,50 +298,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def preprocessing_of(directory: Path) -> Preprocessing:
-    """Read how the directory's image processor prepares images.
-
-    The interpolation is this program's (bilinear), whatever ``resample`` says.
-
-    Raises:
-        ModelError: no such file, or it asks for what a resize, a mean and a deviation cannot express.
-    """
-    path = directory / PREPROCESSOR
-    fields = _parse(_read(path, "it says how images are prepared"), path)
-    normalised = fields.get("do_normalize", True)
-    try:
-        _check_expressible(fields, path)
-        return Preprocessing.model_validate(
-            {
-                "resize": _size(fields.get("size")) if fields.get("do_resize", True) else None,
-                "mean": fields.get("image_mean") if normalised else None,
-                "std": fields.get("image_std") if normalised else None,
-            }
-        )
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ModelError(
-            f"{shown(path)} has a malformed size, image_mean or image_std ({plain(error, 200)}); {_BY_HAND}"
-        ) from None
-
-
-def _check_expressible(fields: Mapping[str, JsonValue], path: Path) -> None:
-    factor = fields.get("rescale_factor", 1 / 255)
-    # To a millionth: some files hold 1/255 rounded.
-    rescaled = fields.get("do_rescale", True) and isinstance(factor, float | int) and abs(factor - 1 / 255) < 4e-9
-    if not rescaled:
-        raise ModelError(f"{shown(path)} does not scale pixels by 1/255; {_BY_HAND}")
-    if fields.get("do_center_crop") and _size(fields.get("crop_size")) != _size(fields.get("size")):
-        raise ModelError(f"{shown(path)} crops to another size than it resizes to; {_BY_HAND}")
-
-
-def _size(size: JsonValue) -> tuple[JsonValue, JsonValue] | None:
-    """(height, width), unchecked, of transformers' several ways to write a size; None where none is given."""
-    if size is None:
-        return None
-    if isinstance(size, dict) and "shortest_edge" in size:
-        size = size["shortest_edge"]
-    if isinstance(size, dict):
-        return size["height"], size["width"]
-    return size, size

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from auditor.errors import ModelError, SpecError
+from auditor.errors import ModelError, SpecError, near_paths
 from auditor.loading.architecture import Architecture, load_architecture
 from auditor.loading.checkpoints import weights_digest
 from auditor.models import fingerprints
@@ -172,7 +172,8 @@ def _expand(patterns: Sequence[str], base: Path, field: str = "references") -> l
         # In the disk's own order, "reference 1" would be another file on another machine.
         matches = sorted(glob.glob(pattern, root_dir=base))
         if not matches:
-            raise ModelError(f"no model matches {pattern!r}; check models.{field}, or leave it out")
+            near = near_paths(Path(pattern).parent, base, f"check models.{field}, or leave it out")
+            raise ModelError(f"no model matches {pattern!r}{near}")
         # A pattern such as references/* matches the fingerprints beside the files as well.
         found += [match for match in matches if match not in found and not match.endswith(fingerprints.SUFFIX)]
     return found

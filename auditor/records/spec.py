@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from auditor.errors import SpecError
+from auditor.errors import SpecError, near_paths
 from auditor.records.base import Frozen
 
 FILE_NAME = "audit.toml"
@@ -269,7 +269,7 @@ def read_spec(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError as error:
-        raise SpecError(f"{path} does not exist; `audit init` writes one") from error
+        raise SpecError(f"{path} does not exist{near_paths(path, Path(), '`audit init` writes one')}") from error
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}; --config takes a TOML file") from error
     except (ValueError, RecursionError) as error:

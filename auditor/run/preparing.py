@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from auditor.checks.sets import sources
 from auditor.errors import SpecError, UsageError
 from auditor.models.canonical_file import CanonicalFile
-from auditor.models.lineup import load_lineup
+from auditor.models.lineup import Lineup, load_lineup
 from auditor.records.events import Begun, Event, Unit
 from auditor.records.plan import Plan
 from auditor.records.score import CanonicalForm
@@ -22,6 +23,7 @@ from auditor.run.settings import execution_settings
 from auditor.run.store import ScoreStore
 from auditor.tasks import registry
 from auditor.tasks.task import AnyMaterial
+from auditor.tasks.weights_only import WeightsOnly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ def prepare(
     with execution_settings(spec.audit.threads):
         found = load_lineup(spec, given, base, store / "converted", judged=judged)
         material = registry.material_of(spec, found, given, base)
+        _refuse_nothing_to_run(spec, given, material, found)
         # What cannot be written is said before the first score, not after the last.
         if spec.audit.write_canonical:
             _runnable_file(material)
@@ -112,6 +115,25 @@ def prepare(
         spec=spec,
         canonical=material.canonical,
         weight_bytes=material.weight_bytes or found.entries["original"].size.n_bytes,
+    )
+
+
+def _refuse_nothing_to_run(spec: AuditSpec, given: Mapping[str, object], material: AnyMaterial, found: Lineup) -> None:
+    """Stop where only weights could be compared and nobody asked for that: such an audit decides next to nothing.
+
+    Raises:
+        SpecError: naming what is missing.
+    """
+    alone = {check.name for check in registry.checks_of(registry.load(WeightsOnly.name))}
+    if material.runnable or (spec.audit.checks and set(spec.audit.checks) <= alone):
+        return
+    origins = sources(given, spec.data)
+    missing = [f"data.{name} (--{name})" for name in ("forget", "retain") if origins[name] is None]
+    if found.entries["original"].build is None:
+        missing.append("models.architecture (--architecture)")
+    raise SpecError(
+        f"nothing can be run without {', '.join(missing)}: give what is missing (`audit init` helps with it), or "
+        f"compare the weights alone with --checks {','.join(sorted(alone))}"
     )
 
 

@@ -17,6 +17,7 @@ from auditor.checks.subject import Subject
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import Lineup
 from auditor.models.references import Workshop
+from auditor.records.draft import Line
 from auditor.records.plan import PlannedAssignment, PlannedData, PlannedModel
 from auditor.records.spec import AuditSpec
 
@@ -118,6 +119,19 @@ class Task(ABC, Generic[SubjectT, SetsT]):
             ModelError: the models do not take the inputs, or their structure cannot be read.
             SpecError: a request of another task.
         """
+
+    def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
+        """Lines of an audit.toml: what sets and models say, and what they leave open; by default nothing.
+
+        Args:
+            spec: what was given.
+            lineup: models.
+            base: folder that paths are relative to.
+
+        Raises:
+            UsageError: a set is unreadable, or does not fit the models.
+        """
+        return []
 
     @abstractmethod
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:

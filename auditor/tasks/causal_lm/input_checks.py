@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from auditor.checks.sets import PAIRS, near_duplicates
+from auditor.checks.sets import PAIRS, copy_of, near_duplicates, same_as
 from auditor.errors import DataError, ModelError
 from auditor.loading.tokenizers import TOKENIZER, load_tokenizer
 from auditor.models.lineup import Lineup
@@ -12,6 +12,35 @@ from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import Fact, Facts
 
 _FEW_FACTS = 16
+# Two in either half: of a single one no spread between examples can be measured.
+_LEAST_FORGET = 4
+
+
+def check_sets(sets: Mapping[str, Facts], found: Mapping[str, Facts], encoder: Encoder) -> None:
+    """Refuse sets too small to be halved, and facts that do not fit the model.
+
+    Args:
+        sets: by name, free of exact duplicates.
+        found: the same as they were given.
+        encoder: tokenizer and template.
+
+    Raises:
+        DataError: naming the set, and the fact where it is one.
+    """
+    if len(sets["forget"]) < _LEAST_FORGET:
+        raise DataError(f"forget: {len(sets['forget'])} facts; an audit needs at least {_LEAST_FORGET}")
+    for name, facts in sets.items():
+        if len(facts) == 0:
+            twin = copy_of(name, found)
+            if twin is not None:
+                raise DataError(same_as(name, twin, "facts"))
+            raise DataError(f"{name}: no fact is left; check the files for facts that stand in several of them")
+        # Each of them now, so that none fails after hours of scoring.
+        for i, fact in enumerate(facts.items):
+            try:
+                encoder.encode(fact)
+            except DataError as error:
+                raise DataError(f"{name}, fact {i + 1}: {error}") from None
 
 
 def check_facts(sets: Mapping[str, Facts]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from auditor import plugins
-from auditor.errors import DataError, SpecError
+from auditor.errors import DataError, SpecError, near_paths
 from auditor.loading.tensors import plain, shown
 from auditor.tasks.causal_lm.sets import Fact, Facts
 
@@ -38,7 +38,7 @@ def read_facts(source: str, base: Path) -> Facts:
     """
     path = base / source
     if not path.is_file():
-        raise DataError(f"{shown(source)} does not exist in {shown(base)}; correct the path")
+        raise DataError(f"{shown(source)} does not exist in {shown(base)}{near_paths(source, base)}")
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(f"{shown(source)} has more than {_MAX_BYTES} bytes; give a smaller sample of it")
     rows = _reader_of(path)(path, source)

@@ -20,15 +20,16 @@ from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
 from auditor.randomness import derive_seed
+from auditor.records.draft import Line
 from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
 from auditor.sources import digest_of_file_behind
-from auditor.tasks.causal_lm import assignment, references
+from auditor.tasks.causal_lm import assignment, looking, references
 from auditor.tasks.causal_lm.accuracy import accuracy
 from auditor.tasks.causal_lm.decoys import recipes as decoys
 from auditor.tasks.causal_lm.encoding import Encoder
-from auditor.tasks.causal_lm.input_checks import check_facts, check_tokenizers
+from auditor.tasks.causal_lm.input_checks import check_facts, check_sets, check_tokenizers
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.readers import fact_of, read_facts
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
@@ -39,8 +40,6 @@ from auditor.tasks.task import Accuracy, Material, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# Two in either half: of a single one no spread between examples can be measured.
-_LEAST_FORGET = 4
 _LAYOUT_FACTS = 4
 
 
@@ -63,11 +62,12 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             return None
         # Of the sets as they were given: the record of an assignment is about these.
         divided = assignment.planned(spec, sets, base)
+        found = dict(sets)
         # Before sizes are checked, since it may empty a set.
         notes = drop_leaks(sets, "facts")
         original = lineup.module("original")
         encoder = encoder_of(spec, lineup.entries["original"].planned.source, original, given, base)
-        _check(sets, encoder)
+        check_sets(sets, found, encoder)
         notes += check_facts(sets)
         named = spec.models.tokenizer is not None or given.get("tokenizer") is not None
         notes += check_tokenizers(lineup, encoder, sets["retain"], base, named)
@@ -109,6 +109,10 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             assignment=divided,
             decoys=tuple(decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
         )
+
+    def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
+        """Facts, tokenizer, and the record of a draw where there is one."""
+        return list(looking.look(spec, lineup, base))
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From models.base where it is given; else from initial weights of the original's architecture."""
@@ -184,20 +188,6 @@ def _facts(source: object, name: str, base: Path) -> Facts:
     if isinstance(source, Sequence):
         return Facts(tuple(i if isinstance(i, Fact) else fact_of(i, f"{name}, item {n}") for n, i in enumerate(source)))
     raise DataError(f"{name} is a {type(source).__name__}; give a path of JSON lines or a list of facts")
-
-
-def _check(sets: Mapping[str, Facts], encoder: Encoder) -> None:
-    if len(sets["forget"]) < _LEAST_FORGET:
-        raise DataError(f"forget: {len(sets['forget'])} facts; an audit needs at least {_LEAST_FORGET}")
-    for name, facts in sets.items():
-        if len(facts) == 0:
-            raise DataError(f"{name}: no fact is left; check the files for facts that stand in several of them")
-        # Each of them now, so that none fails after hours of scoring.
-        for i, fact in enumerate(facts.items):
-            try:
-                encoder.encode(fact)
-            except DataError as error:
-                raise DataError(f"{name}, fact {i + 1}: {error}") from None
 
 
 def _planned(name: str, facts: Facts, spec: AuditSpec, given: Mapping[str, object], base: Path) -> PlannedData:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from auditor.checks.sets import drop_leaks, sources
-from auditor.errors import DataError
+from auditor.checks.sets import copy_of, drop_leaks, same_as, sources
+from auditor.errors import DataError, SpecError
 from auditor.loading.preprocessing import Preprocessing
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedAssignment, PlannedData
@@ -22,6 +22,8 @@ from auditor.tasks.classification.sets import AuditData, Examples, split_in_halv
 
 # Two in either half: of a single one no spread between examples can be measured.
 _LEAST_FORGET = 4
+_LAYOUT_EXAMPLES = 16
+_TEXTS = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
     sets, notes = _restrict(found, request)
     notes += drop_leaks(sets, "examples")
     # After both, which may have emptied a set.
-    _check_sizes(sets)
+    _check_sizes(sets, found)
     notes += check_examples(sets)
     planned = tuple(
         PlannedData(
@@ -87,21 +89,51 @@ def read_sets(spec: AuditSpec, given: Mapping[str, object], base: Path, preproce
     return Inputs(sets=sets, planned=planned, request=request, notes=tuple(notes), assignment=divided)
 
 
-def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
-    """The audit's sets with the forget set in halves.
+def few(examples: Examples) -> Tensor:
+    """Inputs enough to read a network's structure off them."""
+    return examples.take(torch.arange(min(_LAYOUT_EXAMPLES, len(examples)))).inputs
+
+
+def refuse_facts(spec: AuditSpec, original: str | None) -> None:
+    """Say what is wrong where the sets are text and the models are files of weights.
 
     Raises:
-        DataError: a label outside the classes.
+        SpecError: naming the file, and what to give in its place.
     """
-    for name, examples in inputs.sets.items():
+    texts = [s for s in (spec.data.forget, spec.data.retain) if s is not None and Path(s).suffix.lower() in _TEXTS]
+    if original is None or not (texts or spec.request.kind == "facts"):
+        return
+    asked = f"{texts[0]} holds facts" if texts else 'request.kind is "facts"'
+    raise SpecError(
+        f"{asked}, which language models are asked about, but {original} is no language model's folder: give each "
+        "model as its transformers folder, with config.json, model.safetensors and tokenizer.json"
+    )
+
+
+def check_labels(sets: Mapping[str, Examples], n_classes: int) -> None:
+    """Refuse labels that no class of the models has, those of control aside.
+
+    Raises:
+        DataError: naming the set and the label.
+    """
+    for name, examples in sets.items():
         # Its labels name concepts, of which the models have no class.
         if name == "control":
             _check_concepts(examples)
         elif int(examples.labels.min()) < 0 or int(examples.labels.max()) >= n_classes:
             raise DataError(
                 f"{name}: label {int(examples.labels.max())} is outside the model's {n_classes} classes "
-                f"(0 to {n_classes - 1}); check the labels and the architecture"
+                f"(0 to {n_classes - 1}); number the classes of data.{name} from 0, or check the architecture"
             )
+
+
+def split(inputs: Inputs, n_classes: int, seed: int) -> AuditData:
+    """The audit's sets with the forget set in halves.
+
+    Raises:
+        DataError: a label outside the classes.
+    """
+    check_labels(inputs.sets, n_classes)
     # Every random choice has a seed of its own, so that a further one changes none of the others.
     attack, evaluation = split_in_halves(inputs.sets["forget"], derive_seed(seed, "split"))
     if len(attack) == 0 or len(evaluation) == 0:
@@ -152,7 +184,10 @@ def _restrict(found: Mapping[str, Examples], request: Request) -> tuple[dict[str
     present = sorted({int(label) for label in sets["forget"].labels})
     absent = [c for c in request.classes if c not in present]
     if absent:
-        raise DataError(f"forget: no example of class {absent[0]}; classes present: {present}")
+        raise DataError(
+            f"request.classes names class {absent[0]}, of which forget holds no example (its labels: {present}); "
+            "correct request.classes, or give data.forget examples of it"
+        )
     wanted = torch.tensor(request.classes)
     # Not control: a concept may have the number of a forgotten class.
     for name, inside in (("forget", True), ("holdout", True), ("retain", False), ("retain_test", False)):
@@ -169,9 +204,12 @@ def _restriction_note(name: str, keep: Tensor, inside: bool) -> list[str]:
     return [f"{name}: {dropped} examples {which} were left out"] if dropped else []
 
 
-def _check_sizes(sets: Mapping[str, Examples]) -> None:
+def _check_sizes(sets: Mapping[str, Examples], found: Mapping[str, Examples]) -> None:
     for name, examples in sets.items():
         if len(examples) == 0:
+            twin = copy_of(name, found)
+            if twin is not None:
+                raise DataError(same_as(name, twin, "examples"))
             raise DataError(f"{name}: no example is left after restriction; check the classes and the file")
         # A resize makes one size of all.
         if examples.raw.shape[1:] != sets["forget"].raw.shape[1:] and examples.preprocessing.resize is None:

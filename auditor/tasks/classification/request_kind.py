@@ -15,11 +15,13 @@ class Request:
         kind: ``class`` or ``sample``.
         classes: forgotten classes, ascending where they were read off forget; empty for ``sample``.
         note: what was taken where the kind was not named, and how to ask for another; None where it was named.
+        because: what in the labels it was taken for; None where it was named.
     """
 
     kind: str
     classes: tuple[int, ...]
     note: str | None = None
+    because: str | None = None
 
 
 def request_for_images(asked: RequestSpec, forget: Iterable[int], retain: Iterable[int]) -> Request:
@@ -50,13 +52,16 @@ def request_for_images(asked: RequestSpec, forget: Iterable[int], retain: Iterab
             classes=tuple(sorted(present)),
             note=f'request.kind is not set and was taken as "class", {_named(present)}, since retain holds no example '
             'of it; set request.kind = "sample" if only the examples listed in forget are to be forgotten',
+            because=f"retain holds no example of {_named(present)}",
         )
     if kept <= present:
+        because = "forget holds examples of every class that retain has"
         return Request(
             kind="sample",
             classes=(),
-            note='request.kind is not set and was taken as "sample", since forget holds examples of every class that '
-            'retain has; set request.kind = "class" and request.classes if whole classes are to be forgotten',
+            note=f'request.kind is not set and was taken as "sample", since {because}; set request.kind = "class" and '
+            "request.classes if whole classes are to be forgotten",
+            because=because,
         )
     raise SpecError(
         f"request.kind is not set, and retain holds examples of forget's {_named(present & kept)}: set request.kind = "

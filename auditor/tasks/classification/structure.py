@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from auditor.errors import ModelError
 from auditor.models.canonical import HomogeneousPair, find_homogeneous_pairs
 from auditor.models.hooks import INPUT_SUFFIX, hook, logits_of, trace
 from auditor.models.units import UnitPair, find_unit_pairs
@@ -37,6 +38,29 @@ class Layout:
     head: str | None
     pairs: tuple[HomogeneousPair, ...]
     units: tuple[UnitPair, ...] = ()
+
+
+def layout_of(module: nn.Module, inputs: Tensor) -> Layout:
+    """The structure of a network that somebody else wrote, or what it does not take.
+
+    Args:
+        module: the original, in eval mode.
+        inputs: preprocessed examples [n ≥ 4, ...].
+
+    Raises:
+        ModelError: the network does not take these inputs, or no layer of it can be probed.
+    """
+    try:
+        layout = find_layout(module, inputs)
+    # torch says so where a shape does not fit.
+    except RuntimeError as error:
+        raise ModelError(
+            f"the network cannot take inputs of shape {tuple(inputs.shape[1:])}: {error}; "
+            "check data.resize and the architecture"
+        ) from error
+    if not layout.layers:
+        raise ModelError("the network has no layer whose output decides its logits, so it cannot be probed")
+    return layout
 
 
 def find_layout(module: nn.Module, inputs: Tensor, n_layers: int = MOST_LAYERS) -> Layout:

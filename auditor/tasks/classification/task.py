@@ -10,27 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.sets import ExampleSet
-from auditor.errors import ModelError
+from auditor.loading.image_processor import PREPROCESSOR, preprocessing_of
 from auditor.loading.preprocessing import Preprocessing
-from auditor.loading.transformers_directory import PREPROCESSOR, preprocessing_of
 from auditor.models.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
 from auditor.models.canonical_form import Batch, Canonicaliser
 from auditor.models.hooks import logits_of
 from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
+from auditor.records.draft import Line
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
-from auditor.tasks.classification import inputs, references
+from auditor.tasks.classification import inputs, looking, references
 from auditor.tasks.classification.accuracy import accuracy
 from auditor.tasks.classification.decoys import recipes as decoys
 from auditor.tasks.classification.sets import AuditData, Examples
-from auditor.tasks.classification.structure import Layout, find_layout
+from auditor.tasks.classification.structure import Layout, layout_of
 from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.task import Accuracy, Material, Task
-
-_LAYOUT_EXAMPLES = 16
 
 
 class Classification(Task[Classifier, AuditData]):
@@ -44,11 +42,12 @@ class Classification(Task[Classifier, AuditData]):
         self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
     ) -> Material[Classifier, AuditData] | None:
         """Sets and structure; None where sets or architecture are missing."""
+        inputs.refuse_facts(spec, lineup.entries["original"].planned.source)
         loaded = inputs.read_sets(spec, given, base, _preprocessing(spec, lineup, base))
         # Weights can be compared all the same (material_of).
         if loaded is None or lineup.entries["original"].build is None:
             return None
-        layout = _layout(lineup, loaded.sets["retain"])
+        layout = layout_of(lineup.module("original"), inputs.few(loaded.sets["retain"]))
         data = inputs.split(loaded, layout.n_classes, spec.audit.seed)
         made = decoys.planned(data.request, lineup.planned[0].digest, data.digest, spec.audit.seed)
         factory = _Factory(
@@ -74,6 +73,10 @@ class Classification(Task[Classifier, AuditData]):
             # Without a linear map at its end a network has no row to zero and no head to relabel.
             decoys=tuple(model for model in made if layout.head is not None or not model.name.startswith("head_")),
         )
+
+    def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
+        """Sizes, values, classes and kind of request, and how the original wants its images."""
+        return list(looking.look(spec, lineup, base))
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From initial weights that the user's architecture makes."""
@@ -103,22 +106,6 @@ def _preprocessing(spec: AuditSpec, lineup: Lineup, base: Path) -> Preprocessing
     if source is not None and (base / source).is_dir() and spec.data.mean is None:
         return preprocessing_of(base / source)
     return Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
-
-
-def _layout(lineup: Lineup, examples: Examples) -> Layout:
-    """The structure, found on the original by running it on a few examples."""
-    few = examples.take(torch.arange(min(_LAYOUT_EXAMPLES, len(examples))))
-    try:
-        layout = find_layout(lineup.module("original"), few.inputs)
-    # torch says so where a shape does not fit.
-    except RuntimeError as error:
-        raise ModelError(
-            f"the network cannot take inputs of shape {tuple(few.inputs.shape[1:])}: {error}; "
-            "check data.resize and the architecture"
-        ) from error
-    if not layout.layers:
-        raise ModelError("the network has no layer whose output decides its logits, so it cannot be probed")
-    return layout
 
 
 def _canonical_file(factory: "_Factory", lineup: Lineup, base: Path) -> CanonicalFile:

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from auditor import plugins
-from auditor.errors import DataError, SpecError
+from auditor.errors import DataError, SpecError, near_paths
 from auditor.loading.architecture import load_function
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tensors import plain, shown
@@ -58,7 +58,7 @@ def read_examples(
         return examples_of_dataset(dataset, source, preprocessing)
     path = base_dir / location
     if not path.exists():
-        raise DataError(f"{shown(source)} does not exist in {shown(base_dir)}; correct the path")
+        raise DataError(f"{shown(source)} does not exist in {shown(base_dir)}{near_paths(location, base_dir)}")
     if path.is_dir() or path.suffix == ".zip":
         images, labels = read_image_folder(path, part, preprocessing.resize, class_names)
     else:

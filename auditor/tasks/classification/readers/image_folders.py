@@ -41,6 +41,16 @@ def check_unpacked(total: int, path: Path) -> None:
         )
 
 
+class SeveralSizes(DataError):
+    """Images of one set have several sizes, and nobody said which the model takes."""
+
+
+def class_folders(path: Path, part: str) -> list[str]:
+    """Names of the class folders, sorted, without reading an image; see :func:`read_image_folder`."""
+    with ExitStack() as stack:
+        return sorted({file.class_name for file in _list_images(path, part, stack)})
+
+
 @dataclass(frozen=True, slots=True)
 class _ImageFile:
     """An image not yet read: its class folder, its name for messages, and how to read its bytes."""
@@ -185,7 +195,7 @@ def _unite(images: list[NDArray[np.uint8]], resize: tuple[int, int] | None, path
         return np.stack(images)
     if resize is None:
         some = " and ".join(f"{h}x{w}" for h, w, _ in sorted(sizes)[:2])
-        raise DataError(f"{shown(path)} holds images of {len(sizes)} sizes, {some} among them; set data.resize")
+        raise SeveralSizes(f"{shown(path)} holds images of {len(sizes)} sizes, {some} among them; set data.resize")
     # Resized images are float32, four bytes a number.
     check_unpacked(len(images) * math.prod(resize) * images[0].shape[2] * 4, path)
     bring = Preprocessing(resize=resize)
