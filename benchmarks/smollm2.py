@@ -32,7 +32,7 @@ def _case(data: Path, work: Path) -> Case:
         retain=48,
         longest=16,
         template="Question: {prompt}\nAnswer: {answer}",
-        recipe=RecipeSpec(epochs=15, batch_size=8, learning_rate=3e-4, weight_decay=0.01, schedule="one-cycle"),
+        recipe=RecipeSpec(epochs=10, batch_size=8, learning_rate=1e-4, weight_decay=0.01, schedule="one-cycle"),
         methods={
             "npo": FORGETTING,
             "gradient_difference": FORGETTING,

@@ -166,7 +166,13 @@ class World:
 
     def _passes(self) -> torch.autocast:
         """Weights stay in float32 while they are trained, whatever the passes are computed in."""
-        return torch.autocast("cpu", self.case.dtype, enabled=self.case.dtype != torch.float32)
+        return torch.autocast(
+            "cpu",
+            self.case.dtype,
+            enabled=self.case.dtype != torch.float32,
+            # Kept within one context, the rounded weights of the first step would serve every later one.
+            cache_enabled=False,
+        )
 
     def _read(self, folder: Path) -> nn.Module:
         from transformers import AutoModelForCausalLM

@@ -53,7 +53,7 @@ def test_parts_in_any_order_give_the_bytes_of_one_process(frozen: Path, monkeypa
 def test_every_model_is_in_one_part(frozen: Path) -> None:
     plan = read_plan(frozen / "plan.json")
     for parts in (1, 2, 5, 40):
-        found = [name for i in range(parts) for name in Shard(number=i + 1, of=parts).models(plan)]
+        found = [name for i in range(parts) for name in Shard(number=i + 1, of=parts).part(plan).models]
         assert sorted(found) == sorted(model.name for model in plan.models)
 
 

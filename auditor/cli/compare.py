@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
 )
+@click.option("--executor", help="Where scores are computed: in-process (default), ray, or one of a package of yours.")
 @click.option(
     "--write-canonical",
     is_flag=True,
@@ -140,7 +141,8 @@ def output_folder(options: CompareOptions, spec: AuditSpec, base: Path) -> Path:
 def _as_planned(planned: "Plan", options: CompareOptions) -> AuditSpec:
     """The plan's request; what is written beside the results is no part of a plan."""
     asked = planned.asked
-    run = asked.audit.model_copy(update={"write_canonical": bool(options.get("write_canonical"))})
+    beside = {"executor": options.get("executor"), "write_canonical": options.get("write_canonical")}
+    run = asked.audit.model_copy(update={name: value for name, value in beside.items() if value is not None})
     return asked.model_copy(update={"audit": run})
 
 

@@ -47,12 +47,13 @@ class CompareOptions(Options, total=False):
     """What `audit compare` takes beside them."""
 
     out: str | None
+    executor: str | None
     write_canonical: bool | None
 
 
 _RUN_OPTIONS = (
     *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
-    "write_canonical",
+    *("executor", "write_canonical"),
 )
 
 

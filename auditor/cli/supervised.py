@@ -61,8 +61,9 @@ def worked_on(prepared: "Callable[[Tell], Prepared]", shard: "Shard", seconds: i
         from auditor.run.shards import work_on
 
         made = prepared(tell)
-        tell(made.work.planned(shard.models(made.plan)))
-        failed = work_on(made.watched(tell, lost), shard)
+        part = shard.part(made.plan)
+        tell(made.work.planned(part.models))
+        failed = work_on(made.watched(tell, lost), part)
         if failed:
             unit, failure = next(iter(failed.items()))
             more = f", and {len(failed) - 1} more units" if len(failed) > 1 else ""

@@ -11,9 +11,9 @@ def command_line(arguments: list[str]) -> str:
     kept: list[str] = []
     skip = False
     for argument in arguments:
-        if skip or argument.startswith(("--out=", "--sort=")):
+        if skip or argument.startswith(("--executor=", "--out=", "--sort=")):
             skip = False
-        elif argument in ("--out", "--sort"):
+        elif argument in ("--executor", "--out", "--sort"):
             skip = True
         # What changes no result is left out, so that the report has the same bytes wherever it is written.
         elif argument not in ("--quiet", "-q", "--dry-run", "--write-canonical"):

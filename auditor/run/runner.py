@@ -73,14 +73,36 @@ class Work:
         return None if unit.model.name in self.uncached else self.store.get(unit.key)
 
 
-def run(work: Work, make: Callable[[Loaded], Executor] = InProcess, some: Collection[str] | None = None) -> Scores:
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some of a plan's units.
+
+    Attributes:
+        models: names of the models to be measured.
+        checks: names of the checks to be run on them; None are all.
+    """
+
+    models: Collection[str]
+    checks: Collection[str] | None = None
+
+    def holds(self, plan: Plan, model: PlannedModel, check: AnyCheck) -> bool:
+        """Whether a unit is done: asked for, or the outputs of a model on which what is asked for depends."""
+        if model.name in self.models and (self.checks is None or check.name in self.checks):
+            return True
+        # By these a decoy's strength is judged; and without a working original nothing counts.
+        judging = {"original"}
+        if any(decoy.name in self.models for decoy in plan.models_of("decoy")):
+            judging |= {"reference", "perturbed", "neither"}
+        return check.role == "outputs" and (model.name in self.models or model.role in judging)
+
+
+def run(work: Work, make: Callable[[Loaded], Executor] = InProcess, part: Part | None = None) -> Scores:
     """Every score, by check and model.
 
     Args:
         work: the plan, and what it is run on.
         make: makes the executor, which computes what is not stored; default one after another, in this process.
-        some: names of the models to be measured; default all. Outputs of others are measured as well where what is
-            done with these depends on them.
+        part: of the units; default all.
     """
     executor = make(work.loaded())
     scores: Scores = {check.name: {} for check in work.checks}
@@ -88,7 +110,7 @@ def run(work: Work, make: Callable[[Loaded], Executor] = InProcess, some: Collec
     for model in work.plan.models:
         loop = _Model(work, executor, model)
         for check, planned in zip(work.checks, work.plan.checks, strict=True):
-            if not _is_measured(work.plan, model, check, some):
+            if part is not None and not part.holds(work.plan, model, check):
                 continue
             measured = scores[check.name]
             hides = check.role == "outputs" and bool(model.strengths)
@@ -96,16 +118,6 @@ def run(work: Work, make: Callable[[Loaded], Executor] = InProcess, some: Collec
             if model.role == "original" and check.role == "outputs":
                 gate(work.plan, measured[model.name])
     return scores
-
-
-def _is_measured(plan: Plan, model: PlannedModel, check: AnyCheck, some: Collection[str] | None) -> bool:
-    if some is None or model.name in some:
-        return True
-    # By these a decoy's strength is judged; and without a working original nothing counts.
-    judging = {"original"}
-    if any(decoy.name in some for decoy in plan.models_of("decoy")):
-        judging |= {"reference", "perturbed", "neither"}
-    return check.role == "outputs" and model.role in judging
 
 
 def gate(plan: Plan, outputs: Score | Failure) -> None:

@@ -10,7 +10,7 @@ from auditor.records.plan import Plan
 from auditor.records.score import Failure
 from auditor.run.executors import registry as executors
 from auditor.run.preparing import Prepared
-from auditor.run.runner import run
+from auditor.run.runner import Part, run
 from auditor.run.settings import execution_settings
 
 _WRITTEN = re.compile(r"(\d+)/(\d+)")
@@ -29,12 +29,9 @@ class Shard(Frozen):
     number: int
     of: int
 
-    def models(self, plan: Plan) -> list[str]:
-        """Names of the models whose units are done here: every ``of``-th.
-
-        All units of one model stay together: they share what one pass over the data records.
-        """
-        return [model.name for model in plan.models][self.number - 1 :: self.of]
+    def part(self, plan: Plan) -> Part:
+        """Every ``of``-th model with all of its checks: they share what one pass over the data records."""
+        return Part(models=[model.name for model in plan.models][self.number - 1 :: self.of])
 
 
 def asked_shard(written: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
@@ -72,12 +69,12 @@ def _checked(number: int, of: int, named: str) -> Shard:
     return Shard(number=number, of=of)
 
 
-def work_on(prepared: Prepared, shard: Shard) -> dict[str, Failure]:
-    """Compute what is not stored yet of one part, and store it.
+def work_on(prepared: Prepared, part: Part) -> dict[str, Failure]:
+    """Compute what is not stored yet of one part of a plan, and store it.
 
     Args:
         prepared: the audit.
-        shard: which part.
+        part: some of its units.
 
     Returns:
         What failed, by check and model in words; the audit tries it again.
@@ -87,7 +84,7 @@ def work_on(prepared: Prepared, shard: Shard) -> dict[str, Failure]:
     """
     # The inputs were judged when the plan was frozen, and are again by the audit that gathers.
     with execution_settings(prepared.plan.execution.threads):
-        scores = run(prepared.work, executors.load(prepared.spec.audit.executor), shard.models(prepared.plan))
+        scores = run(prepared.work, executors.load(prepared.spec.audit.executor), part)
     return {
         f"{check} on {model}": score
         for check, measured in scores.items()
