@@ -25,6 +25,7 @@ from auditor.run.estimate import estimate
 from auditor.run.preparing import Prepared, prepare
 from auditor.tasks.causal_lm.subject import CausalLM
 from tests.people_worlds import TextWorld
+from tests.tiny_families import FAMILIES, tiny_family
 
 CHECK = registry.load("relearning", "causal-lm")
 SLOW = registry.load("slow_relearning", "causal-lm")
@@ -90,6 +91,20 @@ class TestTheForm:
         assert (check.copies_of(low), check.copies_of(full)) == (LOW_RANK_COPIES, ATTACK_COPIES)
         assert LOW_RANK not in low.runs_beside
         assert set(full.beside) - set(low.runs_beside) <= {LOW_RANK}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_branch_of_every_family_learns_and_what_none_reaches_forbids_to_clear(name: str) -> None:
+    family = tiny_family(name)
+    subject = family.subject("original", 1)
+    with low_rank_branches(subject.module, 4, 0) as branches:
+        subject.losses(subject.one_batch(family.data.forget_eval)).mean().backward()
+        gradients = [(branch.reads if branch.table else branch.writes).grad for branch in branches]
+    assert all(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in gradients)
+    blind = CHECK.score(subject, {}, family.data, TINY, 0).cannot_clear_because
+    # Mixtral keeps the matrices of its experts together, in no linear map.
+    assert (blind is not None) == (name == "mixtral")
+    assert blind is None or "mlp.experts" in blind or "mlp.gate" in blind
 
 
 def test_what_a_device_holds_is_what_its_control_group_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

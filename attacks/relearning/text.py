@@ -31,6 +31,7 @@ from auditor.attacks.relearning.text_attack import (
 )
 from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Fits, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
+from auditor.models.low_rank import out_of_reach
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -82,6 +83,8 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
+        "Where all weights do not fit the device a low-rank change is trained, which was held against them on small "
+        "networks alone.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
     copies: ClassVar[int] = ATTACK_COPIES
@@ -134,7 +137,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         if data.by_chance:
             found = attack_both(trainer, data, settings, seed)
             # What was found about the weights' scale stands first.
-            blind = odd_scale(_scales(start), artefact) or found.resists()
+            blind = _blind(start, artefact, settings) or found.resists()
             return self._pooled(found, _beside(trainer, found.attacks[0], data, settings, seed), blind)
         attacks = settings.counted.draw(settings.attacks, seed)
         curves, learned = [], []
@@ -159,7 +162,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
             controls={f"T, attack {i}": float(curve.mean()) for i, curve in enumerate(curves, start=1)}
             | {taught_name(SAME): taught(learned, n)},
             effort=effort_of(attacks, "a subject"),
-            cannot_clear_because=odd_scale(_scales(start), artefact),
+            cannot_clear_because=_blind(start, artefact, settings),
         )
 
     def _pooled(self, found: Pooled, beside: list[Row], blind: str | None) -> Score:
@@ -200,6 +203,15 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
 
 def _n_subjects(data: FactsData) -> int:
     return len(data.forget_attack.subjects)
+
+
+def _blind(start: CausalLM, artefact: dict[str, float], settings: Settings) -> str | None:
+    """What of the weights themselves keeps the attack from seeing, in one clause; None where nothing does."""
+    odd = odd_scale(_scales(start), artefact)
+    missed = out_of_reach(start.module) if settings.form == LOW_RANK else ()
+    if odd is not None or not missed:
+        return odd
+    return f"a low-rank change reaches linear maps and embeddings alone, and {missed[0]} may hold what was hidden"
 
 
 def _scales(start: CausalLM) -> dict[str, float]:

@@ -124,6 +124,15 @@ def low_rank_branches(module: nn.Module, rank: int, seed: int) -> Iterator[tuple
             parameter.requires_grad_(True)
 
 
+def out_of_reach(module: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters of two or more dimensions that :func:`low_rank_branches` moves nothing beside.
+
+    Such as those of experts that one module keeps together: what they hold, an attack through branches cannot open.
+    """
+    reached = {id(part.weight) for part in module.modules() if _inputs_and_outputs(part) is not None}
+    return tuple(name for name, p in module.named_parameters() if p.ndim > 1 and id(p) not in reached)
+
+
 def _inputs_and_outputs(part: nn.Module) -> tuple[int, int] | None:
     """Of a linear map or a table; None for anything else."""
     if isinstance(part, nn.Linear):
