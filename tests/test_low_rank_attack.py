@@ -50,12 +50,10 @@ class TestTheDraw:
             ranks += [attack.rank or 0 for attack in found]
         assert (min(ranks), max(ranks)) == self.RANGE.rank
 
-    def test_it_is_said_in_rows_and_in_the_effort(self) -> None:
+    def test_it_is_said_in_the_effort(self) -> None:
         attack = self.RANGE.draw(1, 0)[0]
-        assert attack.row()["rank"] == attack.rank
         assert effort_of((attack,), "a subject").endswith(f", through a change of rank {attack.rank} at most")
-        # An attack on all weights has no rank to speak of.
-        assert "rank" not in Settings().drawn.draw(1, 0)[0].row()
+        assert "rank" not in effort_of(Settings().drawn.draw(1, 0), "a subject")
 
     @pytest.mark.parametrize("rank", [(0, 4), (8, 4)])
     def test_a_range_of_no_ranks_is_refused(self, rank: tuple[int, int]) -> None:

@@ -30,8 +30,8 @@ class DrawnAttack(Frozen):
         return tuple(sorted({max(1, round(self.steps * point)) for point in points}))
 
     def row(self) -> Row:
-        """As columns of a tidy row; without a rank where all weights are trained."""
-        return dict(self.model_dump(exclude_none=True))
+        """As columns of a tidy row; without the rank, which attacks on images do not have."""
+        return dict(self.model_dump(exclude={"rank"}))
 
     def optimizer_of(self, parameters: list[torch.nn.Parameter], scale: float = 1.0) -> torch.optim.Optimizer:
         """A fresh optimizer, its rate multiplied by ``scale``."""

@@ -148,7 +148,8 @@ class Trainer:
         """The course of one attack."""
         examples = self._settings.retain_batch if arm == OUT_OF_DOMAIN else self._settings.batch
         return [
-            course_row(arm, number, attack, examples, step, float(values.mean()))
+            # In every row, empty where all weights are trained: rows of one figure have the same columns.
+            {**course_row(arm, number, attack, examples, step, float(values.mean())), "rank": attack.rank}
             for step, values in zip(self.steps(attack), curve, strict=True)
         ]
 
