@@ -14,7 +14,7 @@ from auditor.attacks.quantization import text as quantization
 from auditor.attacks.relearning.attack_validity import withstands
 from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.attacks.relearning.pooled import NOUN, Measured, Pooled, attack_both
-from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trainer
+from auditor.attacks.relearning.text_attack import CONTROL, SAME, Course, Settings, Trainer
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.checks.contract import COST_FACTOR, assert_fits
@@ -267,11 +267,11 @@ class Watched(Trainer):
     """Remembers what each run trained on and what it measured."""
 
     def run(
-        self, facts: Facts | None, measured: Facts, attack: DrawnAttack, rank: int | None = None, pooled: int = 1
-    ) -> tuple[Tensor, CausalLM]:
+        self, facts: Facts | None, measured: Facts, attack: DrawnAttack, *, pooled: int = 1, learned: bool = False
+    ) -> Course:
         assert facts is not None
         self.runs = [*getattr(self, "runs", []), (facts, measured)]
-        return super().run(facts, measured, attack, rank, pooled)
+        return super().run(facts, measured, attack, pooled=pooled, learned=learned)
 
 
 def attacked(world: TextWorld, count: int) -> Attacked:

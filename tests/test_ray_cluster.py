@@ -112,5 +112,3 @@ def test_what_takes_its_process_down_is_missing_coverage_and_all_else_is_done(
     results = read_results(fresh / "audit-out" / "results.json")
     reasons = {e.check: e.failure.reason for e in results.evidence if e.failure is not None}
     assert "was lost with its process on the cluster" in reasons["outputs"]
-
-

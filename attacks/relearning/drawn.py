@@ -1,6 +1,7 @@
 """The attacks of one audit, drawn from the plan's seed over a published range: no defender can rehearse them."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,18 +23,24 @@ class DrawnAttack(Frozen):
     learning_rate: float = Field(gt=0, description="of Adam")
     momentum: float = Field(ge=0, lt=1, description="Adam's β₁; 0 is RMSprop")
     forget_share: float = Field(ge=0, le=1, description="of the loss; the rest is on retain examples")
+    rank: int | None = Field(default=None, ge=1, description="of the change that is trained; None: all weights are")
 
     def measured(self, points: tuple[float, ...]) -> tuple[int, ...]:
         """Steps at these shares of its length, ascending, each at least 1."""
         return tuple(sorted({max(1, round(self.steps * point)) for point in points}))
 
     def row(self) -> Row:
-        """As columns of a tidy row."""
-        return dict(self.model_dump())
+        """As columns of a tidy row; without the rank, which attacks on images do not have."""
+        return dict(self.model_dump(exclude={"rank"}))
 
     def optimizer_of(self, parameters: list[torch.nn.Parameter], scale: float = 1.0) -> torch.optim.Optimizer:
         """A fresh optimizer, its rate multiplied by ``scale``."""
-        return torch.optim.Adam(parameters, lr=scale * self.learning_rate, betas=(self.momentum, _SECOND))
+        return self.optimizer_of_groups([(parameters, scale)])
+
+    def optimizer_of_groups(self, groups: Sequence[tuple[list[torch.nn.Parameter], float]]) -> torch.optim.Optimizer:
+        """The same over several groups of parameters, each with what its rate is multiplied by."""
+        rates = [{"params": parameters, "lr": scale * self.learning_rate} for parameters, scale in groups]
+        return torch.optim.Adam(rates, betas=(self.momentum, _SECOND))
 
 
 class AttackRange(Frozen):
@@ -89,6 +96,27 @@ class AttackRange(Frozen):
         )
 
 
+class LowRankRange(AttackRange):
+    """From what attacks through a low-rank change are drawn; the rank, too, uniformly on a logarithmic scale."""
+
+    rank: tuple[int, int] = Field(description="lowest and highest, of each map's change")
+
+    @model_validator(mode="after")
+    def _rank_ascending(self) -> "LowRankRange":
+        low, high = self.rank
+        if not 1 <= low <= high:
+            raise ValueError(f"rank = {low}, {high}: the smaller comes first, and both are at least 1")
+        return self
+
+    def draw(self, count: int, seed: int) -> tuple[DrawnAttack, ...]:
+        """``count`` attacks, as of :meth:`AttackRange.draw`, each with a rank."""
+        # Apart from the rest, whose draws are those of a range without ranks.
+        random = generator(seed, "drawn ranks")
+        places = qmc.LatinHypercube(d=1, rng=random).random(count)[:, 0]
+        attacks = zip(super().draw(count, seed), places, strict=True)
+        return tuple(a.model_copy(update={"rank": round(_between(self.rank, float(x)))}) for a, x in attacks)
+
+
 def effort_of(attacks: tuple[DrawnAttack, ...], unit: str) -> str:
     """The largest of these attacks, in words.
 
@@ -98,7 +126,9 @@ def effort_of(attacks: tuple[DrawnAttack, ...], unit: str) -> str:
     """
     most = max(attack.shots for attack in attacks)
     examples = "1 example" if most == 1 else f"{most} examples"
-    return f"up to {max(attack.steps for attack in attacks)} steps on {examples} {unit}"
+    ranks = [attack.rank for attack in attacks if attack.rank is not None]
+    through = f", through a change of rank {max(ranks)} at most" if ranks else ""
+    return f"up to {max(attack.steps for attack in attacks)} steps on {examples} {unit}{through}"
 
 
 def _between(ends: tuple[float, float], share: float) -> float:

@@ -58,8 +58,9 @@ TEXT = (
         x_label="training steps",
         y_label="answer probability",
         caption=(
-            "Drawn, not counted: the same through a low-rank change; trained on facts about other forgotten "
-            "subjects; on retain facts alone; and on facts no model was taught, which shows what it teaches."
+            "Drawn, not counted: beside an attack on all weights one through a low-rank change; trained on facts about "
+            "other forgotten subjects; on retain facts alone; and on facts no model was taught, which shows what the "
+            "attack itself teaches."
         ),
     ),
 )

@@ -93,7 +93,7 @@ def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int
     assert data.holdout is not None, "an assignment has a holdout"
     held = split_facts(data.holdout, derive_seed(seed, "holdout halves"))
     halves = ((data.forget_attack, held[0]), (data.forget_eval, held[1]))
-    attacks = settings.drawn.draw(settings.attacks, seed)
+    attacks = settings.counted.draw(settings.attacks, seed)
     measured, trained, rows = [], [], []
     for number, attack in enumerate(attacks, start=1):
         (own, never), (asked, asked_never) = halves if number % 2 else halves[::-1]
@@ -101,11 +101,12 @@ def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int
             few_of_each(facts, attack.shots, generator(seed, name, number))
             for facts, name in ((own, "shots"), (never, "holdout shots"))
         ]
-        curve, model = trainer.run(_together(*few), _together(asked, asked_never), attack, pooled=2)
+        found = trainer.run(_together(*few), _together(asked, asked_never), attack, pooled=2, learned=True)
+        curve, own_facts = found.curve, len(few[0])
         counted = curve[[step >= settings.counted_from * attack.steps for step in trainer.steps(attack)]].mean(0)
         n = len(asked)
         measured.append(Measured(forget=asked, holdout=asked_never, of_forget=counted[:n], of_holdout=counted[n:]))
-        learned = [model.log_probabilities(facts).exp() for facts in few]
+        learned = found.learned[:own_facts], found.learned[own_facts:]
         trained.append(Measured(forget=few[0], holdout=few[1], of_forget=learned[0], of_holdout=learned[1]))
         rows += trainer.rows(SAME, number, attack, curve[:, :n]) + trainer.rows(CONTROL, number, attack, curve[:, n:])
     return Pooled(attacks=attacks, measured=tuple(measured), trained=tuple(trained), rows=tuple(rows))

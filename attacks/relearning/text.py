@@ -17,9 +17,21 @@ from auditor.attacks.relearning.attack_validity import (
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows
 from auditor.attacks.relearning.drawn import DrawnAttack, effort_of
 from auditor.attacks.relearning.pooled import NOUN, Pooled, attack_both
-from auditor.attacks.relearning.text_attack import CONTROL, LOW_RANK, OTHER, SAME, Settings, Trainer, few_of_each
-from auditor.checks.check import ATTACK_COPIES, Check, Workload
+from auditor.attacks.relearning.text_attack import (
+    ALL_WEIGHTS,
+    AUTO,
+    CONTROL,
+    FORMS,
+    LOW_RANK,
+    OTHER,
+    SAME,
+    Settings,
+    Trainer,
+    few_of_each,
+)
+from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Fits, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
+from auditor.models.low_rank import out_of_reach
 from auditor.randomness import generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -34,9 +46,12 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
 
     Several attacks, drawn from the plan's seed over a published range: length, learning rate, momentum, share of the
     loss, and how many facts of each subject are trained on. Each step descends share·CE(attack facts) + (1 − share)·
-    CE(retain facts) by Adam on all weights. x_i = probability of the answer to eval fact i (exp of its mean token
-    log-probability), averaged over the attacks and over what is measured in their second half; T = mean over i. Rates
-    shrink as 1/width of the residual stream, as they have to for the same effect (Yang et al. 2022, arXiv 2203.03466).
+    CE(retain facts) by Adam on all weights, or, where these do not fit the device, on a low-rank change of every matrix
+    beside them (LoRA, Hu et al. 2021, arXiv 2106.09685), drawn from a range of its own. x_i = probability of the answer
+    to eval fact i (exp of its mean token log-probability), averaged over the attacks and over what is measured in their
+    second half; T = mean over i. Rates shrink as 1/width of the residual stream, as they have to for the same effect
+    (Yang et al. 2022, arXiv 2203.03466); those of a low-rank change where a factor sums over it (LoRA+, arXiv
+    2402.12354).
     Nothing of the eval half is trained on, so what comes back was there (disjoint facts: Deeb and Roger 2024, arXiv
     2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
@@ -46,10 +61,10 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     A model that learns the attack facts otherwise than the references do withstands training (or was trained on them):
     the check is then blind.
 
-    Kept apart and drawn, not counted: the same attack through a low-rank change (LoRA); the attack on *other subjects*
-    (attack facts of one half of the subjects, measured on eval facts of the other half); on *retain facts alone*; and
-    on never-taught facts where a holdout is given (half of them trained, the other half measured), which shows what
-    the attack itself teaches.
+    Kept apart and drawn, not counted: beside an attack on all weights one through a low-rank change; the attack on
+    *other subjects* (attack facts of one half of the subjects, measured on eval facts of the other half); on *retain
+    facts alone*; and on never-taught facts where a holdout is given (half of them trained, the other half measured),
+    which shows what the attack itself teaches.
     """
 
     name: ClassVar[str] = "relearning"
@@ -68,14 +83,30 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
+        "Where all weights do not fit the device a low-rank change is trained, which was held against them on small "
+        "networks alone.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
     copies: ClassVar[int] = ATTACK_COPIES
 
+    def fitted(self, settings: Settings, fits: Fits, frozen: Mapping[str, object]) -> Settings:
+        """All weights where training them fits the device, else a low-rank change; as frozen, where a plan says so."""
+        if settings.attack != AUTO:
+            return settings
+        word = frozen.get("attack")
+        if word not in FORMS:
+            word = ALL_WEIGHTS if fits(ATTACK_COPIES) else LOW_RANK
+        return settings.model_copy(update={"attack": word})
+
+    def copies_of(self, settings: Settings) -> int:
+        """Far fewer where the weights stand still."""
+        return LOW_RANK_COPIES if settings.form == LOW_RANK else ATTACK_COPIES
+
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times eval facts; of attacks of the expected length."""
-        beside = len(set(settings.beside) - (set() if data.holdout is not None and not data.by_chance else {CONTROL}))
-        steps, shots = settings.drawn.expected_steps, settings.drawn.expected_shots
+        taught_apart = data.holdout is not None and not data.by_chance
+        beside = len(set(settings.runs_beside) - (set() if taught_apart else {CONTROL}))
+        steps, shots = settings.counted.expected_steps, settings.counted.expected_shots
         aside = settings.beside_length * steps
         some = min(settings.batch, round(shots * _n_subjects(data)))
         counted, asked, own = some, len(data.forget_eval), len(data.forget_attack)
@@ -106,21 +137,22 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         if data.by_chance:
             found = attack_both(trainer, data, settings, seed)
             # What was found about the weights' scale stands first.
-            blind = odd_scale(_scales(start), artefact) or found.resists()
-            return self._pooled(found, _beside(trainer, found.attacks[0], data, settings), blind)
-        attacks = settings.drawn.draw(settings.attacks, seed)
+            blind = _blind(start, artefact, settings) or found.resists()
+            return self._pooled(found, _beside(trainer, found.attacks[0], data, settings, seed), blind)
+        attacks = settings.counted.draw(settings.attacks, seed)
         curves, learned = [], []
         cells: list[Row] = []
         for number, attack in enumerate(attacks, start=1):
             few = few_of_each(data.forget_attack, attack.shots, generator(seed, "shots", number))
             # Other facts of the same subjects are measured, never those trained on: what comes back was there.
-            curve, model = trainer.run(few, data.forget_eval, attack)
+            course = trainer.run(few, data.forget_eval, attack, learned=True)
+            curve = course.curve
             curves.append(curve[[step >= settings.counted_from * attack.steps for step in trainer.steps(attack)]])
             # Of the attack's own facts: a model that cannot be taught them withstands training.
-            learned.append(float(model.log_probabilities(few).exp().mean()))
+            learned.append(float(course.learned.mean()))
             cells += trainer.rows(SAME, number, attack, curve)
         together = torch.stack([curve.mean(0) for curve in curves]).mean(0)
-        cells += _beside(trainer, attacks[0], data, settings)
+        cells += _beside(trainer, attacks[0], data, settings, seed)
         n = len(data.forget_eval)
         return Score(
             check=self.name,
@@ -130,7 +162,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
             controls={f"T, attack {i}": float(curve.mean()) for i, curve in enumerate(curves, start=1)}
             | {taught_name(SAME): taught(learned, n)},
             effort=effort_of(attacks, "a subject"),
-            cannot_clear_because=odd_scale(_scales(start), artefact),
+            cannot_clear_because=_blind(start, artefact, settings),
         )
 
     def _pooled(self, found: Pooled, beside: list[Row], blind: str | None) -> Score:
@@ -157,7 +189,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
 
         def one(score: Score) -> Score:
             # What was found about the weights' scale stands first: it needs no references.
-            blind = did_not_take("all weights", score.controls[name], theirs, n=score.n_examples)
+            blind = did_not_take(SAME, score.controls[name], theirs, n=score.n_examples)
             return score.model_copy(update={"cannot_clear_because": score.cannot_clear_because or blind})
 
         return one
@@ -173,31 +205,40 @@ def _n_subjects(data: FactsData) -> int:
     return len(data.forget_attack.subjects)
 
 
+def _blind(start: CausalLM, artefact: dict[str, float], settings: Settings) -> str | None:
+    """What of the weights themselves keeps the attack from seeing, in one clause; None where nothing does."""
+    odd = odd_scale(_scales(start), artefact)
+    missed = out_of_reach(start.module) if settings.form == LOW_RANK else ()
+    if odd is not None or not missed:
+        return odd
+    return f"a low-rank change reaches linear maps and embeddings alone, and {missed[0]} may hold what was hidden"
+
+
 def _scales(start: CausalLM) -> dict[str, float]:
     # Matrices too: the scale of a residual stream may lie in either, and no rescaling of units undoes it.
     return scales(start.module, matrices=True, paired=start.layout.pairs)
 
 
-def _beside(trainer: Trainer, first: DrawnAttack, data: FactsData, settings: Settings) -> list[Row]:
+def _beside(trainer: Trainer, first: DrawnAttack, data: FactsData, settings: Settings, seed: int) -> list[Row]:
     """Runs that are drawn, not counted."""
     attack = first.model_copy(update={"steps": max(1, round(settings.beside_length * first.steps))})
     subjects = data.forget_eval.subjects
     some, rest = subjects[: len(subjects) // 2], subjects[len(subjects) // 2 :]
-    low = attack.model_copy(update={"learning_rate": settings.low_rank_rate * attack.learning_rate})
+    # As long as the other runs beside.
+    low = settings.low_rank.draw(1, seed)[0].model_copy(update={"steps": attack.steps})
     alone = attack.model_copy(update={"shots": 0, "forget_share": 0.0})
-    runs: dict[str, tuple[Facts | None, Facts, DrawnAttack, int | None]] = {
-        LOW_RANK: (data.forget_attack, data.forget_eval, low, settings.rank),
-        OTHER: (data.forget_attack.of_subjects(some), data.forget_eval.of_subjects(rest), attack, None),
-        OUT_OF_DOMAIN: (None, data.forget_eval, alone, None),
+    runs: dict[str, tuple[Facts | None, Facts, DrawnAttack]] = {
+        LOW_RANK: (data.forget_attack, data.forget_eval, low),
+        OTHER: (data.forget_attack.of_subjects(some), data.forget_eval.of_subjects(rest), attack),
+        OUT_OF_DOMAIN: (None, data.forget_eval, alone),
     }
     # Where it was assigned, holdout is attacked together with the forget facts.
     if data.holdout is not None and not data.by_chance:
-        runs[CONTROL] = (*_alternate(data.holdout), attack, None)
+        runs[CONTROL] = (*_alternate(data.holdout), attack)
     rows: list[Row] = []
-    for name, (facts, measured, how, rank) in runs.items():
-        if name in settings.beside and (facts is None or len(facts)) and len(measured):
-            curve, _ = trainer.run(facts, measured, how, rank)
-            rows += trainer.rows(name, 1, how, curve)
+    for name, (facts, measured, how) in runs.items():
+        if name in settings.runs_beside and (facts is None or len(facts)) and len(measured):
+            rows += trainer.rows(name, 1, how, trainer.run(facts, measured, how).curve)
     return rows
 
 

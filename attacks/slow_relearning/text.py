@@ -7,7 +7,7 @@ from pydantic import Field
 from auditor.attacks.relearning import text as relearning
 from auditor.attacks.relearning import text_attack
 from auditor.attacks.relearning.budget import OUT_OF_DOMAIN
-from auditor.attacks.relearning.drawn import AttackRange
+from auditor.attacks.relearning.drawn import AttackRange, LowRankRange
 from auditor.records.base import Frozen
 from auditor.records.evidence import May
 
@@ -18,6 +18,12 @@ class Settings(text_attack.Settings):
     drawn: AttackRange = Field(
         default=AttackRange(steps=(80, 200), shots=(1, 2), learning_rate=(5e-4, 1.5e-3), forget_share=(0.1, 0.4)),
         description="from which the attack is drawn by the plan's seed; rates hold at a width of 64",
+    )
+    low_rank: LowRankRange = Field(
+        default=LowRankRange(
+            steps=(80, 200), shots=(1, 2), learning_rate=(3.5e-3, 9e-3), forget_share=(0.1, 0.4), rank=(16, 32)
+        ),
+        description="from which an attack through a low-rank change is drawn by the plan's seed",
     )
     attacks: int = Field(default=1, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(

@@ -22,6 +22,11 @@ class Workload(Frozen):
 
 ATTACK_COPIES = 5
 """Of an attack that trains every weight: rescaled model, the copy that trains, gradients, two states of Adam."""
+LOW_RANK_COPIES = 2
+"""Of one through a low-rank change: rescaled model, and as much again for factors, their gradients and Adam's states,
+which in a large model are far less."""
+Fits = Callable[[int], bool]
+"""Whether the device holds a check that holds so many copies of a model's weights beside subject and original."""
 
 
 class NoSettings(Frozen):
@@ -101,6 +106,20 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         would train an autoencoder.
         """
         return self.settings_type()
+
+    def fitted(self, settings: SettingsT, fits: Fits, frozen: Mapping[str, object]) -> SettingsT:
+        """The planned settings with what depends on the device's memory decided; default as they are.
+
+        Args:
+            settings: as :meth:`planned_settings` gives them.
+            fits: whether the device holds that many copies of the weights.
+            frozen: settings of this check in a plan that is carried out again, whatever fits here; empty in a new one.
+        """
+        return settings
+
+    def copies_of(self, settings: SettingsT) -> int:
+        """How many times it holds the weights with these settings, as :attr:`copies` counts them; default those."""
+        return self.copies
 
     def prepare(self, original: SubjectT, data: SetsT, settings: SettingsT, seed: int) -> ArtefactT:
         """Learn something from the original once; what is returned reaches every :meth:`score`."""

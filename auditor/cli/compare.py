@@ -123,7 +123,7 @@ def request(
     def prepared(tell: "Tell") -> "Prepared":
         from auditor.run.preparing import prepare
 
-        made = prepare(spec, base, {}, report=tell, command=command)
+        made = prepare(spec, base, {}, report=tell, command=command, frozen=planned)
         if planned is not None:
             # Before anything is scored: a frozen plan counts for nothing if it may still move.
             refuse_changes(frozen, planned, made.plan)

@@ -16,6 +16,9 @@ from auditor.reports.text import deploy, disagreement, upper_percent
 if TYPE_CHECKING:
     from auditor.run.estimate import Estimate
 
+_FORMS = {"low rank": "a low-rank change of every matrix"}
+"""What an attack trains, in words, where the setting says it shorter."""
+
 
 def results(found: Results, folder: Path, quiet: bool) -> None:
     """The verdict, what decided it, and where the report is."""
@@ -91,6 +94,15 @@ def _roads(planned: Plan, found: Sequence[Road], console: Terminal) -> None:
             console.say(f"  beforehand: {roads.words(each, planned.assignment)}")
 
 
+def _forms(planned: Plan) -> dict[str, list[str]]:
+    """Attacks by what they train, where a setting says so."""
+    found: dict[str, list[str]] = {}
+    for item in planned.checks:
+        if isinstance(form := item.settings.get("attack"), str):
+            found.setdefault(_FORMS.get(form, form), []).append(item.name)
+    return found
+
+
 def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
     """The plan, its price and its prospects.
 
@@ -109,6 +121,8 @@ def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
         console.say(f"note: {note}")
     names = [f"{item.name}{'*' if item.primary_for else ''}" for item in planned.checks]
     console.say(f"checks (* may be primary): {', '.join(names)}")
+    for form, attacks in _forms(planned).items():
+        console.say(f"{', '.join(attacks)}: attack by training {form}, which is fixed in the plan")
     console.say(
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"

@@ -64,6 +64,11 @@ class Lineup:
         """Numbers in the original's weights, buffers included."""
         return self.entries["original"].size.numbers
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the original as it was saved."""
+        return self.entries["original"].size.n_bytes
+
     def module(self, name: str) -> nn.Module:
         """A fresh network of one model, in eval mode.
 

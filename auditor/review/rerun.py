@@ -85,7 +85,12 @@ def repeat(
         # Scores that came with the audit are what is in question: everything is computed again.
         run = spec.audit.model_copy(update={"store": store})
         prepared = prepare(
-            spec.model_copy(update={"audit": run}), folder, {}, report=report, command=results.plan.command
+            spec.model_copy(update={"audit": run}),
+            folder,
+            {},
+            report=report,
+            command=results.plan.command,
+            frozen=results.plan,
         )
         changes = content_changes(results.plan, prepared.plan)
         for change in changes:

@@ -7,7 +7,9 @@ import torch
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.subject import Subject
+from auditor.models.memory import TORCH_BYTES
 from auditor.records.plan import PlannedCheck, PlannedModel
+from auditor.run.planning import MODELS_HELD
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
 from auditor.run.timings import remembered, usual
@@ -16,8 +18,6 @@ from auditor.tasks import registry
 # A step goes forward once and backward, which costs about twice as much.
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
-# What a process holds once torch is imported.
-_TORCH_BYTES = 500 * 2**20
 # A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser.
 _DECOY_COPIES = 4
 
@@ -46,17 +46,23 @@ def estimate(prepared: Prepared) -> Estimate:
     work, weights = prepared.work, prepared.weight_bytes
     disk = weights * len(work.plan.models) + _BYTES_PER_SCORE * len(work.plan.models) * len(work.checks)
     if work.as_given is None:
-        return Estimate(seconds=1.0, memory_bytes=_TORCH_BYTES + 2 * weights, disk_bytes=disk)
+        return Estimate(seconds=1.0, memory_bytes=TORCH_BYTES + 2 * weights, disk_bytes=disk)
     subject = work.as_given(work.plan.models_of("original")[0])
     per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())
-    copies = 2 + max([check.copies for check in work.checks] + [_DECOY_COPIES * bool(work.plan.models_of("decoy"))])
+    checks = {check.name: check for check in work.checks}
+    held = [_copies(checks[planned.name], planned) for planned in work.plan.checks]
+    copies = MODELS_HELD + max([*held, _DECOY_COPIES * bool(work.plan.models_of("decoy"))])
     return Estimate(
         seconds=_seconds(prepared, per_example, recorded),
-        memory_bytes=_TORCH_BYTES + raw + copies * weights + 2 * recorded * feature_bytes,
+        memory_bytes=TORCH_BYTES + raw + copies * weights + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
+
+
+def _copies(check: AnyCheck, planned: PlannedCheck) -> int:
+    return check.copies_of(check.settings_type.model_validate(planned.settings))
 
 
 def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:

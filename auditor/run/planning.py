@@ -14,8 +14,10 @@ from auditor.inference.statistics import Spread
 from auditor.inference.top_items import holdout_lack
 from auditor.models import fingerprints
 from auditor.models.lineup import Lineup
-from auditor.models.saved_autoencoder import SavedAutoencoder, saved_autoencoder
+from auditor.models.memory import device_bytes, weights_fit
+from auditor.models.saved_autoencoder import saved_autoencoder
 from auditor.randomness import derive_seed
+from auditor.records.base import Frozen
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.road import NO_REFERENCE
@@ -25,9 +27,19 @@ from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
 from auditor.tasks.registry import load
 from auditor.tasks.task import AnyMaterial
 
+MODELS_HELD = 2
+"""Models in memory at a time: the original, and the one that is measured."""
+
 
 def make_plan(
-    spec: AuditSpec, lineup: Lineup, material: AnyMaterial, checks: Sequence[AnyCheck], *, base: Path, command: str
+    spec: AuditSpec,
+    lineup: Lineup,
+    material: AnyMaterial,
+    checks: Sequence[AnyCheck],
+    *,
+    base: Path,
+    command: str,
+    frozen: Plan | None = None,
 ) -> Plan:
     """Fix everything.
 
@@ -38,6 +50,7 @@ def make_plan(
         checks: what will be run, in order.
         base: folder of audit.toml.
         command: what to type to repeat the audit.
+        frozen: the plan that is carried out again: what it decided by the memory of its device is not decided anew.
 
     Raises:
         SpecError: an autoencoder is named that cannot be used, or an assignment is stated that cannot be.
@@ -58,7 +71,7 @@ def make_plan(
     data = material.data
     k = sum(model.role == "reference" for model in models)
     request = data.request
-    autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
+    settings = _settings(checks, spec, lineup, material, base, k, frozen)
     return Plan(
         auditor_version=__version__,
         task=material.task,
@@ -76,7 +89,7 @@ def make_plan(
         architecture=lineup.architecture.name if lineup.architecture is not None else None,
         preprocessing=material.preprocessing,
         layers=material.layers,
-        checks=tuple(_planned(check, material.task, request, spec, policy, k, autoencoder) for check in checks),
+        checks=tuple(_planned(check, material.task, request, spec, policy, settings[check.name]) for check in checks),
         nulls=nulls.planned(),
         execution=Execution(
             device=spec.audit.device,
@@ -115,14 +128,31 @@ def _models(lineup: Lineup, material: AnyMaterial) -> list[PlannedModel]:
     return [*(model for model in lineup.planned if model.role != "unlearned"), *material.decoys, *subject]
 
 
-def _planned(
-    check: AnyCheck,
-    task: str,
-    request: str,
+def _settings(
+    checks: Sequence[AnyCheck],
     spec: AuditSpec,
-    policy: Policy,
+    lineup: Lineup,
+    material: AnyMaterial,
+    base: Path,
     k: int,
-    autoencoder: SavedAutoencoder | None,
+    frozen: Plan | None,
+) -> dict[str, Frozen]:
+    """Of every check, with what depends on the device decided once and for all."""
+    autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
+    before = {} if frozen is None else {planned.name: planned.settings for planned in frozen.checks}
+    weights, room = material.weight_bytes or lineup.weight_bytes, device_bytes(spec.audit.device)
+
+    def fits(copies: int) -> bool:
+        return weights_fit(MODELS_HELD + copies, weights, room)
+
+    return {
+        check.name: check.fitted(check.planned_settings(k, autoencoder), fits, before.get(check.name, {}))
+        for check in checks
+    }
+
+
+def _planned(
+    check: AnyCheck, task: str, request: str, spec: AuditSpec, policy: Policy, settings: Frozen
 ) -> PlannedCheck:
     return PlannedCheck(
         name=check.name,
@@ -131,7 +161,7 @@ def _planned(
         family=check.family,
         may=check.may,
         primary_for=_primary_for(check.name, policy, request),
-        settings=check.planned_settings(k, autoencoder).model_dump(mode="json"),
+        settings=settings.model_dump(mode="json"),
         # From its name: leaving a check out changes no other's random choices.
         seed=derive_seed(spec.audit.seed, check.name),
     )

@@ -74,6 +74,7 @@ def prepare(
     report: Callable[[Event], None] = lambda event: None,
     command: str = "",
     judged: bool = True,
+    frozen: Plan | None = None,
 ) -> Prepared:
     """Load everything and make the plan; nothing is scored.
 
@@ -84,6 +85,7 @@ def prepare(
         report: told of every finished unit of work, later.
         command: what to type to repeat the audit.
         judged: whether there is an unlearned model; see :func:`auditor.models.lineup.load_lineup`.
+        frozen: the plan that is carried out again; see :func:`auditor.run.planning.make_plan`.
     """
     _check_device(spec)
     # A misspelt name is said now, not after all models were loaded.
@@ -97,7 +99,7 @@ def prepare(
         if spec.audit.write_canonical:
             _runnable_file(material)
         checks = checks_to_run(spec, registry.load(material.task), material.data)
-        plan = make_plan(spec, found, material, checks, base=base, command=command)
+        plan = make_plan(spec, found, material, checks, base=base, command=command, frozen=frozen)
     work = Work(
         plan=plan,
         checks=checks,
@@ -114,7 +116,7 @@ def prepare(
         base=base,
         spec=spec,
         canonical=material.canonical,
-        weight_bytes=material.weight_bytes or found.entries["original"].size.n_bytes,
+        weight_bytes=material.weight_bytes or found.weight_bytes,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from auditor.models.low_rank import Branch
 from auditor.models.training import Batch, Loss
 from auditor.tasks.causal_lm.encoding import Encoder, Tokens
 
@@ -47,7 +48,13 @@ def _head(module: nn.Module) -> nn.Linear | None:
         return None
     getter: Callable[[], object] | None = getattr(module, "get_output_embeddings", None)
     head = getter() if getter is not None else None
-    return head if isinstance(head, nn.Linear) and _untouched(head) else None
+    return head if isinstance(head, nn.Linear) and _by_position(head) else None
+
+
+def _by_position(head: nn.Linear) -> bool:
+    """Whether the head answers for each position by itself, as it does with a low-rank branch beside it."""
+    own = not (head._forward_pre_hooks or "forward" in vars(head))
+    return own and all(isinstance(hook, Branch) for hook in head._forward_hooks.values())
 
 
 def _untouched(part: nn.Module) -> bool:
