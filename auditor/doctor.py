@@ -22,6 +22,7 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _EXTRAS = {
     "adapters": "to read LoRA adapters",
     "scan": "for picklescan's opinion in audit scan",
+    "cluster": "for audits on a Ray cluster",
     "sign": "for audit sign and verify --key",
     "model-signing": "for verify --model-key",
 }

@@ -50,6 +50,7 @@ ELSEWHERE = {
     ("docs/what-do-i-need.md", "audit demo"): "tests/test_demo_language_model.py runs it",
     ("docs/cluster.md", "audit plan"): "tests/test_work.py does the same in three parts",
     ("docs/cluster.md", "for i in"): "needs eight cards; tests/test_work.py runs the commands",
+    ("docs/cluster.md", "export RAY"): "needs a cluster; tests/test_ray_cluster.py starts one",
     ("docs/cluster.md", "#!/bin/bash"): "needs Slurm; tests/test_work.py reads its variables",
     ("docs/architecture.md", "auditor/\n"): "a picture; tests/test_architecture.py holds it against what is there",
     ("docs/ci.md", "      - uses: OWNER"): "runs on GitHub; tests/test_action.py runs what it runs",

@@ -18,7 +18,7 @@ from auditor.records.base import Frozen, Row
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 
-# Of the people world on which the rates were chosen: a rate holds for a width, and shrinks as 1/width.
+# Of the people world on which the rates were chosen: a rate of a sum over the width shrinks as 1/width.
 _WIDTH = 64
 SAME, OTHER, CONTROL = "same subjects", "other subjects", "never-taught facts"
 Form = Literal["auto", "all weights", "low rank"]
@@ -138,8 +138,7 @@ class Trainer:
         """The model that an attack trains, and what takes its steps."""
         if attack.rank is None:
             model = self._start.clone()
-            moving = [p for p in model.module.parameters() if p.requires_grad]
-            yield model, attack.optimizer_of(moving, scale=_WIDTH / model.width)
+            yield model, attack.optimizer_of_groups(_rates_of_weights(model))
             return
         with low_rank_branches(self._start.module, attack.rank, self._seed) as branches:
             yield self._start, attack.optimizer_of_groups(_rates(branches))
@@ -159,6 +158,22 @@ class Trainer:
         for _ in range(steps):
             some = () if facts is None else _draw(facts, pooled * self._settings.batch, random).items
             yield some, _draw(self._retain, self._settings.retain_batch, random)
+
+
+def _rates_of_weights(model: CausalLM) -> list[tuple[list[torch.nn.Parameter], float]]:
+    """The weights with what their rate is multiplied by, which keeps a step's effect the same at every width.
+
+    Matrices that sum over the width take steps that fall as 1/width, gains, offsets and embeddings steps that do not
+    depend on it (Yang et al. 2022, arXiv 2203.03466, table 8: Adam). Embeddings that are the head as well sum.
+    """
+    modules = list(model.module.modules())
+    # By identity: tensors compare by their numbers.
+    tables = {id(m.weight) for m in modules if isinstance(m, torch.nn.Embedding)}
+    heads = {id(m.weight) for m in modules if isinstance(m, torch.nn.Linear)}
+    moving = [p for p in model.module.parameters() if p.requires_grad]
+    constant = [p for p in moving if p.ndim < 2 or id(p) in tables - heads]
+    kept = {id(p) for p in constant}
+    return [([p for p in moving if id(p) not in kept], _WIDTH / model.width), (constant, 1.0)]
 
 
 def _rates(branches: Sequence[Branch]) -> list[tuple[list[torch.nn.Parameter], float]]:
