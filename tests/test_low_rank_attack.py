@@ -12,7 +12,7 @@ from auditor.attacks.relearning import text_attack
 from auditor.attacks.relearning.drawn import AttackRange, LowRankRange, effort_of
 from auditor.attacks.relearning.text_attack import ALL_WEIGHTS, CONTROL, LOW_RANK, OTHER, SAME, Settings
 from auditor.checks import registry
-from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES
+from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Room
 from auditor.inference.contrast import Contrast, Two
 from auditor.models import memory
 from auditor.models.low_rank import low_rank_branches
@@ -76,12 +76,18 @@ class TestTheForm:
         auto = check.settings_type()
         assert auto.attack == "auto"
         for held, form in ((ATTACK_COPIES, ALL_WEIGHTS), (ATTACK_COPIES - 1, LOW_RANK)):
-            assert check.fitted(auto, lambda copies, held=held: copies <= held, {}).attack == form
+            assert check.fitted(auto, Room(fits=lambda copies, held=held: copies <= held, width=64), {}).attack == form
+        large, small = (Room(fits=lambda copies, so=so: so, width=64) for so in (True, False))
         stated = auto.model_copy(update={"attack": ALL_WEIGHTS})
-        assert check.fitted(stated, lambda copies: False, {"attack": LOW_RANK}) == stated
-        assert check.fitted(auto, lambda copies: True, {"attack": LOW_RANK}).attack == LOW_RANK
+        assert check.fitted(stated, small, {"attack": LOW_RANK}) == stated
+        assert check.fitted(auto, large, {"attack": LOW_RANK}).attack == LOW_RANK
         # What a received plan says otherwise is no form.
-        assert check.fitted(auto, lambda copies: True, {"attack": "none"}).attack == ALL_WEIGHTS
+        assert check.fitted(auto, large, {"attack": "none"}).attack == ALL_WEIGHTS
+
+    def test_a_network_wider_than_the_rates_were_measured_on_is_attacked_through_a_low_rank(self, check: Any) -> None:
+        for width in (65, 576, None):
+            room = Room(fits=lambda copies: True, width=width)
+            assert check.fitted(check.settings_type(), room, {}).attack == LOW_RANK
 
     def test_each_has_a_range_and_a_memory_of_its_own(self, check: Any) -> None:
         low, full = (check.settings_type(attack=form) for form in (LOW_RANK, ALL_WEIGHTS))
@@ -209,3 +215,27 @@ def test_a_model_in_bfloat16_relearns_nearly_what_it_does_in_float32(
     assert half.readings["all attacks"].value == pytest.approx(
         attacked["refusal"].readings["all attacks"].value, abs=0.1
     )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rates_of_gains_and_embeddings_do_not_fall_with_the_width_and_a_head_s_does(name: str) -> None:
+    """Adam's rates by kind of weight: Yang et al. 2022, table 8."""
+    subject = tiny_family(name).subject("original", 1)
+    (summing, falls), (constant, stays) = text_attack._rates_of_weights(subject)
+    assert (falls, stays) == (64 / subject.width, 1.0)
+    names = {id(p): n for n, p in subject.module.named_parameters()}
+    table = subject.module.get_input_embeddings().weight
+    tied = subject.module.get_output_embeddings().weight is table
+    assert {id(p) for p in summing} | {id(p) for p in constant} == set(names)
+    assert all(p.ndim >= 2 for p in summing)
+    assert all(p.ndim == 1 or "emb" in names[id(p)] or "wpe" in names[id(p)] or "wte" in names[id(p)] for p in constant)
+    assert (id(table) in {id(p) for p in summing}) == tied
+
+
+def test_weights_of_a_narrow_type_are_trained_in_float32() -> None:
+    subject = tiny_family("llama").subject("original", 1)
+    subject.module.to(torch.bfloat16)
+    trainer = text_attack.Trainer(subject, tiny_family("llama").data.retain, TINY, 0)
+    with trainer._moving(TINY.drawn.draw(1, 0)[0]) as (model, _):
+        assert {p.dtype for p in model.module.parameters()} == {torch.float32}
+    assert {p.dtype for p in subject.module.parameters()} == {torch.bfloat16}

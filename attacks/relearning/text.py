@@ -25,11 +25,12 @@ from auditor.attacks.relearning.text_attack import (
     LOW_RANK,
     OTHER,
     SAME,
+    WIDTH,
     Settings,
     Trainer,
     few_of_each,
 )
-from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Fits, Workload
+from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Room, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.low_rank import out_of_reach
 from auditor.randomness import generator
@@ -49,9 +50,9 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     CE(retain facts) by Adam on all weights, or, where these do not fit the device, on a low-rank change of every matrix
     beside them (LoRA, Hu et al. 2021, arXiv 2106.09685), drawn from a range of its own. x_i = probability of the answer
     to eval fact i (exp of its mean token log-probability), averaged over the attacks and over what is measured in their
-    second half; T = mean over i. Rates shrink as 1/width of the residual stream, as they have to for the same effect
-    (Yang et al. 2022, arXiv 2203.03466); those of a low-rank change where a factor sums over it (LoRA+, arXiv
-    2402.12354).
+    second half; T = mean over i. Rates of matrices shrink as 1/width of the residual stream, as they have to for the
+    same effect (Yang et al. 2022, arXiv 2203.03466); those of a low-rank change where a factor sums over it (LoRA+,
+    arXiv 2402.12354).
     Nothing of the eval half is trained on, so what comes back was there (disjoint facts: Deeb and Roger 2024, arXiv
     2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
@@ -89,13 +90,15 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     settings_type: ClassVar[type[Frozen]] = Settings
     copies: ClassVar[int] = ATTACK_COPIES
 
-    def fitted(self, settings: Settings, fits: Fits, frozen: Mapping[str, object]) -> Settings:
-        """All weights where training them fits the device, else a low-rank change; as frozen, where a plan says so."""
+    def fitted(self, settings: Settings, room: Room, frozen: Mapping[str, object]) -> Settings:
+        """All weights where their rates were measured and they fit the device, else a low-rank change; as frozen."""
         if settings.attack != AUTO:
             return settings
         word = frozen.get("attack")
         if word not in FORMS:
-            word = ALL_WEIGHTS if fits(ATTACK_COPIES) else LOW_RANK
+            # Wider networks withstand the attack on all weights more than they should (docs/validity.md).
+            measured = room.width is not None and room.width <= WIDTH
+            word = ALL_WEIGHTS if measured and room.fits(ATTACK_COPIES) else LOW_RANK
         return settings.model_copy(update={"attack": word})
 
     def copies_of(self, settings: Settings) -> int:

@@ -19,7 +19,7 @@ from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 
 # Of the people world on which the rates were chosen: a rate of a sum over the width shrinks as 1/width.
-_WIDTH = 64
+WIDTH = 64
 SAME, OTHER, CONTROL = "same subjects", "other subjects", "never-taught facts"
 Form = Literal["auto", "all weights", "low rank"]
 AUTO: Form = "auto"
@@ -35,7 +35,7 @@ class Settings(Frozen):
     attack: Form = Field(
         default=AUTO,
         description="what the attacks train: all weights, or a low-rank change of every matrix; auto: the plan "
-        "says all weights where training them fits the device, else low rank",
+        "says all weights up to a width of 64 where training them fits the device, else low rank",
     )
     drawn: AttackRange = Field(
         default=AttackRange(steps=(32, 72), shots=(2, 16), learning_rate=(7e-4, 2.5e-3), forget_share=(0.1, 0.4)),
@@ -138,6 +138,8 @@ class Trainer:
         """The model that an attack trains, and what takes its steps."""
         if attack.rank is None:
             model = self._start.clone()
+            # A step of Adam is lost in the rounding of narrower types.
+            model.module.float()
             yield model, attack.optimizer_of_groups(_rates_of_weights(model))
             return
         with low_rank_branches(self._start.module, attack.rank, self._seed) as branches:
@@ -173,7 +175,7 @@ def _rates_of_weights(model: CausalLM) -> list[tuple[list[torch.nn.Parameter], f
     moving = [p for p in model.module.parameters() if p.requires_grad]
     constant = [p for p in moving if p.ndim < 2 or id(p) in tables - heads]
     kept = {id(p) for p in constant}
-    return [([p for p in moving if id(p) not in kept], _WIDTH / model.width), (constant, 1.0)]
+    return [([p for p in moving if id(p) not in kept], WIDTH / model.width), (constant, 1.0)]
 
 
 def _rates(branches: Sequence[Branch]) -> list[tuple[list[torch.nn.Parameter], float]]:
@@ -184,7 +186,7 @@ def _rates(branches: Sequence[Branch]) -> list[tuple[list[torch.nn.Parameter], f
     """
     summing = [b for b in branches if not b.table]
     constant = [b.writes for b in branches] + [b.reads for b in branches if b.table]
-    return [*(([b.reads], _WIDTH / b.reads.shape[0]) for b in summing), (constant, 1.0)]
+    return [*(([b.reads], WIDTH / b.reads.shape[0]) for b in summing), (constant, 1.0)]
 
 
 def few_of_each(facts: Facts, n: int, random: np.random.Generator) -> Facts:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from auditor.checks.sets import ExampleSet, Sets
@@ -25,8 +26,20 @@ ATTACK_COPIES = 5
 LOW_RANK_COPIES = 2
 """Of one through a low-rank change: rescaled model, and as much again for factors, their gradients and Adam's states,
 which in a large model are far less."""
-Fits = Callable[[int], bool]
-"""Whether the device holds a check that holds so many copies of a model's weights beside subject and original."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What planned settings may depend on beside the request.
+
+    Attributes:
+        fits: whether the device holds a check that holds so many copies of a model's weights beside subject and
+            original.
+        width: of the original's residual stream; None for a network without one.
+    """
+
+    fits: Callable[[int], bool]
+    width: int | None
 
 
 class NoSettings(Frozen):
@@ -107,12 +120,12 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         """
         return self.settings_type()
 
-    def fitted(self, settings: SettingsT, fits: Fits, frozen: Mapping[str, object]) -> SettingsT:
-        """The planned settings with what depends on the device's memory decided; default as they are.
+    def fitted(self, settings: SettingsT, room: Room, frozen: Mapping[str, object]) -> SettingsT:
+        """The planned settings with what depends on the device and on the network's size decided; default as they are.
 
         Args:
             settings: as :meth:`planned_settings` gives them.
-            fits: whether the device holds that many copies of the weights.
+            room: what the device holds, and how wide the network is.
             frozen: settings of this check in a plan that is carried out again, whatever fits here; empty in a new one.
         """
         return settings

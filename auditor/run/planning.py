@@ -5,7 +5,7 @@ from pathlib import Path
 
 from auditor import __version__
 from auditor.checks import registry
-from auditor.checks.check import AnyCheck
+from auditor.checks.check import AnyCheck, Room
 from auditor.checks.sets import CONTROL_CONCEPTS, ExampleSet, Sets
 from auditor.errors import SpecError
 from auditor.inference import nulls, statistics
@@ -145,8 +145,9 @@ def _settings(
     def fits(copies: int) -> bool:
         return weights_fit(MODELS_HELD + copies, weights, room)
 
+    room_here = Room(fits=fits, width=material.width)
     return {
-        check.name: check.fitted(check.planned_settings(k, autoencoder), fits, before.get(check.name, {}))
+        check.name: check.fitted(check.planned_settings(k, autoencoder), room_here, before.get(check.name, {}))
         for check in checks
     }
 

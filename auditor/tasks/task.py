@@ -45,6 +45,7 @@ class Material(Generic[SubjectT, SetsT]):
         as_given: makes that of a model that is no decoy before it is brought into canonical form, which takes a pass
             over every set: to look at inputs and costs. None where nothing can be run.
         weight_bytes: of one model in the type that the audit computes in.
+        width: of the original's residual stream; None for networks without one.
         canonical: makes and writes canonical forms; None where nothing can be run.
     """
 
@@ -53,6 +54,7 @@ class Material(Generic[SubjectT, SetsT]):
     subject: Callable[[PlannedModel], SubjectT]
     as_given: Callable[[PlannedModel], SubjectT] | None = None
     weight_bytes: int = 0
+    width: int | None = None
     canonical: CanonicalFile | None = None
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()

@@ -101,3 +101,10 @@ def _input_of(module: nn.Module, name: str, ids: Tensor) -> Tensor:
 
 def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first, second)
+
+
+def width_of(module: nn.Module, layout: DecoderLayout) -> int:
+    """Of the residual stream."""
+    head = module.get_submodule(layout.head)
+    assert isinstance(head, nn.Linear), "the layout was read off such a one"
+    return head.in_features

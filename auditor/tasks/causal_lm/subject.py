@@ -24,7 +24,7 @@ from auditor.tasks.causal_lm.recording import (
     token_statistics,
 )
 from auditor.tasks.causal_lm.sets import Facts, FactsData
-from auditor.tasks.causal_lm.structure import DecoderLayout
+from auditor.tasks.causal_lm.structure import DecoderLayout, width_of
 
 LENS_SPLITS = ("forget_attack", "forget_eval", "holdout")
 """Sets that the lens is read on; a read costs a pass through the map to the vocabulary for every block."""
@@ -89,9 +89,7 @@ class CausalLM:
     @property
     def width(self) -> int:
         """Of the residual stream."""
-        head = self.module.get_submodule(self.layout.head)
-        assert isinstance(head, nn.Linear), "the layout was read off such a one"
-        return head.in_features
+        return width_of(self.module, self.layout)
 
     def head(self) -> nn.Linear | None:
         """The linear map to the vocabulary."""

@@ -33,7 +33,7 @@ from auditor.tasks.causal_lm.input_checks import check_facts, check_sets, check_
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.readers import fact_of, read_facts
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
-from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout
+from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout, width_of
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.task import Accuracy, Material, Task
 
@@ -94,6 +94,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             data=data,
             subject=factory,
             as_given=factory.as_given,
+            width=width_of(original, layout),
             weight_bytes=lineup.entries["original"].size.numbers_in(getattr(torch, spec.audit.dtype)),
             canonical=CanonicalFile(
                 network=factory.network, keep=partial(_keep, tokenizer=encoder.tokenizer), name=FOLDER
