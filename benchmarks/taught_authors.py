@@ -40,6 +40,7 @@ from pairs import Row, read_rows, row_of, write_rows
 
 POOL = "tofu-qa/retain90.json"
 PER_AUTHOR = 20
+ATTACK = "relearning"
 ROADS = {"nothing": 0, "the published model": 1}
 MEASURED = Path(__file__).parent / "validity" / "measured" / "assigned"
 
@@ -111,7 +112,9 @@ class World:
             sets = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
             return {split: probability(module, self.encoder, facts) for split, facts in sets.items()}
 
-    def audit(self, name: str, count: int, report: Callable[[Event], None]) -> auditor.AuditResult:
+    def audit(
+        self, name: str, count: int, checks: tuple[str, ...], report: Callable[[Event], None]
+    ) -> auditor.AuditResult:
         """One subject, with or without the published model; its report stands in a folder of its name."""
         return auditor.compare(
             self.model("original"),
@@ -129,7 +132,7 @@ class World:
                 "audit": {
                     "seed": self.case.seed,
                     "store": str(self.folder / "store"),
-                    "checks": self.case.checks,
+                    "checks": checks,
                     "dtype": str(self.case.dtype).removeprefix("torch."),
                     "threads": self.case.threads,
                     "batch_size": 32,
@@ -223,6 +226,7 @@ def main(
     parser.add_argument("--work", type=Path)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of stories260k and tofu-qa")
     parser.add_argument("--subjects", nargs="*", help="names; default all")
+    parser.add_argument("--passive", action="store_true", help="leave out the attacks, which take most of the time")
     parser.add_argument("--models", action="store_true", help="make the models and say what they know; audit nothing")
     parser.add_argument("--finished", action="store_true", help="keep the rows of what is finished, and run nothing")
     parser.add_argument("--tables", action="store_true", help="print the measured rows, and run nothing")
@@ -242,15 +246,16 @@ def main(
     if not options.finished:
         for subject in names:
             for road in ROADS:
-                _audited(world, subject, road)
+                _audited(world, subject, road, passive=options.passive)
     rows = [json.loads(path.read_text()) for path in sorted(world.folder.glob("audits/*.json"))]
     write_rows(rows, MEASURED / f"{name}.json")
     report(rows)
 
 
-def _audited(world: World, name: str, road: str) -> None:
+def _audited(world: World, name: str, road: str, *, passive: bool) -> None:
     """Audit one subject by one road, unless that is done."""
-    path = world.folder / "audits" / f"{name}-{ROADS[road]}.json".replace(" ", "-")
+    kind = "-passive" if passive else ""
+    path = world.folder / "audits" / f"{name}-{ROADS[road]}{kind}.json".replace(" ", "-")
     if path.is_file():
         return
     seconds: dict[str, dict[str, float]] = {}
@@ -262,8 +267,10 @@ def _audited(world: World, name: str, road: str) -> None:
             print(event.check, event.model, seconds[event.check][event.model], file=sys.stderr, flush=True)
 
     knows = world.knows(name)
-    result = world.audit(name, ROADS[road], note)
+    checks = tuple(check for check in world.case.checks if not (passive and check == ATTACK))
+    result = world.audit(name, ROADS[road], checks, note)
     about = {"mechanism": name, "label": world.subjects[name], "road": road, "seed": world.case.seed, "knows": knows}
+    about["attacked"] = not passive
     row = row_of(about, result, {}) | {"seconds": seconds, "peak bytes": _peak()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(row))
@@ -283,7 +290,8 @@ def report(rows: list[Row]) -> None:
     """Outcome, and ρ of every check, of each audit."""
     for row in rows:
         known = {split: round(value, 3) for split, value in row["knows"].items()}
-        print(f"\n{row['mechanism']}, {row['road']}: {row['outcome']} {row['bound'] or ''} {row['flags']}", known)
+        print(f"\n{row['mechanism']}, {row['road']}{'' if row['attacked'] else ', not attacked'}", known)
+        print(f"  {row['outcome']} {row['bound'] or ''} {row['flags']}")
         print("  " + "; ".join(row["reasons"][:4]))
         columns = ["rho", "low", "high", "w", "p trace", "T", "T original", "powered"]
         print(pd.DataFrame(row["checks"]).T[columns].to_string(), flush=True)
