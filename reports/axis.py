@@ -47,6 +47,7 @@ class AxisRow:
         family: what kind of evidence it is, in plain words.
         anchor: of its section; empty where the page has none.
         primary: whether a deletion rests on it.
+        part: what it did for the verdict, in a few words.
         state: what came of it.
         share: the estimate, as a percentage.
         limits: from where to where it may lie.
@@ -59,6 +60,7 @@ class AxisRow:
     family: str
     anchor: str
     primary: bool
+    part: str
     state: State
     share: str
     limits: str
@@ -131,6 +133,7 @@ def _row(e: Evidence, rho: Interval, accusing: Collection[str], clearing: Collec
         family=text.FAMILIES[e.family],
         anchor=anchor,
         primary=e.primary,
+        part=_part(e, state, decided=bool(accusing or clearing)),
         state=state,
         share=value,
         limits=limits,
@@ -145,6 +148,18 @@ def _row(e: Evidence, rho: Interval, accusing: Collection[str], clearing: Collec
             dots=tuple(_place(r) for r in e.reference_rho.values() if LOW <= r <= HIGH),
         ),
     )
+
+
+def _part(e: Evidence, state: State, *, decided: bool) -> str:
+    if state == "accuses":
+        return "decided this"
+    if state == "clears":
+        return "decided this"
+    if state == "silent":
+        return "cannot clear"
+    if e.primary and not decided:
+        return "has to clear"
+    return "decides nothing"
 
 
 def _percent(rho: float) -> str:

@@ -37,31 +37,32 @@ def next_steps(results: Results) -> tuple[Step, ...]:
 
 def _deployed(results: Results) -> Iterator[Step]:
     plan = results.plan
+    if results.canonical is not None:
+        yield Step(
+            words="It may be released as one that has forgotten, within that limit, in the form that was audited: the "
+            "verdict is about that alone, and this command writes it.",
+            command=_type("audit", "canonical", _source(plan, "unlearned"), "--out", _deployable(plan)),
+        )
     yield Step(
         words="Sign the audit, so that whoever receives it knows who vouches for it.",
         command="audit sign FOLDER --key PRIVATE.pem",
     )
     yield Step(
-        words="Have someone else recompute it from its scores, or score it anew (--rerun).",
+        words="Have someone else check the audit in that folder, or repeat it (--rerun).",
         command="audit verify FOLDER --key PUBLIC.pem",
     )
-    if results.canonical is not None:
-        yield Step(
-            words="Deploy the model in the form that was audited, which this command writes: the verdict is about it "
-            "alone.",
-            command=_type("audit", "canonical", _source(plan, "unlearned"), "--out", _deployable(plan)),
-        )
 
 
 def _decided(results: Results) -> Iterator[Step]:
-    yield Step(words="Do not call this model one that has forgotten, as long as that is open.")
+    yield Step(words="Do not release this model as one that has forgotten: nobody can tell yet.")
     wishes = results.verdict.to_decide
     for wish in wishes[:MOST_WISHES]:
         yield Step(words=text.sentence_case(text.prose(wish)))
     if len(wishes) > MOST_WISHES:
         yield Step(words=f"{len(wishes) - MOST_WISHES} more under “What would settle it”, below.")
     if results.verdict.flags:
-        yield Step(words="Unlearn more gently: no audit calls a model deleted that carries a flag such as this one.")
+        flags = " and ".join(results.verdict.flags)
+        yield Step(words=f"Unlearn more gently: no audit calls a model deleted that carries the flag {flags}.")
     yield Step(words="Then audit again. Models that did not change are not scored again.", command=results.plan.command)
 
 

@@ -37,8 +37,8 @@ _OPEN: Mapping[ReasonKind, str] = {
     "not planned": "A check on which a deletion has to rest was not part of this audit.",
     "could not run": "The check {check} could not run, and a deletion needs what it would have said.",
     "no power": (
-        "A deletion has to rest on the check {check}, and here it could not show that it would see what is hidden. So "
-        "it cannot clear this model."
+        "{found} A deletion has to rest on that check, {check}, and here it could not show that it would see what is "
+        "hidden. So it cannot clear this model."
     ),
     "upper limit too high": (
         "{found} As much as {high} could be left as far as this check can tell, and a deletion needs less than {bar}."
@@ -184,7 +184,8 @@ def _inconclusive(results: Results) -> str:
     if not reasons:
         return "Nothing here decides."
     first, n = reasons[0], len({(r.kind, r.check) for r in reasons}) - 1
-    more = "" if n == 0 else " One more reason is below." if n == 1 else f" {n} more reasons are below."
+    others = "One more reason stands" if n == 1 else f"{n} more reasons stand"
+    more = f" {others} under “Why”." if n else ""
     return f"{_said(results, first)}{more}"
 
 
@@ -192,7 +193,8 @@ def _said(results: Results, reason: Reason) -> str:
     e = _about(results, reason)
     # A reason of a later version, or one that accuses: its own sentence is all that there is.
     words = _OPEN.get(reason.kind)
-    if words is None or ("{found}" in words and (e is None or e.rho is None)):
+    # A check that lacks power often has no ρ either.
+    if words is None or ("{found}" in words and (e is None or e.rho is None) and reason.kind != "no power"):
         return reason.sentence
     low, high = (e.rho.shown[1:]) if e is not None and e.rho is not None else (0.0, 0.0)
     bar = results.plan.policy.thresholds.deleted
@@ -202,7 +204,7 @@ def _said(results: Results, reason: Reason) -> str:
         low=text.percent(low),
         high=text.percent(high),
         bar=text.percent(bar),
-    )
+    ).strip()
 
 
 def _about(results: Results, reason: Reason) -> Evidence | None:

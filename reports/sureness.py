@@ -1,16 +1,33 @@
 """How sure: what the model was held against, and how often verdicts like this one were wrong."""
 
+from collections.abc import Iterator
+
 from auditor.records.plan import Plan
 from auditor.records.policy import Domain
 from auditor.records.results import Results
 from auditor.records.verdict import Assurance, Outcome
 from auditor.reports import text
+from auditor.reports.sentence import strongest
 
 
 def how_sure(results: Results) -> tuple[str, ...]:
     """Assurance in words, then the known error rate, or that none is known."""
     plan, verdict = results.plan, results.verdict
-    return (_assurance(plan, verdict.assurance), _error_rate(plan, verdict.outcome))
+    return (*_certainty(results), _assurance(plan, verdict.assurance), _error_rate(plan, verdict.outcome))
+
+
+def _certainty(results: Results) -> Iterator[str]:
+    """How far from the line the answer lies, in one sentence."""
+    verdict, bars = results.verdict, results.plan.policy.thresholds
+    if verdict.outcome == "INCONCLUSIVE":
+        yield "Not sure: this audit can say neither."
+    if verdict.outcome == "DELETED" and verdict.bound is not None:
+        most, bar = text.upper_percent(verdict.bound), text.percent(bars.deleted)
+        yield f"With 95\u00a0% confidence no check leaves more than {most}; a deletion needs less than {bar}."
+    e = strongest(results)
+    if verdict.outcome in ("SUPPRESSED", "NOT_DELETED") and e is not None and e.rho is not None and not e.conclusive:
+        low, bar = text.percent(e.rho.shown[1]), text.percent(bars.suppressed)
+        yield f"With 95\u00a0% confidence at least {low} is left; to accuse, it has to be more than {bar}."
 
 
 def _assurance(plan: Plan, level: Assurance) -> str:
@@ -31,7 +48,7 @@ def _against(plan: Plan) -> str:
 def _error_rate(plan: Plan, outcome: Outcome) -> str:
     domain = plan.domain
     if domain is None:
-        return "How often such verdicts are wrong was not measured on audits like this one."
+        return "Not known: how often such verdicts are wrong, since that was not measured on audits like this one."
     older = f" under the rules of policy version {domain.rules}" if domain.rules != plan.policy.version else ""
     return f"How often it is wrong, measured{older} on pairs of known truth like this one: {_rate(domain, outcome)}."
 

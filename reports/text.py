@@ -106,28 +106,28 @@ ASSURANCE: Mapping[Assurance, str] = {
 # The same in one line, for the first screen.
 ASSURANCE_SHORT: Mapping[Assurance, str] = {
     "A3": (
-        "It was held against {against} trained without the forget set: enough to tell deletion from suppression "
-        "(assurance A3, the highest)."
+        "The comparison: {against} trained without what was to be forgotten, which is the best kind (assurance A3) and "
+        "grades the comparison, not the answer."
     ),
     "A3r": (
-        "It was held against itself: {against}. Enough to tell deletion from suppression, of this very model "
-        "(assurance A3r)."
+        "The comparison: the model with itself, {against}. It is good enough for a deletion of this very model "
+        "(assurance A3r) and grades the comparison, not the answer."
     ),
     "A3d": (
-        "It was held against itself: {against}. Enough to tell deletion from suppression, as far as that word is good "
-        "(assurance A3d)."
+        "The comparison: the model with itself, {against}. It is good enough for a deletion as far as that word is "
+        "good (assurance A3d), and grades the comparison, not the answer."
     ),
     "A2": (
-        "It was held against {against} trained without the forget set: few, so that a deletion is given only where "
-        "their spread is known (assurance A2 of A0 to A3)."
+        "The comparison: {against} trained without what was to be forgotten. They are few, so that a deletion is given "
+        "only where their spread is known (assurance A2 of A0 to A3)."
     ),
     "A1": (
-        "Too few models or subjects that never saw the forget set count here: it could be accused, and not called "
-        "deleted (assurance A1 of A0 to A3)."
+        "The comparison: too few models or subjects count that never saw what was to be forgotten. It could be "
+        "accused, and not called deleted (assurance A1 of A0 to A3)."
     ),
     "A0": (
-        "Nothing shows what a model scores that never saw the forget set: it could be accused, and not called deleted "
-        "(assurance A0, the lowest)."
+        "The comparison: none with a model that never saw what was to be forgotten. It could be accused, and not "
+        "called deleted (assurance A0, the lowest)."
     ),
 }
 

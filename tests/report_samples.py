@@ -185,11 +185,13 @@ def evidence(check: str, known: dict[str, float], **changes: Any) -> Evidence:
     return Evidence(**(fields | changes))
 
 
-def outputs(known: dict[str, float], forgotten: bool) -> Evidence:
-    """The outputs, forgotten or not."""
+def outputs(known: dict[str, float], forgotten: bool, between: bool = False) -> Evidence:
+    """The outputs, forgotten or not, or between the thresholds."""
     shown = {**known, **dict.fromkeys(REFERENCES, 0.0), **dict.fromkeys(DECOYS, 0.0)}
     shown["unlearned"] = 0.0 if forgotten else 0.93
     rho = Interval(value=0.0, low=0.0, high=0.041) if forgotten else interval(0.93, 0.04)
+    if between:
+        rho = Interval(value=0.06, low=-0.2, high=0.3)
     splits = ("forget_attack", "forget_eval", "retain", "holdout")
     cells: list[Row] = [
         {
@@ -432,7 +434,7 @@ def sample(outcome: Outcome) -> Results:
         cka(known),
         few_shot(known, **powerless),
         membership(known),
-        outputs(known, forgotten=outcome != "NOT_FORGOTTEN"),
+        outputs(known, forgotten=outcome != "NOT_FORGOTTEN", between=outcome == "NOT_DELETED"),
         relearning(known),
         sae_restoration(known),
         slow_relearning(known),

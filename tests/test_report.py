@@ -374,12 +374,14 @@ def test_words_in_figures_are_legible_on_a_phone(pages):
 
 def test_the_page_says_who_accuses(pages):
     accused = Page(pages["SUPPRESSED"]).text
-    assert "few_ shot what can be read from inside the model, primary, accuses" in accused
+    assert "few_ shot what can be read from inside the model: decided this" in accused
     assert "It accuses: ρ exceeds 0.25 by more than chance" in accused
-    assert "sae_ restoration what can be read from inside the model 88 %" in accused, "its reason is not the verdict's"
+    assert "sae_ restoration what can be read from inside the model: decides nothing 88 %" in accused, (
+        "its reason is not the verdict's"
+    )
     cleared = Page(pages["DELETED"]).text
     chart = cleared[cleared.rindex("All checks on one axis") : cleared.index("Each check’s ρ")]
-    assert "accuses" not in chart
+    assert "few_ shot what can be read from inside the model: decided this 5 %" in chart
     assert cleared.count("It clears: its whole interval lies between −0.75 and 0.5.") == 3
 
 

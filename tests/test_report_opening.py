@@ -53,15 +53,16 @@ SENTENCES: dict[Outcome, str] = {
     "NOT_DELETED": (
         "Retraining a copy on a few of the forgotten examples brought back 88 % of what the original knew. Of 5 models "
         "that never saw the forget set, none gave more than 10 %. Whether the outputs hide it stays open: they may "
-        "show anything from 0 % to 5 %."
+        "show anything from −20 % to 30 %."
     ),
     "DELETED": (
         "The checks that this rests on found 0 % to 5 % of what the original knew. Of 5 models that never saw the "
         "forget set, none gave more than 10 %. None of these checks leaves room for more than 20 %."
     ),
     "INCONCLUSIVE": (
-        "A deletion has to rest on the check few_shot, and here it could not show that it would see what is hidden. So "
-        "it cannot clear this model. One more reason is below."
+        "Given one forgotten example, a simple probe of the model's inner features found 36 % of what the original "
+        "knew. A deletion has to rest on that check, few_shot, and here it could not show that it would see what is "
+        "hidden. So it cannot clear this model. One more reason stands under “Why”."
     ),
 }
 
@@ -93,8 +94,8 @@ def test_where_chance_divided_the_subjects_the_sentence_needs_no_reference() -> 
     results = base.model_copy(update={"evidence": found, "plan": plan, "verdict": verdict})
     first = opening(results)
     assert plain(first.sentence).endswith("With nothing left it would have been 0 %, and by chance up to 9 %.")
-    assert first.sure[0].startswith(
-        "It was held against itself: 24 subjects that it was taught, 24 that chance kept from it. Enough to tell"
+    assert first.sure[1].startswith(
+        "The comparison: the model with itself, 24 subjects that it was taught, 24 that chance kept from it."
     )
     assert all(row.strip.dots == () for row in first.axis.rows)
     assert "Grey dots" not in render(results), "there are none"
@@ -170,13 +171,14 @@ def test_next_steps_name_the_files_of_this_audit() -> None:
     commands = [step.command for step in opening(samples.sample("DELETED")).steps]
     assert commands[-1] == "audit verify FOLDER --key PUBLIC.pem"
     form = samples.sample("DELETED").model_copy(update={"canonical": {"digest": "d" * 64, "zeroed": 0}})
-    *_, last = opening(form).steps
-    assert last.command == "audit canonical deleted.pt --out deploy.safetensors"
+    first, *_ = opening(form).steps
+    assert first.words.startswith("It may be released as one that has forgotten, within that limit")
+    assert first.command == "audit canonical deleted.pt --out deploy.safetensors"
     assert [step.command for step in opening(samples.sample("SUPPRESSED")).steps][-1] == (
         "audit compare original.pt NEXT.pt"
     )
     undecided = opening(samples.sample("INCONCLUSIVE")).steps
-    assert undecided[0].words.startswith("Do not call this model one that has forgotten")
+    assert undecided[0].words.startswith("Do not release this model as one that has forgotten")
     assert undecided[1].words.startswith("More forget examples, so that few_shot sees through the decoy")
     assert undecided[-1].command == samples.sample("INCONCLUSIVE").plan.command
 
@@ -191,9 +193,10 @@ def test_models_in_memory_have_no_path_to_type() -> None:
 def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
     base = samples.sample("DELETED")
     assert opening(base).sure == (
-        "It was held against 5 models trained without the forget set: enough to tell deletion from suppression "
-        "(assurance A3, the highest).",
-        "How often such verdicts are wrong was not measured on audits like this one.",
+        "With 95\u00a0% confidence no check leaves more than 20\u00a0%; a deletion needs less than 50\u00a0%.",
+        "The comparison: 5 models trained without what was to be forgotten, which is the best kind (assurance A3) and "
+        "grades the comparison, not the answer.",
+        "Not known: how often such verdicts are wrong, since that was not measured on audits like this one.",
     )
     rates = {
         "DELETED": "models that had not forgotten were called DELETED in 0 of 60 (at most 4.9 % at 95 % confidence).",
@@ -203,7 +206,7 @@ def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
     for outcome, words in rates.items():
         found = samples.sample(outcome)  # type: ignore[arg-type]  # keys are outcomes
         inside = found.plan.model_copy(update={"domain": DOMAIN})
-        assert words in opening(found.model_copy(update={"plan": inside})).sure[1]
+        assert words in opening(found.model_copy(update={"plan": inside})).sure[-1]
 
 
 def test_who_says_so_and_when_or_how_to_state_it() -> None:
@@ -280,3 +283,20 @@ def test_a_verdict_without_reasons_has_a_sentence() -> None:
     assert sentence.sentence(
         base.model_copy(update={"verdict": Verdict(outcome="INCONCLUSIVE", assurance="A0", reasons=())})
     )
+
+
+def test_how_sure_says_first_how_far_from_the_line_the_answer_lies() -> None:
+    first = {outcome: plain(opening(samples.sample(outcome)).sure[0]) for outcome in OUTCOMES}
+    assert first["INCONCLUSIVE"] == "Not sure: this audit can say neither."
+    assert first["SUPPRESSED"] == "With 95 % confidence at least 80 % is left; to accuse, it has to be more than 25 %."
+    assert first["NOT_DELETED"].startswith("With 95 % confidence at least 73 % is left")
+    assert first["NOT_FORGOTTEN"].startswith("The comparison: 5 models")
+
+
+def test_every_row_of_the_axis_says_its_part() -> None:
+    parts = {o: {row.check: row.part for row in opening(samples.sample(o)).axis.rows} for o in OUTCOMES}
+    assert parts["SUPPRESSED"]["few_shot"] == "decided this"
+    assert parts["SUPPRESSED"]["slow_relearning"] == "decides nothing"
+    assert parts["DELETED"]["relearning"] == "decided this"
+    assert parts["INCONCLUSIVE"]["few_shot"] == "cannot clear"
+    assert parts["INCONCLUSIVE"]["relearning"] == "has to clear"
