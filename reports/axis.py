@@ -159,7 +159,7 @@ def _part(e: Evidence, state: State, *, decided: bool) -> str:
         return "cannot clear"
     if e.primary and not decided:
         return "has to clear"
-    return "decides nothing"
+    return "what a user sees" if e.role == "outputs" else "not needed"
 
 
 def _percent(rho: float) -> str:

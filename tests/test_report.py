@@ -376,7 +376,7 @@ def test_the_page_says_who_accuses(pages):
     accused = Page(pages["SUPPRESSED"]).text
     assert "few_ shot what can be read from inside the model: decided this" in accused
     assert "It accuses: ρ exceeds 0.25 by more than chance" in accused
-    assert "sae_ restoration what can be read from inside the model: decides nothing 88 %" in accused, (
+    assert "sae_ restoration what can be read from inside the model: not needed 88 %" in accused, (
         "its reason is not the verdict's"
     )
     cleared = Page(pages["DELETED"]).text

@@ -296,7 +296,8 @@ def test_how_sure_says_first_how_far_from_the_line_the_answer_lies() -> None:
 def test_every_row_of_the_axis_says_its_part() -> None:
     parts = {o: {row.check: row.part for row in opening(samples.sample(o)).axis.rows} for o in OUTCOMES}
     assert parts["SUPPRESSED"]["few_shot"] == "decided this"
-    assert parts["SUPPRESSED"]["slow_relearning"] == "decides nothing"
+    assert parts["SUPPRESSED"]["slow_relearning"] == "not needed"
+    assert parts["SUPPRESSED"]["outputs"] == "what a user sees"
     assert parts["DELETED"]["relearning"] == "decided this"
     assert parts["INCONCLUSIVE"]["few_shot"] == "cannot clear"
     assert parts["INCONCLUSIVE"]["relearning"] == "has to clear"
