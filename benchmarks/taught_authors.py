@@ -211,7 +211,7 @@ class World:
         return sum(self.encoder.encode(fact)[1]) <= self.case.longest
 
 
-def main(
+def command_line(
     name: str, make: Callable[[Path, Path], Case], description: str | None, needed: Callable[[Path], list[Path]]
 ) -> None:
     """The command line of one model's script.

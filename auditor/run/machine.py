@@ -2,7 +2,6 @@
 
 from auditor.digests import digest_of
 from auditor.records.base import Frozen
-from auditor.records.environment import describe
 
 # What measures and what draws or solves along the way; the rest of the environment changes no score.
 _MEASURING = ("numpy", "safetensors", "scikit-learn", "scipy", "torch", "transformers")
@@ -45,6 +44,9 @@ def this_machine(device: str) -> Machine:
     Args:
         device: torch's name of what is computed on.
     """
+    # It loads torch, and a process that only watches over an audit reads this module too.
+    from auditor.records.environment import describe
+
     found = describe(device)
     return Machine(
         packages={name: found.packages[name] for name in _MEASURING},
