@@ -93,6 +93,7 @@ def build(
     bars: Thresholds,
     accusing: Collection[str],
     clearing: Collection[str] = (),
+    bounding: str | None = None,
     anchors: dict[str, str] | None = None,
 ) -> Axis:
     """The axis of these checks, in the order given; those without ρ are left out.
@@ -102,10 +103,13 @@ def build(
         bars: the policy's.
         accusing: names of the checks on which it rests that something is left.
         clearing: names of those on which a deletion rests.
+        bounding: name of the one whose upper limit is the bound; None where there is none.
         anchors: of the checks' sections, by name.
     """
     rows = tuple(
-        _row(e, e.rho, accusing, clearing, (anchors or {}).get(e.check, "")) for e in evidence if e.rho is not None
+        _row(e, e.rho, accusing, clearing, bounding, (anchors or {}).get(e.check, ""))
+        for e in evidence
+        if e.rho is not None
     )
     return Axis(
         rows=rows,
@@ -116,7 +120,14 @@ def build(
     )
 
 
-def _row(e: Evidence, rho: Interval, accusing: Collection[str], clearing: Collection[str], anchor: str) -> AxisRow:
+def _row(
+    e: Evidence,
+    rho: Interval,
+    accusing: Collection[str],
+    clearing: Collection[str],
+    bounding: str | None,
+    anchor: str,
+) -> AxisRow:
     value, low, high = map(_percent, rho.shown)
     state: State = (
         "accuses"
@@ -133,7 +144,7 @@ def _row(e: Evidence, rho: Interval, accusing: Collection[str], clearing: Collec
         family=text.FAMILIES[e.family],
         anchor=anchor,
         primary=e.primary,
-        part=_part(e, state, decided=bool(accusing or clearing)),
+        part="sets the limit" if e.check == bounding else _part(e, state, decided=bool(accusing or clearing)),
         state=state,
         share=value,
         limits=limits,

@@ -81,7 +81,14 @@ def axis_of(results: Results, anchors: dict[str, str] | None = None) -> Axis:
         anchors: of the checks' sections, by name; None links nowhere.
     """
     plan, verdict = results.plan, results.verdict
-    return axis.build(in_order(results), plan.policy.thresholds, verdict.accusers, opening.clearing(verdict), anchors)
+    return axis.build(
+        in_order(results),
+        plan.policy.thresholds,
+        verdict.accusers,
+        opening.clearing(verdict),
+        opening.bounding(verdict),
+        anchors,
+    )
 
 
 def first_screen(results: Results) -> Opening:

@@ -91,7 +91,14 @@ def opening(results: Results, ordered: Sequence[Evidence], anchors: dict[str, st
         subject=_sources(plan, "unlearned"),
         original=_sources(plan, "original"),
         flags=tuple((flag, text.FLAGS[flag]) for flag in verdict.flags),
-        axis=axis.build(_shown(results, ordered), plan.policy.thresholds, verdict.accusers, clearing(verdict), anchors),
+        axis=axis.build(
+            _shown(results, ordered),
+            plan.policy.thresholds,
+            verdict.accusers,
+            clearing(verdict),
+            bounding(verdict),
+            anchors,
+        ),
         sure=how_sure(results),
         steps=next_steps(results),
         signed=tuple(_signed(plan)),
@@ -101,6 +108,11 @@ def opening(results: Results, ordered: Sequence[Evidence], anchors: dict[str, st
 def clearing(verdict: Verdict) -> tuple[str, ...]:
     """Checks on which a deletion rests."""
     return tuple(r.check for r in verdict.reasons if r.kind in ("clears", "outputs forgotten") and r.check is not None)
+
+
+def bounding(verdict: Verdict) -> str | None:
+    """The check beside those whose upper limit is the bound of a deletion, where it is not one of them."""
+    return next((r.check for r in verdict.reasons if r.kind == "highest upper limit"), None)
 
 
 def _shown(results: Results, ordered: Sequence[Evidence]) -> list[Evidence]:

@@ -301,3 +301,10 @@ def test_every_row_of_the_axis_says_its_part() -> None:
     assert parts["DELETED"]["relearning"] == "decided this"
     assert parts["INCONCLUSIVE"]["few_shot"] == "cannot clear"
     assert parts["INCONCLUSIVE"]["relearning"] == "has to clear"
+
+
+def test_a_check_from_which_the_bound_comes_sets_the_limit() -> None:
+    base = samples.sample("DELETED")
+    bound = Reason(kind="highest upper limit", check="slow_relearning", sentence="the highest upper limit")
+    found = changed("DELETED", reasons=(*base.verdict.reasons, bound))
+    assert {row.check: row.part for row in opening(found).axis.rows}["slow_relearning"] == "sets the limit"
