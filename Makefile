@@ -10,10 +10,10 @@ setup: .venv/.installed
 
 # torch comes first and pinned: an open range would bring several gigabytes of CUDA packages along.
 .venv/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q "$$(grep '^torch==' constraints.txt)" -c constraints.txt
 	$(BIN)/pip install -q -e ".[dev]" -c constraints.txt
-	touch $@
+	@touch $@
 
 demo: setup
 	$(BIN)/audit demo --out $(DEMO_OUT)
