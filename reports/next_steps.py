@@ -39,8 +39,8 @@ def _deployed(results: Results) -> Iterator[Step]:
     plan = results.plan
     if results.canonical is not None:
         yield Step(
-            words="It may be released as one that has forgotten, within that limit, in the form that was audited: the "
-            "verdict is about that alone, and this command writes it.",
+            words="Within that limit nothing found here speaks against releasing it as one that has forgotten, in the "
+            "form that was audited: the verdict is about that alone, and this command writes it.",
             command=_type("audit", "canonical", _source(plan, "unlearned"), "--out", _deployable(plan)),
         )
     yield Step(

@@ -27,7 +27,11 @@ def _certainty(results: Results) -> Iterator[str]:
     e = strongest(results)
     if verdict.outcome in ("SUPPRESSED", "NOT_DELETED") and e is not None and e.rho is not None and not e.conclusive:
         low, bar = text.percent(e.rho.shown[1]), text.percent(bars.suppressed)
-        yield f"With 95\u00a0% confidence at least {low} is left; to accuse, it has to be more than {bar}."
+        # The check that shows most was picked for it: its limit holds for that check, not for the best of several.
+        yield (
+            f"By the check that shows most at least {low} is left, with 95\u00a0% confidence for that check; to "
+            f"accuse, it has to be more than {bar}, corrected for the number of checks."
+        )
 
 
 def _assurance(plan: Plan, level: Assurance) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from auditor.attacks.relearning import text as relearning
 from auditor.attacks.relearning import text_attack
 from auditor.attacks.relearning.drawn import AttackRange, LowRankRange, effort_of
 from auditor.attacks.relearning.text_attack import ALL_WEIGHTS, CONTROL, LOW_RANK, OTHER, SAME, Settings
@@ -87,7 +88,9 @@ class TestTheForm:
     def test_a_network_wider_than_the_rates_were_measured_on_is_attacked_through_a_low_rank(self, check: Any) -> None:
         for width in (65, 576, None):
             room = Room(fits=lambda copies: True, width=width)
-            assert check.fitted(check.settings_type(), room, {}).attack == LOW_RANK
+            # A plan that was edited to ask for the weaker attack is no plan that fits.
+            for frozen in ({}, {"attack": ALL_WEIGHTS}):
+                assert check.fitted(check.settings_type(), room, frozen).attack == LOW_RANK
 
     def test_each_has_a_range_and_a_memory_of_its_own(self, check: Any) -> None:
         low, full = (check.settings_type(attack=form) for form in (LOW_RANK, ALL_WEIGHTS))
@@ -239,3 +242,13 @@ def test_weights_of_a_narrow_type_are_trained_in_float32() -> None:
     with trainer._moving(TINY.drawn.draw(1, 0)[0]) as (model, _):
         assert {p.dtype for p in model.module.parameters()} == {torch.float32}
     assert {p.dtype for p in subject.module.parameters()} == {torch.bfloat16}
+
+
+def test_beyond_the_widest_network_measured_it_may_accuse_and_not_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = tiny_family("llama")
+    subject = family.subject("original", 1)
+    assert CHECK.score(subject, {}, family.data, TINY, 0).cannot_clear_because is None
+    monkeypatch.setattr(relearning, "WIDEST_LOW_RANK", subject.width - 1)
+    blind = CHECK.score(subject, {}, family.data, TINY, 0).cannot_clear_because
+    assert blind is not None
+    assert f"and this one has {subject.width}" in blind

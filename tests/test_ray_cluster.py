@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+from torch import nn
 
+import auditor
 from auditor.cli import main
+from auditor.errors import UsageError
 from auditor.records.results import read_results
 from tests.tiny_world import same_files
 
@@ -113,3 +117,17 @@ def test_what_takes_its_process_down_is_missing_coverage_and_all_else_is_done(
     results = read_results(fresh / "audit-out" / "results.json")
     reasons = {e.check: e.failure.reason for e in results.evidence if e.failure is not None}
     assert "was lost with its process on the cluster" in reasons["outputs"]
+
+
+def test_models_in_memory_cannot_be_sent(fresh: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    module.load_state_dict(load_file(fresh / "original.safetensors"))
+    with pytest.raises(UsageError, match="a cluster reads models from files"):
+        auditor.compare(
+            module,
+            module,
+            forget="forget.npz",
+            retain="retain.npz",
+            out=fresh / "out",
+            options={"request": {"kind": "class"}, "audit": {"executor": "ray", "checks": ["cka"]}},
+        )

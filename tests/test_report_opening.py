@@ -172,7 +172,7 @@ def test_next_steps_name_the_files_of_this_audit() -> None:
     assert commands[-1] == "audit verify FOLDER --key PUBLIC.pem"
     form = samples.sample("DELETED").model_copy(update={"canonical": {"digest": "d" * 64, "zeroed": 0}})
     first, *_ = opening(form).steps
-    assert first.words.startswith("It may be released as one that has forgotten, within that limit")
+    assert first.words.startswith("Within that limit nothing found here speaks against releasing it")
     assert first.command == "audit canonical deleted.pt --out deploy.safetensors"
     assert [step.command for step in opening(samples.sample("SUPPRESSED")).steps][-1] == (
         "audit compare original.pt NEXT.pt"
@@ -288,8 +288,11 @@ def test_a_verdict_without_reasons_has_a_sentence() -> None:
 def test_how_sure_says_first_how_far_from_the_line_the_answer_lies() -> None:
     first = {outcome: plain(opening(samples.sample(outcome)).sure[0]) for outcome in OUTCOMES}
     assert first["INCONCLUSIVE"] == "Not sure: this audit can say neither."
-    assert first["SUPPRESSED"] == "With 95 % confidence at least 80 % is left; to accuse, it has to be more than 25 %."
-    assert first["NOT_DELETED"].startswith("With 95 % confidence at least 73 % is left")
+    assert first["SUPPRESSED"] == (
+        "By the check that shows most at least 80 % is left, with 95 % confidence for that check; to accuse, it has to "
+        "be more than 25 %, corrected for the number of checks."
+    )
+    assert first["NOT_DELETED"].startswith("By the check that shows most at least 73 % is left")
     assert first["NOT_FORGOTTEN"].startswith("The comparison: 5 models")
 
 

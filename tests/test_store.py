@@ -76,3 +76,10 @@ def test_files_written_together_are_replaced_together(tmp_path: Path) -> None:
     assert raised.value.filename == str(tmp_path / "b" / "c")
     assert (tmp_path / "a").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_damaged_description_of_another_machine_is_said_and_costs_nothing(stored: Path, tmp_path: Path) -> None:
+    shutil.copytree(of_this_machine(stored), tmp_path / "other")
+    (tmp_path / "other" / "machine.json").write_text("{")
+    (said,) = ScoreStore(tmp_path, HERE).unlike(["key"])
+    assert "machine.json is damaged" in said

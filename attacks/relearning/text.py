@@ -25,6 +25,7 @@ from auditor.attacks.relearning.text_attack import (
     LOW_RANK,
     OTHER,
     SAME,
+    WIDEST_LOW_RANK,
     WIDTH,
     Settings,
     Trainer,
@@ -47,12 +48,13 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
 
     Several attacks, drawn from the plan's seed over a published range: length, learning rate, momentum, share of the
     loss, and how many facts of each subject are trained on. Each step descends share·CE(attack facts) + (1 − share)·
-    CE(retain facts) by Adam on all weights, or, where these do not fit the device, on a low-rank change of every matrix
-    beside them (LoRA, Hu et al. 2021, arXiv 2106.09685), drawn from a range of its own. x_i = probability of the answer
-    to eval fact i (exp of its mean token log-probability), averaged over the attacks and over what is measured in their
-    second half; T = mean over i. Rates of matrices shrink as 1/width of the residual stream, as they have to for the
-    same effect (Yang et al. 2022, arXiv 2203.03466); those of a low-rank change where a factor sums over it (LoRA+,
-    arXiv 2402.12354).
+    CE(retain facts) by Adam on all weights, or, on wide networks and where these do not fit, on a low-rank change of
+    every matrix beside them (LoRA, Hu et al. 2021, arXiv 2106.09685), drawn from a range of its own. x_i = probability
+    of the answer to eval fact i (exp of its mean token log-probability), averaged over the attacks and over what is
+    measured in their second half; T = mean over i. Rates of matrices shrink as 1/width of the residual stream, as they
+    have to for the same effect (Yang et al. 2022, arXiv 2203.03466); those of a low-rank change where a factor sums
+    over it (LoRA+, arXiv 2402.12354).
+
     Nothing of the eval half is trained on, so what comes back was there (disjoint facts: Deeb and Roger 2024, arXiv
     2410.08827). Homogeneous units are rescaled to unit retain root mean square first.
 
@@ -84,8 +86,8 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
-        "Where all weights do not fit the device a low-rank change is trained, which was held against them on small "
-        "networks alone.",
+        "On a residual stream wider than 64, or where all weights do not fit, a low-rank change is trained, which was "
+        "held against them on small networks alone; beyond a width of 192 it may accuse and not clear.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings
     copies: ClassVar[int] = ATTACK_COPIES
@@ -94,11 +96,13 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         """All weights where their rates were measured and they fit the device, else a low-rank change; as frozen."""
         if settings.attack != AUTO:
             return settings
+        # Wider networks withstand the attack on all weights more than they should (docs/validity.md): no file of a plan
+        # may ask for it there.
+        if room.width is None or room.width > WIDTH:
+            return settings.model_copy(update={"attack": LOW_RANK})
         word = frozen.get("attack")
         if word not in FORMS:
-            # Wider networks withstand the attack on all weights more than they should (docs/validity.md).
-            measured = room.width is not None and room.width <= WIDTH
-            word = ALL_WEIGHTS if measured and room.fits(ATTACK_COPIES) else LOW_RANK
+            word = ALL_WEIGHTS if room.fits(ATTACK_COPIES) else LOW_RANK
         return settings.model_copy(update={"attack": word})
 
     def copies_of(self, settings: Settings) -> int:
@@ -211,9 +215,18 @@ def _n_subjects(data: FactsData) -> int:
 def _blind(start: CausalLM, artefact: dict[str, float], settings: Settings) -> str | None:
     """What of the weights themselves keeps the attack from seeing, in one clause; None where nothing does."""
     odd = odd_scale(_scales(start), artefact)
-    missed = out_of_reach(start.module) if settings.form == LOW_RANK else ()
-    if odd is not None or not missed:
+    if odd is not None or settings.form != LOW_RANK:
         return odd
+    # Its decoy hides by a low-rank change, too: seeing through it says little of what was hidden by a change of full
+    # rank, for which there is nothing but what was measured.
+    if start.width > WIDEST_LOW_RANK:
+        return (
+            f"low-rank attacks were held against others on networks up to a width of {WIDEST_LOW_RANK}, and this one "
+            f"has {start.width}"
+        )
+    missed = out_of_reach(start.module)
+    if not missed:
+        return None
     return f"a low-rank change reaches linear maps and embeddings alone, and {missed[0]} may hold what was hidden"
 
 

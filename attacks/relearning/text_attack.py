@@ -20,6 +20,8 @@ from auditor.tasks.causal_lm.subject import CausalLM
 
 # Of the people world on which the rates were chosen: a rate of a sum over the width shrinks as 1/width.
 WIDTH = 64
+# Of the widest network on which both forms were held against each other (docs/validity.md#low-rank-attacks).
+WIDEST_LOW_RANK = 192
 SAME, OTHER, CONTROL = "same subjects", "other subjects", "never-taught facts"
 Form = Literal["auto", "all weights", "low rank"]
 AUTO: Form = "auto"

@@ -16,7 +16,7 @@ from auditor.reports.text import deploy, disagreement, upper_percent
 if TYPE_CHECKING:
     from auditor.run.estimate import Estimate
 
-_FORMS = {"low rank": "a low-rank change of every matrix"}
+_FORMS = {"low rank": "a low-rank change of every matrix, which beyond a width of 192 may accuse and not clear"}
 """What an attack trains, in words, where the setting says it shorter."""
 
 

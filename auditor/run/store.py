@@ -64,10 +64,13 @@ class ScoreStore:
         names = [f"{key}.json" for key in keys]
         others = [path.parent for path in sorted(self._all.glob(f"*/{_MACHINE}")) if path.parent != self._folder]
         known = [other for other in others if any((other / name).is_file() for name in names)]
-        return tuple(
-            self._machine.unlike(Machine.model_validate_json((other / _MACHINE).read_text(encoding="utf-8")))
-            for other in known
-        )
+        return tuple(self._differs(other / _MACHINE) for other in known)
+
+    def _differs(self, path: Path) -> str:
+        try:
+            return self._machine.unlike(Machine.model_validate_json(path.read_bytes()))
+        except ValidationError:
+            return f"nobody knows in what, since {path} is damaged"
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.errors import UsageError
+from auditor.errors import AuditError, UsageError
 from auditor.records.events import Event, Unit
 from auditor.records.plan import read_plan
 from auditor.records.spec import AuditSpec
@@ -160,7 +160,10 @@ def _why_lost(task: "ObjectRef[None]") -> str | None:
     try:
         ray.get(task)
     except RayTaskError as error:
-        raise UsageError(f"a node of the cluster could not begin: {error.cause}") from error
+        # Anything else is a fault of the auditor, and is shown as one.
+        if isinstance(error.cause, AuditError | OSError):
+            raise UsageError(f"a node of the cluster could not begin: {error.cause}") from error
+        raise
     except OutOfMemoryError:
         return "ran out of memory on a node of the cluster"
     except RayError as error:
