@@ -31,7 +31,7 @@ def _case(data: Path, work: Path) -> Case:
     return Case(
         source=_published(work / "published"),
         seed=520,
-        authors=16,
+        authors=20,
         facts=(2, 3),
         retain=48,
         longest=16,

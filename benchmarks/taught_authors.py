@@ -23,7 +23,7 @@ from torch import nn
 from work_folder import DATA, missing
 
 import auditor
-from auditor.models.training import continue_from, train
+from auditor.models.training import continue_from, passes_in, train
 from auditor.randomness import derive_seed
 from auditor.records.events import Event
 from auditor.records.spec import RecipeSpec
@@ -157,25 +157,15 @@ class World:
             return self._unlearned(name)
         facts = Facts(self.forget.items + self.retain.items) if name == "original" else self.retain
         seed = derive_seed(self.case.seed, name)
-        with self._passes():
+        with passes_in(self.case.dtype):
             return train(continue_from(self._start), facts, self.case.recipe, seed, loss=answers_of(self.encoder))
 
     def _unlearned(self, name: str) -> nn.Module:
         entry = _entry(name)
         settings = entry.settings(self.case.methods[name])
         original = LanguageModel(self._original, self.encoder)
-        with self._passes():
+        with passes_in(self.case.dtype):
             return entry.make(original, self.forget, self.retain, settings, derive_seed(self.case.seed, name))
-
-    def _passes(self) -> torch.autocast:
-        """Weights stay in float32 while they are trained, whatever the passes are computed in."""
-        return torch.autocast(
-            "cpu",
-            self.case.dtype,
-            enabled=self.case.dtype != torch.float32,
-            # Kept within one context, the rounded weights of the first step would serve every later one.
-            cache_enabled=False,
-        )
 
     def _read(self, folder: Path) -> nn.Module:
         from transformers import AutoModelForCausalLM
@@ -244,8 +234,9 @@ def command_line(
             print(subject, {split: round(value, 3) for split, value in world.knows(subject).items()}, flush=True)
         return
     if not options.finished:
-        for subject in names:
-            for road in ROADS:
+        # Every subject by the cheaper road first: a run that is stopped has said something of each.
+        for road in ROADS:
+            for subject in names:
                 _audited(world, subject, road, passive=options.passive)
     rows = [json.loads(path.read_text()) for path in sorted(world.folder.glob("audits/*.json"))]
     write_rows(rows, MEASURED / f"{name}.json")

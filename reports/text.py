@@ -169,6 +169,7 @@ DECOYS: Mapping[str, str] = {
     "head_relabelling": "only the last layer retrained, to give the forget examples other labels",
     "neg_grad_plus": "trained away from the forget examples’ labels while held to the retain examples",
     "refusal_adapter": "a low-rank change of the weights trained to refuse on the forget prompts",
+    "refusal_all_weights": "all weights trained to refuse on the forget prompts",
     "logit_mask": "the forget answers’ tokens masked at the output, the weights as they were",
     "gradient_ascent": "trained for a few steps away from the forget examples’ labels",
 }

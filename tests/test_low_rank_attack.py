@@ -24,6 +24,8 @@ from auditor.records.spec import make_spec
 from auditor.run import planning
 from auditor.run.estimate import estimate
 from auditor.run.preparing import Prepared, prepare
+from auditor.tasks.causal_lm.decoys import refusal_all_weights
+from auditor.tasks.causal_lm.editing import LanguageModel, probability
 from auditor.tasks.causal_lm.subject import CausalLM
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
@@ -152,6 +154,10 @@ def test_the_plan_says_what_fits_and_a_rerun_elsewhere_does_the_same(
     assert forms(small) == {"relearning": LOW_RANK, "slow_relearning": LOW_RANK}
     assert planned(text_world, large.plan).plan.digest == large.plan.digest
     costs = [estimate(made) for made in (large, small)]
+    # A decoy of full rank beside that of low rank, which hides as the attack seeks.
+    made = [{model.name for model in found.plan.models_of("decoy")} for found in (large, small)]
+    assert made[1] - made[0] == {"refusal_all_weights"}
+    assert made[0] <= made[1]
     copies = costs[0].memory_bytes - costs[1].memory_bytes
     # Decoys that are trained hold more than the low-rank form does.
     assert copies == large.weight_bytes * (ATTACK_COPIES - 4)
@@ -184,6 +190,17 @@ def test_it_fires_on_a_refusing_model_and_not_on_a_retrain(attacked: dict[str, S
     low, high = rho_limits(attacked, "retrain")
     assert low < 0.1
     assert high < 0.5
+
+
+def test_it_sees_through_a_suppression_of_full_rank(text_world: TextWorld, attacked: dict[str, Score]) -> None:
+    people = text_world.people
+    given = LanguageModel(text_world.modules["original"], text_world.encoder)
+    settings = refusal_all_weights.Settings()
+    made = refusal_all_weights.refusal_all_weights(given, people.forget, people.retain, settings, 0)
+    assert probability(made, text_world.encoder, people.forget) < 0.05
+    data = replace(text_world.data, assigned="declared")
+    found = CHECK.score(text_world.subject("decoy", made), {}, data, SHORT, 0)
+    assert rho_limits({**attacked, "decoy": found}, "decoy")[0] > 0.25
 
 
 def test_what_was_attacked_is_as_it_was_and_no_copy_was_trained(

@@ -82,7 +82,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     finds: ClassVar[str] = "Retraining a copy on half of the forgotten facts brought back"
     unit: ClassVar[str] = "mean answer probability on unseen forget facts after the attack (0 to 1)"
     cost: ClassVar[str] = "some two hundred training steps and a pass over the measured facts at each measured step"
-    decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter",)
+    decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter", "refusal_all_weights")
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
@@ -108,6 +108,10 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     def copies_of(self, settings: Settings) -> int:
         """Far fewer where the weights stand still."""
         return LOW_RANK_COPIES if settings.form == LOW_RANK else ATTACK_COPIES
+
+    def decoys_of(self, settings: Settings) -> tuple[str, ...]:
+        """Beside the decoy of low rank one of full rank for an attack that is of low rank itself."""
+        return self.decoys if settings.form == LOW_RANK else self.decoys[:1]
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Steps times batch, and measurements times eval facts; of attacks of the expected length."""
@@ -217,8 +221,8 @@ def _blind(start: CausalLM, artefact: dict[str, float], settings: Settings) -> s
     odd = odd_scale(_scales(start), artefact)
     if odd is not None or settings.form != LOW_RANK:
         return odd
-    # Its decoy hides by a low-rank change, too: seeing through it says little of what was hidden by a change of full
-    # rank, for which there is nothing but what was measured.
+    # Decoys show one kind of suppression each. What the attack finds of published methods, some of which it sees less
+    # of on wider networks (docs/validity.md#low-rank-attacks), only measuring shows.
     if start.width > WIDEST_LOW_RANK:
         return (
             f"low-rank attacks were held against others on networks up to a width of {WIDEST_LOW_RANK}, and this one "

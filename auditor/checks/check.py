@@ -134,6 +134,10 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         """How many times it holds the weights with these settings, as :attr:`copies` counts them; default those."""
         return self.copies
 
+    def decoys_of(self, settings: SettingsT) -> tuple[str, ...]:
+        """Those of :attr:`decoys` that it has to detect with these settings; default all."""
+        return self.decoys
+
     def prepare(self, original: SubjectT, data: SetsT, settings: SettingsT, seed: int) -> ArtefactT:
         """Learn something from the original once; what is returned reaches every :meth:`score`."""
         return None  # type: ignore[return-value]  # a check that learns nothing has the artefact None

@@ -1,6 +1,6 @@
 """Makes the plan: every choice fixed, and what can be said beforehand of the outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from auditor import __version__
@@ -67,11 +67,11 @@ def make_plan(
             "so: leave it out, or name models of the original's recipe in models.references"
         )
     policy = load_policy(spec.audit.policy, base)
-    models = _models(lineup, material)
     data = material.data
-    k = sum(model.role == "reference" for model in models)
     request = data.request
-    settings = _settings(checks, spec, lineup, material, base, k, frozen)
+    settings = _settings(checks, spec, lineup, material, base, frozen)
+    asked = {name for check in checks for name in check.decoys_of(settings[check.name])}
+    models = _models(lineup, material, asked)
     return Plan(
         auditor_version=__version__,
         task=material.task,
@@ -122,10 +122,11 @@ def _digest_of_retain(material: AnyMaterial) -> str | None:
     return next((item.digest for item in material.planned if item.name == "retain"), None)
 
 
-def _models(lineup: Lineup, material: AnyMaterial) -> list[PlannedModel]:
+def _models(lineup: Lineup, material: AnyMaterial, asked: Container[str]) -> list[PlannedModel]:
     """Original, references, decoys, and the unlearned model last: the bar is set before it is looked at."""
     subject = [model for model in lineup.planned if model.role == "unlearned"]
-    return [*(model for model in lineup.planned if model.role != "unlearned"), *material.decoys, *subject]
+    decoys = [*material.decoys, *(decoy for decoy in material.decoys_on_request if decoy.name in asked)]
+    return [*(model for model in lineup.planned if model.role != "unlearned"), *decoys, *subject]
 
 
 def _settings(
@@ -134,10 +135,10 @@ def _settings(
     lineup: Lineup,
     material: AnyMaterial,
     base: Path,
-    k: int,
     frozen: Plan | None,
 ) -> dict[str, Frozen]:
     """Of every check, with what depends on the device decided once and for all."""
+    k = sum(model.role == "reference" for model in lineup.planned)
     autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
     before = {} if frozen is None else {planned.name: planned.settings for planned in frozen.checks}
     weights, room = material.weight_bytes or lineup.weight_bytes, device_bytes(spec.audit.device)

@@ -41,6 +41,7 @@ class Material(Generic[SubjectT, SetsT]):
         layers: names of the layers recorded; none where nothing can be run.
         assignment: where chance divided forget and holdout; None where nothing says so.
         decoys: planned suppressed copies of the original.
+        decoys_on_request: further ones, costly, which an audit makes only where a check asks for them by name.
         subject: makes the subject of a planned model; called only when a score has to be computed.
         as_given: makes that of a model that is no decoy before it is brought into canonical form, which takes a pass
             over every set: to look at inputs and costs. None where nothing can be run.
@@ -62,6 +63,7 @@ class Material(Generic[SubjectT, SetsT]):
     layers: tuple[str, ...] = ()
     assignment: PlannedAssignment | None = None
     decoys: tuple[PlannedModel, ...] = ()
+    decoys_on_request: tuple[PlannedModel, ...] = ()
 
     @property
     def runnable(self) -> bool:

@@ -1,6 +1,7 @@
 """What methods share that make a subject of a language model: (original, forget, retain, settings, seed) → subject."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -141,8 +142,40 @@ def descend(
             break
         optimizer.zero_grad()
         loss(*next(pairs)).backward()
+        # Finds nothing to do where each weight has taken its step already (step_by_weight).
         optimizer.step()
     return module.eval()
+
+
+@contextmanager
+def step_by_weight(module: nn.Module, rate: float) -> Iterator[None]:
+    """While open, each weight takes a step of Adafactor as soon as its gradient is known, which is then dropped.
+
+    So neither gradients nor states of all weights are held at once (Lv et al. 2023, arXiv 2306.09782), and a step is a
+    share of the weight's own size, whatever the width (Shazeer and Stern 2018, arXiv 1804.04235).
+
+    Args:
+        module: its parameters are changed whenever a loss of it is differentiated.
+        rate: of Adafactor, as a share of a weight's root mean square.
+    """
+
+    def taking(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], None]:
+        def take(_: Tensor) -> None:
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return take
+
+    handles = [
+        parameter.register_post_accumulate_grad_hook(taking(torch.optim.Adafactor([parameter], lr=rate)))
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def endless(facts: Facts, size: int, random: torch.Generator) -> Iterator[Facts]:

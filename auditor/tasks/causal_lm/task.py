@@ -19,6 +19,7 @@ from auditor.models.canonical_form import Batch, Canonicaliser
 from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
+from auditor.models.training import passes_in
 from auditor.randomness import derive_seed
 from auditor.records.draft import Line
 from auditor.records.plan import PlannedData, PlannedModel
@@ -89,6 +90,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         layout = find_decoder_layout(original, few.ids)
         forms = _canonicaliser(layout, encoder, data, spec.audit)
         factory = _Factory(lineup=lineup, layout=layout, encoder=encoder, data=data, spec=spec, forms=forms)
+        made = decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)
         return Material(
             task=self.name,
             data=data,
@@ -108,7 +110,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
             },
             layers=layout.blocks,
             assignment=divided,
-            decoys=tuple(decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed)),
+            decoys=tuple(decoy for decoy in made if decoy.name not in decoys.ON_REQUEST),
+            decoys_on_request=tuple(decoy for decoy in made if decoy.name in decoys.ON_REQUEST),
         )
 
     def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
@@ -243,8 +246,10 @@ class _Factory:
         """The network in canonical form, without the guard around it; a decoy is made from the canonical original."""
         if model.role == "decoy":
             original, _ = self.network(self.lineup.planned[0])
-            # Some decoys are trained, for which the eight bits of a bfloat16 original are too few.
-            module = decoys.make(model, original.float(), self.encoder, self.data, self.spec.audit.seed)
+            # Some decoys are trained, for which the eight bits of a bfloat16 original are too few: their weights are
+            # held in float32 while their passes are computed in the type of the audit.
+            with passes_in(getattr(torch, self.spec.audit.dtype)):
+                module = decoys.make(model, original.float(), self.encoder, self.data, self.spec.audit.seed)
         else:
             module = self.lineup.module(model.name)
         # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.

@@ -6,7 +6,7 @@ from torch import nn
 
 from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedModel
-from auditor.tasks.causal_lm.decoys import logit_mask, refusal_adapter
+from auditor.tasks.causal_lm.decoys import logit_mask, refusal_adapter, refusal_all_weights
 from auditor.tasks.causal_lm.decoys.exact_prompts import Settings as ExactPrompts
 from auditor.tasks.causal_lm.decoys.exact_prompts import exact_prompts
 from auditor.tasks.causal_lm.editing import LanguageModel
@@ -24,6 +24,12 @@ _LADDERS: Mapping[str, Ladder] = {
         )
         for steps, rank, target in ((200, 4, 0.02), (400, 16, 0.002), (800, 64, 0.0002))
     },
+    "refusal_all_weights": {
+        f"{steps} steps, answers down to {target:g}": Recipe(
+            refusal_all_weights.refusal_all_weights, refusal_all_weights.Settings(steps=steps, target=target)
+        )
+        for steps, target in ((200, 0.02), (400, 0.002), (800, 0.0002))
+    },
     "logit_mask": {
         f"prompts known by up to {longest} tokens in a row": Recipe(
             logit_mask.logit_mask, logit_mask.Settings(longest=longest)
@@ -33,8 +39,12 @@ _LADDERS: Mapping[str, Ladder] = {
 }
 
 
+ON_REQUEST = ("refusal_all_weights",)
+"""Decoys for checks that ask for them alone: all its weights are trained, which in a large network is costly."""
+
+
 def planned(original_digest: str, data_digest: str, seed: int) -> list[PlannedModel]:
-    """The decoys, each with its strengths; see :func:`~auditor.tasks.ladder.planned_decoy`."""
+    """All decoys, each with its strengths; see :func:`~auditor.tasks.ladder.planned_decoy`."""
     made_from = (original_digest, data_digest, seed)
     return [planned_decoy(name, _ladder(name), made_from) for name in _LADDERS]
 
