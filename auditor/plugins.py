@@ -1,9 +1,12 @@
 """What packages register in entry-point groups: found by name, loaded when asked for, refused in one sentence."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
-from auditor.errors import SpecError
+from auditor.errors import AuditError, SpecError
 
 
 @cache
@@ -61,6 +64,27 @@ def cannot_be_loaded(entry: EntryPoint, noun: str, error: Exception) -> SpecErro
     """The sentence about an entry point that breaks when it is imported or made."""
     name = entry.name.partition(".")[0]
     return SpecError(f"the {noun} {name!r} ({entry.value}) cannot be loaded: {error}; fix or uninstall it")
+
+
+@contextmanager
+def faults_of(entry: EntryPoint, noun: str, path: Path) -> Iterator[None]:
+    """While open, what a package's code raises is said to be a fault of that package.
+
+    Raises:
+        SpecError: it raised something else than a sentence of its own.
+    """
+    try:
+        yield
+    except AuditError:
+        raise
+    except Exception as error:
+        # The auditor's own are no one else's fault, and are reported with a traceback.
+        if entry.value.startswith("auditor."):
+            raise
+        raise SpecError(
+            f"the {noun} {entry.name!r} of {provider(entry)} failed on {path}: {type(error).__name__}: {error}; "
+            f"report it to that package, or give the file in another format"
+        ) from error
 
 
 def provider(entry: EntryPoint) -> str:

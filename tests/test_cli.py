@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from auditor import __version__
 from auditor.checks import registry
 from auditor.cli import main
 from auditor.cli.compare import exit_code
@@ -177,6 +178,15 @@ def shown() -> str:
 class TestList:
     def test_fits_eighty_columns(self, shown: str) -> None:
         assert max(map(len, shown.splitlines())) < 80
+
+    def test_what_else_is_installed_and_who_brings_it(self) -> None:
+        listed = audit("list", "--extensions")
+        assert (listed.exit_code, listed.stderr) == (0, "")
+        paragraphs = dict(paragraph.split("\n", 1) for paragraph in listed.stdout.rstrip().split("\n\n"))
+        assert len(paragraphs) == 5
+        named = {line.split()[0] for text in paragraphs.values() for line in text.splitlines()}
+        assert {*tasks.names(), "references", "holdout", "npz", "jsonl", "in-process", "ray"} <= named
+        assert all(f"unlearning-auditor {__version__}" in text for text in paragraphs.values())
 
     def test_every_check_with_what_it_may_do(self, shown: str) -> None:
         for task in tasks.names():

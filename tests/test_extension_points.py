@@ -5,6 +5,7 @@ The code is that of docs/extending.md. The check is tried in tests/test_packagin
 
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
 from auditor.run.executors.registry import load
 from auditor.tasks.causal_lm.readers import read_facts
+from auditor.tasks.classification.readers import files
 from auditor.tasks.classification.readers.files import read_examples
 from tests.installed import install_groups, shown_in_the_docs
 
@@ -152,6 +154,23 @@ class TestReader:
         (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=words):
             read_examples(name, tmp_path, Preprocessing())
+
+    @pytest.mark.parametrize("group", ["image_readers", "fact_readers"])
+    def test_whose_own_fault_it_is_says_whose(self, site: Path, tmp_path: Path, group: str) -> None:
+        (tmp_path / "forget.tbl").write_text("x")
+        source = "def read(path, part):\n    return {}['rows']\n"
+        groups = {f"unlearning_auditor.{group}": {"tbl": "broken_reader:read"}}
+        install_groups(site, "broken-reader", {"broken_reader": source}, groups)
+        images = partial(read_examples, "forget.tbl", tmp_path, Preprocessing())
+        read = images if group == "image_readers" else partial(read_facts, "forget.tbl", tmp_path)
+        with pytest.raises(SpecError, match=r"reader 'tbl' of broken-reader 1\.0 failed on .*tbl: KeyError: 'rows'"):
+            read()
+
+    def test_of_the_auditor_itself_hides_no_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "forget.npz").write_bytes(b"x")
+        monkeypatch.setattr(files, "read_npz", lambda path, part: {}["rows"])
+        with pytest.raises(KeyError):
+            read_examples("forget.npz", tmp_path, Preprocessing())
 
     def test_of_facts_names_the_row(self, site: Path, tmp_path: Path) -> None:
         install(site, "tables")

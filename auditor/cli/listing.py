@@ -8,7 +8,7 @@ import click
 from auditor.cli.examples import examples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from auditor.checks.check import AnyCheck
 
@@ -17,11 +17,15 @@ _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 
 
-@click.command("list", epilog=examples("audit list"))
-def list_checks() -> None:
+@click.command("list", epilog=examples("audit list", "audit list --extensions"))
+@click.option("--extensions", is_flag=True, help="instead the tasks, nulls, readers and executors, and who brings them")
+def list_checks(*, extensions: bool) -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor.tasks import registry
 
+    if extensions:
+        click.echo("\n\n".join(_extensions()))
+        return
     # Image classifiers first, as everywhere.
     tasks = [
         registry.load(name) for name in sorted(registry.names(), key=lambda name: (name != "classification", name))
@@ -31,6 +35,28 @@ def list_checks() -> None:
         for task in tasks
     ]
     click.echo("\n\n".join(entry for page in pages for entry in page))
+
+
+def _extensions() -> "Iterator[str]":
+    """A paragraph for each kind, with name, distribution and version of everything that is installed."""
+    from auditor import plugins
+    from auditor.inference import nulls
+    from auditor.run.executors import registry as executors
+    from auditor.tasks import registry as tasks
+    from auditor.tasks.causal_lm import readers as facts
+    from auditor.tasks.classification.readers import files as images
+
+    groups = {
+        "tasks": tasks.GROUP,
+        "nulls, what ρ = 0 may stand for": nulls.GROUP,
+        "readers of images, by suffix": images.READERS,
+        "readers of facts, by suffix": facts.READERS,
+        "executors": executors.GROUP,
+    }
+    for noun, group in groups.items():
+        # What a package registers is named here even where it cannot be loaded: this is where one looks for it.
+        found = [f"  {entry.name}   {plugins.provider(entry)}" for entry in plugins.registered(group)]
+        yield "\n".join([noun, *(found or ["  none"])])
 
 
 def _entry(check: "AnyCheck", tasks: "Sequence[str]") -> str:

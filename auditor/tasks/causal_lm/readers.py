@@ -82,10 +82,16 @@ def _reader_of(path: Path) -> Reader:
     if suffix not in {entry.name for entry in plugins.registered(READERS)}:
         # Under whatever name, lines of JSON are what a set of facts has always been.
         return read_json_lines
-    found = plugins.loaded(plugins.named(READERS, suffix, "reader"), "reader")
+    entry = plugins.named(READERS, suffix, "reader")
+    found = plugins.loaded(entry, "reader")
     if not callable(found):
         raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
-    return cast(Reader, found)
+
+    def rows(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+        with plugins.faults_of(entry, "reader", path):
+            yield from cast(Reader, found)(path, name)
+
+    return rows
 
 
 def _object(line: str, where: str, otherwise: str) -> Mapping[str, object]:

@@ -96,10 +96,16 @@ def _reader_of(path: Path) -> "Reader":
     if suffix not in known:
         kinds = " or ".join(f".{name}" for name in known)
         raise DataError(f"{shown(path)} is no {kinds} file, folder, .zip file or module.py:function; give one of these")
-    found = plugins.loaded(plugins.named(READERS, suffix, "reader"), "reader")
+    entry = plugins.named(READERS, suffix, "reader")
+    found = plugins.loaded(entry, "reader")
     if not callable(found):
         raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
-    return cast(Reader, found)
+
+    def read(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+        with plugins.faults_of(entry, "reader", path):
+            return cast(Reader, found)(path, part)
+
+    return read
 
 
 def examples_of_dataset(dataset: object, name: str, preprocessing: Preprocessing) -> Examples:
