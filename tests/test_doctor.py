@@ -1,5 +1,6 @@
 """What this machine can do is told apart from what it lacks."""
 
+import timeit
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,14 @@ def test_what_a_container_allows_counts(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_disk_is_measured_where_the_store_would_be_made(tmp_path: Path) -> None:
     assert doctor.free_disk(tmp_path / "not" / "yet") == pytest.approx(doctor.free_disk(tmp_path), rel=0.1)
+
+
+@pytest.mark.parametrize(("seconds", "advised"), [((1.0, 20.0), True), ((1.0, 0.3), False)])
+def test_a_processor_slow_in_bfloat16_is_said_to_be(
+    seconds: tuple[float, float], advised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter(seconds)
+    monkeypatch.setattr(timeit, "repeat", lambda *_, **__: [next(taken)])
+    found = next(finding for finding in doctor.machine() if finding.subject == "bfloat16")
+    assert found.words.startswith(f"{seconds[0] / seconds[1]:.2g} times as fast")
+    assert ("--dtype float32" in found.words) == advised
