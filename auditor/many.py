@@ -67,16 +67,17 @@ def compare_many(
     Args:
         original: as :func:`auditor.compare` takes it.
         candidates: paths, or models (torch modules too) by name.
-        by: ``outcome``, ``bound``, ``utility``, or the name of a check.
+        by: ``outcome``, ``bound``, ``utility``, the name of a check, or ``step``: the candidates are checkpoints of one
+            run, and the one number in which their names differ is the step.
         out: folder for the overview and a folder for each audit; None writes nothing.
         given: everything else that :func:`auditor.compare` takes.
 
     Raises:
-        SpecError: no candidate, one name twice, or ``by`` names nothing that can be sorted by.
+        SpecError: no candidate, one name twice, or ``by`` names nothing that they can be sorted by.
         UsageError: no candidate at all could be audited; the first reason is given.
     """
     models = named(candidates)
-    refuse_unknown_order(by)
+    refuse_unknown_order(by, list(models))
     below = folders(list(models))
     audits: dict[str, AuditResult] = {}
     found: list[Candidate] = []

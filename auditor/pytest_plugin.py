@@ -124,5 +124,6 @@ def _properties(result: "AuditResult") -> list[tuple[str, object]]:
         *([("audit_bound", f"{verdict.bound:.3f}")] if verdict.bound is not None else []),
         *((f"audit_rho_{name}", f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]") for name, r in sorted(rho.items())),
         ("audit_plan", result.results.plan_digest),
+        *([("audit_report", str(result.report))] if result.report is not None else []),
         (_SUMMARY, summary(result)),
     ]

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from auditor.records.ranking import Candidate, Ranking
 from auditor.reports import text
 from auditor.reports.environment import environment
+from auditor.reports.steps import over_steps
 from auditor.reports.tables import Row, Table
 
 
@@ -19,6 +20,7 @@ def render_overview(ranking: Ranking) -> str:
             links={c.name: f"{quote(c.folder)}/report.html" for c in ranking.candidates if c.folder is not None},
             cells={c.name: cells(c) for c in ranking.candidates},
             rho=_rho(ranking),
+            figures=over_steps(ranking),
         )
     )
 

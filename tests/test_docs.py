@@ -54,6 +54,7 @@ ELSEWHERE = {
     ("docs/cluster.md", "#!/bin/bash"): "needs Slurm; tests/test_work.py reads its variables",
     ("docs/architecture.md", "auditor/\n"): "a picture; tests/test_architecture.py holds it against what is there",
     ("docs/ci.md", "      - uses: OWNER"): "runs on GitHub; tests/test_action.py runs what it runs",
+    ("docs/ci.md", "repos:"): "needs pre-commit and a network; tests/test_scan.py runs the hook that it names",
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }
 HERE = {

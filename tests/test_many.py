@@ -16,7 +16,8 @@ from auditor.records.events import Event, Unit
 from auditor.records.evidence import Interval
 from auditor.records.ranking import Candidate, Ranking
 from auditor.reports.overview import render_overview
-from auditor.review.ranking import candidate, folders, ranked, write_ranking
+from auditor.reports.steps import over_steps
+from auditor.review.ranking import candidate, folders, ranked, steps, write_ranking
 from tests.command_line import audit
 from tests.report_extremes import HOSTILE
 from tests.report_page import POLICY, Page
@@ -133,6 +134,88 @@ def test_each_report_prints_the_command_of_its_own_audit() -> None:
     assert arguments_for("o.pt", ("o.pt", "a.pt"), ["compare", "o.pt", "o.pt", "a.pt"], valued) == [
         "compare", "o.pt", "o.pt",
     ]  # fmt: skip
+
+
+class TestSweep:
+    """Checkpoints of one run: the same audits, in the order of their steps, and drawn over them."""
+
+    RUN = (
+        made("run/step-100.pt", "NOT_DELETED", utility=0.9, rho=at(0.1) | {"depth": None}),
+        made("run/step-9.pt", "NOT_FORGOTTEN", utility=0.99, rho={"few_shot": Interval(value=0.9, low=-40, high=40)}),
+        made("run/step-50.pt", None, folder=None, complete=False, refused="is no checkpoint"),
+        made("run/step-20.pt", "NOT_DELETED", utility=None, rho=at(0.5)),
+    )
+
+    @pytest.mark.parametrize(
+        ("names", "found"),
+        [
+            (("step-9.pt", "step-10.pt"), [9, 10]),
+            (("run2/epoch_010.pt", "run2/epoch_002.pt"), [10, 2]),
+            (("out/1/model.pt", "out/12/model.pt"), [1, 12]),
+            (("checkpoint-500", "checkpoint-1000"), [500, 1000]),
+        ],
+    )
+    def test_the_step_is_the_number_in_which_names_differ(self, names: tuple[str, ...], found: list[int]) -> None:
+        assert list(steps(names).values()) == found
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("step-1.pt",),
+            ("a.pt", "b.pt"),
+            ("step-1.pt", "step-2.safetensors"),
+            ("step-1.pt", "step-01.pt"),
+            ("step-1-loss-3.pt", "step-2-loss-2.pt"),
+            ("step-1.pt", "step-1-of-2.pt"),
+            ("step-1.pt", "step-.pt"),
+        ],
+    )
+    def test_names_without_one_are_refused_before_the_first_audit(self, pair: Path, names: tuple[str, ...]) -> None:
+        with pytest.raises(SpecError, match="no steps can be read") as caught:
+            steps(names)
+        done = audit("sweep", "original.safetensors", *names)
+        assert done.exit_code == 2
+        assert str(caught.value) in done.stderr
+        assert not (pair / "audit-out").exists()
+
+    def test_everything_written_goes_by_steps(self, tmp_path: Path) -> None:
+        ranking = ranked("original.pt", self.RUN, "step")
+        assert [c.step for c in ranking.candidates] == [9, 20, 50, 100]
+        page = Page(write_ranking(tmp_path, ranking).read_text())
+        assert Ranking.model_validate_json((tmp_path / "ranking.json").read_text()) == ranking
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "ranking.csv").read_text())))
+        assert [(row["step"], row["rho_few_shot"]) for row in rows] == [
+            ("9", "0.9"), ("20", "0.5"), ("50", ""), ("100", "0.1"),
+        ]  # fmt: skip
+        assert "4 checkpoints of one run, step by step" in page.text
+        assert "Step 50: run/ step-50.pt could not be audited – – is no checkpoint" in page.text
+
+    def test_rho_of_each_check_and_the_retain_accuracy_are_drawn_over_the_steps(self) -> None:
+        rho, utility = over_steps(ranked("original.pt", self.RUN, "step"))
+        assert len(rho.svgs) == 1, "nothing is drawn of a check that was measured nowhere"
+        assert rho.key == {"unlearned": "ρ", "drawn": "its limits (95 %)"}
+        assert (rho.across, rho.up, utility.up) == ("step", "ρ", "retain accuracy")
+        assert "few_shot" in rho.svgs[0]
+        for tick in ("−0.5", "0.5", "1"):
+            assert f">{tick}</text>" in rho.svgs[0], "limits of 40 flatten nothing"
+
+    def test_other_rankings_have_no_steps_and_no_figure(self) -> None:
+        ranking = ranked("original.pt", self.RUN)
+        assert {c.step for c in ranking.candidates} == {None}
+        assert over_steps(ranking) == ()
+        assert "step by step" not in render_overview(ranking)
+
+    def test_a_sweep_is_typed_as_audits_of_two_models(self, pair: Path) -> None:
+        for name, source in (("step-9", "copy"), ("step-10", "unlearned")):
+            (pair / f"{name}.safetensors").write_bytes((pair / f"{source}.safetensors").read_bytes())
+        done = audit("sweep", "original.safetensors", "step-10.safetensors", "step-9.safetensors")
+        assert done.exit_code == 1, "the copy was not deleted"
+        out = pair / "audit-out"
+        assert [c["step"] for c in json.loads((out / "ranking.json").read_text())["candidates"]] == [9, 10]
+        results = json.loads((out / "step-9" / "results.json").read_text())
+        assert results["plan"]["command"] == "audit compare original.safetensors step-9.safetensors"
+        planned = audit("sweep", "original.safetensors", "step-10.safetensors", "step-9.safetensors", "--dry-run")
+        assert planned.exit_code == 0
 
 
 class TestCommandLine:

@@ -283,6 +283,7 @@ class TestReporting:
         assert deleted["audit_rho_few_shot"] == "0.050 [-0.030, 0.130]"
         assert re.fullmatch("[0-9a-f]{64}", deleted["audit_plan"] or "")
         assert "report: audit-out/deleted/report.html" in (deleted["audit_summary"] or "")
+        assert deleted["audit_report"] == "audit-out/deleted/report.html"
         assert found["test_marked"]["audit_outcome"] == "SUPPRESSED"
         assert "audit_bound" not in found["test_marked"]
 

@@ -2,14 +2,18 @@
 
 import importlib.util
 import os
+import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from click.testing import CliRunner, Result
 
 from auditor import scan as scanning
@@ -17,6 +21,7 @@ from auditor.cli import main
 from auditor.loading.picklescan_report import picklescan_report
 from auditor.scan import scan
 from auditor.zoo.text.people_model import people_model
+from tests.documented_world import ROOT, block
 
 
 class Runs:
@@ -112,6 +117,31 @@ def test_a_hostile_file_name_stays_on_its_line(tmp_path: Path) -> None:
     done = audit(path, tmp_path / "absent\nREFUSED.pt")
     assert len(done.output.splitlines()) == 2
     assert all(line.isprintable() for line in done.output.splitlines())
+
+
+class TestHook:
+    """.pre-commit-hooks.yaml: what a repository of models runs before a commit."""
+
+    HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+
+    def test_its_entry_exists_and_runs(self, files: Path) -> None:
+        (hook,) = self.HOOKS
+        program, *arguments = shlex.split(hook["entry"])
+        scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+        module, _, function = scripts[program].partition(":")
+        start = [sys.executable, "-c", f"from {module} import {function}; {function}()", *arguments]
+        (files / "-h.pt").write_bytes(b"")
+        for name, code in {"good.safetensors": 0, "evil.pt": 4, "-h.pt": 2}.items():
+            assert subprocess.run([*start, name], cwd=files, capture_output=True, check=False).returncode == code, name
+
+    def test_it_is_given_the_files_that_are_checkpoints(self) -> None:
+        (hook,) = self.HOOKS
+        committed = ["a.pt", "deep/b.safetensors", "c.pth", "d.th", "e.ptx", "notes.md", "pt"]
+        assert [name for name in committed if re.search(hook["files"], name)] == committed[:4]
+
+    def test_the_ci_page_names_it(self) -> None:
+        (named,) = yaml.safe_load(block("docs/ci.md", "repos:"))["repos"]
+        assert [hook["id"] for hook in named["hooks"]] == [hook["id"] for hook in self.HOOKS]
 
 
 class TestOpinion:

@@ -26,6 +26,7 @@ from auditor.cli.reference import reference
 from auditor.cli.render import render
 from auditor.cli.scan import scan
 from auditor.cli.sign import sign
+from auditor.cli.sweep import sweep
 from auditor.cli.verify import verify
 from auditor.cli.work import work
 from auditor.cli.zoo import zoo
@@ -126,6 +127,7 @@ for command in (
     render,
     scan,
     sign,
+    sweep,
     verify,
     work,
     zoo,

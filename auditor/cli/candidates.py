@@ -45,7 +45,7 @@ def audit_candidates(
     from auditor.review.ranking import folders, ranked, refuse_twice, refuse_unknown_order, write_ranking
 
     refuse_twice(names)
-    refuse_unknown_order(by or "outcome")
+    refuse_unknown_order(by or "outcome", names)
     below, codes = folders(names), set[int]()
     found: list[Candidate] = []
     for name in names:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import click
 
@@ -20,6 +20,31 @@ if TYPE_CHECKING:
     from auditor.run.executors.forked import Tell
     from auditor.run.preparing import Prepared
 
+_Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
+
+
+def run_options(command: _Wrapped) -> _Wrapped:
+    """The options that `compare` and `sweep` have beside those of the request."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone."),
+        click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop."),
+        click.option(
+            "--write-canonical",
+            is_flag=True,
+            default=None,
+            help="Also write the canonical form of what is audited, which the verdict is about, into the folder.",
+        ),
+        click.option(
+            "--executor", help="Where scores are computed: in-process (default), ray, or one of a package of yours."
+        ),
+        click.option("--out", help="Folder for results.json and report.html; default audit-out."),
+        click.option(
+            "--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted."
+        ),
+    ):
+        command = option(command)
+    return command
+
 
 @click.command(
     epilog=examples(
@@ -31,23 +56,15 @@ if TYPE_CHECKING:
 @click.argument("original", required=False)
 @click.argument("candidates", metavar="[UNLEARNED]...", nargs=-1)
 @spec_options()
-@click.option("--expect", type=click.Choice(list(EXPECTATIONS)), help="Outcome that exits with 0; default deleted.")
-@click.option("--out", help="Folder for results.json and report.html; default audit-out.")
+@run_options
 @click.option(
     "--plan", "frozen", type=click.Path(path_type=Path), help="Carry out exactly this plan, made by `audit plan`."
 )
-@click.option("--executor", help="Where scores are computed: in-process (default), ray, or one of a package of yours.")
 @click.option(
-    "--write-canonical",
-    is_flag=True,
-    default=None,
-    help="Also write the canonical form of UNLEARNED, which the verdict is about, into the folder.",
+    "--sort",
+    "by",
+    help="Order of several candidates: outcome (default), bound, utility, step, or a check's name, by its ρ.",
 )
-@click.option(
-    "--sort", "by", help="Order of several candidates: outcome (default), bound, utility, or a check's name, by its ρ."
-)
-@click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop.")
-@click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone.")
 @click.pass_obj
 def compare(
     arguments: list[str],
@@ -65,7 +82,9 @@ def compare(
     each, over shared scores, and a ranking: overview.html, ranking.csv and ranking.json.
     """
     if len(candidates) > 1:
-        return _compare_many(arguments, candidates, options, frozen, by, dry_run=dry_run, quiet=quiet)
+        if frozen is not None:
+            raise SpecError("--plan is the plan of one candidate; name that one alone")
+        return compare_candidates(arguments, candidates, options, by=by, dry_run=dry_run, quiet=quiet)
     if by is not None:
         raise SpecError("--sort is for several candidates; leave it out, or name more than one")
     options["unlearned"] = candidates[0] if candidates else None
@@ -80,18 +99,25 @@ def compare(
     return _code(results, spec)
 
 
-def _compare_many(
+def compare_candidates(
     arguments: list[str],
     candidates: tuple[str, ...],
     options: CompareOptions,
-    frozen: Path | None,
-    by: str | None,
     *,
+    by: str | None,
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    if frozen is not None:
-        raise SpecError("--plan is the plan of one candidate; name that one alone")
+    """Audit each candidate, or print its plan.
+
+    Args:
+        arguments: what would be typed to compare all of them.
+        candidates: their names, as typed.
+        options: of every audit.
+        by: what the ranking is sorted by; None for its outcome.
+        dry_run: print the plans alone.
+        quiet: print verdicts and ranking alone.
+    """
     from auditor.cli.candidates import audit_candidates
 
     def asked(name: str) -> "tuple[Callable[[Tell], Prepared], AuditSpec, Path]":

@@ -51,8 +51,13 @@ def ranking(found: Ranking, page: Path) -> None:
     # Here: it brings the template engine along, which a process that is forked should not hold.
     from auditor.reports.overview import cells
 
-    rows = [(str(i), c.name, *cells(c), _highest(c)) for i, c in enumerate(found.candidates, 1)]
-    console.table(("", "candidate", "outcome", "may remain", "retain accuracy", "highest ρ"), rows)
+    by_step = found.sorted_by == "step"
+    rows = [
+        (str(c.step if by_step else place), c.name, *cells(c), _highest(c))
+        for place, c in enumerate(found.candidates, 1)
+    ]
+    first = "step" if by_step else ""
+    console.table((first, "candidate", "outcome", "may remain", "retain accuracy", "highest ρ"), rows)
     for c in found.candidates:
         if c.refused is not None:
             console.say(f"{c.name}: {c.refused}")

@@ -6,7 +6,6 @@ only those are opened here, and checked again. The converted file is kept by the
 
 import json
 import mmap
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from torch import Tensor, nn
 from auditor.digests import bytes_digest, chunks_digest, stream_digest
 from auditor.errors import AuditError, ModelError, UnsafeInputError, near_paths
 from auditor.loading.archive import identify
-from auditor.loading.child import last_reply, last_words, run_module
 from auditor.loading.limits import cpu_seconds
 from auditor.loading.reader import check_size
+from auditor.loading.reading_process import Ended, Reply, read_in_process
 from auditor.loading.tensors import (
     check_safetensors,
     is_finite,
@@ -175,28 +174,28 @@ def _converted(path: Path, file_digest: str, cache_dir: Path) -> bytes:
 
 
 def _run_reader(path: Path, target: Path) -> str:
-    """Convert ``path`` in the limited child; returns the SHA-256 of what the child read."""
+    """Convert ``path`` in a limited child; returns the SHA-256 of what the child read."""
     # The child limits its processor time itself; a process that waits uses none, so the clock runs too.
     seconds = START_SECONDS + 2 * cpu_seconds(path.stat().st_size)
     try:
-        child = run_module("auditor.loading.reader", [path, target], seconds)
-    except subprocess.TimeoutExpired:
+        return _understand(read_in_process(path, target, seconds), path)
+    except TimeoutError:
         raise refused(path, f"reading it took more than {seconds} seconds; save it with torch.save") from None
-    return _understand(child, path)
+    except Ended as ended:
+        raise AuditError(
+            f"the process that reads checkpoints ended before it had read {shown(path)}: {ended}"
+        ) from None
 
 
-def _understand(child: subprocess.CompletedProcess[str], path: Path) -> str:
-    lines = child.stdout.splitlines()
-    reply = last_reply(child)
-    if child.returncode == 0 and isinstance(reply.get("digest"), str):
-        return str(reply["digest"])
+def _understand(reply: Reply, path: Path) -> str:
+    said = reply.said
+    if isinstance(said.get("digest"), str):
+        return str(said["digest"])
     # The child has read hostile bytes: its words are cleaned like those of any stranger.
-    if isinstance(reply.get("error"), str):
-        raise (UnsafeInputError if reply.get("kind") == "unsafe" else ModelError)(plain(reply["error"], 2000))
-    if not lines:
-        raise AuditError(f"the process that reads checkpoints did not start: {last_words(child)}")
+    if isinstance(said.get("error"), str):
+        raise (UnsafeInputError if said.get("kind") == "unsafe" else ModelError)(plain(said["error"], 2000))
     # It died while reading, by a limit or a crash: taken for an attack, not for mere damage.
-    raise refused(path, f"the process reading it ended with {last_words(child)}; save it with torch.save")
+    raise refused(path, f"the process reading it ended with {reply.last_words}; save it with torch.save")
 
 
 def build_module(architecture: Callable[[], nn.Module], weights: Weights, name: str) -> nn.Module:

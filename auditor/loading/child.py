@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import IO
 
 from auditor.loading.tensors import plain
 
@@ -19,9 +21,8 @@ def run_module(module: str, paths: Sequence[Path], seconds: float) -> subprocess
     Raises:
         subprocess.TimeoutExpired: it took longer than ``seconds``, and was ended.
     """
-    # -P: nothing is imported from the working directory, which may be a stranger's.
     return subprocess.run(
-        [sys.executable, "-P", "-m", module, *map(os.fspath, paths)],
+        _command(module, *map(os.fspath, paths)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=seconds,
@@ -31,6 +32,29 @@ def run_module(module: str, paths: Sequence[Path], seconds: float) -> subprocess
         errors="replace",
         check=False,
     )
+
+
+def start_module(module: str, pipe: Connection, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a module of this program that stays, with next to nothing of the environment.
+
+    Args:
+        module: its full name; its one argument is the number of the pipe's file.
+        pipe: the end of a pipe that the module talks through.
+        errors: where its standard error goes.
+    """
+    return subprocess.Popen(
+        _command(module, str(pipe.fileno())),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        env=_environment(),
+        pass_fds=[pipe.fileno()],
+    )
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    # -P: nothing is imported from the working directory, which may be a stranger's.
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def _environment() -> dict[str, str]:
@@ -54,9 +78,17 @@ def last_reply(child: subprocess.CompletedProcess[str]) -> dict[str, object]:
     return reply if isinstance(reply, dict) else {}
 
 
-def last_words(child: subprocess.CompletedProcess[str]) -> str:
-    """How it ended, for a person."""
-    if child.returncode < 0:
-        return f"signal {signal.Signals(-child.returncode).name}"
-    lines = child.stderr.strip().splitlines()
-    return plain(lines[-1], 300) if lines else f"exit status {child.returncode}"
+def last_words(status: int, errors: str) -> str:
+    """How a process ended, for a person.
+
+    Args:
+        status: its exit status, or minus the number of the signal that ended it.
+        errors: its standard error.
+
+    >>> last_words(-9, ""), last_words(3, "")
+    ('signal SIGKILL', 'exit status 3')
+    """
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    lines = errors.strip().splitlines()
+    return plain(lines[-1], 300) if lines else f"exit status {status}"

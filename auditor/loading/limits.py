@@ -9,7 +9,7 @@ MEMORY_FACTOR = 8
 MEMORY_BASE_BYTES = 256 * 2**20
 OUTPUT_FACTOR = 2
 OUTPUT_BASE_BYTES = 8 * 2**20
-# The limit counts from the process's start: the fixed part covers importing torch.
+# The limit counts from the process's start: the fixed part covers what it has to import first.
 CPU_SECONDS = 60
 BYTES_PER_CPU_SECOND = 10 * 2**20
 

@@ -1,19 +1,22 @@
-"""The reading process: opens one untrusted checkpoint and leaves safetensors behind.
+"""The reading process: opens untrusted checkpoints, each in a fork of its own, and leaves safetensors behind.
 
-Run as ``python -P -m auditor.loading.reader INPUT OUTPUT.safetensors`` by :mod:`auditor.loading.checkpoints`.
-It limits itself before it reads the first byte, prints the limits in force as one JSON line, then one more:
-``{"ok": true, "digest": ...}`` or ``{"error": sentence, "kind": "unsafe" | "model"}``.
+Run as ``python -P -m auditor.loading.reader NUMBER`` by :mod:`auditor.loading.reading_process`, NUMBER being its end of
+a pipe. A fork limits itself before it reads the first byte; the process that forks never sees one.
 """
 
 import codecs
 import io
 import json
+import os
 import pickle
 import re
 import shlex
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +31,8 @@ from auditor.loading.archive import check_zip, identify
 from auditor.loading.limits import OUTPUT_FACTOR, limit_this_process
 from auditor.loading.tensors import find_state_dict, plain, read_safetensors, refused, shown
 
+# The only way in which a process that has imported torch can start another in milliseconds.
+_FORK = get_context("fork")
 MAX_FILE_BYTES = 16 * 2**30
 # The ways in which torch's messages name what a pickle asks for.
 _GLOBAL = re.compile(r"GLOBAL (\S+)|got <class '([^']+)'>|function (\S+)")
@@ -146,25 +151,67 @@ def _read_a_sample() -> None:
         safetensors.torch.save(read_checkpoint(sample, "a sample"))
 
 
-def main(source: str, target: str) -> int:
-    """Read one file under limits and print what came of it; 0 if it was converted, else 1."""
-    # Under the limits no thread can be started.
-    torch.set_num_threads(1)
-    _read_a_sample()
+def read_file(name: str, source: str, target: str) -> dict[str, object]:
+    """Limit this process for good and read one file.
+
+    Args:
+        name: the path as the user gave it, for messages.
+        source: where the file is.
+        target: where it is written as safetensors.
+
+    Returns:
+        ``limits`` as far as they were set, and ``digest`` of what was read or ``error``, a sentence, with its ``kind``:
+        ``unsafe`` or ``model``.
+    """
+    said: dict[str, object] = {}
     try:
         # Both files before the limits: after them nothing can be opened.
         with Path(source).open("rb") as file, Path(target).open("wb") as written:
             size = file.seek(0, 2)
-            check_size(size, source)
-            # At once: should the process die on the file, this line shows that it had started.
-            print(json.dumps({"limits": limit_this_process(size)}), flush=True)
-            print(json.dumps({"ok": True, "digest": convert(file, written, source)}))
+            check_size(size, name)
+            said["limits"] = limit_this_process(size)
+            return {**said, "digest": convert(file, written, name)}
     except (UnsafeInputError, ModelError) as error:
         kind = "unsafe" if isinstance(error, UnsafeInputError) else "model"
-        print(json.dumps({"error": str(error), "kind": kind}))
-        return 1
-    return 0
+        return {**said, "error": str(error), "kind": kind}
+
+
+def serve(parent: Connection) -> None:
+    """Read one file after the other, until the parent is gone or no longer wants an answer."""
+    # Under the limits no thread can be started, and a process with threads cannot be forked safely.
+    torch.set_num_threads(1)
+    _read_a_sample()
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            reply = _read_in_fork(json.loads(parent.recv_bytes()), parent)
+            parent.send_bytes(json.dumps(reply).encode())
+
+
+def _read_in_fork(paths: dict[str, str], parent: Connection) -> dict[str, object]:
+    """What the fork said, nothing where it died, and its exit status."""
+    ours, theirs = _FORK.Pipe(duplex=False)
+    # A daemon: should this process be interrupted, it takes the fork along.
+    fork = _FORK.Process(target=_say, args=(theirs, parent, paths), daemon=True)
+    fork.start()
+    theirs.close()
+    said = {}
+    with ours:
+        # The parent asks one thing at a time: what comes from it before the answer is its end.
+        if parent in connection.wait([ours, parent]):
+            fork.kill()
+        with suppress(EOFError):
+            said = json.loads(ours.recv_bytes())
+    fork.join()
+    return {"said": said, "status": fork.exitcode}
+
+
+def _say(answer: Connection, parent: Connection, paths: dict[str, str]) -> None:
+    # The road to the audit's process is not for one that reads a stranger's bytes.
+    parent.close()
+    answer.send_bytes(json.dumps(read_file(**paths)).encode())
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    serve(Connection(int(sys.argv[1])))
+    # There is nothing left to put in order, and torch would take most of a second to leave.
+    os._exit(0)

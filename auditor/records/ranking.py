@@ -13,6 +13,7 @@ class Candidate(Frozen):
 
     name: str = Field(description="as given")
     folder: str | None = Field(default=None, description="of its audit, below that of the ranking; null where none ran")
+    step: int | None = Field(default=None, description="of its run, where the ranking is one by steps")
     outcome: Outcome | None = None
     flags: tuple[Flag, ...] = ()
     assurance: Assurance | None = None
@@ -27,10 +28,10 @@ class Candidate(Frozen):
 
 
 class Ranking(Frozen):
-    """Candidates in an order, the best first."""
+    """Candidates in an order: the best first, or the checkpoints of one run by their steps."""
 
     original: str
-    sorted_by: str = Field(description="outcome, bound, utility, or the name of a check, by its ρ")
+    sorted_by: str = Field(description="outcome, bound, utility, step, or the name of a check, by its ρ")
     candidates: tuple[Candidate, ...]
 
     def to_json(self) -> str:

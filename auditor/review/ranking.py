@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ORDER: tuple[Outcome | None, ...] = ("DELETED", "INCONCLUSIVE", "NOT_DELETED", "SUPPRESSED", "NOT_FORGOTTEN", None)
 CHECKS = "unlearning_auditor.checks"
 OVERVIEW = "overview.html"
-SORTS = ("outcome", "bound", "utility")
+SORTS = ("outcome", "bound", "utility", "step")
 """What a ranking is sorted by, beside the names of its checks."""
 
 
@@ -51,16 +51,20 @@ def candidate(name: str, folder: str | None, results: Results) -> Candidate:
 
 
 def ranked(original: str, candidates: Sequence[Candidate], by: str = "outcome") -> Ranking:
-    """The candidates in order, the best first; what could not be audited comes last.
+    """The candidates in order: by steps, or the best first and what could not be audited last.
 
     Args:
         original: what all were held against.
         candidates: in any order; ties stay in it.
-        by: ``outcome`` (then bound, then utility), ``bound``, ``utility``, or a check, by its ρ from the lowest.
+        by: ``outcome`` (then bound, then utility), ``bound``, ``utility``, ``step``, or a check, by its ρ from the
+            lowest.
 
     Raises:
-        SpecError: ``by`` is none of these.
+        SpecError: ``by`` is none of these, or no steps can be read from the names.
     """
+    if by == "step":
+        at = steps([c.name for c in candidates])
+        candidates = [c.model_copy(update={"step": at[c.name]}) for c in candidates]
     ranking = Ranking(original=original, sorted_by=by, candidates=tuple(candidates))
     if by not in (*SORTS, *ranking.checks):
         raise SpecError(f"a ranking cannot be sorted by {by!r}{nearest(by, (*SORTS, *ranking.checks))}")
@@ -78,12 +82,40 @@ def refuse_twice(names: Sequence[str]) -> None:
             raise SpecError(f"the candidate {name} is given twice; give each once")
 
 
-def refuse_unknown_order(by: str) -> None:
-    """Before hours of audits: refuse an order by what is no check of any installed package.
+def steps(names: Sequence[str]) -> dict[str, int]:
+    """The step of each checkpoint: the one number in which their names differ.
 
     Raises:
-        SpecError: ``by`` is none of what can be sorted by.
+        SpecError: naming two that differ in anything else, or do not differ.
+
+    >>> steps(["run2/step-9.pt", "run2/step-10.pt"])
+    {'run2/step-9.pt': 9, 'run2/step-10.pt': 10}
     """
+    parts = {name: re.split(r"([0-9]+)", name) for name in names}
+    places = {i for one in parts.values() for i, (a, b) in enumerate(zip(one, parts[names[0]], strict=False)) if a != b}
+    at = {name: int(one[max(places)]) for name, one in parts.items()} if _is_number(places, parts) else {}
+    if len(set(at.values())) < max(len(names), 2):
+        raise SpecError(
+            f"no steps can be read from the names of the checkpoints ({', '.join(names[:2])}); give at least two whose "
+            "names differ in one number and in nothing else, such as step-10.pt and step-20.pt"
+        )
+    return at
+
+
+def _is_number(places: Collection[int], parts: Mapping[str, Sequence[str]]) -> bool:
+    """Whether names of as many parts each differ in one place, which holds a number."""
+    # A split by what it captures has the numbers at the odd places.
+    return len({len(one) for one in parts.values()}) == len(places) == 1 and max(places) % 2 == 1
+
+
+def refuse_unknown_order(by: str, names: Sequence[str]) -> None:
+    """Before hours of audits: refuse an order by what is no check of any installed package, or by steps without any.
+
+    Raises:
+        SpecError: the candidates of these names cannot be sorted by ``by``.
+    """
+    if by == "step":
+        steps(names)
     # By the names of the entry points alone: to load the checks would load torch.
     known = (*SORTS, *sorted({entry.name.partition(".")[0] for entry in plugins.registered(CHECKS)}))
     if by not in known:
@@ -91,6 +123,8 @@ def refuse_unknown_order(by: str) -> None:
 
 
 def _key(c: Candidate, by: str) -> tuple[float, ...]:
+    if by == "step":
+        return (float(c.step or 0),)
     outcome = (float(_ORDER.index(c.outcome)), float(len(c.flags)))
     # Missing comes last: what has no bound, or was not measured, is no better than what is bad.
     bound = math.inf if c.bound is None else c.bound
@@ -113,6 +147,7 @@ def _row(place: int, c: Candidate, ranking: Ranking) -> Mapping[str, object]:
     row: dict[str, object] = {
         "place": place,
         "candidate": c.name,
+        **({} if c.step is None else {"step": c.step}),
         "outcome": c.outcome,
         "flags": " ".join(c.flags),
         "assurance": c.assurance,
