@@ -1,8 +1,11 @@
-"""Names of what a user gives as ``file:part``: a part of a file of examples, or a function of a module."""
+"""What a user gives as text with parts: ``file:part``, ``module.py:function``, ``name=value``."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.digests import file_digest
+from auditor.errors import SpecError
 
 
 def split_source(source: str, base: Path) -> tuple[str, str]:
@@ -36,6 +39,40 @@ def split_code(source: str) -> tuple[str, str] | None:
     """
     location, _, name = source.rpartition(":")
     return (location, name) if location.endswith(".py") else None
+
+
+def named_values(pairs: Iterable[str], where: str) -> dict[str, object]:
+    """Arguments out of ``name=value``: a value that is JSON is what JSON says, any other is text.
+
+    Args:
+        pairs: such as ``num_classes=10``.
+        where: what they were given in, named in errors.
+
+    Raises:
+        SpecError: a pair without a name or an equals sign, a name that is given twice, or null.
+
+    >>> named_values(["num_classes=10", "pool=max", "bias=false"], "--argument")
+    {'num_classes': 10, 'pool': 'max', 'bias': False}
+    """
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name.isidentifier() or not equals:
+            raise SpecError(f"{where}: {pair!r} is not of the form name=value; write it so")
+        if name in found:
+            raise SpecError(f"{where}: {name} is given twice; give it once")
+        found[name] = _value(value)
+        if found[name] is None:
+            raise SpecError(f"{where}: {name} = null: audit.toml has no such value; leave {name} out")
+    return found
+
+
+def _value(text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 def digest_of_file_behind(source: object, base: Path) -> str | None:

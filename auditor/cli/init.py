@@ -79,7 +79,7 @@ def _choices(entry: FieldInfo) -> str:
 
 
 def _unset(entry: FieldInfo) -> bool:
-    return entry.get_default() in (None, ())
+    return entry.get_default() in (None, (), {})
 
 
 def _shown(entry: FieldInfo) -> object:

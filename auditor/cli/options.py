@@ -8,6 +8,7 @@ from typing import TypedDict, TypeVar
 import click
 
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+from auditor.sources import named_values
 
 _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     references: tuple[str, ...]
     neither: tuple[str, ...]
     architecture: str | None
+    arguments: tuple[str, ...]
     request: str | None
     goal: str | None
     checks: str | None
@@ -74,6 +76,9 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "architecture": click.option(
         "--architecture", help="Your code that makes the network: module.py:function. It is run."
     ),
+    "arguments": click.option(
+        "--argument", "arguments", multiple=True, help="NAME=VALUE that the architecture is called with; repeatable."
+    ),
     "request": click.option(
         "--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."
     ),
@@ -96,7 +101,7 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
 }
 MODELS_AND_DATA = (
     *("forget", "retain", "retain_test", "holdout", "control", "classes", "references", "neither", "architecture"),
-    *("request", "goal", "base", "guard"),
+    *("arguments", "request", "goal", "base", "guard"),
 )
 """What an audit is about; all others say how it runs."""
 
@@ -147,6 +152,7 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
             "neither": tuple(_relative(path, base) for path in options.get("neither", ())),
             "architecture": _relative(options.get("architecture"), base),
+            "arguments": named_values(options.get("arguments", ()), "--argument") or None,
             "base": _relative(options.get("base"), base),
             "guard": _relative(options.get("guard"), base),
         },

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from auditor.errors import SpecError, near_paths
 from auditor.records.base import Frozen
@@ -52,6 +52,11 @@ class ModelsSpec(Frozen):
         default=None,
         description="your code that makes the untrained network, as module.py:function; it is run",
         examples=["network.py:build"],
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default={},
+        description="what the architecture is called with, by name",
+        examples=[{"num_classes": 10}],
     )
     base: str | None = Field(
         default=None,
