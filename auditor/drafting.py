@@ -91,7 +91,8 @@ def _wanted(original: Entry) -> str:
     shapes = {name: shape for name, shape in _shapes(original).items() if len(shape) > 1}
     ends = " to ".join(f"{plain(name)} {list(shapes[name])}" for name in (*[*shapes][:1], *[*shapes][1:][-1:]))
     named = f" ({ends})" if ends else ""
-    return f"weights alone do not say what network they are of{named}: your function that makes it; it is run"
+    ways = "your function that makes it, which is run, or timm:NAME or torchvision:NAME"
+    return f"weights alone do not say what network they are of{named}: {ways}"
 
 
 def _responsible(spec: AuditSpec) -> Iterator[Line]:

@@ -7,6 +7,9 @@ from pathlib import Path
 from auditor.digests import file_digest
 from auditor.errors import SpecError
 
+LIBRARIES = ("timm", "torchvision")
+"""Packages whose networks an architecture may name, as in ``timm:resnet18``."""
+
 
 def split_source(source: str, base: Path) -> tuple[str, str]:
     """(path, part inside it): what stands behind the last colon, unless the whole is a path.
@@ -39,6 +42,15 @@ def split_code(source: str) -> tuple[str, str] | None:
     """
     location, _, name = source.rpartition(":")
     return (location, name) if location.endswith(".py") else None
+
+
+def names_library(source: str) -> bool:
+    """Whether an architecture is one that an installed package knows by name; no path, and no code of the user's.
+
+    >>> names_library("timm:resnet18?num_classes=10"), names_library("timm.py:build")
+    (True, False)
+    """
+    return source.partition(":")[0] in LIBRARIES
 
 
 def named_values(pairs: Iterable[str], where: str) -> dict[str, object]:

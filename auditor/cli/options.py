@@ -8,7 +8,7 @@ from typing import TypedDict, TypeVar
 import click
 
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
-from auditor.sources import named_values
+from auditor.sources import named_values, names_library
 
 _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 
@@ -74,7 +74,8 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     ),
     "neither": click.option("--neither", multiple=True, help="Model that saw neither forget nor holdout; repeatable."),
     "architecture": click.option(
-        "--architecture", help="Your code that makes the network: module.py:function. It is run."
+        "--architecture",
+        help="What makes the network: your module.py:function, which is run, or timm:NAME or torchvision:NAME.",
     ),
     "arguments": click.option(
         "--argument", "arguments", multiple=True, help="NAME=VALUE that the architecture is called with; repeatable."
@@ -151,7 +152,7 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
             "neither": tuple(_relative(path, base) for path in options.get("neither", ())),
-            "architecture": _relative(options.get("architecture"), base),
+            "architecture": _architecture(options.get("architecture"), base),
             "arguments": named_values(options.get("arguments", ()), "--argument") or None,
             "base": _relative(options.get("base"), base),
             "guard": _relative(options.get("guard"), base),
@@ -174,6 +175,11 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "policy": _policy(options.get("policy"), base),
         },
     }
+
+
+def _architecture(source: str | None, base: Path) -> str | None:
+    """A name that a package knows as it is, code as any other path."""
+    return source if source is not None and names_library(source) else _relative(source, base)
 
 
 def _policy(name: str | None, base: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The user's own code: ``module.py:function``, imported and called as it is, with no sandbox around it."""
+"""Architectures, most of all the user's own code: ``module.py:function``, imported and called without a sandbox."""
 
 import ast
 import json
@@ -17,7 +17,8 @@ from torch import nn
 
 from auditor.digests import bytes_digest, parts_digest
 from auditor.errors import ModelError, SpecError, UsageError, near_paths
-from auditor.sources import split_code
+from auditor.loading.library import library_network
+from auditor.sources import names_library, split_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,29 +54,37 @@ class Architecture:
 
 
 def load_architecture(source: str, base_dir: Path, arguments: Mapping[str, object] | None = None) -> Architecture:
-    """Load the architecture at ``module.py:function``.
+    """Load an architecture.
 
     Args:
-        source: path relative to ``base_dir``, colon, name of a function or class.
+        source: path relative to ``base_dir``, colon, name of a function or class; or a network that a package knows
+            by name, see :func:`auditor.loading.library.library_network`.
         base_dir: folder of ``audit.toml``.
         arguments: what it is called with, by name; values that JSON has.
 
     Raises:
         SpecError: no such file or function, it does not take these arguments, or the source is not of that form.
         ModelError: the file or the function raises, or what it returns is no ``nn.Module``.
+        UsageError: the package is not installed.
     """
     named = dict(arguments or {})
-    found = load_function(source, base_dir, "architecture", ModelError)
-    _check_takes(found, named)
+    make, digest = library_network(source, named) if names_library(source) else _own(source, base_dir, named)
 
     def build() -> nn.Module:
-        # A copy: a list that the function empties is whole again when the next network is made.
-        module = found.call(**deepcopy(named))
+        module = make()
         if not isinstance(module, nn.Module):
             raise ModelError(f"architecture {source} returned {_article(module)}; it should return a torch.nn.Module")
         return module
 
-    return Architecture(function=build, source_digest=_called_with(found.source_digest, named), name=source)
+    return Architecture(function=build, source_digest=digest, name=source)
+
+
+def _own(source: str, base_dir: Path, named: Mapping[str, object]) -> tuple[Callable[[], object], str]:
+    """What calls the user's code, and the digest of code and arguments."""
+    found = load_function(source, base_dir, "architecture", ModelError)
+    _check_takes(found, named)
+    # A copy: a list that the function empties is whole again when the next network is made.
+    return lambda: found.call(**deepcopy(dict(named))), _called_with(found.source_digest, named)
 
 
 def _check_takes(found: UserFunction, named: Mapping[str, object]) -> None:

@@ -50,7 +50,8 @@ class ModelsSpec(Frozen):
     )
     architecture: str | None = Field(
         default=None,
-        description="your code that makes the untrained network, as module.py:function; it is run",
+        description="your code that makes the untrained network, as module.py:function; it is run. Or a network that "
+        "timm or torchvision knows by name, such as timm:resnet18?num_classes=10",
         examples=["network.py:build"],
     )
     arguments: dict[str, JsonValue] = Field(
