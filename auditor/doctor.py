@@ -21,6 +21,7 @@ _DISTRIBUTION = "unlearning-auditor"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _EXTRAS = {
     "adapters": "to read LoRA adapters",
+    "parquet": "to read Parquet files",
     "timm": "for architectures named timm:NAME",
     "torchvision": "for architectures named torchvision:NAME",
     "scan": "for picklescan's opinion in audit scan",

@@ -1,33 +1,40 @@
 """What a user gives as text with parts: ``file:part``, ``module.py:function``, ``name=value``."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.digests import file_digest
 from auditor.errors import SpecError
 
+_COLUMNS = re.compile(r"(.+\.\w+)(\[[^\[\]]+\])")
 LIBRARIES = ("timm", "torchvision")
 """Packages whose networks an architecture may name, as in ``timm:resnet18``."""
 
 
 def split_source(source: str, base: Path) -> tuple[str, str]:
-    """(path, part inside it): what stands behind the last colon, unless the whole is a path.
+    """(path, part inside it): what stands behind the last colon, or in brackets, unless the whole is a path.
 
     Args:
-        source: such as ``file.npz``, ``images.zip:train`` or ``data.py:function``.
+        source: such as ``file.npz``, ``images.zip:train``, ``data.py:function`` or ``facts.csv[question,answer]``.
         base: folder that relative paths start from.
 
     >>> split_source("images.zip:train", Path("."))
     ('images.zip', 'train')
     >>> split_source("images.zip", Path("."))
     ('images.zip', '')
+    >>> split_source("facts.csv[question,answer]", Path("."))
+    ('facts.csv', '[question,answer]')
     """
-    location, colon, part = source.rpartition(":")
-    # A path may hold a colon of its own.
-    if not colon or (base / source).exists():
+    # A path may hold colons and brackets of its own.
+    if (base / source).exists():
         return source, ""
-    return location, part
+    columns = _COLUMNS.fullmatch(source)
+    if columns is not None:
+        return columns[1], columns[2]
+    location, colon, part = source.rpartition(":")
+    return (location, part) if colon else (source, "")
 
 
 def split_code(source: str) -> tuple[str, str] | None:

@@ -62,7 +62,7 @@ _RUN_OPTIONS = (
 _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "config": click.option("--config", type=click.Path(path_type=Path), help=f"Default: {FILE_NAME}, if there is one."),
     "forget": click.option(
-        "--forget", help="What is to be forgotten: .npz, image folder, zip, .jsonl, module.py:function."
+        "--forget", help="What is to be forgotten: .npz, image folder, zip, .jsonl, .csv, .parquet, module.py:function."
     ),
     "retain": click.option("--retain", help="Examples to be kept."),
     "retain_test": click.option("--retain-test", help="Distributed like retain, never trained on."),

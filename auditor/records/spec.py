@@ -91,8 +91,8 @@ class DataSpec(Frozen):
 
     forget: str | None = Field(
         default=None,
-        description="examples to be forgotten: .npz, image folder, zip, or module.py:function; for language models "
-        "JSON lines of prompt and answer",
+        description="examples to be forgotten: .npz, .csv, .parquet, image folder, zip, or module.py:function; for "
+        "language models JSON lines, .csv or .parquet of prompt and answer",
         examples=["forget.npz"],
     )
     retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])
