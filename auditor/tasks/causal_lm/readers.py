@@ -20,7 +20,14 @@ Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
 """From a path, and its name for messages, to rows with the number by which a person finds them."""
 # The file is read whole: one without end must not take the memory of the audit.
 MAX_BYTES = 512 * 2**20
-_ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
+# TOFU's names, RWKU's and MUSE's.
+_ALIASES = {
+    "question": "prompt",
+    "query": "prompt",
+    "gt": "answer",
+    "perturbed_answer": "perturbed_answers",
+    "paraphrased_question": "paraphrases",
+}
 _LISTS = ("choices", "paraphrases", "perturbed_answers")
 LISTS = frozenset({*_LISTS, *(key for key, name in _ALIASES.items() if name in _LISTS)})
 """Keys under which a row may have several texts."""
@@ -105,13 +112,17 @@ def read_json_lines(path: Path, source: str) -> Iterator[tuple[int, Mapping[str,
         DataError: not UTF-8 JSON lines.
     """
     try:
-        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DataError(
             f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8{_or_install(path)}"
         ) from None
-    for number, line in enumerate(lines, start=1):
+    # A whole file of JSON, as some benchmarks are published: its facts are numbered as if each had a line.
+    if text.lstrip().startswith("["):
+        yield from enumerate(_list(text, shown(source)), start=1)
+        return
+    # Not splitlines, which also cuts at separators that JSON leaves inside a string.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, _object(line, f"{shown(source)}, line {number}", _or_install(path))
 
@@ -130,6 +141,17 @@ def _reader_of(path: Path) -> Reader:
     if not callable(found):
         raise SpecError(f"the reader of .{suffix} files is no function; fix or uninstall its package")
     return cast(Reader, found)
+
+
+def _list(text: str, where: str) -> list[Mapping[str, object]]:
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
+    odd = next((n for n, item in enumerate(items, start=1) if not isinstance(item, dict)), 0)
+    if odd:
+        raise DataError(f'{where}, item {odd} is no JSON object; write {{"prompt": …, "answer": …}} or {{"text": …}}')
+    return cast(list[Mapping[str, object]], items)
 
 
 def _object(line: str, where: str, otherwise: str) -> Mapping[str, object]:
@@ -159,6 +181,7 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
             f'{where} should have "prompt" and "answer", or "text"; it has {plain(sorted(fields), 100)}: rename '
             "them, or name them in brackets behind the file, as in facts.csv[question,answer]"
         )
+    named["answer"] = _chosen(named["answer"], named.get("choices"))
     # Published sets carry fields of their own, which are no mistake.
     kept = {key: _as_list(value) if key in _LISTS else value for key, value in named.items() if key in _KNOWN}
     try:
@@ -169,6 +192,14 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
     if not fact.answer.strip():
         raise DataError(f"{where}: the answer is empty, so there is nothing to forget; fill it in or drop the line")
     return fact
+
+
+def _chosen(answer: object, choices: object) -> object:
+    """The answer in words where a set of multiple choice, as WMDP and MMLU, gives its place among the choices."""
+    # True is an int to Python, and no place.
+    if type(answer) is int and isinstance(choices, list) and 0 <= answer < len(choices):
+        return choices[answer]
+    return answer
 
 
 def _as_list(value: object) -> object:
