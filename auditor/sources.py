@@ -13,6 +13,10 @@ LIBRARIES = ("timm", "torchvision")
 """Packages whose networks an architecture may name, as in ``timm:resnet18``."""
 
 
+HUB = "hf:"
+"""What a name on the Hugging Face hub begins with, as in ``hf:org/model``."""
+
+
 def split_source(source: str, base: Path) -> tuple[str, str]:
     """(path, part inside it): what stands behind the last colon, or in brackets, unless the whole is a path.
 
@@ -58,6 +62,11 @@ def names_library(source: str) -> bool:
     (True, False)
     """
     return source.partition(":")[0] in LIBRARIES
+
+
+def names_hub(source: str) -> bool:
+    """Whether a model or a set is named as the Hugging Face hub knows it."""
+    return source.startswith(HUB)
 
 
 def named_values(pairs: Iterable[str], where: str) -> dict[str, object]:

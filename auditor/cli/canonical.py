@@ -19,7 +19,7 @@ from auditor.errors import SpecError
 # What decides the form: what is dead in a model shows when it is run on the audit's data.
 @spec_options(
     *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture"),
-    *("arguments", "request", "base"),
+    *("allow_download", "arguments", "request", "base"),
     *("device", "threads", "batch_size"),
 )
 @click.option(

@@ -8,7 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from auditor.cli.examples import examples
-from auditor.cli.options import MODELS_AND_DATA, Options, by_section, spec_options
+from auditor.cli.options import MODELS_AND_DATA, Options, at_hand, by_section, spec_options
 from auditor.errors import SpecError, nearest
 from auditor.records.base import Frozen
 from auditor.records.draft import draft_text, toml
@@ -52,7 +52,8 @@ def init(force: bool, benchmark: tuple[str, Path] | None, **options: Unpack[Opti
     from auditor.reports.text import clean
 
     # Without the file that may be there: it is going to be replaced.
-    lines = draft(make_spec(_tables(benchmark), by_section(options, Path())), Path(), benchmark and benchmark[0])
+    spec = at_hand(make_spec(_tables(benchmark), by_section(options, Path())), Path(), options)
+    lines = draft(spec, Path(), benchmark and benchmark[0])
     path.write_text(draft_text(lines), encoding="utf-8")
     click.echo(f"wrote {FILE_NAME}")
     for line in (line for line in lines if line.open and line.why):

@@ -8,7 +8,7 @@ from typing import TypedDict, TypeVar
 import click
 
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
-from auditor.sources import named_values, names_library
+from auditor.sources import HUB, named_values, names_hub, names_library
 
 _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 
@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     base: str | None
     guard: str | None
     show_text: bool | None
+    allow_download: bool | None
     expect: str | None
 
 
@@ -99,10 +100,14 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "show_text": click.option(
         "--show-text", is_flag=True, default=None, help="Let prompts and generations stand in the results."
     ),
+    "allow_download": click.option(
+        "--allow-download", is_flag=True, default=None, help="Fetch what is named hf:… from the Hugging Face hub."
+    ),
 }
 MODELS_AND_DATA = (
     *("forget", "retain", "retain_test", "holdout", "control", "classes", "references", "neither", "architecture"),
     *("arguments", "request", "goal", "base", "guard"),
+    *("allow_download",),
 )
 """What an audit is about; all others say how it runs."""
 
@@ -128,7 +133,18 @@ def spec_from_options(options: Options) -> tuple[AuditSpec, Path]:
     config = _config(options)
     base = base_folder(options)
     overrides = by_section(options, base)
-    return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
+    spec = make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME))
+    return at_hand(spec, base, options), base
+
+
+def at_hand(spec: AuditSpec, base: Path, options: Options) -> AuditSpec:
+    """The request with what it names on the hub fetched and pinned, if that is allowed."""
+    # Most requests name nothing there, and then nothing heavy is loaded.
+    if f'"{HUB}' not in spec.model_dump_json():
+        return spec
+    from auditor.loading.hub import pinned
+
+    return pinned(spec, base, allowed=bool(options.get("allow_download")))
 
 
 def base_folder(options: Options) -> Path:
@@ -189,8 +205,8 @@ def _policy(name: str | None, base: Path) -> str | None:
 
 def _relative(path: str | None, base: Path) -> str | None:
     """A path typed in the working directory, as seen from the folder of audit.toml."""
-    # As typed where the two folders are one, so that plans name it in the same way.
-    if path is None or base == Path():
+    # As typed where the two folders are one, so that plans name it in the same way; on the hub there are no folders.
+    if path is None or base == Path() or names_hub(path):
         return path
     # With os.path, since the folder may lie beside the working directory.
     return os.path.relpath(path, base)

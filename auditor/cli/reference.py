@@ -25,7 +25,20 @@ _UNRESOLVED = 3
 # The references are what is made here, and no unlearned model is looked at.
 @spec_options(
     *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture"),
-    *("arguments", "request", "goal", "base", "checks", "policy", "seed", "device", "dtype", "threads", "batch_size"),
+    *(
+        "allow_download",
+        "arguments",
+        "request",
+        "goal",
+        "base",
+        "checks",
+        "policy",
+        "seed",
+        "device",
+        "dtype",
+        "threads",
+        "batch_size",
+    ),
 )
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="References to train.")
 @click.option(
