@@ -23,6 +23,9 @@ _DISTRIBUTION = "unlearning-auditor"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _EXTRAS = {
     "adapters": "to read LoRA adapters",
+    "parquet": "to read Parquet files",
+    "timm": "for architectures named timm:NAME",
+    "torchvision": "for architectures named torchvision:NAME",
     "scan": "for picklescan's opinion in audit scan",
     "cluster": "for audits on a Ray cluster",
     "sign": "for audit sign and verify --key",

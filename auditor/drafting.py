@@ -11,6 +11,7 @@ from auditor.models.lineup import Lineup, load_lineup
 from auditor.records.draft import Line, in_order
 from auditor.records.spec import AuditSpec, ResponsibleSpec
 from auditor.tasks import registry
+from auditor.tasks.causal_lm import benchmarks
 
 _NO_REFERENCES = (
     "models trained without the forget set, which most audits need to end in DELETED; `audit reference` trains them by "
@@ -19,12 +20,13 @@ _NO_REFERENCES = (
 _RESPONSIBLE = "who answers for the audit; printed in the report as given"
 
 
-def draft(spec: AuditSpec, base: Path) -> list[Line]:
+def draft(spec: AuditSpec, base: Path, benchmark: str | None = None) -> list[Line]:
     """Read everything that was given, as an audit would, and say what it is.
 
     Args:
         spec: what was given.
         base: folder that its paths are relative to.
+        benchmark: that the sets are of, by its name.
 
     Raises:
         UsageError: a file is missing, unreadable or does not fit the others.
@@ -33,7 +35,8 @@ def draft(spec: AuditSpec, base: Path) -> list[Line]:
     lineup = load_lineup(spec, {}, base, base / spec.audit.store / "converted")
     found = registry.load(lineup.task).look(spec, lineup, base)
     # What a task has found out about a field says more than that it was given.
-    return in_order([*_as_given(spec), *_models(spec, lineup, base), *found, *_responsible(spec)])
+    published = benchmarks.lines(benchmark, spec, base) if benchmark is not None else ()
+    return in_order([*_as_given(spec), *_models(spec, lineup, base), *found, *published, *_responsible(spec)])
 
 
 def _as_given(spec: AuditSpec) -> Iterator[Line]:
@@ -91,7 +94,8 @@ def _wanted(original: Entry) -> str:
     shapes = {name: shape for name, shape in _shapes(original).items() if len(shape) > 1}
     ends = " to ".join(f"{plain(name)} {list(shapes[name])}" for name in (*[*shapes][:1], *[*shapes][1:][-1:]))
     named = f" ({ends})" if ends else ""
-    return f"weights alone do not say what network they are of{named}: your function that makes it; it is run"
+    ways = "your function that makes it, which is run, or timm:NAME or torchvision:NAME"
+    return f"weights alone do not say what network they are of{named}: {ways}"
 
 
 def _responsible(spec: AuditSpec) -> Iterator[Line]:

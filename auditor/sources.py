@@ -1,27 +1,44 @@
-"""Names of what a user gives as ``file:part``: a part of a file of examples, or a function of a module."""
+"""What a user gives as text with parts: ``file:part``, ``module.py:function``, ``name=value``."""
 
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.digests import file_digest
+from auditor.errors import SpecError
+
+_COLUMNS = re.compile(r"(.+\.\w+)(\[[^\[\]]+\])")
+LIBRARIES = ("timm", "torchvision")
+"""Packages whose networks an architecture may name, as in ``timm:resnet18``."""
+
+
+HUB = "hf:"
+"""What a name on the Hugging Face hub begins with, as in ``hf:org/model``."""
 
 
 def split_source(source: str, base: Path) -> tuple[str, str]:
-    """(path, part inside it): what stands behind the last colon, unless the whole is a path.
+    """(path, part inside it): what stands behind the last colon, or in brackets, unless the whole is a path.
 
     Args:
-        source: such as ``file.npz``, ``images.zip:train`` or ``data.py:function``.
+        source: such as ``file.npz``, ``images.zip:train``, ``data.py:function`` or ``facts.csv[question,answer]``.
         base: folder that relative paths start from.
 
     >>> split_source("images.zip:train", Path("."))
     ('images.zip', 'train')
     >>> split_source("images.zip", Path("."))
     ('images.zip', '')
+    >>> split_source("facts.csv[question,answer]", Path("."))
+    ('facts.csv', '[question,answer]')
     """
-    location, colon, part = source.rpartition(":")
-    # A path may hold a colon of its own.
-    if not colon or (base / source).exists():
+    # A path may hold colons and brackets of its own.
+    if (base / source).exists():
         return source, ""
-    return location, part
+    columns = _COLUMNS.fullmatch(source)
+    if columns is not None:
+        return columns[1], columns[2]
+    location, colon, part = source.rpartition(":")
+    return (location, part) if colon else (source, "")
 
 
 def split_code(source: str) -> tuple[str, str] | None:
@@ -36,6 +53,54 @@ def split_code(source: str) -> tuple[str, str] | None:
     """
     location, _, name = source.rpartition(":")
     return (location, name) if location.endswith(".py") else None
+
+
+def names_library(source: str) -> bool:
+    """Whether an architecture is one that an installed package knows by name; no path, and no code of the user's.
+
+    >>> names_library("timm:resnet18?num_classes=10"), names_library("timm.py:build")
+    (True, False)
+    """
+    return source.partition(":")[0] in LIBRARIES
+
+
+def names_hub(source: str) -> bool:
+    """Whether a model or a set is named as the Hugging Face hub knows it."""
+    return source.startswith(HUB)
+
+
+def named_values(pairs: Iterable[str], where: str) -> dict[str, object]:
+    """Arguments out of ``name=value``: a value that is JSON is what JSON says, any other is text.
+
+    Args:
+        pairs: such as ``num_classes=10``.
+        where: what they were given in, named in errors.
+
+    Raises:
+        SpecError: a pair without a name or an equals sign, a name that is given twice, or null.
+
+    >>> named_values(["num_classes=10", "pool=max", "bias=false"], "--argument")
+    {'num_classes': 10, 'pool': 'max', 'bias': False}
+    """
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name.isidentifier() or not equals:
+            raise SpecError(f"{where}: {pair!r} is not of the form name=value; write it so")
+        if name in found:
+            raise SpecError(f"{where}: {name} is given twice; give it once")
+        found[name] = _value(value)
+        if found[name] is None:
+            raise SpecError(f"{where}: {name} = null: audit.toml has no such value; leave {name} out")
+    return found
+
+
+def _value(text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 def digest_of_file_behind(source: object, base: Path) -> str | None:

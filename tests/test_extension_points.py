@@ -130,8 +130,8 @@ class TestNull:
 class TestReader:
     def test_of_images(self, site: Path, tmp_path: Path) -> None:
         install(site, "tables")
-        (tmp_path / "forget.csv").write_text("3,0,255,0,255\n4,1,2,3,4\n")
-        found = read_examples("forget.csv", tmp_path, Preprocessing())
+        (tmp_path / "forget.pix").write_text("3,0,255,0,255\n4,1,2,3,4\n")
+        found = read_examples("forget.pix", tmp_path, Preprocessing())
         assert found.labels.tolist() == [3, 4]
         assert found.raw.tolist() == [[[[0, 255], [0, 255]]], [[[1, 2], [3, 4]]]]
 
@@ -144,9 +144,9 @@ class TestReader:
     @pytest.mark.parametrize(
         ("name", "text", "words"),
         [
-            ("forget.csv", "3,0,255\n", "no square images"),
-            ("forget.csv", "a,b\n", "no table of whole numbers"),
-            ("forget.parquet", "", "is no .csv or .npz file, folder, .zip file or module.py:function"),
+            ("forget.pix", "3,0,255\n", "no square images"),
+            ("forget.pix", "a,b\n", "no table of whole numbers"),
+            ("forget.h5", "", "is no .csv or .npz or .parquet or .pix file, folder, .zip file or module.py:function"),
         ],
     )
     def test_says_what_is_wrong(self, site: Path, tmp_path: Path, name: str, text: str, words: str) -> None:

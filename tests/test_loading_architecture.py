@@ -136,7 +136,7 @@ def test_an_architectures_digest_does_not_know_who_else_is_loaded(tmp_path, monk
             "raised ModuleNotFoundError: No module named 'no_such",
         ),
         ("net.py:build", "def build():\n    return 1 / 0", ModelError, "raised ZeroDivisionError"),
-        ("net.py:build", "def build(n):\n    pass", ModelError, "raised TypeError"),
+        ("net.py:build", "def build(n):\n    pass", SpecError, "missing a required argument: .n."),
         (
             "net.py:build",
             "def build():\n    pass",

@@ -106,7 +106,7 @@ def python_only(chosen: Entry) -> str:
 def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:
     if spec.models.architecture is None:
         raise SpecError("audit zoo make needs models.architecture and a checkpoint file, or a directory of a causal-lm")
-    architecture = load_architecture(spec.models.architecture, base)
+    architecture = load_architecture(spec.models.architecture, base, spec.models.arguments)
     with tempfile.TemporaryDirectory() as cache:
         weights = load_weights(base / source, Path(cache))
     module = build_module(architecture.function, weights, source)

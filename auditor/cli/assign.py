@@ -43,10 +43,11 @@ def assign(pool: str, out: Path, share: float | None, seed: int | None) -> None:
     images forget.npz and holdout.npz, where each image is a subject unless the pool has groups. Publish the commitment
     that is printed; keep all of it from whoever will unlearn, the forget set apart.
     """
-    from auditor.tasks.causal_lm.readers import read_facts
+    from auditor.tasks.causal_lm.readers import names_facts, read_facts
     from auditor.tasks.classification.readers.files import reads_images
 
-    if reads_images(pool, Path()):
+    # A table may hold either: its columns say which.
+    if reads_images(pool, Path()) and not names_facts(pool, Path()):
         _draw(lambda seed: _divided_images(pool, share, seed), out, seed)
     else:
         _draw(lambda seed: _divided_facts(read_facts(pool, Path()), share or _SHARE_OF_FACTS, seed), out, seed)

@@ -8,7 +8,7 @@ import click
 
 from auditor.cli.examples import examples
 from auditor.cli.frozen import frozen_request, refuse_changes
-from auditor.cli.options import CompareOptions, base_folder, spec_from_options, spec_options
+from auditor.cli.options import CompareOptions, at_hand, base_folder, spec_from_options, spec_options
 from auditor.cli.typed import arguments_for, command_line, valued_options
 from auditor.errors import SpecError
 from auditor.records.spec import AuditSpec
@@ -140,9 +140,11 @@ def request(
 ) -> "tuple[Callable[[Tell], Prepared], AuditSpec, Path]":
     """What makes the plan, the request it is made from, and the folder for what is found."""
     planned = frozen_request(frozen, options) if frozen is not None else None
-    spec, base = (
-        spec_from_options(options) if planned is None else (_as_planned(planned, options), base_folder(options))
-    )
+    if planned is None:
+        spec, base = spec_from_options(options)
+    else:
+        base = base_folder(options)
+        spec = at_hand(_as_planned(planned, options), base, options)
     command = command_line(arguments) if planned is None else planned.command
 
     # An audit calls it in the child: this process loads nothing heavy, so that it can be forked again.

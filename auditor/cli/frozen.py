@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from auditor.records.plan import Plan
 
 # Where things lie and what is written besides: none of it changes a result.
-_BESIDE_A_PLAN = ("config", "executor", "out", "write_canonical")
+_BESIDE_A_PLAN = ("allow_download", "config", "executor", "out", "write_canonical")
 
 
 def frozen_request(path: Path, options: Mapping[str, object]) -> "Plan":

@@ -1,5 +1,6 @@
 """``audit init``: an audit.toml drafted from files, or a commented one written from the types that read it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Unpack, get_args, get_origin
 
@@ -7,8 +8,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from auditor.cli.examples import examples
-from auditor.cli.options import MODELS_AND_DATA, Options, by_section, spec_options
-from auditor.errors import SpecError
+from auditor.cli.options import MODELS_AND_DATA, Options, at_hand, by_section, spec_options
+from auditor.errors import SpecError, nearest
 from auditor.records.base import Frozen
 from auditor.records.draft import draft_text, toml
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec
@@ -20,14 +21,21 @@ _NEXT = "audit compare --dry-run"
     epilog=examples(
         "audit init original.pt unlearned.pt --forget forget.npz --retain retain.npz",
         "audit init original unlearned --forget forget.jsonl --retain retain.jsonl",
+        "audit init original unlearned --benchmark tofu-forget10 TOFU",
         "audit init --force",
     )
 )
 @click.argument("original", required=False)
 @click.argument("unlearned", required=False)
 @spec_options(*MODELS_AND_DATA)
+@click.option(
+    "--benchmark",
+    type=(str, click.Path(path_type=Path)),
+    metavar="NAME FOLDER",
+    help="Sets and template of a published benchmark, from a local copy: tofu-forget10, muse-news, wmdp-bio or rwku.",
+)
 @click.option("--force", is_flag=True, help=f"Replace an existing {FILE_NAME}.")
-def init(force: bool, **options: Unpack[Options]) -> None:
+def init(force: bool, benchmark: tuple[str, Path] | None, **options: Unpack[Options]) -> None:
     """Write an audit.toml to the working directory: of the files given, what they are and what they leave open.
 
     Without files, every field with its meaning. Nothing is scored, and nothing out of the files is executed but the
@@ -36,7 +44,7 @@ def init(force: bool, **options: Unpack[Options]) -> None:
     path = Path(FILE_NAME)
     if path.exists() and not force:
         raise SpecError(f"{FILE_NAME} exists already; --force replaces it")
-    if not any(options.values()):
+    if not any(options.values()) and benchmark is None:
         path.write_text(template(), encoding="utf-8")
         click.echo(f"wrote {FILE_NAME}; fill in [models] and [data], then: {_NEXT}")
         return
@@ -44,13 +52,26 @@ def init(force: bool, **options: Unpack[Options]) -> None:
     from auditor.reports.text import clean
 
     # Without the file that may be there: it is going to be replaced.
-    lines = draft(make_spec({}, by_section(options, Path())), Path())
+    spec = at_hand(make_spec(_tables(benchmark), by_section(options, Path())), Path(), options)
+    lines = draft(spec, Path(), benchmark and benchmark[0])
     path.write_text(draft_text(lines), encoding="utf-8")
     click.echo(f"wrote {FILE_NAME}")
     for line in (line for line in lines if line.open and line.why):
         click.echo(f"{'needed' if line.needed else 'open'}: {line.field}: {clean(line.why)}")
     waits = ", once what is needed is filled in" if any(line.needed for line in lines) else ""
     click.echo(f"next{waits}: {_NEXT}")
+
+
+def _tables(benchmark: tuple[str, Path] | None) -> Mapping[str, object]:
+    """What a benchmark asks for, over which the options are laid."""
+    if benchmark is None:
+        return {}
+    from auditor.tasks.causal_lm.benchmarks import BENCHMARKS, asked_by
+
+    name, folder = benchmark
+    if name not in BENCHMARKS:
+        raise SpecError(f"there is no benchmark called {name!r}{nearest(name, BENCHMARKS)}")
+    return asked_by(name, folder)
 
 
 def template() -> str:
@@ -79,7 +100,7 @@ def _choices(entry: FieldInfo) -> str:
 
 
 def _unset(entry: FieldInfo) -> bool:
-    return entry.get_default() in (None, ())
+    return entry.get_default() in (None, (), {})
 
 
 def _shown(entry: FieldInfo) -> object:

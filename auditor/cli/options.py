@@ -8,6 +8,7 @@ from typing import TypedDict, TypeVar
 import click
 
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
+from auditor.sources import HUB, named_values, names_hub, names_library
 
 _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     references: tuple[str, ...]
     neither: tuple[str, ...]
     architecture: str | None
+    arguments: tuple[str, ...]
     request: str | None
     goal: str | None
     checks: str | None
@@ -40,6 +42,7 @@ class Options(TypedDict, total=False):
     base: str | None
     guard: str | None
     show_text: bool | None
+    allow_download: bool | None
     expect: str | None
 
 
@@ -60,7 +63,7 @@ _RUN_OPTIONS = (
 _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "config": click.option("--config", type=click.Path(path_type=Path), help=f"Default: {FILE_NAME}, if there is one."),
     "forget": click.option(
-        "--forget", help="What is to be forgotten: .npz, image folder, zip, .jsonl, module.py:function."
+        "--forget", help="What is to be forgotten: .npz, image folder, zip, .jsonl, .csv, .parquet, module.py:function."
     ),
     "retain": click.option("--retain", help="Examples to be kept."),
     "retain_test": click.option("--retain-test", help="Distributed like retain, never trained on."),
@@ -72,7 +75,11 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     ),
     "neither": click.option("--neither", multiple=True, help="Model that saw neither forget nor holdout; repeatable."),
     "architecture": click.option(
-        "--architecture", help="Your code that makes the network: module.py:function. It is run."
+        "--architecture",
+        help="What makes the network: your module.py:function, which is run, or timm:NAME or torchvision:NAME.",
+    ),
+    "arguments": click.option(
+        "--argument", "arguments", multiple=True, help="NAME=VALUE that the architecture is called with; repeatable."
     ),
     "request": click.option(
         "--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."
@@ -93,10 +100,14 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "show_text": click.option(
         "--show-text", is_flag=True, default=None, help="Let prompts and generations stand in the results."
     ),
+    "allow_download": click.option(
+        "--allow-download", is_flag=True, default=None, help="Fetch what is named hf:… from the Hugging Face hub."
+    ),
 }
 MODELS_AND_DATA = (
     *("forget", "retain", "retain_test", "holdout", "control", "classes", "references", "neither", "architecture"),
-    *("request", "goal", "base", "guard"),
+    *("arguments", "request", "goal", "base", "guard"),
+    *("allow_download",),
 )
 """What an audit is about; all others say how it runs."""
 
@@ -122,7 +133,18 @@ def spec_from_options(options: Options) -> tuple[AuditSpec, Path]:
     config = _config(options)
     base = base_folder(options)
     overrides = by_section(options, base)
-    return make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME)), base
+    spec = make_spec(read_spec(config) if config else {}, overrides, str(config or FILE_NAME))
+    return at_hand(spec, base, options), base
+
+
+def at_hand(spec: AuditSpec, base: Path, options: Options) -> AuditSpec:
+    """The request with what it names on the hub fetched and pinned, if that is allowed."""
+    # Most requests name nothing there, and then nothing heavy is loaded.
+    if f'"{HUB}' not in spec.model_dump_json():
+        return spec
+    from auditor.loading.hub import pinned
+
+    return pinned(spec, base, allowed=bool(options.get("allow_download")))
 
 
 def base_folder(options: Options) -> Path:
@@ -146,7 +168,8 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "unlearned": _relative(options.get("unlearned"), base),
             "references": tuple(_relative(path, base) for path in options.get("references", ())),
             "neither": tuple(_relative(path, base) for path in options.get("neither", ())),
-            "architecture": _relative(options.get("architecture"), base),
+            "architecture": _architecture(options.get("architecture"), base),
+            "arguments": named_values(options.get("arguments", ()), "--argument") or None,
             "base": _relative(options.get("base"), base),
             "guard": _relative(options.get("guard"), base),
         },
@@ -170,6 +193,11 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
     }
 
 
+def _architecture(source: str | None, base: Path) -> str | None:
+    """A name that a package knows as it is, code as any other path."""
+    return source if source is not None and names_library(source) else _relative(source, base)
+
+
 def _policy(name: str | None, base: Path) -> str | None:
     """A policy's name as it is, a file's path as any other."""
     return _relative(name, base) if name is not None and name.endswith(".toml") else name
@@ -177,8 +205,8 @@ def _policy(name: str | None, base: Path) -> str | None:
 
 def _relative(path: str | None, base: Path) -> str | None:
     """A path typed in the working directory, as seen from the folder of audit.toml."""
-    # As typed where the two folders are one, so that plans name it in the same way.
-    if path is None or base == Path():
+    # As typed where the two folders are one, so that plans name it in the same way; on the hub there are no folders.
+    if path is None or base == Path() or names_hub(path):
         return path
     # With os.path, since the folder may lie beside the working directory.
     return os.path.relpath(path, base)

@@ -24,8 +24,21 @@ _UNRESOLVED = 3
 )
 # The references are what is made here, and no unlearned model is looked at.
 @spec_options(
-    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture", "request", "goal"),
-    *("base", "checks", "policy", "seed", "device", "dtype", "threads", "batch_size"),
+    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture"),
+    *(
+        "allow_download",
+        "arguments",
+        "request",
+        "goal",
+        "base",
+        "checks",
+        "policy",
+        "seed",
+        "device",
+        "dtype",
+        "threads",
+        "batch_size",
+    ),
 )
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="References to train.")
 @click.option(

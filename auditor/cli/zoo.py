@@ -39,7 +39,10 @@ def list_methods() -> None:
 @click.argument("method")
 @click.argument("original", required=False)
 # What making a subject reads of a request; how an audit runs is none of it.
-@spec_options("config", "forget", "retain", "classes", "architecture", "request", "seed", "threads")
+@spec_options(
+    *("config", "forget", "retain", "classes", "architecture", "arguments", "request", "seed", "threads"),
+    *("allow_download",),
+)
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="A setting of the method; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint, or folder for text.")
 def make(method: str, given: tuple[str, ...], out: Path, **options: Unpack[Options]) -> None:

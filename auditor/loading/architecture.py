@@ -1,11 +1,14 @@
-"""The user's own code: ``module.py:function``, imported and called as it is, with no sandbox around it."""
+"""Architectures, most of all the user's own code: ``module.py:function``, imported and called without a sandbox."""
 
 import ast
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.util import resolve_name
+from inspect import signature
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +17,8 @@ from torch import nn
 
 from auditor.digests import bytes_digest, parts_digest
 from auditor.errors import ModelError, SpecError, UsageError, near_paths
-from auditor.sources import split_code
+from auditor.loading.library import library_network
+from auditor.sources import names_library, split_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,11 +26,13 @@ class UserFunction:
     """A function out of a file of the user's.
 
     Attributes:
+        function: as the file defines it.
         call: runs it with what it takes; an exception in it becomes an error that names it.
         source_digest: SHA-256 over the file and its siblings that it imported.
         name: ``module.py:function`` as given.
     """
 
+    function: Callable[..., object]
     call: Callable[..., object]
     source_digest: str
     name: str
@@ -38,7 +44,7 @@ class Architecture:
 
     Attributes:
         function: makes a fresh network.
-        source_digest: SHA-256 over its source.
+        source_digest: SHA-256 over its source, and over what it is called with, if anything.
         name: where it came from, as given.
     """
 
@@ -47,26 +53,59 @@ class Architecture:
     name: str
 
 
-def load_architecture(source: str, base_dir: Path) -> Architecture:
-    """Load the architecture at ``module.py:function``.
+def load_architecture(source: str, base_dir: Path, arguments: Mapping[str, object] | None = None) -> Architecture:
+    """Load an architecture.
 
     Args:
-        source: path relative to ``base_dir``, colon, name of a function without required arguments.
+        source: path relative to ``base_dir``, colon, name of a function or class; or a network that a package knows
+            by name, see :func:`auditor.loading.library.library_network`.
         base_dir: folder of ``audit.toml``.
+        arguments: what it is called with, by name; values that JSON has.
 
     Raises:
-        SpecError: no such file or function, or the source is not of that form.
+        SpecError: no such file or function, it does not take these arguments, or the source is not of that form.
         ModelError: the file or the function raises, or what it returns is no ``nn.Module``.
+        UsageError: the package is not installed.
     """
-    found = load_function(source, base_dir, "architecture", ModelError)
+    named = dict(arguments or {})
+    make, digest = library_network(source, named) if names_library(source) else _own(source, base_dir, named)
 
     def build() -> nn.Module:
-        module = found.call()
+        module = make()
         if not isinstance(module, nn.Module):
             raise ModelError(f"architecture {source} returned {_article(module)}; it should return a torch.nn.Module")
         return module
 
-    return Architecture(function=build, source_digest=found.source_digest, name=source)
+    return Architecture(function=build, source_digest=digest, name=source)
+
+
+def _own(source: str, base_dir: Path, named: Mapping[str, object]) -> tuple[Callable[[], object], str]:
+    """What calls the user's code, and the digest of code and arguments."""
+    found = load_function(source, base_dir, "architecture", ModelError)
+    _check_takes(found, named)
+    # A copy: a list that the function empties is whole again when the next network is made.
+    return lambda: found.call(**deepcopy(dict(named))), _called_with(found.source_digest, named)
+
+
+def _check_takes(found: UserFunction, named: Mapping[str, object]) -> None:
+    try:
+        signature(found.function).bind(**named)
+    except TypeError as error:
+        given = ", ".join(named) or "nothing"
+        raise SpecError(
+            f"architecture {found.name} cannot be called with {given}: {error}; correct models.arguments, such as "
+            "{num_classes = 10}"
+        ) from None
+    except ValueError:
+        # Some classes that are not written in Python do not say what they take; the call will.
+        return
+
+
+def _called_with(source_digest: str, named: Mapping[str, object]) -> str:
+    """The digest of code and arguments; without any that of the code alone, as it has always been."""
+    if not named:
+        return source_digest
+    return parts_digest((source_digest.encode(), json.dumps(named, sort_keys=True).encode()))
 
 
 def load_function(source: str, base_dir: Path, field: str, failure: type[UsageError]) -> UserFunction:
@@ -96,11 +135,11 @@ def load_function(source: str, base_dir: Path, field: str, failure: type[UsageEr
     if not callable(function):
         raise SpecError(f"{field} names the function {name}, which {location} does not define; correct the name")
 
-    def call(*arguments: object) -> object:
+    def call(*arguments: object, **named: object) -> object:
         with _importing_from(path.parent), _blaming(source, field, failure):
-            return function(*arguments)
+            return function(*arguments, **named)
 
-    return UserFunction(call=call, source_digest=parts_digest((text, *siblings)), name=source)
+    return UserFunction(function=function, call=call, source_digest=parts_digest((text, *siblings)), name=source)
 
 
 def _run(path: Path, text: bytes) -> ModuleType:

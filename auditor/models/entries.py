@@ -23,6 +23,7 @@ from auditor.loading.transformers_directory import load_directory
 from auditor.models.canonical_form import COUNTER, rounded
 from auditor.models.network_structure import has_vocabulary, hooks_of, structure_of
 from auditor.records.plan import PlannedModel, Role
+from auditor.sources import names_hub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,11 @@ class Loader:
 
     def _file(self, name: str, role: Role, source: str) -> Entry:
         path = self.base / source
+        if names_hub(source) and not path.exists():
+            raise ModelError(
+                f"{source} is on the Hugging Face hub and not here; a command of `audit` with --allow-download fetches "
+                "and pins it"
+            )
         weights = load_weights(path, self.cache)
         build = None
         if self.architecture is not None:

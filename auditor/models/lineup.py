@@ -99,7 +99,7 @@ def load_lineup(
         ModelError: a file is missing, does not fit the architecture, or is not the one its fingerprint is of.
         UnsafeInputError: a file was refused.
     """
-    architecture = _architecture(given.get("architecture") or spec.models.architecture, base)
+    architecture = _architecture(given.get("architecture") or spec.models.architecture, spec, base)
     entries: dict[str, Entry] = {}
     loader = Loader(architecture, base, cache, spec.models.base)
     for name, role, source in _sources(spec, given, base, judged):
@@ -118,7 +118,7 @@ def load_lineup(
 
 def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
     """The original alone, by its path; the arguments are those of :func:`load_lineup`."""
-    loader = Loader(_architecture(spec.models.architecture, base), base, cache, spec.models.base)
+    loader = Loader(_architecture(spec.models.architecture, spec, base), base, cache, spec.models.base)
     return loader.entry("original", "original", spec.models.original, None)
 
 
@@ -184,10 +184,15 @@ def _expand(patterns: Sequence[str], base: Path, field: str = "references") -> l
     return found
 
 
-def _architecture(source: object, base: Path) -> Architecture | None:
+def _architecture(source: object, spec: AuditSpec, base: Path) -> Architecture | None:
+    if source is None and spec.models.arguments:
+        raise SpecError(
+            "models.arguments is what an architecture is called with, and none is named; set models.architecture, or "
+            "leave the arguments out"
+        )
     if source is None or isinstance(source, Architecture):
         return source
-    return load_architecture(str(source), base)
+    return load_architecture(str(source), base, spec.models.arguments)
 
 
 def _architecture_digest(architecture: Architecture | None, original: Entry) -> str | None:

@@ -36,13 +36,22 @@ def toml(value: object) -> str:
 
     >>> toml(["a\\b", 3, True])
     '["a\\\\b", 3, true]'
+    >>> toml({"num_classes": 10})
+    '{num_classes = 10}'
     """
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(key)} = {toml(item)}' for key, item in value.items())}}}"
     # JSON's strings and booleans are TOML's, but for one character that TOML wants escaped.
     if isinstance(value, str | bool):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)
+
+
+def _key(name: str) -> str:
+    """A key as TOML writes it: bare where it may stand so."""
+    return name if name.isascii() and name.isidentifier() else toml(name)
 
 
 def in_order(lines: Sequence[Line]) -> list[Line]:

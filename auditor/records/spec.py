@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from auditor.errors import SpecError, near_paths
 from auditor.records.base import Frozen
@@ -50,8 +50,14 @@ class ModelsSpec(Frozen):
     )
     architecture: str | None = Field(
         default=None,
-        description="your code that makes the untrained network, as module.py:function; it is run",
+        description="your code that makes the untrained network, as module.py:function; it is run. Or a network that "
+        "timm or torchvision knows by name, such as timm:resnet18?num_classes=10",
         examples=["network.py:build"],
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default={},
+        description="what the architecture is called with, by name",
+        examples=[{"num_classes": 10}],
     )
     base: str | None = Field(
         default=None,
@@ -85,8 +91,8 @@ class DataSpec(Frozen):
 
     forget: str | None = Field(
         default=None,
-        description="examples to be forgotten: .npz, image folder, zip, or module.py:function; for language models "
-        "JSON lines of prompt and answer",
+        description="examples to be forgotten: .npz, .csv, .parquet, image folder, zip, or module.py:function; for "
+        "language models JSON lines, .csv or .parquet of prompt and answer",
         examples=["forget.npz"],
     )
     retain: str | None = Field(default=None, description="examples to be kept", examples=["retain.npz"])

@@ -18,7 +18,7 @@ from auditor.review.plan_diff import content_changes
 from auditor.review.received import Finding
 from auditor.run.execution import execute
 from auditor.run.preparing import prepare
-from auditor.sources import split_code, split_source
+from auditor.sources import names_library, split_code, split_source
 
 _WEIGHTS = "model.safetensors"
 
@@ -119,7 +119,8 @@ def _spec(plan: Plan, code: Mapping[str, str | None], data: Mapping[str, str | N
 
 
 def _absolute(sources: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: str(Path(source).absolute()) for name, source in sources.items() if source is not None}
+    given = {name: source for name, source in sources.items() if source is not None}
+    return {name: s if names_library(s) else str(Path(s).absolute()) for name, s in given.items()}
 
 
 def _is_code(source: object) -> bool:

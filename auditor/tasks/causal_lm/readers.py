@@ -1,7 +1,7 @@
-"""Facts from files: rows with ``prompt`` and ``answer``, or with ``text``. JSON lines have one object a line."""
+"""Facts from files: rows with ``prompt`` and ``answer``, or with ``text``; JSON lines, or what an entry point reads."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from auditor import plugins
 from auditor.errors import DataError, SpecError, near_paths
+from auditor.loading.tables import check_columns, named_columns
 from auditor.loading.tensors import plain, shown
+from auditor.sources import split_source
 from auditor.tasks.causal_lm.sets import Fact, Facts
 
 READERS = "unlearning_auditor.fact_readers"
@@ -17,10 +19,20 @@ READERS = "unlearning_auditor.fact_readers"
 Reader = Callable[[Path, str], Iterable[tuple[int, Mapping[str, object]]]]
 """From a path, and its name for messages, to rows with the number by which a person finds them."""
 # The file is read whole: one without end must not take the memory of the audit.
-_MAX_BYTES = 512 * 2**20
-_ALIASES = {"question": "prompt", "perturbed_answer": "perturbed_answers", "paraphrased_question": "paraphrases"}
+MAX_BYTES = 512 * 2**20
+# TOFU's names, RWKU's and MUSE's.
+_ALIASES = {
+    "question": "prompt",
+    "query": "prompt",
+    "gt": "answer",
+    "perturbed_answer": "perturbed_answers",
+    "paraphrased_question": "paraphrases",
+}
 _LISTS = ("choices", "paraphrases", "perturbed_answers")
+LISTS = frozenset({*_LISTS, *(key for key, name in _ALIASES.items() if name in _LISTS)})
+"""Keys under which a row may have several texts."""
 _JSON = (".jsonl", ".json", ".ndjson", ".txt", "")
+_NAMEABLE = ("prompt", "answer", "subject")
 _KNOWN = ("prompt", "answer", "subject", *_LISTS)
 
 
@@ -28,24 +40,63 @@ def read_facts(source: str, base: Path) -> Facts:
     """Read a file of facts.
 
     Args:
-        source: path of a JSON-lines file, or of a file of another suffix that an installed package reads. TOFU's
-            ``question`` stands for ``prompt``; other keys are left alone.
+        source: path of a JSON-lines file, or of a file of another suffix that has a reader, such as CSV. TOFU's
+            ``question`` stands for ``prompt``; other keys are left alone. Behind the path may stand in brackets what
+            the file calls prompt, answer and subject, in this order, or text alone: ``facts.csv[q,a]``.
         base: folder that relative paths start from.
 
     Raises:
         DataError: missing, not UTF-8 JSON lines, or a line that is no fact.
         SpecError: the package that reads the suffix cannot be loaded.
     """
-    path = base / source
+    location, columns = _located(source, base)
+    path = base / location
     if not path.is_file():
-        raise DataError(f"{shown(source)} does not exist in {shown(base)}{near_paths(source, base)}")
-    if path.stat().st_size > _MAX_BYTES:
-        raise DataError(f"{shown(source)} has more than {_MAX_BYTES} bytes; give a smaller sample of it")
-    rows = _reader_of(path)(path, source)
-    items = tuple(fact_of(fields, f"{shown(source)}, line {number}") for number, fields in rows)
+        raise DataError(f"{shown(location)} does not exist in {shown(base)}{near_paths(location, base)}")
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{shown(location)} has more than {MAX_BYTES} bytes; give a smaller sample of it")
+    rows = _reader_of(path)(path, location)
+    items = tuple(_fact(fields, columns, f"{shown(location)}, line {number}") for number, fields in rows)
     if not items:
-        raise DataError(f"{shown(source)} holds no fact; it should hold one JSON object a line")
+        raise DataError(f"{shown(location)} holds no fact; it should hold one a line")
     return Facts(items)
+
+
+def names_facts(source: str, base: Path) -> bool:
+    """Whether the first row of a table that may as well hold images is a fact."""
+    location, columns = _located(source, base)
+    path = base / location
+    if not path.is_file() or path.suffix.removeprefix(".").lower() not in _registered():
+        return False
+    try:
+        fact = next((_fact(fields, columns, location) for _, fields in _reader_of(path)(path, location)), None)
+    except DataError:
+        return False
+    # A single column of whole numbers is one of labels.
+    return fact is not None and (bool(fact.prompt) or not fact.answer.isdigit())
+
+
+def _located(source: str, base: Path) -> tuple[str, tuple[str, ...]]:
+    location, part = split_source(source, base)
+    # What is no list of columns belongs to the name of the file.
+    return (location, named_columns(part)) if part.startswith("[") else (source, ())
+
+
+def _registered() -> set[str]:
+    return {entry.name for entry in plugins.registered(READERS)}
+
+
+def _fact(fields: Mapping[str, object], columns: Sequence[str], where: str) -> Fact:
+    """A fact from a row, of which only the columns named are looked at where any are."""
+    if not columns:
+        return fact_of(fields, where)
+    wanted = ("text",) if len(columns) == 1 else _NAMEABLE
+    if len(columns) > len(wanted):
+        raise SpecError(
+            f"[{','.join(columns)}] names {len(columns)} columns; name those of {', '.join(wanted)} at most"
+        )
+    check_columns(columns, list(fields), where)
+    return fact_of({name: fields[column] for name, column in zip(wanted, columns, strict=False)}, where)
 
 
 def write_facts(facts: Facts, path: Path) -> None:
@@ -61,13 +112,17 @@ def read_json_lines(path: Path, source: str) -> Iterator[tuple[int, Mapping[str,
         DataError: not UTF-8 JSON lines.
     """
     try:
-        # Not splitlines, which also cuts at separators that JSON leaves inside a string.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DataError(
             f"{shown(source)} is not UTF-8 text; save it as JSON lines in UTF-8{_or_install(path)}"
         ) from None
-    for number, line in enumerate(lines, start=1):
+    # A whole file of JSON, as some benchmarks are published: its facts are numbered as if each had a line.
+    if text.lstrip().startswith("["):
+        yield from enumerate(_list(text, shown(source)), start=1)
+        return
+    # Not splitlines, which also cuts at separators that JSON leaves inside a string.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, _object(line, f"{shown(source)}, line {number}", _or_install(path))
 
@@ -79,7 +134,7 @@ def _or_install(path: Path) -> str:
 
 def _reader_of(path: Path) -> Reader:
     suffix = path.suffix.removeprefix(".").lower()
-    if suffix not in {entry.name for entry in plugins.registered(READERS)}:
+    if suffix not in _registered():
         # Under whatever name, lines of JSON are what a set of facts has always been.
         return read_json_lines
     entry = plugins.named(READERS, suffix, "reader")
@@ -92,6 +147,17 @@ def _reader_of(path: Path) -> Reader:
             yield from cast(Reader, found)(path, name)
 
     return rows
+
+
+def _list(text: str, where: str) -> list[Mapping[str, object]]:
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not valid JSON ({plain(error, 100)}); write one object a line") from None
+    odd = next((n for n, item in enumerate(items, start=1) if not isinstance(item, dict)), 0)
+    if odd:
+        raise DataError(f'{where}, item {odd} is no JSON object; write {{"prompt": …, "answer": …}} or {{"text": …}}')
+    return cast(list[Mapping[str, object]], items)
 
 
 def _object(line: str, where: str, otherwise: str) -> Mapping[str, object]:
@@ -117,7 +183,11 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
     if "answer" not in named and "text" in named:
         named = {"prompt": "", "answer": named["text"], "subject": named.get("subject", "")}
     if "prompt" not in named or "answer" not in named:
-        raise DataError(f'{where} should have "prompt" and "answer", or "text"; it has {plain(sorted(named), 100)}')
+        raise DataError(
+            f'{where} should have "prompt" and "answer", or "text"; it has {plain(sorted(fields), 100)}: rename '
+            "them, or name them in brackets behind the file, as in facts.csv[question,answer]"
+        )
+    named["answer"] = _chosen(named["answer"], named.get("choices"))
     # Published sets carry fields of their own, which are no mistake.
     kept = {key: _as_list(value) if key in _LISTS else value for key, value in named.items() if key in _KNOWN}
     try:
@@ -128,6 +198,14 @@ def fact_of(fields: Mapping[str, object], where: str) -> Fact:
     if not fact.answer.strip():
         raise DataError(f"{where}: the answer is empty, so there is nothing to forget; fill it in or drop the line")
     return fact
+
+
+def _chosen(answer: object, choices: object) -> object:
+    """The answer in words where a set of multiple choice, as WMDP and MMLU, gives its place among the choices."""
+    # True is an int to Python, and no place.
+    if type(answer) is int and isinstance(choices, list) and 0 <= answer < len(choices):
+        return choices[answer]
+    return answer
 
 
 def _as_list(value: object) -> object:

@@ -27,7 +27,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
         raise SpecError(
             "audit reference needs models.architecture, data.forget and data.retain; set them in audit.toml"
         )
-    architecture = load_architecture(spec.models.architecture, base)
+    architecture = load_architecture(spec.models.architecture, base, spec.models.arguments)
     shape = Preprocessing(resize=spec.data.resize, mean=spec.data.mean, std=spec.data.std)
     # As an audit reads them: forgotten classes and leaks are taken out of what references are trained on.
     found = inputs.read_sets(spec, {}, base, shape)

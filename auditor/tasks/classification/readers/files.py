@@ -38,7 +38,8 @@ def read_examples(
 
     Args:
         source: a ``.npz`` file with arrays ``images`` and ``labels``, or ``x`` and ``y`` (``file.npz:train``
-            for ``x_train`` and ``y_train``), and ``groups`` where examples belong together; a folder
+            for ``x_train`` and ``y_train``), and ``groups`` where examples belong together; a ``.csv`` or
+            ``.parquet`` file with a column ``label`` (``file.csv[digit]`` for one called ``digit``); a folder
             ``CLASS/*.png`` or ``*.jpg``; ``images.zip``, or ``images.zip:train`` for a folder inside it; or
             ``module.py:function`` returning a torch Dataset.
         base_dir: folder that relative paths start from.

@@ -179,7 +179,7 @@ def _decode_all(files: Sequence[_ImageFile], path: Path) -> list[NDArray[np.uint
     images: list[NDArray[np.uint8]] = []
     total = 0
     for file in files:
-        images.append(_decode(file, path))
+        images.append(decode(file.read, file.name, path))
         total += images[-1].nbytes
         # As it grows: many small files may unpack to more than memory holds.
         check_unpacked(total, path)
@@ -202,20 +202,30 @@ def _unite(images: list[NDArray[np.uint8]], resize: tuple[int, int] | None, path
     return np.concatenate([bring(torch.from_numpy(image).permute(2, 0, 1)[None]).numpy() for image in images])
 
 
-def _decode(file: _ImageFile, path: Path) -> NDArray[np.uint8]:
-    """One image as uint8 [h, w, 1 or 3]."""
+def decode(read: Callable[[], bytes], name: str, path: Path) -> NDArray[np.uint8]:
+    """One image as uint8 [h, w, 1 or 3].
+
+    Args:
+        read: gives the bytes of a PNG or JPEG file.
+        name: of the image, for messages.
+        path: of the file or folder that it lies in.
+
+    Raises:
+        DataError: no PNG or JPEG, or damaged.
+        UnsafeInputError: larger than an image should be.
+    """
     try:
         with warnings.catch_warnings():
             # Pillow only warns of a decompression bomb up to twice its limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Pillow knows some forty formats, with the faults of a decoder in each; two are enough.
-            with Image.open(io.BytesIO(file.read()), formats=("PNG", "JPEG")) as image:
+            with Image.open(io.BytesIO(read()), formats=("PNG", "JPEG")) as image:
                 if image.mode.startswith(("I", "F")):
                     raise ValueError(f"its pixels have more than 8 bits (mode {image.mode})")
                 pixels = np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnsafeInputError(
-            f"{shown(path)} was refused: {plain(file.name)} is too large an image ({plain(error)}); shrink it"
+            f"{shown(path)} was refused: {plain(name)} is too large an image ({plain(error)}); shrink it"
         ) from None
     except (
         UnidentifiedImageError,
@@ -225,6 +235,6 @@ def _decode(file: _ImageFile, path: Path) -> NDArray[np.uint8]:
     ) as error:
         reason = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else plain(error)
         raise DataError(
-            f"{shown(path)}: the image {plain(file.name)} cannot be read ({reason}); repair or remove it"
+            f"{shown(path)}: the image {plain(name)} cannot be read ({reason}); repair or remove it"
         ) from None
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
