@@ -9,13 +9,12 @@ import torch
 @contextmanager
 def execution_settings(threads: int) -> Iterator[None]:
     """Threads and deterministic algorithms as planned, put back after."""
-    before = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # Not use_deterministic_algorithms, which does the same and imports torch's compiler first, for seconds.
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.set_num_threads(before)
