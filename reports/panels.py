@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from auditor.records.figure import Figure
@@ -82,13 +83,14 @@ def draw(panels: Sequence[Panel], ticks: Sequence[str], figure: Figure, anchor: 
         beside=bool(ticks) and not _fit(ticks),
         values=tuple(v for panel in panels for line in panel.lines for v in line.y),
     )
+    shown = panels[:MOST_PANELS]
     with settings():
-        drawn = tuple(
-            _panel(panel, frame, f"{anchor}-{i}" if i else anchor, title, height=110.0 if len(panels) > 1 else 150.0)
-            for i, panel in enumerate(panels[:MOST_PANELS])
+        sheet, axes = _empty(shown, frame)
+        svgs = tuple(
+            _panel(panel, frame, sheet, axes, f"{anchor}-{i}" if i else anchor, title) for i, panel in enumerate(shown)
         )
     return Drawing(
-        svgs=drawn, caption=caption, aside=figure.aside, key=_key(panels, figure),
+        svgs=svgs, caption=caption, aside=figure.aside, key=_key(panels, figure),
         up=figure.x_label if frame.beside else figure.y_label,
         across=figure.y_label if frame.beside else figure.x_label,
     )  # fmt: skip
@@ -103,19 +105,29 @@ def _fit(ticks: Sequence[str]) -> bool:
     return sum(len(tick) + 2 for tick in shown) * LETTER < WIDTH - LEFT - RIGHT
 
 
-def _panel(panel: Panel, frame: _Frame, anchor: str, title: str, *, height: float) -> Markup:
+def _empty(panels: Sequence[Panel], frame: _Frame) -> tuple[Sheet, Axes]:
+    """Axes without lines on a sheet, for every panel in turn: to make them takes longer than to draw in them."""
+    height = 110.0 if len(panels) > 1 else 150.0
     if frame.beside:
         height = ROW * min(len(frame.ticks), MOST_ROWS)
-    head = HEAD if panel.title else 8.0
+    head = HEAD if any(panel.title for panel in panels) else 8.0
     sheet = Sheet(head + height + FOOT)
     axes = sheet.axes(left=frame.left, top=head, width=WIDTH - frame.left - RIGHT, height=height)
-    _scale(axes, frame, [v for line in panel.lines for v in line.x])
+    _scale(axes, frame, [v for panel in panels for line in panel.lines for v in line.x])
+    return sheet, axes
+
+
+def _panel(panel: Panel, frame: _Frame, sheet: Sheet, axes: Axes, anchor: str, title: str) -> Markup:
     longest = int(WIDTH * FONT / (LETTER * SMALL)) - 4
-    sheet.write(2, 14, text.shorten(panel.title, longest), fontsize=SMALL, color=MUTED)
-    for line in panel.lines:
-        _plot(axes, line, frame)
+    written = sheet.write(2, 14, text.shorten(panel.title, longest), fontsize=SMALL, color=MUTED)
+    plotted = [_plot(axes, line, frame) for line in panel.lines]
     words = f"{panel.title or 'one panel'}: {frame.figure.y_label} against {frame.figure.x_label}, by model"
-    return sheet.svg(anchor, title, f"{words}; lines: {len(panel.lines)}.")
+    svg = sheet.svg(anchor, title, f"{words}; lines: {len(panel.lines)}.")
+    for artist in (written, *plotted):
+        artist.remove()
+    # Forgets how far the lines went, by which the next panel's axis would be scaled.
+    axes.relim()
+    return svg
 
 
 def _scale(axes: Axes, frame: _Frame, places: Sequence[float]) -> None:
@@ -194,14 +206,14 @@ def _rates(axes: Axes, values: Sequence[float]) -> None:
     axes.plot([low, 1], [low, 1], color=MUTED, linewidth=1, linestyle=":")
 
 
-def _plot(axes: Axes, line: Line, frame: _Frame) -> None:
+def _plot(axes: Axes, line: Line, frame: _Frame) -> Line2D:
     stroke, joined = STROKES[line.role], frame.figure.joined
     # Marks show where something was measured; on longer lines they would run into each other.
     dotted = not joined or len(line.x) <= 8
     aside = 0.0 if joined else _ASIDE[line.role]
     along = [x + aside for x in line.x]
     x, y = (line.y, along) if frame.beside else (along, line.y)
-    axes.plot(
+    (plotted,) = axes.plot(
         x,
         y,
         color=stroke.colour,
@@ -213,6 +225,7 @@ def _plot(axes: Axes, line: Line, frame: _Frame) -> None:
         markeredgewidth=1,
         zorder=stroke.order,
     )
+    return plotted
 
 
 def _key(panels: Sequence[Panel], figure: Figure) -> Mapping[str, str]:

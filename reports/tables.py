@@ -9,7 +9,7 @@ from auditor.records.plan import Plan, PlannedModel
 from auditor.records.results import Environment, Results
 from auditor.reports import text
 
-Mark = Literal["good", "bad", "quiet"]
+Mark = Literal["bold", "bad", "quiet"]
 MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns
 
 
@@ -60,18 +60,19 @@ def decoys(ordered: Sequence[Evidence]) -> Table | None:
 
 
 def _decoy_row(e: Evidence, names: Sequence[str]) -> Row:
-    found = [_decoy(e.decoys.get(name), assigned=name in e.assigned_decoys) for name in names]
+    found = [_decoy(e.decoys.get(name), assigned=name in e.assigned_decoys, primary=e.primary) for name in names]
     check = f"{e.check} (primary)" if e.primary else e.check
     return Row(cells=(check, *(words for words, _ in found)), marks=tuple(mark for _, mark in found))
 
 
-def _decoy(result: DecoyResult | None, *, assigned: bool) -> tuple[str, Mark]:
+def _decoy(result: DecoyResult | None, *, assigned: bool, primary: bool) -> tuple[str, Mark]:
     if result is None:
         # A check that did not meet its decoy has not shown that it sees through it.
-        return "not tried", "bad" if assigned else "quiet"
+        return "not tried", "quiet" if not assigned else "bad" if primary else "bold"
     rho = f"ρ\u00a0=\u00a0{text.rho(result.rho)}" if result.rho is not None else "no\u00a0ρ"
     if assigned:
-        return (f"detected, {rho}", "good") if result.detected else (f"MISSED, {rho}", "bad")
+        # Red only where it decides: a check that is no primary clears nothing, whatever it misses.
+        return (f"detected, {rho}", "bold") if result.detected else (f"MISSED, {rho}", "bad" if primary else "bold")
     # Grey: it neither helps nor hurts this check. `outputs`, for one, is what decoys are made to deceive.
     return f"{'seen too' if result.detected else 'not its task'}, {rho}", "quiet"
 
@@ -85,7 +86,7 @@ def _seen_by_primaries(tested: Sequence[Evidence], names: Sequence[str]) -> Row:
     return Row(
         # NONE forbids a deletion, so it must not look like an empty cell.
         cells=("seen by a primary check", *(checks or "NONE" for checks in seen)),
-        marks=tuple("good" if checks else "bad" for checks in seen),
+        marks=tuple("bold" if checks else "bad" for checks in seen),
     )
 
 

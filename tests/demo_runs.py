@@ -45,7 +45,7 @@ def made_without_network(folder: Path, task: str, *options: str) -> Path:
         results = read_results(demo / name / "results.json")
         assert results.verdict.outcome == outcome
         assert results.coverage.complete
-        assert (demo / name / "report.html").stat().st_size < 2_000_000
+        assert (demo / name / "report.html").stat().st_size < 1_000_000
         assert outcome in finished.stdout
     return demo
 

@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 
-from auditor.records.evidence import Interval
+from auditor.records.evidence import DecoyResult, Interval
 from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
 from auditor.reports import axis, check_figures, html, tables, text
@@ -156,13 +156,28 @@ def test_decoys_are_a_table_of_check_by_decoy(pages):
     assert "MISSED, ρ = 0.22 [0.02, 0.42]" in row
 
 
+def test_a_miss_is_red_only_where_it_decides():
+    missed = DecoyResult(rho=None, p_value=None, detected=False)
+    for primary, mark in ((True, "bad"), (False, "bold")):
+        few_shot = samples.sample("DELETED").of("few_shot")
+        e = few_shot.model_copy(update={"primary": primary, "decoys": {"a": missed}, "assigned_decoys": ("a", "b")})
+        rows = tables.decoys([e, e.model_copy(update={"decoys": {"b": missed}})]).rows
+        assert [row.marks for row in rows[:2]] == [(mark, mark), (mark, mark)]
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+def test_the_page_of_an_audit_stays_below_a_megabyte(pages, outcome):
+    """The demo's reports, of all checks and eight references, are held to the same in tests/demo_runs.py."""
+    assert len(pages[outcome].encode()) < 1_000_000
+
+
 def test_decoys_that_were_not_a_checks_task_are_set_apart(pages):
     source = pages["DELETED"]
     table = source[source.index("which check saw through which") :]
     rows = dict(re.findall(r'<th scope="row">([^<]*)</th>(.*?)</tr>', table[: table.index("</table>")]))
     cells = {check: re.findall(r'<td class="(\w+)">(\w+)', row) for check, row in rows.items()}
-    assert cells["few_shot (primary)"] == [("good", "detected"), ("quiet", "seen"), ("good", "detected")]
-    assert cells["relearning (primary)"] == [("good", "detected"), ("quiet", "seen"), ("quiet", "seen")]
+    assert cells["few_shot (primary)"] == [("bold", "detected"), ("quiet", "seen"), ("bold", "detected")]
+    assert cells["relearning (primary)"] == [("bold", "detected"), ("quiet", "seen"), ("quiet", "seen")]
     assert cells["outputs"] == [("quiet", "not")] * 3
     assert "MISSED" not in table
 
