@@ -38,10 +38,7 @@ def machine() -> Iterator[Finding]:
     yield _finding("python", sys.version_info >= (3, 11), f"{platform.python_version()}, needed is 3.11 or later")
     yield from _packages()
     yield from map(_extra, _EXTRAS)
-    gpu = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use: audits run on the CPU"
-    )
-    yield Finding(subject="GPU", state="note", words=gpu)
+    yield Finding(subject="GPU", state="note", words=_gpu())
     yield from isolation()
 
 
@@ -84,6 +81,14 @@ def isolation() -> Iterator[Finding]:
     without = _has_network_namespace()
     words = "can be made by this user" if without else "cannot be made by this user: read hostile files in a container"
     yield Finding(subject="network namespace", state="note", words=words)
+
+
+def _gpu() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    if torch.backends.mps.is_available():
+        return f"{torch.backends.mps.get_name()}, for audit.device = 'mps'"
+    return "none that torch can use: audits run on the CPU"
 
 
 def _packages() -> Iterator[Finding]:
