@@ -40,10 +40,7 @@ def machine() -> Iterator[Finding]:
     yield _finding("python", sys.version_info >= (3, 11), f"{platform.python_version()}, needed is 3.11 or later")
     yield from _packages()
     yield from map(_extra, _EXTRAS)
-    gpu = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use: audits run on the CPU"
-    )
-    yield Finding(subject="GPU", state="note", words=gpu)
+    yield Finding(subject="GPU", state="note", words=_gpu())
     yield _narrow_type()
     yield from isolation()
 
@@ -97,6 +94,14 @@ def _narrow_type() -> Finding:
     faster = times[0] / times[1]
     advice = "" if faster > 1 else "; give --dtype float32 for audits on the CPU"
     return Finding(subject="bfloat16", state="note", words=f"{faster:.2g} times as fast as float32 on the CPU{advice}")
+
+
+def _gpu() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    if torch.backends.mps.is_available():
+        return f"{torch.backends.mps.get_name()}, for audit.device = 'mps'"
+    return "none that torch can use: audits run on the CPU"
 
 
 def _packages() -> Iterator[Finding]:

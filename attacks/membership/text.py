@@ -25,6 +25,7 @@ from auditor.attacks.membership.token_scores import token_attacks
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
 from auditor.checks.check import Check, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
+from auditor.models.precision import doubled
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
@@ -244,6 +245,6 @@ def negative_gradient_norms(model: CausalLM, facts: Facts) -> Array:
         # Weights that a fact does not pass, as of idle experts, have no gradient.
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         # float64: a sum over all weights of squares that may be tiny.
-        squares = [g.double().square().sum() for g in gradients if g is not None]
+        squares = [doubled(g).square().sum() for g in gradients if g is not None]
         norms.append(float(torch.stack(squares).sum().sqrt()))
     return -np.array(norms)

@@ -18,6 +18,7 @@ from torch import nn
 
 from auditor.inference.contrast import Contrast, Two
 from auditor.models.canonical import HomogeneousPair
+from auditor.models.precision import doubled
 from auditor.records.score import Score, Sides
 
 WIDEST = 2.0
@@ -56,7 +57,7 @@ def scales(module: nn.Module, *, matrices: bool, paired: Sequence[HomogeneousPai
         for name, p in module.named_parameters()
         if matrices and p.ndim > 1 and name.rpartition(".")[0] not in aside
     }
-    found = {name: float(p.detach().double().square().mean().sqrt()) for name, p in (others | gains).items()}
+    found = {name: float(doubled(p.detach()).square().mean().sqrt()) for name, p in (others | gains).items()}
     return {name: max(value, _SMALLEST_GAIN) if name in gains else value for name, value in found.items()}
 
 

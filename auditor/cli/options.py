@@ -88,7 +88,7 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "checks": click.option("--checks", help="Checks by name, separated by commas; default all."),
     "policy": click.option("--policy", help="default, strict, or a .toml file."),
     "seed": click.option("--seed", type=int, help="Every random choice derives from it."),
-    "device": click.option("--device", help="cpu or cuda."),
+    "device": click.option("--device", help="cpu, cuda or mps."),
     "dtype": click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
     "threads": click.option("--threads", type=int, help="Of torch; part of the plan."),
     "batch_size": click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ModelError
 from auditor.models.hooks import Run
+from auditor.models.precision import doubled
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -184,7 +185,7 @@ def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: 
                 _run(module, batch)
             for name, x in seen.items():
                 others = [d for d in range(x.ndim) if d != _channel(x)]
-                sums[name] = sums.get(name, torch.zeros(())) + x.double().square().sum(dim=others).cpu()
+                sums[name] = sums.get(name, torch.zeros(())) + doubled(x).square().sum(dim=others).cpu()
                 rows[name] = rows.get(name, 0) + x.numel() // x.shape[_channel(x)]
     return {name: total / rows[name] for name, total in sums.items()}
 
@@ -198,9 +199,11 @@ def _note(
 
 
 def _incoming_norm(producer: _Weighted) -> Tensor:
-    parts = [producer.weight.detach().double().flatten(1) if producer.weight.ndim > 1 else producer.weight[:, None]]
+    # On the processor, where what it stands in for was added up.
+    weight = producer.weight.detach().cpu()
+    parts = [weight.double().flatten(1) if weight.ndim > 1 else weight[:, None]]
     if producer.bias is not None:
-        parts.append(producer.bias.detach().double()[:, None])
+        parts.append(producer.bias.detach().cpu().double()[:, None])
     norm: Tensor = torch.linalg.vector_norm(torch.cat(parts, dim=1), dim=1)
     return norm
 
@@ -211,6 +214,7 @@ def _channel(x: Tensor) -> int:
 
 def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:
     source, target = _weighted(module, pair.producer), _weighted(module, pair.consumer)
+    factor = factor.to(source.weight.device)
     source.weight.mul_(factor.view(-1, *[1] * (source.weight.ndim - 1)))
     if source.bias is not None:
         source.bias.mul_(factor)

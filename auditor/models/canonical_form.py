@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from auditor.errors import ModelError
 from auditor.loading.checkpoints import network_digest
 from auditor.models.canonical import HomogeneousPair
+from auditor.models.precision import doubled
 from auditor.models.units import (
     Maker,
     Norm,
@@ -147,7 +148,7 @@ class Canonicaliser:
 
 
 def _share(found: Tensor) -> float:
-    return float(found.double().mean())
+    return float(doubled(found).mean())
 
 
 def predictions(module: nn.Module, batches: Batches) -> Tensor:

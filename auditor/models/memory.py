@@ -24,6 +24,9 @@ def device_bytes(device: str) -> int:
     """
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
+    if device == "mps":
+        # A part of the memory that processor and GPU share.
+        return int(torch.mps.recommended_max_memory())
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _CONTROL_GROUP.read_text().strip() if _CONTROL_GROUP.is_file() else "max"
     return min(physical, int(limit)) if limit.isdigit() else physical
@@ -51,8 +54,9 @@ def out_of_memory(error: Exception) -> bool:
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # On the processor torch has no type for it.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    # On the processor, and on an Apple GPU, torch has no type for it.
+    words = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
 
 
 def batch_sizes(planned: int) -> list[int]:

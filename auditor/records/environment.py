@@ -31,8 +31,14 @@ def describe(device: str) -> Environment:
         # Sums differ in their last bits between instruction sets and between BLAS libraries.
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         blas="MKL" if torch.backends.mkl.is_available() else "other",
-        gpu=torch.cuda.get_device_name() if device.startswith("cuda") else None,
+        gpu=_gpu(device),
     )
+
+
+def _gpu(device: str) -> str | None:
+    if device == "mps":
+        return str(torch.backends.mps.get_name())
+    return torch.cuda.get_device_name() if device.startswith("cuda") else None
 
 
 def _version(name: str) -> str:

@@ -185,7 +185,7 @@ class RunSpec(Frozen):
     # Whoever reviews a model chooses it after receiving the model: a seed known beforehand draws attacks that an
     # unlearner can rehearse (docs/checks.md, relearning).
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
-    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
+    device: str = Field(default="cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda or mps")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
     # One by default: sums change in their last bits with the number of threads.
     threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")

@@ -184,3 +184,5 @@ def _uncached(plan: Plan, hooked: frozenset[str]) -> frozenset[str]:
 def _check_device(spec: AuditSpec) -> None:
     if spec.audit.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"audit.device = {spec.audit.device!r}, but this machine offers no CUDA device; use cpu")
+    if spec.audit.device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("audit.device = 'mps', but this machine offers no Apple GPU that torch can use; use cpu")

@@ -155,4 +155,4 @@ def _patched(original: CausalLM, subject: CausalLM, facts: Facts, maps: dict[str
 def _with_states(original: CausalLM, layer: str, states: Tensor, tokens: Tokens) -> Tensor:
     # In the original's own type: apart from the states it has to run as it always does.
     with torch.no_grad(), original.intervene(layer, lambda own: states.to(own.dtype)):
-        return -original.losses(tokens).double().cpu()
+        return -original.losses(tokens).cpu().double()

@@ -233,7 +233,7 @@ def parting(encoder: Encoder, true: Fact, false: Fact) -> tuple[int, int] | None
 def _codes(original: CausalLM, retain: Facts) -> Tensor:
     head = original.head()
     assert head is not None, "the layout was read off one"
-    rows = head.weight.detach().double().cpu()
+    rows = head.weight.detach().cpu().double()
     seen = rows[torch.cat([tokens.targets.cpu() for tokens in original.batches(retain)])]
     std = seen.std(0)
     # A coordinate that never moves is dropped: divided by its spread, rounding would look like a feature.

@@ -121,7 +121,7 @@ class LatentSteering:
             return states + moved
 
         with torch.no_grad(), self._subject.intervene(self.part.block, add):
-            return -self._subject.losses(tokens).double().cpu()
+            return -self._subject.losses(tokens).cpu().double()
 
 
 def token_states(subject: CausalLM, block: str, facts: Facts) -> Tensor:

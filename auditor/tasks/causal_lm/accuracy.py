@@ -23,6 +23,6 @@ def _memorised(subject: CausalLM, facts: Facts) -> float:
     shares = []
     with torch.no_grad():
         for tokens in subject.batches(facts):
-            hits = (subject.answer_logits(tokens).argmax(-1) == tokens.targets).double()
+            hits = subject.answer_logits(tokens).argmax(-1) == tokens.targets
             shares.append(fact_means(hits.cpu(), tokens.lengths.cpu()))
     return float(torch.cat(shares).mean())

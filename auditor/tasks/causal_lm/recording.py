@@ -90,7 +90,7 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
         targets: int64 [tokens], the right token at each position.
 
     Returns:
-        float64 [tokens, 4] in the order of ``COLUMNS``.
+        float64 [tokens, 4] in the order of ``COLUMNS``, on the processor.
     """
     parts = zip(*(all_of.split(_at_once(logits)) for all_of in (logits, targets)), strict=True)
     return torch.cat([_statistics(some, right) for some, right in parts])
@@ -99,7 +99,7 @@ def token_statistics(logits: Tensor, targets: Tensor) -> Tensor:
 def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
     """The first of these columns alone, float64 [tokens]; the arguments are those of :func:`token_statistics`."""
     parts = zip(*(all_of.split(_at_once(logits)) for all_of in (logits, targets)), strict=True)
-    return torch.cat([-cross_entropy(some.float(), right, reduction="none").double() for some, right in parts])
+    return torch.cat([-cross_entropy(some.float(), right, reduction="none").cpu().double() for some, right in parts])
 
 
 def _at_once(logits: Tensor) -> int:
@@ -120,4 +120,5 @@ def _statistics(logits: Tensor, targets: Tensor) -> Tensor:
     rank = (logits > logits.gather(-1, targets[:, None])).sum(-1)
     # A difference of squares: rounding can take it just below 0.
     columns = [own[:, 0], rank, mean, variance.clamp_min(0).sqrt()]
-    return torch.stack([column.double() for column in columns], dim=1)
+    # Ranks are whole numbers below the vocabulary's size, which float32 holds.
+    return torch.stack([column.float() for column in columns], dim=1).cpu().double()

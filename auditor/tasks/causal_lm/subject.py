@@ -133,7 +133,7 @@ class CausalLM:
         found = torch.zeros(len(facts), dtype=torch.float64)
         with torch.no_grad():
             for places, tokens in self._by_length(facts):
-                found[places] = -self.losses(tokens).double().cpu()
+                found[places] = -self.losses(tokens).cpu().double()
         return found
 
     def _by_length(self, facts: Facts) -> Iterator[tuple[Tensor, Tokens]]:
