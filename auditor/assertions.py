@@ -181,7 +181,7 @@ def _subject(result: "AuditResult") -> str:
 
 
 def _ending(result: "AuditResult") -> str:
-    from auditor.reports.text import upper_percent
+    from auditor.reports.formats import upper_percent
 
     verdict = result.results.verdict
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""

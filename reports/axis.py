@@ -10,7 +10,7 @@ from typing import Literal
 
 from auditor.records.evidence import Evidence, Interval
 from auditor.records.policy import Thresholds
-from auditor.reports import text
+from auditor.reports import formats, text
 
 LOW, HIGH = -0.25, 1.25  # of ρ; what lies beyond gets an arrow
 
@@ -115,8 +115,8 @@ def build(
         rows=rows,
         never=Mark(at=_place(0.0), words="never saw it"),
         original=Mark(at=_place(1.0), words="like the original"),
-        accuse=Mark(at=_place(bars.suppressed), words=text.percent(bars.suppressed)),
-        clear=Mark(at=_place(bars.deleted), words=text.percent(bars.deleted)),
+        accuse=Mark(at=_place(bars.suppressed), words=formats.percent(bars.suppressed)),
+        clear=Mark(at=_place(bars.deleted), words=formats.percent(bars.deleted)),
     )
 
 
@@ -148,7 +148,7 @@ def _row(
         state=state,
         share=value,
         limits=limits,
-        reason=text.prose(e.powerless_because or ""),
+        reason=formats.prose(e.powerless_because or ""),
         spoken=f"{e.check}: {value}, between {limits}" + (", accuses" if state == "accuses" else ""),
         strip=Strip(
             left=_place(max(rho.low, LOW)),
@@ -175,7 +175,7 @@ def _part(e: Evidence, state: State, *, decided: bool) -> str:
 
 def _percent(rho: float) -> str:
     # A stranger's file, or a check without a gap, may hold any number.
-    return text.percent(rho) if abs(rho) < 10 else ("far above" if rho > 0 else "far below")
+    return formats.percent(rho) if abs(rho) < 10 else ("far above" if rho > 0 else "far below")
 
 
 def _place(rho: float) -> float:

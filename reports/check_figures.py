@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from auditor.records.base import Row
 from auditor.records.evidence import Evidence
-from auditor.reports import dots, panels, text
+from auditor.reports import dots, formats, panels
 from auditor.reports.curves import counting, panels_of
 from auditor.reports.figures import Drawing
 
@@ -21,7 +21,7 @@ def draw(evidence: Evidence, anchor: str, layers: Sequence[str] = ()) -> list[Dr
     if evidence.scores is None:
         return []
     roles = roles_of(evidence)
-    title = f"Figure of the check {text.shorten(evidence.check, 60)}"
+    title = f"Figure of the check {formats.shorten(evidence.check, 60)}"
     drawn: list[Drawing] = []
     used: list[Row] = []
     for i, how in enumerate(evidence.figures):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from auditor.records.evidence import Evidence, SpreadRecord
 from auditor.records.results import Results
-from auditor.reports import sentence, tables, text
+from auditor.reports import formats, sentence, tables, text
 from auditor.reports.places import place
 from auditor.reports.tables import Table
 
@@ -91,19 +91,19 @@ def why_no_rho(evidence: Evidence) -> str:
         return f"could not run: {evidence.failure.reason}"
     if evidence.conclusive:
         return evidence.conclusive
-    return text.prose(evidence.powerless_because or text.POWERS[evidence.may])
+    return formats.prose(evidence.powerless_because or text.POWERS[evidence.may])
 
 
 def _brief(e: Evidence) -> str:
     if e.rho is not None:
-        return text.prose(sentence.found(e))
-    return f"{text.sentence_case(why_no_rho(e))}."
+        return formats.prose(sentence.found(e))
+    return f"{formats.sentence_case(why_no_rho(e))}."
 
 
 def _state(e: Evidence, results: Results) -> str:
     if e.failure is not None:
         where = f" (on {e.failure.model})" if e.failure.model else ""
-        return text.prose(f"Could not run{where}: {e.failure.reason}")
+        return formats.prose(f"Could not run{where}: {e.failure.reason}")
     return " ".join(sentence for sentence in (_part_in_verdict(e, results), _power(e)) if sentence)
 
 
@@ -131,7 +131,7 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
 
 def _power(e: Evidence) -> str:
     if e.powerless_because:
-        return text.prose(f"No power to clear: {e.powerless_because}.")
+        return formats.prose(f"No power to clear: {e.powerless_because}.")
     if not e.powered:
         return ""
     # Power alone would read as permission to clear, which these checks do not have.
@@ -145,11 +145,11 @@ def _power(e: Evidence) -> str:
 def _facts(e: Evidence, results: Results) -> Iterator[tuple[str, str]]:
     suppressed = results.plan.policy.thresholds.suppressed
     if e.rho is not None:
-        yield "ρ", text.rho(e.rho)
+        yield "ρ", formats.rho(e.rho)
     if e.resolution is not None:
-        yield "resolution", text.resolution(e.resolution)
+        yield "resolution", formats.resolution(e.resolution)
     if e.p_value is not None:
-        shown = text.p_value(e.p_value)
+        shown = formats.p_value(e.p_value)
         yield "p-value", f"{shown}: how often a residue of {suppressed:g} would score this high by chance"
     # What ρ = 0 stands for differs between checks; the same ρ means less against a weaker null.
     if e.null_kind != "none":
@@ -161,7 +161,7 @@ def _facts(e: Evidence, results: Results) -> Iterator[tuple[str, str]]:
         yield "taken as", f"the mean of {', '.join(chosen)}" if len(chosen) > 1 else chosen[0]
     if e.n_examples is not None:
         hits = "" if e.hits is None else f"; the unlearned model hits {e.hits}"
-        yield "measured on", f"{text.plural(e.n_examples, 'example')}{hits}"
+        yield "measured on", f"{formats.plural(e.n_examples, 'example')}{hits}"
     if e.items is not None:
         yield "single items", text.single_items(e.items)
     if e.spread is not None:
@@ -172,26 +172,26 @@ def _spread(e: Evidence, spread: SpreadRecord) -> tuple[str, str]:
     """All that the interval was computed from, so that a reviewer can recompute it."""
     if e.contrast:
         n = spread.n_references
-        help_of = f"{text.plural(n, 'reference')} to say how hard each subject is, " if n else ""
+        help_of = f"{formats.plural(n, 'reference')} to say how hard each subject is, " if n else ""
         return (
             "standard error",
-            f"{text.number(spread.value, 4)} of the difference between forget and holdout subjects (Welch, "
+            f"{formats.number(spread.value, 4)} of the difference between forget and holdout subjects (Welch, "
             f"{spread.degrees:.1f} degrees of freedom, {help_of}"
-            f"floor {text.number(spread.floor, 4)})",
+            f"floor {formats.number(spread.floor, 4)})",
         )
     null = "control concept" if e.null_kind == "controls" else "reference"
     return (
         "spread",
         (
-            f"s̃ = {text.number(spread.value, 4)}: by how much one more {null} may differ by chance "
-            f"(ν = {spread.degrees:g} degrees of freedom from {text.plural(spread.n_references, null)}; "
+            f"s̃ = {formats.number(spread.value, 4)}: by how much one more {null} may differ by chance "
+            f"(ν = {spread.degrees:g} degrees of freedom from {formats.plural(spread.n_references, null)}; "
             f"sampling variance {_variance(spread.sampling_variance)}, "
             f"recipe variance {_variance(spread.recipe_variance)}, "
-            f"floor {text.number(spread.floor, 4)})"
+            f"floor {formats.number(spread.floor, 4)})"
         ),
     )
 
 
 def _variance(value: float) -> str:
     # An exact 0 says that this source was not added; 0.000000 would look like a small one that was rounded.
-    return text.number(value, 6) if value else "0"
+    return formats.number(value, 6) if value else "0"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from auditor.records.base import Row
 from auditor.records.figure import Figure
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.reports.figures import is_drawable
 from auditor.reports.places import is_numbered, place
 
@@ -131,7 +131,7 @@ def _line(model: str, role: str, points: Sequence[tuple[float, float]]) -> Line:
 
 
 def _word(column: str, value: str | int | float | None, layers: Sequence[str]) -> str:
-    shown = text.shorten(place(_show(value), layers), 32)
+    shown = formats.shorten(place(_show(value), layers), 32)
     return shown if isinstance(value, str) else f"{_SHORT.get(column, column)} {shown}"
 
 

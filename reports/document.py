@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from auditor.records.plan import Plan, PlannedModel
 from auditor.records.results import PrimaryChoice, Results
 from auditor.records.road import Road
-from auditor.reports import axis, opening, review, roads, tables, text
+from auditor.reports import axis, formats, opening, review, roads, tables, text
 from auditor.reports.axis import Axis
 from auditor.reports.check_sections import CheckSection, check_section, in_order, why_no_rho
+from auditor.reports.glossary import GLOSSARY
 from auditor.reports.opening import Opening, Reasoning
 from auditor.reports.review import Review
 from auditor.reports.tables import Table
@@ -38,7 +39,7 @@ class Document:
     notes: tuple[str, ...]
     command: str
     review: Review
-    glossary: tuple[tuple[str, str], ...] = text.GLOSSARY
+    glossary: tuple[tuple[str, str], ...] = GLOSSARY
 
 
 def build(results: Results) -> Document:
@@ -67,7 +68,7 @@ def build(results: Results) -> Document:
         settings=tables.settings(plan),
         feasibility=_prospect(plan, results.roads),
         environment=tables.environment(results.environment),
-        notes=tuple(map(text.prose, plan.notes)),
+        notes=tuple(map(formats.prose, plan.notes)),
         command=plan.command,
         review=review.build(results, frozenset(verdict.accusers)),
     )
@@ -132,7 +133,7 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
         ("preprocessing", tables.pairs(plan.preprocessing)),
         (
             "execution",
-            f"{run.device}, {run.dtype}, {text.plural(run.threads, 'thread')}, batch size {run.batch_size}",
+            f"{run.device}, {run.dtype}, {formats.plural(run.threads, 'thread')}, batch size {run.batch_size}",
         ),
     )
 
@@ -140,7 +141,7 @@ def _plan(results: Results) -> tuple[tuple[str, str], ...]:
 def _chosen(choice: PrimaryChoice) -> str:
     """The primary of a family and what else stood to choice; fixed without a look at the unlearned model."""
     # The unchosen candidates too: a reviewer can see that the narrowest won, and that nothing else decided.
-    shown = [f"{name}: {text.resolution(w)}" for name, w in choice.resolutions.items()]
+    shown = [f"{name}: {formats.resolution(w)}" for name, w in choice.resolutions.items()]
     return f"{choice.check} ({'; '.join(shown)})"
 
 
@@ -148,12 +149,12 @@ def _prospect(plan: Plan, open_roads: Sequence[Road]) -> tuple[str, ...]:
     feasibility = plan.feasibility
     said = ["DELETED was within reach." if feasibility.deleted_in_reach else "DELETED was out of reach."]
     if feasibility.smallest_residue is not None:
-        said.append(f"Smallest residue that could be resolved: {text.percent(feasibility.smallest_residue)}.")
+        said.append(f"Smallest residue that could be resolved: {formats.percent(feasibility.smallest_residue)}.")
     said += [
-        f"A true retrain would pass with probability {text.number(value, 2)} at a gap of {gap}."
+        f"A true retrain would pass with probability {formats.number(value, 2)} at a gap of {gap}."
         for gap, value in feasibility.pass_probability.items()
     ]
     if plan.assignment is not None:
         # What was measured on the original takes the place of what had to be assumed.
-        said += [text.prose(roads.words(road, plan.assignment)) for road in open_roads or feasibility.roads]
-    return (*said, *map(text.prose, feasibility.obstacles))
+        said += [formats.prose(roads.words(road, plan.assignment)) for road in open_roads or feasibility.roads]
+    return (*said, *map(formats.prose, feasibility.obstacles))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from auditor.records.evidence import ModelScores
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.reports.figures import PAPER, STROKES, WIDTH, Drawing, Sheet, is_drawable, settings
 
 MOST_ROWS = 40  # a stranger's file may list any number of models
@@ -22,16 +22,16 @@ def dots(scores: ModelScores, unit: str, anchor: str, check: str) -> Drawing:
             face = stroke.colour if stroke.filled else PAPER
             axes.plot(values, [y] * len(values), stroke.marker, color=stroke.colour, markerfacecolor=face,
                       markersize=7, linestyle="none", zorder=3)  # fmt: skip
-            axes.text(-0.03, y, text.shorten(name, 19), color=stroke.colour, ha="right", va="center",
+            axes.text(-0.03, y, formats.shorten(name, 19), color=stroke.colour, ha="right", va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
         axes.margins(x=0.08)
         axes.grid(axis="x")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        words = "; ".join(f"{name}: {', '.join(text.number(v) for v in values)}" for name, _, values in rows)
-        svg = sheet.svg(anchor, f"Score of every model, {text.shorten(check, 60)}", words)
+        words = "; ".join(f"{name}: {', '.join(formats.number(v) for v in values)}" for name, _, values in rows)
+        svg = sheet.svg(anchor, f"Score of every model, {formats.shorten(check, 60)}", words)
     caption = "The score of every model; this is the number that ρ is made from."
-    return Drawing(svgs=(svg,), caption=caption, across=text.shorten(unit, 120))
+    return Drawing(svgs=(svg,), caption=caption, across=formats.shorten(unit, 120))
 
 
 def _dot_rows(scores: ModelScores) -> Iterator[tuple[str, str, list[float]]]:

@@ -6,7 +6,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from auditor.reports import text
+from auditor.reports import formats
 
 
 @cache
@@ -26,21 +26,21 @@ def environment() -> Environment:
     )
     made.filters["breakable"] = _breakable
     made.filters["coded"] = _coded
-    made.filters["sentence"] = text.sentence_case
+    made.filters["sentence"] = formats.sentence_case
     return made
 
 
 def _breakable(name: str) -> Markup:
     """A name that may break after its underscores and slashes, escaped."""
-    return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(text.clean(name)))))
+    return Markup(re.sub("([_/])(?!$)", r"\1<wbr>", str(escape(formats.clean(name)))))
 
 
 def _coded(words: str) -> Markup:
     """A sentence with what stands between backticks set as code, escaped."""
-    parts = (str(escape(text.clean(part))) for part in words.split("`"))
+    parts = (str(escape(formats.clean(part))) for part in words.split("`"))
     return Markup("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))
 
 
 def _clean(value: object) -> object:
     """Strings of the results lose what could hide or reorder text; finished markup stays as it is."""
-    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return formats.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from auditor.reports import text
+from auditor.reports import formats
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -193,7 +193,7 @@ def _inline(source: str, anchor: str, title: str, description: str) -> Markup:
     # Each goes to the front, so that the title ends up first, where screen readers look for it.
     for name, words in (("desc", description), ("title", title)):
         element = ET.Element(name, {"id": f"{anchor}-{name}"})
-        element.text = text.clean(words)
+        element.text = formats.clean(words)
         root.insert(0, element)
     return Markup(ET.tostring(root, encoding="unicode"))
 

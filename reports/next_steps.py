@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from auditor.records.plan import Plan, Role
 from auditor.records.results import Results
-from auditor.reports import text
+from auditor.reports import formats
 
 # Of the wishes of an undecided verdict, which come most useful first, as many as a first screen holds.
 MOST_WISHES = 2
@@ -57,7 +57,7 @@ def _decided(results: Results) -> Iterator[Step]:
     yield Step(words="Do not release this model as one that has forgotten: nobody can tell yet.")
     wishes = results.verdict.to_decide
     for wish in wishes[:MOST_WISHES]:
-        yield Step(words=text.sentence_case(text.prose(wish)))
+        yield Step(words=formats.sentence_case(formats.prose(wish)))
     if len(wishes) > MOST_WISHES:
         yield Step(words=f"{len(wishes) - MOST_WISHES} more under “What would settle it”, below.")
     if results.verdict.flags:

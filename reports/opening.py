@@ -8,7 +8,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, PlannedAssignment, Role
 from auditor.records.results import Results
 from auditor.records.verdict import Verdict
-from auditor.reports import axis, text
+from auditor.reports import axis, formats, text
 from auditor.reports.axis import Axis
 from auditor.reports.next_steps import Step, next_steps
 from auditor.reports.sentence import deciding, sentence
@@ -142,7 +142,7 @@ def reasoning(results: Results, anchors: dict[str, str]) -> Reasoning:
         how_to_read=text.how_to_read(verdict.outcome, verdict.bound),
         about_rho=text.ABOUT_RHO.format(null=text.NULLS[_assigned(plan)]),
         bars=text.BARS.format(suppressed=bars.suppressed, deleted=bars.deleted),
-        to_decide=tuple(map(text.prose, verdict.to_decide)),
+        to_decide=tuple(map(formats.prose, verdict.to_decide)),
         not_proven=_not_proven(plan, verdict),
         warnings=tuple(_warnings(results, verdict)),
         assurance=verdict.assurance,
@@ -175,7 +175,7 @@ def _not_proven(plan: Plan, verdict: Verdict) -> tuple[str, ...]:
     own = text.ASSIGNED_NOT_PROVEN
     if not plan.assignment.by_chance:
         own = text.DECLARED_NOT_PROVEN.format(declared_by=plan.assignment.declared_by)
-    return (*(words for words in found if "references" not in words), text.prose(own))
+    return (*(words for words in found if "references" not in words), formats.prose(own))
 
 
 def _assigned(plan: Plan) -> str:
@@ -183,7 +183,7 @@ def _assigned(plan: Plan) -> str:
 
 
 def _reason(reason: verdicts.Reason, results: Results, anchors: dict[str, str]) -> Reason:
-    words = text.prose(reason.sentence)
+    words = formats.prose(reason.sentence)
     e = results.of(reason.check) if reason.check is not None else None
     return Reason(words=words) if e is None else Reason(words=words, gloss=e.summary, anchor=anchors[e.check])
 
@@ -203,21 +203,21 @@ def _comparison(plan: Plan) -> str:
     references, decoys = len(plan.models_of("reference")), len(plan.models_of("decoy"))
     # Counted apart: models of a perturbed recipe widen the interval and are never pooled with the references.
     perturbed = len(plan.models_of("perturbed"))
-    parts = [text.plural(references, "reference")]
+    parts = [formats.plural(references, "reference")]
     if neither := len(plan.models_of("neither")):
-        parts.append(f"{text.plural(neither, 'model')} that saw neither forget nor holdout")
+        parts.append(f"{formats.plural(neither, 'model')} that saw neither forget nor holdout")
     if plan.assignment is not None:
         parts.append(_divided(plan.assignment))
     if perturbed:
         parts.append(f"{perturbed} more of a perturbed recipe")
-    line_up = f"In the line-up: {', '.join([*parts, text.plural(decoys, 'decoy')])}."
+    line_up = f"In the line-up: {', '.join([*parts, formats.plural(decoys, 'decoy')])}."
     return f"{line_up} {text.ABOUT_DECOYS}" if decoys else line_up
 
 
 def _divided(divided: PlannedAssignment) -> str:
     subjects = f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects"
     if not divided.by_chance:
-        return f"{subjects}, which {text.prose(divided.declared_by or '')} declares alike and nobody drew"
+        return f"{subjects}, which {formats.prose(divided.declared_by or '')} declares alike and nobody drew"
     proof = "by the word of whoever asked" if divided.commitment is None else f"committed as {divided.commitment[:12]}…"
     return f"{subjects} divided by chance, {proof}"
 
@@ -228,9 +228,9 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         missing = "; ".join(f"{item.check} gave no evidence ({item.reason})" for item in results.coverage.failed)
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
-        yield text.prose(f"{words[0].upper()}{words[1:]}.")
+        yield formats.prose(f"{words[0].upper()}{words[1:]}.")
     for e in results.evidence:
-        yield from (text.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
+        yield from (formats.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     # Error rates hold inside their domain only; quoted outside they would vouch for what nobody has measured.
     if results.plan.domain is None:
         yield text.uncalibrated(results.plan.policy, results.plan.task)

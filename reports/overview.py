@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from auditor.records.ranking import Candidate, Ranking
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.reports.environment import environment
 from auditor.reports.steps import over_steps
 from auditor.reports.tables import Row, Table
@@ -31,8 +31,8 @@ def cells(c: Candidate) -> tuple[str, str, str]:
         return ("could not be audited", "–", "–")
     flags = f" [{', '.join(c.flags)}]" if c.flags else ""
     missing = "" if c.complete else ", incomplete"
-    bound = "–" if c.bound is None else f"at most {text.upper_percent(c.bound)}"
-    return (f"{c.outcome}{flags}{missing}", bound, text.share(c.utility))
+    bound = "–" if c.bound is None else f"at most {formats.upper_percent(c.bound)}"
+    return (f"{c.outcome}{flags}{missing}", bound, formats.share(c.utility))
 
 
 def _rho(ranking: Ranking) -> Table | None:
@@ -48,4 +48,4 @@ def _rho(ranking: Ranking) -> Table | None:
 
 
 def _check(check: str, candidates: Sequence[Candidate]) -> Row:
-    return Row(cells=(check, *(text.rho(c.rho.get(check)) for c in candidates if c.outcome is not None)))
+    return Row(cells=(check, *(formats.rho(c.rho.get(check)) for c in candidates if c.outcome is not None)))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from auditor.records.figure import Figure
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.reports.curves import Line, Panel
 from auditor.reports.figures import (
     FONT,
@@ -119,7 +119,7 @@ def _empty(panels: Sequence[Panel], frame: _Frame) -> tuple[Sheet, Axes]:
 
 def _panel(panel: Panel, frame: _Frame, sheet: Sheet, axes: Axes, anchor: str, title: str) -> Markup:
     longest = int(WIDTH * FONT / (LETTER * SMALL)) - 4
-    written = sheet.write(2, 14, text.shorten(panel.title, longest), fontsize=SMALL, color=MUTED)
+    written = sheet.write(2, 14, formats.shorten(panel.title, longest), fontsize=SMALL, color=MUTED)
     plotted = [_plot(axes, line, frame) for line in panel.lines]
     words = f"{panel.title or 'one panel'}: {frame.figure.y_label} against {frame.figure.x_label}, by model"
     svg = sheet.svg(anchor, title, f"{words}; lines: {len(panel.lines)}.")
@@ -157,7 +157,7 @@ def _scale(axes: Axes, frame: _Frame, places: Sequence[float]) -> None:
 
 def _names_beside(axes: Axes, ticks: Sequence[str]) -> None:
     shown = range(min(len(ticks), MOST_ROWS))
-    axes.set_yticks(list(shown), [text.shorten(ticks[i], MOST_LETTERS) for i in shown])
+    axes.set_yticks(list(shown), [formats.shorten(ticks[i], MOST_LETTERS) for i in shown])
     # The first at the top, as one reads.
     axes.set_ylim(len(shown) - 0.5, -0.5)
 
@@ -234,4 +234,4 @@ def _key(panels: Sequence[Panel], figure: Figure) -> Mapping[str, str]:
     others = "decoys" if figure.lines == "model" else "controls"
     names = {"reference": "references", "decoy": others, "drawn": "drawn only"}
     lines = [line for panel in panels for line in panel.lines]
-    return {line.role: text.shorten(names.get(line.role, line.model), 24) for line in lines}
+    return {line.role: formats.shorten(names.get(line.role, line.model), 24) for line in lines}

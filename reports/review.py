@@ -7,7 +7,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.results import Results
 from auditor.records.verdict import Outcome
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.reports.tables import Row, Table
 
 ACCESS_TO_WEIGHTS = "The weights of both models and nothing else: no model was run."
@@ -119,7 +119,7 @@ def build(results: Results, accusing: frozenset[str]) -> Review:
             _change(results, accusing),
             ABOUT_TOLERANCE.format(tolerance=results.plan.policy.thresholds.tolerance),
         ),
-        deviations=tuple(map(text.prose, _deviations(results))),
+        deviations=tuple(map(formats.prose, _deviations(results))),
         coverage=(
             f"{len(found.completed)} of {len(found.planned)} planned checks gave evidence; "
             f"of the other checks installed, {len(found.not_planned)} were not planned."
@@ -154,7 +154,7 @@ def _change(results: Results, accusing: frozenset[str]) -> str:
         suppressed=bars.suppressed,
         deleted=bars.deleted,
         # Only a deletion has a bound, and only its sentence names one.
-        bound=text.upper_percent(verdict.bound if verdict.bound is not None else bars.deleted),
+        bound=formats.upper_percent(verdict.bound if verdict.bound is not None else bars.deleted),
         accusing=", ".join(sorted(accusing)),
     )
 

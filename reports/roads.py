@@ -2,7 +2,7 @@
 
 from auditor.records.plan import PlannedAssignment
 from auditor.records.road import Road
-from auditor.reports.text import number
+from auditor.reports.formats import number
 
 
 def words(found: Road, divided: PlannedAssignment) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from auditor.records.evidence import Evidence
 from auditor.records.results import Results
 from auditor.records.verdict import Reason, ReasonKind
-from auditor.reports import text
+from auditor.reports import formats
 
 KNEW = "of what the original knew"
 # Where nothing decided: what the first reason means, in words that need no glossary. {check}, {found} and the numbers
@@ -69,7 +69,7 @@ _OPEN: Mapping[ReasonKind, str] = {
 
 def sentence(results: Results) -> str:
     """What decided, in one to three short sentences; the outcome itself is not repeated."""
-    return text.prose(_SAY[results.verdict.outcome](results))
+    return formats.prose(_SAY[results.verdict.outcome](results))
 
 
 def deciding(results: Results) -> tuple[Evidence, ...]:
@@ -111,7 +111,7 @@ def found(e: Evidence) -> str:
         return ""
     value = e.rho.shown[0]
     # A share below nothing would stop the reader; the chart beside it has the number.
-    share = text.percent(value) if value >= 0 else f"nothing ({text.percent(value)})"
+    share = formats.percent(value) if value >= 0 else f"nothing ({formats.percent(value)})"
     effort = f", with {e.effort}" if e.effort else ""
     return f"{e.finds} {share} {KNEW}{effort}."
 
@@ -120,11 +120,11 @@ def compared(e: Evidence) -> str:
     """What the same check gives on a model without the knowledge, as a sentence; empty where nothing is known of it."""
     if e.reference_rho:
         n, most = len(e.reference_rho), max(e.reference_rho.values())
-        return f"Of {n} models that never saw the forget set, none gave more than {text.percent(max(most, 0.0))}."
+        return f"Of {n} models that never saw the forget set, none gave more than {formats.percent(max(most, 0.0))}."
     if e.resolution is not None and e.resolution < 1:
-        return f"With nothing left it would have been 0\u00a0%, and by chance up to {text.percent(e.resolution)}."
+        return f"With nothing left it would have been 0\u00a0%, and by chance up to {formats.percent(e.resolution)}."
     if e.p_trace is not None:
-        return f"With nothing left, chance gives as much in {text.one_in(e.p_trace)}."
+        return f"With nothing left, chance gives as much in {formats.one_in(e.p_trace)}."
     return ""
 
 
@@ -151,7 +151,7 @@ def _not_deleted(results: Results) -> str:
     parts = [] if e is None else [found(e), "" if e.conclusive else compared(e)]
     if outputs is not None and outputs.rho is not None:
         _, low, high = outputs.rho.shown
-        open_ = f"anything from {text.percent(low)} to {text.percent(high)}"
+        open_ = f"anything from {formats.percent(low)} to {formats.percent(high)}"
         parts.append(f"Whether the outputs hide it stays open: they may show {open_}.")
     else:
         parts.append("What its outputs show was not measured.")
@@ -162,14 +162,14 @@ def _deleted(results: Results) -> str:
     e = widest(results)
     parts = [_outputs(results)] if e is None else [_little(results), compared(e)]
     if results.verdict.bound is not None:
-        parts.append(f"None of these checks leaves room for more than {text.upper_percent(results.verdict.bound)}.")
+        parts.append(f"None of these checks leaves room for more than {formats.upper_percent(results.verdict.bound)}.")
     return " ".join(filter(None, parts))
 
 
 def _little(results: Results) -> str:
     """What the checks found that a deletion rests on: of all, so that no single number looks like what is left."""
     shares = [max(e.rho.shown[0], 0.0) for e in _resting(results) if e.rho is not None]
-    least, most = text.percent(min(shares)), text.percent(max(shares))
+    least, most = formats.percent(min(shares)), formats.percent(max(shares))
     span = most if least == most else f"{least} to {most}"
     return f"The checks that this rests on found {span} {KNEW}."
 
@@ -201,9 +201,9 @@ def _said(results: Results, reason: Reason) -> str:
     return words.format(
         check=reason.check or "",
         found="" if e is None else found(e),
-        low=text.percent(low),
-        high=text.percent(high),
-        bar=text.percent(bar),
+        low=formats.percent(low),
+        high=formats.percent(high),
+        bar=formats.percent(bar),
     ).strip()
 
 

@@ -6,7 +6,7 @@ from auditor.records.plan import Plan
 from auditor.records.policy import Domain
 from auditor.records.results import Results
 from auditor.records.verdict import Assurance, Outcome
-from auditor.reports import text
+from auditor.reports import formats, text
 from auditor.reports.sentence import strongest
 
 
@@ -22,11 +22,11 @@ def _certainty(results: Results) -> Iterator[str]:
     if verdict.outcome == "INCONCLUSIVE":
         yield "Not sure: this audit can say neither."
     if verdict.outcome == "DELETED" and verdict.bound is not None:
-        most, bar = text.upper_percent(verdict.bound), text.percent(bars.deleted)
+        most, bar = formats.upper_percent(verdict.bound), formats.percent(bars.deleted)
         yield f"With 95\u00a0% confidence no check leaves more than {most}; a deletion needs less than {bar}."
     e = strongest(results)
     if verdict.outcome in ("SUPPRESSED", "NOT_DELETED") and e is not None and e.rho is not None and not e.conclusive:
-        low, bar = text.percent(e.rho.shown[1]), text.percent(bars.suppressed)
+        low, bar = formats.percent(e.rho.shown[1]), formats.percent(bars.suppressed)
         # The check that shows most was picked for it: its limit holds for that check, not for the best of several.
         yield (
             f"By the check that shows most at least {low} is left, with 95\u00a0% confidence for that check; to "
@@ -43,7 +43,7 @@ def _against(plan: Plan) -> str:
         divided = plan.assignment
         taught = f"{divided.n_forget} subjects that it was taught"
         if not divided.by_chance:
-            return f"{taught}, {divided.n_holdout} that {text.prose(divided.declared_by or '')} declares like them"
+            return f"{taught}, {divided.n_holdout} that {formats.prose(divided.declared_by or '')} declares like them"
         return f"{taught}, {divided.n_holdout} that chance kept from it"
     n = len(plan.models_of("reference"))
     return "no model" if n == 0 else "1 model" if n == 1 else f"{n} models"

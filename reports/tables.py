@@ -7,7 +7,7 @@ from typing import Literal
 from auditor.records.evidence import DecoyResult, Evidence, ModelScores, Utility
 from auditor.records.plan import Plan, PlannedModel
 from auditor.records.results import Environment, Results
-from auditor.reports import text
+from auditor.reports import formats, text
 
 Mark = Literal["bold", "bad", "quiet"]
 MOST_CONTROL_COLUMNS = 6  # with more of them, models become the columns
@@ -69,7 +69,7 @@ def _decoy(result: DecoyResult | None, *, assigned: bool, primary: bool) -> tupl
     if result is None:
         # A check that did not meet its decoy has not shown that it sees through it.
         return "not tried", "quiet" if not assigned else "bad" if primary else "bold"
-    rho = f"ρ\u00a0=\u00a0{text.rho(result.rho)}" if result.rho is not None else "no\u00a0ρ"
+    rho = f"ρ\u00a0=\u00a0{formats.rho(result.rho)}" if result.rho is not None else "no\u00a0ρ"
     if assigned:
         # Red only where it decides: a check that is no primary clears nothing, whatever it misses.
         return (f"detected, {rho}", "bold") if result.detected else (f"MISSED, {rho}", "bad" if primary else "bold")
@@ -107,8 +107,8 @@ def _contrast(e: Evidence) -> Table:
     """Where chance held subjects out: every model's mean over either side, and what ρ is made from."""
     assert e.scores is not None, "asked before"
     roles = {name: "reference" for name in e.scores.references} | {name: "decoy" for name in e.scores.decoys}
-    known = {"original": "1 by definition", "unlearned": text.rho(e.rho)}
-    known |= {name: text.rho(found.rho) for name, found in e.decoys.items() if found.rho is not None}
+    known = {"original": "1 by definition", "unlearned": formats.rho(e.rho)}
+    known |= {name: formats.rho(found.rho) for name, found in e.decoys.items() if found.rho is not None}
     return Table(
         caption=f"Forget and holdout subjects of every model: {e.unit}",
         columns=("model", "forget", "holdout", "difference", "ρ [interval]"),
@@ -116,7 +116,7 @@ def _contrast(e: Evidence) -> Table:
             Row(
                 cells=(
                     row.model,
-                    *(text.number(value, 4) for value in (row.forget, row.holdout, row.difference)),
+                    *(formats.number(value, 4) for value in (row.forget, row.holdout, row.difference)),
                     known.get(row.model, ""),
                 ),
                 role=roles.get(row.model, row.model if row.model in text.ROLES else "drawn"),
@@ -131,11 +131,11 @@ def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
         part = text.ROLES[role]
         # A stranger's file name need not say which part the model plays.
         named = name if part in name else f"{name} ({part})"
-        return Row(cells=(named, text.number(value, 4), *((rho,) if e.rho else ())), role=role)
+        return Row(cells=(named, formats.number(value, 4), *((rho,) if e.rho else ())), role=role)
 
     # The original and the null span the scale of ρ, so that they have no interval of their own.
     yield row("original", "original", scores.original, "1 by definition")
-    yield row("unlearned", "unlearned", scores.unlearned, text.rho(e.rho))
+    yield row("unlearned", "unlearned", scores.unlearned, formats.rho(e.rho))
     if scores.null is not None:
         yield row(f"null: {e.null_words}", "null", scores.null, "0 by definition")
     for name, value in scores.references.items():
@@ -144,7 +144,7 @@ def _score_rows(e: Evidence, scores: ModelScores) -> Iterator[Row]:
         yield row(name, "drawn", value)
     for name, value in scores.decoys.items():
         found = e.decoys.get(name)
-        yield row(name, "decoy", value, text.rho(found.rho) if found and found.rho else "")
+        yield row(name, "decoy", value, formats.rho(found.rho) if found and found.rho else "")
 
 
 def controls(measured: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Table | None:
@@ -156,7 +156,7 @@ def controls(measured: Mapping[str, Mapping[str, float]], order: Sequence[str]) 
     caption = "Controls: measured beside the scores, on the same models"
 
     def cell(model: str, name: str) -> str:
-        return text.number(measured[model].get(name), 4)
+        return formats.number(measured[model].get(name), 4)
 
     if len(names) > MOST_CONTROL_COLUMNS:
         rows = tuple(Row(cells=(name, *(cell(model, name) for model in models))) for name in names)
@@ -178,7 +178,7 @@ def utility(evidence: Iterable[Evidence]) -> Table | None:
     return Table(
         caption="Accuracy on what should be kept: on retain_test where it is given, else on retain",
         columns=("model", "retain accuracy"),
-        rows=tuple(Row(cells=(name, text.share(value)), role=role) for name, role, value in _utility_rows(found)),
+        rows=tuple(Row(cells=(name, formats.share(value)), role=role) for name, role, value in _utility_rows(found)),
     )
 
 
@@ -233,7 +233,7 @@ def data(plan: Plan) -> Table:
 
 def pairs(values: Mapping[str, object]) -> str:
     """Named values on one line."""
-    return text.prose("; ".join(f"{name} = {value}" for name, value in values.items())) or "none"
+    return formats.prose("; ".join(f"{name} = {value}" for name, value in values.items())) or "none"
 
 
 def thresholds(plan: Plan) -> Table:

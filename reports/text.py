@@ -1,14 +1,12 @@
-"""Plain words and number formats of the report. Nothing here looks at more than one value at a time."""
+"""Plain words of the report. Nothing here looks at more than one value at a time."""
 
-import math
-import re
-import unicodedata
 from collections.abc import Mapping
 
-from auditor.records.evidence import Family, Interval, ItemTest, May
+from auditor.records.evidence import Family, ItemTest, May
 from auditor.records.policy import Domain, ErrorRate, Policy
 from auditor.records.score import CanonicalForm
 from auditor.records.verdict import Assurance, Flag, Outcome
+from auditor.reports import formats
 
 HEADLINES: Mapping[Outcome, str] = {
     "NOT_FORGOTTEN": "Not forgotten: the unlearned model’s outputs still show the knowledge.",
@@ -250,8 +248,8 @@ def disagreement(form: CanonicalForm) -> str | None:
     if form.disagreement is None or form.disagreement <= MOST_DISAGREEMENT:
         return None
     return (
-        f"the file as given and its canonical form disagree on {share(form.disagreement)} of retain predictions; "
-        "only the canonical form was audited"
+        "the file as given and its canonical form disagree on "
+        f"{formats.share(form.disagreement)} of retain predictions; only the canonical form was audited"
     )
 
 
@@ -297,205 +295,13 @@ def error_rate(rate: ErrorRate) -> str:
     return f"{rate.count} of {rate.pairs} (at most {100 * rate.upper:.1f} % at 95 % confidence)"
 
 
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    (
-        "assurance",
-        "how good a comparison there was, from A3 (enough reference models) down to A0 (just the pair).",
-    ),
-    (
-        "attack and eval halves",
-        "the forget set is split once by the seed; an attack may train on the first half, and everything is "
-        "measured on the second.",
-    ),
-    (
-        "bound",
-        "the largest upper limit of ρ of the primary checks and of others that resolve well: what may remain at most.",
-    ),
-    ("check", "either a probe, which reads a model, or an attack, which spends an adversary’s effort on it."),
-    (
-        "decoy",
-        "a copy of the original in which the auditor hid the knowledge on purpose. A check that does not see "
-        "through its decoys cannot clear anyone.",
-    ),
-    ("forget, retain, holdout", "what should be gone; what should stay; like forget, but never trained on."),
-    ("retain_test", "like retain, but never trained on: where it is given, retain accuracy is measured on it."),
-    ("interval", "for one more model like the references; each limit holds with 95 % confidence, both with 90 %."),
-    (
-        "null",
-        "what ρ = 0 stands for: subjects that chance held out where it decided, else the references where there are "
-        "any, otherwise what the check brings along.",
-    ),
-    (
-        "p-value",
-        "how often a model with a residue of just τ suppressed would score at least as high as this one.",
-    ),
-    ("power", "a check can clear only if it resolves a small enough residue and sees through its decoys."),
-    (
-        "primary check",
-        "one for each family of checks that the policy requires, fixed beforehand; only these can clear.",
-    ),
-    (
-        "reference",
-        "a model trained without the forget set, by one common recipe: what a deletion should look like.",
-    ),
-    (
-        "resolution",
-        "the smallest residue a check can rule out, in units of ρ, known before the unlearned model.",
-    ),
-    (
-        "ρ (residual knowledge index)",
-        "how far the unlearned model’s score lies from the null towards the original: 0 is like a model that "
-        "never saw the forget set, 1 is like the original. Below 0 is less than a model that never saw it.",
-    ),
-    ("score T", "the one number, fixed beforehand, that a check measures in the same way on every model."),
-    ("τ (tau)", "a threshold of the policy, in units of ρ."),
-)
-
-# Control, bidirectional, surrogate, private and unassigned characters and separators of lines can hide or reorder text.
-_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def clean(text: str) -> str:
-    r"""Text without control, bidirectional, invisible and unassigned characters; white space becomes a blank.
-
-    >>> clean("a\tb\u202ec\x00d")
-    'a bcd'
-    """
-    kept = (" " if character in "\t\n\r" else character for character in text)
-    return "".join(c for c in kept if unicodedata.category(c) not in _DROPPED)
-
-
-def shorten(text: str, length: int) -> str:
-    """Clean text of at most ``length`` characters, its middle left out where it is longer.
-
-    >>> shorten("abcdefghij", 7)
-    'abc…hij'
-    """
-    text = clean(text)
-    if len(text) <= length:
-        return text
-    # The end is kept too: names of files and layers differ there.
-    tail = (length - 1) // 2
-    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A score with ``digits`` decimals; a dash where missing.
-
-    >>> number(-0.25), number(-1.9e-9), number(None)
-    ('−0.250', '0.000', '–')
-    """
-    if value is None:
-        return "–"
-    # Adding zero turns the -0.0 that rounding leaves behind into 0.0.
-    rounded = round(value, digits) + 0.0
-    return _signed(f"{rounded:.2e}" if abs(rounded) >= 1e6 else f"{rounded:.{digits}f}")
-
-
-def rho(interval: Interval | None) -> str:
-    r"""ρ with its limits.
-
-    >>> rho(Interval(value=0.914, low=0.84, high=0.97))
-    '0.91 [0.84,\xa00.97]'
-    >>> rho(Interval(value=-1.9e-9, low=-0.25, high=0.25))
-    '0.00 [−0.25,\xa00.25]'
-    """
-    if interval is None:
-        return "–"
-    value, low, high = map(_two_places, interval.shown)
-    return f"{value} [{low},\u00a0{high}]"
-
-
-def resolution(w: float | None) -> str:
-    """The smallest residue that a check can rule out, in words.
-
-    >>> resolution(0.09), resolution(115.71)
-    ('0.09, the smallest residue it can rule out', 'none: it cannot tell all of the knowledge from nothing')
-    """
-    if w is None:
-        return "none: the original does not stand above the null"
-    if w >= 1:
-        return "none: it cannot tell all of the knowledge from nothing"
-    return f"{number(w, 2)}, the smallest residue it can rule out"
-
-
-def plural(n: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> plural(1, "decoy"), plural(3, "decoy")
-    ('1 decoy', '3 decoys')
-    """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def sentence_case(words: str) -> str:
-    """Words that begin a line of their own, unless with a name or a symbol.
-
-    >>> sentence_case("more references")
-    'More references'
-    """
-    return words[:1].upper() + words[1:]
-
-
-def percent(rho: float) -> str:
-    r"""A number on the axis of ρ as a whole percentage, of the two places that it is shown with everywhere.
-
-    >>> percent(0.765), percent(-0.004), percent(-0.03)
-    ('77\xa0%', '0\xa0%', '−3\xa0%')
-    """
-    # Of two places, as sentences and tables have them: 0.765 must not be 0.76 here and 77 % there.
-    return _signed(f"{round(100 * round(rho, 2))}\u00a0%")
-
-
-def one_in(p: float) -> str:
-    """How rare something is by chance.
-
-    >>> one_in(0.00002), one_in(0.004), one_in(0.31)
-    ('fewer than 1 of 10,000 cases', '1 of 250 cases', '31 of 100 cases')
-    """
-    if p < 1e-4:
-        return "fewer than 1 of 10,000 cases"
-    return f"1 of {round(1 / p):,} cases" if p < 0.05 else f"{round(100 * p)} of 100 cases"
-
-
-def share(value: float | None) -> str:
-    r"""A share between 0 and 1 as a percentage.
-
-    >>> share(0.9834)
-    '98.3\xa0%'
-    """
-    return "–" if value is None else _signed(f"{100 * value:.1f}\u00a0%")
-
-
-def upper_percent(bound: float) -> str:
-    r"""A bound as a whole percentage, rounded up and never to nothing, so that it is never understated.
-
-    >>> upper_percent(0.301), upper_percent(0.0)
-    ('31\xa0%', '1\xa0%')
-    """
-    # Rounding first to nine decimals keeps 0.29 from turning into 30 through its binary tail.
-    return f"{max(math.ceil(round(100 * bound, 9)), 1)}\u00a0%"
-
-
-def p_value(value: float | None) -> str:
-    """A p-value, not resolved below one in ten thousand.
-
-    >>> p_value(0.00003), p_value(0.0321)
-    ('< 0.0001', '0.032')
-    """
-    if value is None:
-        return "–"
-    # The permutation nulls of 9,999 draws resolve nothing below.
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
-
-
 def single_items(test: ItemTest) -> str:
     """What the test of single items found, and what it could have seen."""
     # One p-value for all rows, corrected for their number; the row named is the one that it rests on.
     row = min(test.rows, key=lambda row: row.p_value)
     found = (
         f"of the {row.top} highest of {test.n_forget} forget and {test.n_holdout} holdout {test.noun}, {row.forget} "
-        f"{'is a forget one' if row.forget == 1 else 'are forget ones'} (p = {p_value(test.p_value)})"
+        f"{'is a forget one' if row.forget == 1 else 'are forget ones'} (p = {formats.p_value(test.p_value)})"
     )
     if test.smallest_visible is None:
         seen = "with so small a holdout no number of kept ones can be seen"
@@ -503,20 +309,6 @@ def single_items(test: ItemTest) -> str:
         seen = f"{test.smallest_visible} kept ones or more would be seen where they stand above all others"
         seen += ", fewer not" if test.smallest_visible > 1 else ""
     return f"{found}; {seen}" + (f". {test.note}" if test.note else "")
-
-
-def prose(words: str) -> str:
-    """A sentence with its numbers set as everywhere else: typographic minus signs, no negative zero.
-
-    Hyphens in words, names and paths stay.
-
-    >>> prose("ρ = -0.00 [-0.02, 0.02] in run-3/model-1.pt at 1e-05")
-    'ρ = 0.00 [−0.02, 0.02] in run-3/model-1.pt at 1e−05'
-    """
-    # Signs of zero go first: the next line would turn them into typographic ones.
-    words = re.sub(r"(?<![\w.\-/])-(?=0(?:\.0+)?(?!\.?\d|\w))", "", words)
-    words = re.sub(r"(?<![\w.\-/])-(?=\.?\d)", "−", words)
-    return re.sub(r"(?<![\w.\-/])(−?\d+(?:\.\d+)?)e-(?=\d+(?![\w.]))", r"\1e−", words)
 
 
 def headline(outcome: Outcome, bound: float | None) -> str:
@@ -530,14 +322,4 @@ def how_to_read(outcome: Outcome, bound: float | None) -> str:
 
 
 def _share_left(bound: float | None) -> str:
-    return "an unknown share" if bound is None else upper_percent(bound)
-
-
-def _two_places(value: float) -> str:
-    # Adding zero turns the -0.0 that rounding leaves behind into 0.0.
-    rounded = round(value, 2) + 0.0
-    return _signed(f"{rounded:.2f}" if abs(rounded) < 1e4 else f"{rounded:.1e}")
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", "−")
+    return "an unknown share" if bound is None else formats.upper_percent(bound)

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from auditor.cli import comparison, main, show
 from auditor.records.results import Results
 from auditor.records.verdict import Outcome, Verdict
-from auditor.reports import html, text
+from auditor.reports import html
 from auditor.reports.review import LIMITS
 from auditor.review.exports import model_card
 from tests import report_extremes
@@ -87,7 +88,7 @@ def test_no_text_changes_what_a_report_is_made_of(parts: set[tuple[str, str]], w
     assert page.all("meta")[1]["content"] == POLICY
     for _, attrs in page.tags:
         assert (attrs.get("href") or "#").startswith("#")
-    assert {c for c in source if text.unicodedata.category(c) in UNSEEN} <= {"\n"}
+    assert {c for c in source if unicodedata.category(c) in UNSEEN} <= {"\n"}
 
 
 @settings(max_examples=25)
@@ -99,7 +100,7 @@ def test_no_text_moves_a_terminals_cursor(word: str) -> None:
         show.results(hostile, Path("out"), quiet=False)
         comparison.show(hostile, small_results()[0])
     printed = streams[0].getvalue().decode()
-    assert {c for c in printed if text.unicodedata.category(c) in UNSEEN} <= {"\n"}
+    assert {c for c in printed if unicodedata.category(c) in UNSEEN} <= {"\n"}
 
 
 @settings(max_examples=25)
@@ -135,7 +136,7 @@ def test_a_file_name_is_a_name_and_nothing_else(tmp_path: Path, monkeypatch: pyt
     assert {path.name for path in tmp_path.iterdir()} == {"original.safetensors", file, "audit-out", ".audit"}
     report = (tmp_path / "audit-out" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in report
-    assert {c for c in report if text.unicodedata.category(c) in UNSEEN} <= {"\n"}
+    assert {c for c in report if unicodedata.category(c) in UNSEEN} <= {"\n"}
     recorded = json.loads((tmp_path / "audit-out" / "results.json").read_text(encoding="utf-8"))["plan"]["command"]
     assert shlex.split(recorded)[-1] == file, "typed into a shell, the printed command names the file and runs nothing"
 

@@ -14,7 +14,7 @@ from auditor.records.plan import PlannedAssignment
 from auditor.records.results import Results
 from auditor.records.spec import AuditSpec
 from auditor.records.verdict import Outcome, Reason, ReasonKind, Verdict
-from auditor.reports import document, sentence, text
+from auditor.reports import document, formats, sentence
 from auditor.reports.html import render
 from auditor.reports.opening import Opening
 from auditor.reports.places import place
@@ -157,7 +157,7 @@ def test_limits_are_never_shown_narrower_than_they_are(value: float, low: float,
     assert shown[1] <= low + 1e-9
     assert shown[2] >= high - 1e-9
     assert max(low - shown[1], shown[2] - high) < 0.01 + 1e-9
-    assert plain(text.percent(shown[2])) == f"{round(100 * shown[2])} %".replace("-", "−"), "percent loses nothing"
+    assert plain(formats.percent(shown[2])) == f"{round(100 * shown[2])} %".replace("-", "−"), "percent loses nothing"
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

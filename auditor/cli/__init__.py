@@ -90,7 +90,7 @@ class _Group(click.Group):
 
 def _complain(sentence: str) -> None:
     """One line on standard error; what a stranger's file put into it moves no cursor and reorders no text."""
-    from auditor.reports.text import clean
+    from auditor.reports.formats import clean
 
     click.echo(f"audit: {clean(sentence)}", err=True)
 

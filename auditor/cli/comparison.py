@@ -6,7 +6,7 @@ from auditor.cli.terminal import Terminal
 from auditor.records.evidence import Evidence
 from auditor.records.results import Results
 from auditor.records.verdict import Verdict
-from auditor.reports import text
+from auditor.reports import formats
 from auditor.review.plan_diff import plan_changes
 
 
@@ -24,7 +24,7 @@ def show(first: Results, second: Results) -> None:
 
 def _verdict(verdict: Verdict) -> str:
     flags = f" [{', '.join(verdict.flags)}]" if verdict.flags else ""
-    bound = f", at most {text.upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
+    bound = f", at most {formats.upper_percent(verdict.bound)} remains" if verdict.bound is not None else ""
     return f"{verdict.outcome}{flags} (assurance {verdict.assurance}{bound})"
 
 
@@ -46,4 +46,4 @@ def _rho(e: Evidence | None) -> str:
         return "not planned"
     if e.failure is not None:
         return "could not run"
-    return "no ρ" if e.rho is None else text.rho(e.rho)
+    return "no ρ" if e.rho is None else formats.rho(e.rho)

@@ -24,7 +24,7 @@ def doctor(**options: Unpack[Options]) -> int:
     """Tell whether this machine can run an audit: the one in audit.toml, if there is one."""
     spec, base = spec_from_options(options)
     from auditor import doctor as examination
-    from auditor.reports.text import clean
+    from auditor.reports.formats import clean
     from auditor.review.received import Finding
     from auditor.run.execution import check_inputs
     from auditor.run.preparing import prepare

@@ -49,7 +49,7 @@ def init(force: bool, benchmark: tuple[str, Path] | None, **options: Unpack[Opti
         click.echo(f"wrote {FILE_NAME}; fill in [models] and [data], then: {_NEXT}")
         return
     from auditor.drafting import draft
-    from auditor.reports.text import clean
+    from auditor.reports.formats import clean
 
     # Without the file that may be there: it is going to be replaced.
     spec = at_hand(make_spec(_tables(benchmark), by_section(options, Path())), Path(), options)

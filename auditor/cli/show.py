@@ -11,7 +11,8 @@ from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
 from auditor.records.road import NO_REFERENCE, Road
 from auditor.reports import roads
-from auditor.reports.text import deploy, disagreement, upper_percent
+from auditor.reports.formats import upper_percent
+from auditor.reports.text import deploy, disagreement
 
 if TYPE_CHECKING:
     from auditor.run.estimate import Estimate

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from auditor.reports.text import clean
+from auditor.reports.formats import clean
 
 
 class Terminal(Console):

@@ -64,7 +64,7 @@ def verify(
     # An option without effect would leave a reviewer believing that something was checked.
     _refuse_half_a_request(options)
     from auditor.records.results import Results
-    from auditor.reports.text import clean
+    from auditor.reports.formats import clean
     from auditor.review.received import read_received, receive
     from auditor.review.verification import verify as check
 
@@ -122,7 +122,7 @@ def _with_files(results: "Results", files: Path, options: _Options) -> "Iterator
 
 
 def _summary(findings: "list[Finding]", rerun: bool) -> str:
-    from auditor.reports.text import clean
+    from auditor.reports.formats import clean
 
     failed = dict.fromkeys(clean(f.subject) for f in findings if f.state == "fails")
     if failed:

@@ -8,7 +8,7 @@ from auditor.digests import text_digest
 from auditor.records.results import Results
 from auditor.records.verdict import Outcome
 from auditor.reports.document import axis_of, first_screen
-from auditor.reports.text import clean, upper_percent
+from auditor.reports.formats import clean, upper_percent
 
 if TYPE_CHECKING:
     import pandas as pd
