@@ -1,7 +1,7 @@
 """Readers of files that a stranger may have made, and how to damage what they read.
 
 Each target takes sound bytes that were mutated, by bytes or as JSON values, and either reads them or raises an
-``AuditError``; anything else is a failure. ``tests/test_fuzzing.py`` and ``benchmarks/fuzz.py`` run them.
+``AuditError``; anything else is a failure. ``tests/loading/test_fuzzing.py`` and ``benchmarks/fuzz.py`` run them.
 """
 
 import copy

@@ -16,7 +16,7 @@ from auditor.records.validation import first_fault
 from auditor.records.verdict import Verdict
 
 # Raised with every change of a field: a file of another version is then refused by name instead of being misread
-# (tests/test_results.py keeps files of several).
+# (tests/records/test_results.py keeps files of several).
 SCHEMA_VERSION = "8"
 
 
