@@ -31,8 +31,8 @@ from auditor.tasks.causal_lm.recording import TokenRecording
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import people_world
+from tests.made_records import NULLS
 from tests.people_worlds import TextWorld
-from tests.records import NULLS
 from tests.tiny_families import FAMILIES, tiny_family
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")

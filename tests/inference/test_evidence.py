@@ -12,7 +12,7 @@ from auditor.probes.outputs.images import Outputs
 from auditor.records.evidence import Evidence
 from auditor.records.policy import PriorSpread, load_policy
 from auditor.records.score import Reading, Score
-from tests.records import NULLS
+from tests.made_records import NULLS
 
 POLICY = load_policy("default")
 

@@ -15,7 +15,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.plan import PlannedAssignment
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score, Sides
-from tests.records import NULLS
+from tests.made_records import NULLS
 
 POLICY = load_policy("default")
 DRAWN = PlannedAssignment(kind="random", n_forget=24, n_holdout=30)

@@ -10,7 +10,7 @@ from auditor.inference.verdict import decide
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, PlannedAssignment
 from tests import records
-from tests.records import evidence, utility
+from tests.made_records import evidence, utility
 
 BY_CHANCE = {"null_kind": "holdout", "null_words": holdout.WORDS}
 

@@ -10,7 +10,7 @@ from auditor.inference.primaries import choose, marked
 from auditor.records.evidence import Evidence, Interval
 from auditor.records.plan import Plan, PlannedCheck
 from auditor.records.policy import Policy, load_policy
-from tests.records import evidence, failure, plan
+from tests.made_records import evidence, failure, plan
 
 
 def planned(*names: str, **changes: object) -> Plan:

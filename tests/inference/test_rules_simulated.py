@@ -17,7 +17,7 @@ from auditor.records.evidence import Evidence, Family, May
 from auditor.records.plan import PlannedCheck
 from auditor.records.score import CheckRole, Reading, Score
 from auditor.records.verdict import Verdict
-from tests.records import NULLS, plan
+from tests.made_records import NULLS, plan
 
 N_REFERENCES, N_EXAMPLES = 5, 10**6  # so many examples that 1/n is no floor
 

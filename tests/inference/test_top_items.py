@@ -31,7 +31,7 @@ from auditor.records.policy import load_policy
 from auditor.records.score import Items, Reading, Score
 from auditor.reports import text
 from tests import records
-from tests.records import NULLS
+from tests.made_records import NULLS
 
 ALPHA = 0.02
 POLICY = load_policy("default")

@@ -10,7 +10,7 @@ from auditor.inference.verdict import decide
 from auditor.records.evidence import DecoyResult, Evidence, Interval
 from auditor.records.policy import load_policy
 from tests import records
-from tests.records import DOMAIN, clean, evidence, forgotten, plan, utility
+from tests.made_records import DOMAIN, clean, evidence, forgotten, plan, utility
 
 
 def replaced(new: Evidence) -> list[Evidence]:

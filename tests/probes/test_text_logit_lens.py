@@ -19,8 +19,8 @@ from auditor.records.score import Reading, Score
 from auditor.tasks.causal_lm.decoys import logit_mask
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.subject import LENS_SPLITS, CausalLM
+from tests.made_records import NULLS
 from tests.people_worlds import TextWorld
-from tests.records import NULLS
 from tests.tiny_families import FAMILIES, tiny_family
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")

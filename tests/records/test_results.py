@@ -20,7 +20,7 @@ from auditor.records.results import (
     read_results,
     schema,
 )
-from tests.records import clean, plan
+from tests.made_records import clean, plan
 
 OLD_RESULTS = sorted((Path(__file__).parents[1] / "old_results").glob("schema-*.json"))
 SCHEMA_DIGESTS = {

@@ -19,7 +19,7 @@ from auditor.reports import axis, check_figures, html, tables, text
 from auditor.reports.figures import WIDTH
 from tests import report_extremes
 from tests import report_samples as samples
-from tests.records import DOMAIN
+from tests.made_records import DOMAIN
 from tests.report_page import POLICY, Page
 
 OUTCOMES = get_args(Outcome)

@@ -19,7 +19,7 @@ from auditor.reports.html import render
 from auditor.reports.opening import Opening
 from auditor.reports.places import place
 from tests import report_samples as samples
-from tests.records import DOMAIN
+from tests.made_records import DOMAIN
 from tests.report_page import Page
 
 OUTCOMES = get_args(Outcome)

@@ -6,7 +6,7 @@ import pytest
 
 from auditor.records.plan import Plan
 from auditor.review.plan_diff import content_changes, plan_changes
-from tests.records import model, plan
+from tests.made_records import model, plan
 
 
 def fields(before: Plan, after: Plan) -> list[str]:

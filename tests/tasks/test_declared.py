@@ -25,7 +25,7 @@ from auditor.tasks.causal_lm.sets import Fact, Facts
 from tests import records
 from tests.documented_world import blocks
 from tests.inference.test_holdout_verdict import clean
-from tests.records import NULLS, utility
+from tests.made_records import NULLS, utility
 
 POLICY = load_policy("default")
 N = 30

@@ -41,8 +41,8 @@ from auditor.tasks.classification.decoys.exact_inputs import Settings, exact_inp
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.weights_only import NoSets
 from auditor.zoo.text.people_model import people_model
+from tests.made_records import model, plan
 from tests.people_worlds import TextWorld
-from tests.records import model, plan
 from tests.worlds import World
 
 LADDER = ("weak", "middling", "strong", "exact inputs")

@@ -33,8 +33,8 @@ from auditor.tasks.classification.sets import Examples
 from auditor.tasks.task import Accuracy
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import people_model, word_tokenizer
+from tests.made_records import plan
 from tests.people_worlds import TextWorld
-from tests.records import plan
 
 
 def random_images(n: int, classes: int = 3, seed: int = 0) -> Examples:

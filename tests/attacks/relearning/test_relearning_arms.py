@@ -11,7 +11,7 @@ from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
-from tests.records import NULLS
+from tests.made_records import NULLS
 
 POLICY = load_policy("default")
 STEPS = (1, 2, 4, 8)

@@ -13,7 +13,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Score
 from auditor.zoo.digits_net import DigitsNet
-from tests.records import NULLS
+from tests.made_records import NULLS
 from tests.worlds import FORGET, World
 
 SEED = 2

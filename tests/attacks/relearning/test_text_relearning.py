@@ -13,8 +13,8 @@ from auditor.inference.compared import CheckScores
 from auditor.records.evidence import Evidence
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
+from tests.made_records import NULLS
 from tests.people_worlds import N_REFERENCES, TextWorld
-from tests.records import NULLS
 
 DRAWN = {"steps": (2, 2), "shots": (2, 2), "learning_rate": (1e-3, 1e-3), "forget_share": (0.2, 0.2)}
 SOME = {"drawn": DRAWN, "attacks": 1, "points": (1.0,), "batch": 4, "retain_batch": 4}
