@@ -13,7 +13,7 @@ from auditor.attacks.direction_ablation import DirectionAblation, Settings, answ
 from auditor.inference.statistics import p_above, pooled_spread
 from auditor.models.canonical import rescaled
 from auditor.records.score import Score
-from tests import records
+from tests import made_records
 from tests.people_worlds import N_REFERENCES, TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -81,7 +81,7 @@ def p_value(scores: dict[str, Score], name: str) -> float:
 
 
 def p_alone(scores: dict[str, Score], name: str) -> float:
-    return records.p_alone(scores[name], scores["original"], tuple(scores[name].readings), scores[name])
+    return made_records.p_alone(scores[name], scores["original"], tuple(scores[name].readings), scores[name])
 
 
 def test_it_fires_where_the_answers_lie_behind_one_direction(scores: dict[str, Score]) -> None:

@@ -18,7 +18,7 @@ from auditor.tasks.causal_lm.decoys.refusal_tuning import Settings as RefusalSet
 from auditor.tasks.causal_lm.decoys.refusal_tuning import refusal_tuning
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.sets import Fact, Facts
-from tests import records
+from tests import made_records
 from tests.people_worlds import N_REFERENCES, TextWorld
 
 REFERENCES = tuple(f"reference {i}" for i in range(N_REFERENCES))
@@ -150,7 +150,7 @@ def p_value(scores: dict[str, Score], name: str) -> float:
 
 
 def p_alone(scores: dict[str, Score], name: str) -> float:
-    return records.p_alone(scores[name], scores["original"], tuple(scores[name].readings))
+    return made_records.p_alone(scores[name], scores["original"], tuple(scores[name].readings))
 
 
 def row(score: Score, form: str) -> dict[str, float]:

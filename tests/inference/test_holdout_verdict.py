@@ -9,7 +9,7 @@ from auditor.inference.nulls import holdout
 from auditor.inference.verdict import decide
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, PlannedAssignment
-from tests import records
+from tests import made_records
 from tests.made_records import evidence, utility
 
 BY_CHANCE = {"null_kind": "holdout", "null_words": holdout.WORDS}
@@ -20,12 +20,12 @@ def divided(n_forget: int = 24, n_holdout: int = 24) -> PlannedAssignment:
 
 
 def plan(n_forget: int = 24, n_holdout: int = 24, *, n_references: int = 0, **changes: object) -> Plan:
-    return records.plan(n_references=n_references, assignment=divided(n_forget, n_holdout), **changes)
+    return made_records.plan(n_references=n_references, assignment=divided(n_forget, n_holdout), **changes)
 
 
 def clean(*changed: Evidence) -> list[Evidence]:
     """Evidence of a model that was never taught the forget subjects, held against the holdout subjects."""
-    found = {e.check: e.model_copy(update={**BY_CHANCE, "utility": kept(e)}) for e in records.clean()}
+    found = {e.check: e.model_copy(update={**BY_CHANCE, "utility": kept(e)}) for e in made_records.clean()}
     return list({**found, **{e.check: e for e in changed}}.values())
 
 
@@ -44,9 +44,9 @@ class TestClearing:
         assert kinds(plan(), clean()) == {"outputs forgotten", "clears"}
 
     def test_the_same_evidence_without_an_assignment_is_not_enough(self) -> None:
-        verdict = decide(records.plan(n_references=0), clean())
+        verdict = decide(made_records.plan(n_references=0), clean())
         assert (verdict.outcome, verdict.assurance) == ("INCONCLUSIVE", "A1")
-        assert "too few references" in kinds(records.plan(n_references=0), clean())
+        assert "too few references" in kinds(made_records.plan(n_references=0), clean())
 
     @pytest.mark.parametrize(("sizes", "named"), [((19, 40), "19 forget and 40"), ((40, 19), "40 forget and 19")])
     @pytest.mark.parametrize("n_references", [0, 5])
@@ -96,7 +96,7 @@ class TestClearing:
             (evidence("few_shot", (-0.5, -0.9, -0.1), **BY_CHANCE), "lower limit too low"),
             (evidence("few_shot", (0.1, 0.05, 0.15), p_trace=1e-4, **BY_CHANCE), "trace"),
             (evidence("few_shot", (-0.1, -0.15, -0.05), p_deficit=1e-4, **BY_CHANCE), "deficit"),
-            (records.failure("few_shot"), "could not run"),
+            (made_records.failure("few_shot"), "could not run"),
         ],
     )
     def test_every_other_rule_holds_as_with_references(self, changed: Evidence, kind: str) -> None:
@@ -123,7 +123,7 @@ class TestReferences:
 
     def test_a_model_that_keeps_more_than_they_do_is_no_mismatch(self) -> None:
         outputs = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.98, self.CHEAP), **BY_CHANCE)
-        assert recipe_mismatch(records.plan(n_references=2), outputs) is not None
+        assert recipe_mismatch(made_records.plan(n_references=2), outputs) is not None
         assert recipe_mismatch(plan(n_references=2), outputs) is None
         assert decide(plan(n_references=2), clean(outputs)).outcome == "DELETED"
 
@@ -132,13 +132,13 @@ class TestReferences:
         verdict = decide(plan(n_references=2), clean(outputs))
         assert (verdict.outcome, verdict.flags) == ("INCONCLUSIVE", ("DAMAGED",))
         assert any("retain accuracy 90.0 %, the original 99.0 %" in words for words in verdict.sentences)
-        assert not decide(records.plan(n_references=2), clean(outputs)).flags
+        assert not decide(made_records.plan(n_references=2), clean(outputs)).flags
 
     def test_a_model_within_tolerance_of_the_original_is_not_damaged(self) -> None:
         best = (1.0, 1.0)
         outputs = evidence("outputs", (0.0, -0.02, 0.03), utility=utility(0.945, best), **BY_CHANCE)
         assert decide(plan(n_references=2), clean(outputs)).outcome == "DELETED"
-        assert decide(records.plan(n_references=2), clean(outputs)).flags == ("DAMAGED",)
+        assert decide(made_records.plan(n_references=2), clean(outputs)).flags == ("DAMAGED",)
 
     def test_their_number_decides_nothing(self) -> None:
         assert {assurance_level(plan(n_references=k)) for k in (0, 1, 5)} == {"A3r"}

@@ -20,7 +20,7 @@ from auditor.records.spec import make_spec
 from auditor.reports import roads as sentences
 from auditor.run import roads
 from auditor.run.preparing import prepare
-from tests import records
+from tests import made_records
 from tests.documented_world import blocks
 from tests.people_worlds import TextWorld
 
@@ -209,7 +209,7 @@ class TestOnNumbers:
         divided = PlannedAssignment.model_validate(
             {"kind": kind, "declared_by": by, "n_forget": self.N, "n_holdout": self.N}
         )
-        return records.plan(n_references=n_references, assignment=divided, request="facts")
+        return made_records.plan(n_references=n_references, assignment=divided, request="facts")
 
     def scores(self, plan: Plan) -> dict[str, dict[str, Score | Failure]]:
         return {
@@ -267,5 +267,5 @@ class TestOnNumbers:
         assert roads.measured(plan, self.CHECKS, {}) == ()
 
     def test_without_an_assignment_nothing_is_said(self) -> None:
-        plan = records.plan(n_references=5, request="facts")
+        plan = made_records.plan(n_references=5, request="facts")
         assert roads.measured(plan, self.CHECKS, self.scores(plan)) == ()

@@ -30,7 +30,7 @@ from auditor.inference.verdict import decide
 from auditor.records.policy import load_policy
 from auditor.records.score import Items, Reading, Score
 from auditor.reports import text
-from tests import records
+from tests import made_records
 from tests.made_records import NULLS
 
 ALPHA = 0.02
@@ -237,7 +237,7 @@ def test_the_smallest_visible_number_is_seen_wherever_it_stands_above_all(n: int
 # --- evidence and verdict ------------------------------------------------------------------------------------
 
 
-def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | None = None) -> records.Evidence:
+def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | None = None) -> made_records.Evidence:
     """Evidence of a membership check on a model that kept so many of n items, 15 nats above what references give."""
     check = check or Membership()
     model = world(7, n, m)
@@ -254,11 +254,11 @@ def kept(n_kept: int, n: int, m: int, check: Membership | FeatureMembership | No
     return combine(check, lineup, POLICY, NULLS, population=False)
 
 
-def decided(*found: records.Evidence, request: str = "sample") -> records.Any:
-    plan = records.plan(
+def decided(*found: made_records.Evidence, request: str = "sample") -> made_records.Any:
+    plan = made_records.plan(
         request=request, policy=POLICY.model_copy(update={"primaries": {request: {e.check: (e.check,) for e in found}}})
     )
-    return decide(plan, [records.forgotten(), *(e.model_copy(update={"primary": True}) for e in found)])
+    return decide(plan, [made_records.forgotten(), *(e.model_copy(update={"primary": True}) for e in found)])
 
 
 @pytest.mark.parametrize(("n_kept", "m"), [(2, 720), (4, 320), (40, 320)])

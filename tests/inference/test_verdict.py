@@ -9,7 +9,7 @@ from auditor.inference.assurance import assurance_level, recipe_mismatch
 from auditor.inference.verdict import decide
 from auditor.records.evidence import DecoyResult, Evidence, Interval
 from auditor.records.policy import load_policy
-from tests import records
+from tests import made_records
 from tests.made_records import DOMAIN, clean, evidence, forgotten, plan, utility
 
 
@@ -126,11 +126,11 @@ def test_rule_3_the_level_of_the_others_is_shared_out_unequally(check: str, outc
 def test_rule_3_a_failed_check_stays_in_the_family() -> None:
     one = evidence("other", (0.9, 0.5, 1.3), p_value=0.006)
     assert decide(plan(), [*clean(), one]).outcome == "SUPPRESSED"
-    assert decide(plan(), [*clean(), one, records.failure("broken")]).outcome != "SUPPRESSED"
+    assert decide(plan(), [*clean(), one, made_records.failure("broken")]).outcome != "SUPPRESSED"
 
 
 def test_rule_4_a_check_that_could_not_run_never_counts_as_passed() -> None:
-    verdict = decide(plan(), [*clean(), records.failure("other")])
+    verdict = decide(plan(), [*clean(), made_records.failure("other")])
     assert verdict.outcome == "INCONCLUSIVE"
     assert any("other: could not run (it broke)" in reason for reason in verdict.sentences)
     assert "fix other: it broke" in verdict.to_decide
@@ -164,7 +164,7 @@ def test_an_informing_check_never_accuses() -> None:
         (evidence("few_shot", (0.02, -0.1, 0.2), powered=False, powerless_because="too coarse"), "too coarse"),
         (evidence("few_shot", (0.3, 0.1, 0.55)), "upper limit"),
         (evidence("few_shot", (-0.5, -0.9, -0.1)), "lower limit"),
-        (records.failure("few_shot"), "it broke"),
+        (made_records.failure("few_shot"), "it broke"),
     ],
 )
 def test_rule_4_every_primary_must_clear(change: Evidence, words: str) -> None:
@@ -361,7 +361,7 @@ def test_a_declared_domain_that_does_not_fit_is_refused_with_the_list(
 
 def test_rule_4_an_informing_check_that_could_not_run_forbids_it_too() -> None:
     """It may have had something conclusive to say."""
-    broken = records.failure("weight_delta").model_copy(update={"may": "inform"})
+    broken = made_records.failure("weight_delta").model_copy(update={"may": "inform"})
     verdict = decide(plan(), [*clean(), broken])
     assert verdict.outcome == "INCONCLUSIVE"
     assert any("weight_delta: could not run (it broke)" in reason for reason in verdict.sentences)

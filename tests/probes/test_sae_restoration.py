@@ -25,7 +25,7 @@ from auditor.probes.sae_restoration.steering import LayerArtefact, Steering
 from auditor.randomness import torch_seed
 from auditor.records.score import Score
 from auditor.tasks.classification.sets import AuditData
-from tests import records
+from tests import made_records
 from tests.worlds import FORGET, World
 
 SETTINGS = SaeRestorationSettings(null_draws=100, control_draws=5)
@@ -246,13 +246,13 @@ def test_fires_on_a_suppressed_class_and_beyond_its_null(scores: dict[str, Score
     assert total(original) > 0.95
     rho = total(suppressed) / total(original)
     assert rho > 0.5
-    assert records.p_alone(suppressed, original, ("own",), suppressed) < 0.04
+    assert made_records.p_alone(suppressed, original, ("own",), suppressed) < 0.04
 
 
 @pytest.mark.parametrize("name", ["retrain", *REFERENCES])
 def test_silent_on_models_that_never_saw_the_class(scores: dict[str, Score], name: str) -> None:
     assert total(scores[name]) < 0.1
-    assert records.p_alone(scores[name], scores["original"], ("own",), scores[name]) > 0.5
+    assert made_records.p_alone(scores[name], scores["original"], ("own",), scores[name]) > 0.5
 
 
 def test_a_destroyed_head_row_hides_the_class_from_own_mode_only(scores: dict[str, Score]) -> None:

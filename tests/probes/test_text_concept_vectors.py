@@ -22,7 +22,7 @@ from auditor.tasks.causal_lm.editing import descend, losses, probability
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.causal_lm.subject import CausalLM
-from tests import records
+from tests import made_records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, TinyFamily, tiny_family
 
@@ -296,7 +296,7 @@ def test_an_edit_of_value_vectors_is_undone(scores: dict[str, Score]) -> None:
     rho, p = against_references(scores, "edited")
     assert rho > 0.7
     assert p < 0.05
-    assert records.p_alone(scores["edited"], scores["original"], T, scores["edited"]) < 0.01
+    assert made_records.p_alone(scores["edited"], scores["original"], T, scores["edited"]) < 0.01
 
 
 @pytest.mark.parametrize("name", ["retrain", "own initial weights"])
@@ -305,7 +305,7 @@ def test_a_retrain_is_not_accused(scores: dict[str, Score], name: str) -> None:
     assert abs(rho) < 0.25
     assert p > 0.05
     null = scores[name].null
-    assert not null or records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
+    assert not null or made_records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_units_of_other_descent_give_no_null_and_say_so(scores: dict[str, Score]) -> None:

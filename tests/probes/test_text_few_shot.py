@@ -19,7 +19,7 @@ from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people_model import word_tokenizer
-from tests import records
+from tests import made_records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -87,7 +87,7 @@ def total(score: Score) -> float:
 
 def p_value(scores: dict[str, Score], name: str) -> float:
     """Against its own null, without references."""
-    return records.p_alone(scores[name], scores["original"], BEST)
+    return made_records.p_alone(scores[name], scores["original"], BEST)
 
 
 class TestKnownTruth:

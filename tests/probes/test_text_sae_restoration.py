@@ -30,7 +30,7 @@ from auditor.records.score import Score
 from auditor.records.spec import make_spec
 from auditor.run.preparing import prepare
 from auditor.tasks.causal_lm.sets import Fact, Facts
-from tests import records
+from tests import made_records
 from tests.people_worlds import TextWorld
 from tests.tiny_families import FAMILIES, tiny_family
 
@@ -174,7 +174,7 @@ def test_a_retrain_is_not_accused(scores: dict[str, Score], name: str) -> None:
     rho, p = against_references(scores, scores[name])
     assert abs(rho) < 0.25
     assert p > 0.05
-    assert records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
+    assert made_records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_a_half_blended_name_is_residue_where_references_are_the_null(scores: dict[str, Score]) -> None:
@@ -187,7 +187,7 @@ def test_a_never_taught_model_gains_little(scores: dict[str, Score], name: str) 
     """Experts may beat random sets by a little there too, which is why only a margin over the null counts."""
     original, null = scores["original"].total(T), scores[name].null
     assert scores[name].total(T) - float(np.mean(null)) < 0.1 * (original - float(np.mean(null)))
-    assert records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
+    assert made_records.p_alone(scores[name], scores["original"], T, scores[name]) > 0.05
 
 
 def test_refusal_tuning_is_not_seen(scores: dict[str, Score]) -> None:

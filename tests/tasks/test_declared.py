@@ -22,7 +22,7 @@ from auditor.records.score import Reading, Score, Sides
 from auditor.records.spec import AuditSpec
 from auditor.tasks.causal_lm.assignment import planned
 from auditor.tasks.causal_lm.sets import Fact, Facts
-from tests import records
+from tests import made_records
 from tests.documented_world import blocks
 from tests.inference.test_holdout_verdict import clean
 from tests.made_records import NULLS, utility
@@ -114,7 +114,7 @@ class TestNull:
 
 def plan(n_references: int = 1, *, n: int = 24) -> Plan:
     divided = PlannedAssignment(kind="declared-exchangeable", declared_by="A. Auditor", n_forget=n, n_holdout=n)
-    return records.plan(n_references=n_references, assignment=divided)
+    return made_records.plan(n_references=n_references, assignment=divided)
 
 
 class TestVerdict:
@@ -131,7 +131,7 @@ class TestVerdict:
         assert assurance_level(plan(n=19)) == "A1"
 
     def test_a_reference_of_another_recipe_does_not_count(self) -> None:
-        outputs = next(e for e in records.clean() if e.role == "outputs")
+        outputs = next(e for e in made_records.clean() if e.role == "outputs")
         worse = outputs.model_copy(update={"utility": utility(0.98, references=(0.8,))})
         words = recipe_mismatch(plan(), worse)
         assert words is not None
