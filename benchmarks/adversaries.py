@@ -67,7 +67,7 @@ class Recipe:
 
     entry: str
     known: bool
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     kind: str = ""
 
     @property

@@ -10,7 +10,6 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from auditor.records.results import read_results
 
@@ -43,7 +42,7 @@ def load() -> Callable[..., str]:
     return render
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[[], object]) -> tuple[float, object]:
     """Processor seconds, and what came of it."""
     start = time.process_time()
     result = work()

@@ -60,7 +60,7 @@ def _published(folder: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if not (folder / "config.json").is_file():
-        source: dict[str, Any] = {"pretrained_model_name_or_path": _weights().parent, "gguf_file": WEIGHTS}
+        source: dict[str, object] = {"pretrained_model_name_or_path": _weights().parent, "gguf_file": WEIGHTS}
         quantised = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
         config = quantised.config
         # What was read from a quantised file counts as quantised, and is not saved; a fresh model with its weights is.

@@ -12,7 +12,6 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -153,12 +152,12 @@ class World:
         found["NPO"] = lambda: self._unlearned(npo.npo, npo.Settings())
         return found
 
-    def _taught(self, facts: Facts, *name: Any) -> nn.Module:
+    def _taught(self, facts: Facts, *name: object) -> nn.Module:
         seed = derive_seed(self.seed, *name)
         # From the published weights, as references are: what TinyStories taught is in all of them.
         return train(continue_from(self.start), facts, RECIPE, seed, loss=answers_of(self.encoder))
 
-    def _unlearned(self, method: Callable[..., nn.Module], settings: Any) -> nn.Module:
+    def _unlearned(self, method: Callable[..., nn.Module], settings: object) -> nn.Module:
         original = LanguageModel(self._read("original"), self.encoder)
         return method(original, self.forget, self.retain, settings, derive_seed(self.seed, "method"))
 

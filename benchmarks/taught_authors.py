@@ -73,7 +73,7 @@ class Case:
     longest: int
     template: str
     recipe: RecipeSpec
-    methods: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, object]]
     never_taught: int
     checks: tuple[str, ...]
     dtype: torch.dtype = torch.float32

@@ -10,7 +10,7 @@ from auditor.records.base import Frozen
 from auditor.records.plan import PlannedModel
 
 # Raise it when a method changes but not its settings: stored scores belong to the decoy as it was made before.
-_REVISION = 2
+_REVISION = 3
 
 
 @dataclass(frozen=True)

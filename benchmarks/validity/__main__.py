@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import published
 import robustness
@@ -54,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         makers = {"pairs": _pairs, "altered": _altered, "vectors": _edited, "eight": _deleted}[options.kind]
-        audit: dict[str, Any] = {"checks": vectors.CHECKS} if options.kind == "vectors" else {}
+        audit: dict[str, object] = {"checks": vectors.CHECKS} if options.kind == "vectors" else {}
         if options.kind == "eight":
             audit = {"references": EIGHT}
         for world in _worlds(options):
@@ -106,7 +105,7 @@ def _worlds(options: argparse.Namespace) -> Iterator[World]:
         yield from mnist_worlds(options.work, options.data)
 
 
-def run(world: World, makers: Iterable[Maker], folder: Path, audit: dict[str, Any]) -> None:
+def run(world: World, makers: Iterable[Maker], folder: Path, audit: dict[str, object]) -> None:
     """Make and audit every subject that has no row yet."""
     place = folder / world.about["original"].replace(" ", "-")
     # Two worlds may share an original and differ by what is forgotten.
@@ -131,7 +130,7 @@ def _features(world: ImageWorld) -> published.FromFeatures:
     return published.FromFeatures(world.original, world.layout, sets, world.references[0])
 
 
-def audited(world: World, maker: Maker, bench: published.FromFeatures | None, audit: dict[str, Any]) -> Row:
+def audited(world: World, maker: Maker, bench: published.FromFeatures | None, audit: dict[str, object]) -> Row:
     """The row of one subject."""
     started = time.monotonic()
     module = maker.make()

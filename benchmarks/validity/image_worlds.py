@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -75,7 +74,7 @@ class ImageWorld:
     folder: Path
 
     @property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """What stands in every row."""
         return {
             "world": self.world,
@@ -136,7 +135,7 @@ class ImageWorld:
         start = initial_weights(self.build, derive_seed(self.seed, "original"))
         return train(continue_from(start), self.sets.retain, self.recipe, derive_seed(self.request_seed, "own"))
 
-    def audit(self, module: nn.Module, **options: Any) -> auditor.AuditResult:
+    def audit(self, module: nn.Module, **options: object) -> auditor.AuditResult:
         """Audit one subject; scores of every model are kept in the world's folder."""
         count = options.pop("references", N_REFERENCES)
         return auditor.compare(

@@ -5,7 +5,6 @@ computed here from features. None of them sees more than a reference or two, as 
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ def from_readings(result: auditor.AuditResult) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _cells(result: auditor.AuditResult, check: str, **where: Any) -> list[dict[str, Any]]:
+def _cells(result: auditor.AuditResult, check: str, **where: object) -> list[dict[str, object]]:
     evidence = result.results.of(check)
     cells = evidence.rows if evidence is not None else []
     return [cell for cell in cells if all(cell.get(key) == value for key, value in where.items())]

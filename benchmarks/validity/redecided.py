@@ -12,7 +12,6 @@ not say whether a check with a resolution between .35 and .5 saw through its dec
 import argparse
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,7 +80,7 @@ def _evidence(name: str, found: Row, policy: Policy, task: str) -> Evidence:
     )
 
 
-def _p_values(found: Row, policy: Policy) -> dict[str, Any]:
+def _p_values(found: Row, policy: Policy) -> dict[str, object]:
     # A spread needs two references; without it there was no test then either.
     if found["rho"] is None or not found["s"] or len(found["T references"]) < 2:
         return {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from image_worlds import ImageWorld
 from text_worlds import TextWorld
@@ -113,7 +112,7 @@ def _entries(world: World) -> list[Entry]:
 
 def _made(world: World, entry: Entry) -> nn.Module:
     if isinstance(world, TextWorld):
-        given: tuple[Any, ...] = (world.model, world.people.forget, world.people.retain)
+        given: tuple[object, ...] = (world.model, world.people.forget, world.people.retain)
     else:
         given = (world.original, world.sets.forget, world.sets.retain)
     made: nn.Module = entry.make(*given, entry.settings(), world.request_seed)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +44,7 @@ class TextWorld:
     folder: Path
 
     @property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """What stands in every row."""
         return {
             "world": "people",
@@ -59,7 +58,7 @@ class TextWorld:
         }
 
     @cached_property
-    def people(self) -> Any:
+    def people(self) -> object:
         """Their facts."""
         return people_world(self.seed)
 
@@ -119,7 +118,7 @@ class TextWorld:
             loss=answers_of(self.encoder),
         )
 
-    def audit(self, module: nn.Module, guard: str | None = None, **options: Any) -> auditor.AuditResult:
+    def audit(self, module: nn.Module, guard: str | None = None, **options: object) -> auditor.AuditResult:
         """Audit one subject; scores of every model are kept in the world's folder."""
         count = options.pop("references", N_REFERENCES)
         given = {"audit": {"seed": self.seed, "store": str(self.folder / "store"), "checks": CHECKS, **options}}

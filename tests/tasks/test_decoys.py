@@ -31,7 +31,7 @@ from auditor.tasks.causal_lm.decoys import (
     refusal_tuning,
 )
 from auditor.tasks.causal_lm.decoys import recipes as text_decoys
-from auditor.tasks.causal_lm.editing import LanguageModel, losses, step_by_weight
+from auditor.tasks.causal_lm.editing import LanguageModel, losses
 from auditor.tasks.causal_lm.grams import telling_grams
 from auditor.tasks.causal_lm.losses import answers_of, logits_of_tokens
 from auditor.tasks.causal_lm.sets import Fact, Facts
@@ -471,46 +471,6 @@ class TestTexts:
         assert memorised(made).max() < 0.1
         forgotten, kept = (losses(made, encoder.batch(facts.items)).mean() for facts in (forget, retain))
         assert kept < forgotten / 4
-
-
-def test_a_refusal_by_all_weights_moves_them_in_every_direction_and_keeps_no_gradient(text_world: TextWorld) -> None:
-    made = made_by(refusal_all_weights.refusal_all_weights, refusal_all_weights.Settings(steps=12), text_world)
-    before = dict(text_world.modules["original"].named_parameters())
-    for name, weight in made.named_parameters():
-        assert weight.grad is None
-        if weight.ndim == 2 and "mlp" in name:
-            change = (weight - before[name]).detach().double()
-            assert torch.linalg.matrix_rank(change) > 0.9 * min(weight.shape)
-
-
-def test_a_step_by_weight_is_the_step_of_all_at_once() -> None:
-    """Adafactor knows one weight at a time, so that nothing is lost; a weight used twice takes one step of the sum."""
-
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.table, self.gain = nn.Parameter(torch.randn(6, 4)), nn.Parameter(torch.ones(4))
-
-        def forward(self) -> Tensor:
-            loss: Tensor = ((self.table * self.gain) @ self.table.T).sin().sum()
-            return loss
-
-    torch.manual_seed(0)
-    one = Twice()
-    other = copy.deepcopy(one)
-    optimizer = torch.optim.Adafactor(other.parameters(), lr=0.01)
-    with step_by_weight(one, 0.01):
-        for _ in range(3):
-            one().backward()
-    for _ in range(3):
-        optimizer.zero_grad()
-        other().backward()
-        optimizer.step()
-    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs)
-    still = one.table.clone()
-    one().backward()
-    assert torch.equal(one.table, still)
 
 
 def answers_of_three(facts: Facts) -> Facts:
