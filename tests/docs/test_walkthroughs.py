@@ -18,7 +18,7 @@ from tests.people_worlds import N_REFERENCES, TextWorld
 
 FOLDER = ROOT / "docs" / "walkthroughs"
 # Digests, and every other number: of the machine, the day, and the last digits of a training.
-_DIGEST, _NUMBER = re.compile(r"\b[0-9a-f]{16,}\b"), re.compile(r"-?\d[\d,]*(\.\d+)?")
+_DIGEST, _NUMBER = re.compile(r"\b[0-9a-f]{12,}\b"), re.compile(r"-?\d[\d,]*(\.\d+)?")
 RECORD = "RECORD_WALKTHROUGHS"
 """Where it is set in the environment, the outputs are written instead of compared; read them before they are kept."""
 
