@@ -138,7 +138,8 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
         training = (counted + controls) * (settings.retain_batch + shots) + alone * settings.retain_batch
         forward = len(settings.points) * measured + (counted + controls) * shots
         forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
-        return Workload(training=round(steps * training), forward=round(forward))
+        largest = round(settings.retain_batch + shots)
+        return Workload(training=round(steps * training), forward=round(forward), step=largest)
 
     def _pooled_workload(self, data: AuditData, settings: Settings) -> Workload:
         """Of attacks on either half of forget and holdout, and of what is drawn beside them."""
@@ -153,9 +154,8 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
         measured = _in_turns(settings) * n + (controls + (alone > 0)) * len(data.forget_eval)
         forward = len(settings.points) * measured + turns * shots
         forward += CANONICAL_PASSES * min(CANONICAL_EXAMPLES, len(data.retain))
-        return Workload(
-            training=round(steps * (turns * (settings.retain_batch + shots) + beside)), forward=round(forward)
-        )
+        largest = round(settings.retain_batch + shots)
+        return Workload(training=round(steps * (turns * largest + beside)), forward=round(forward), step=largest)
 
     def prepare(self, original: Classifier, data: AuditData, settings: Settings, seed: int) -> dict[str, float]:
         """The scales of the original's gains, which are not brought to one scale as units are."""

@@ -129,6 +129,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
         training = settings.attacks * steps * (counted + settings.retain_batch)
         training += aside * (beside * (some + settings.retain_batch) - some * (OUT_OF_DOMAIN in settings.beside))
         return Workload(
+            step=round(counted + settings.retain_batch),
             training=round(training),
             forward=len(settings.points) * (settings.attacks * asked + beside * len(data.forget_eval))
             + settings.attacks * own

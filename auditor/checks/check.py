@@ -15,10 +15,17 @@ from auditor.records.score import CheckRole, Score
 
 
 class Workload(Frozen):
-    """Examples sent through the network, for the estimate before an audit runs."""
+    """Examples sent through the network, for the estimate before an audit runs.
+
+    Attributes:
+        forward: without gradients.
+        training: in all steps together.
+        step: in the largest of them.
+    """
 
     forward: int = 0
     training: int = 0
+    step: int = 0
 
 
 ATTACK_COPIES = 5

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from auditor.checks.check import AnyCheck
+from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import Subject
 from auditor.models.memory import TORCH_BYTES
 from auditor.records.plan import PlannedCheck, PlannedModel
@@ -18,8 +19,11 @@ from auditor.tasks import registry
 # A step goes forward once and backward, which costs about twice as much.
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
-# A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser.
-_DECOY_COPIES = 4
+# A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser; and the most
+# examples that any of them sends through at once.
+_DECOY_COPIES, _DECOY_STEP = 4, 96
+# Few: what is wanted is bytes, and every example of a set costs about the same.
+_STEP_EXAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +55,44 @@ def estimate(prepared: Prepared) -> Estimate:
     per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())
-    checks = {check.name: check for check in work.checks}
-    held = [_copies(checks[planned.name], planned) for planned in work.plan.checks]
-    copies = MODELS_HELD + max([*held, _DECOY_COPIES * bool(work.plan.models_of("decoy"))])
+    at_work = _at_work(work, subject, weights)
     return Estimate(
         seconds=_seconds(prepared, per_example, recorded),
-        memory_bytes=TORCH_BYTES + raw + copies * weights + 2 * recorded * feature_bytes,
+        memory_bytes=TORCH_BYTES + raw + MODELS_HELD * weights + at_work + 2 * recorded * feature_bytes,
         disk_bytes=disk,
     )
 
 
-def _copies(check: AnyCheck, planned: PlannedCheck) -> int:
-    return check.copies_of(check.settings_type.model_validate(planned.settings))
+def _at_work(work: Work, subject: Subject, weights: int) -> int:
+    """Bytes that the hungriest check or decoy holds beside the models: weights, and what a step keeps for gradients."""
+    checks = {check.name: check for check in work.checks}
+    held = [(_DECOY_COPIES, _DECOY_STEP)] * bool(work.plan.models_of("decoy"))
+    for planned in work.plan.checks:
+        check = checks[planned.name]
+        settings = check.settings_type.model_validate(planned.settings)
+        held.append((check.copies_of(settings), check.workload(work.data, settings, len(work.plan.layers)).step))
+    trained = any(step for _, step in held)
+    kept = kept_by_a_step(work.plan.task, subject, work.data.retain) if trained else 0
+    return max(copies * weights + step * kept for copies, step in held)
+
+
+def kept_by_a_step(task: str, subject: Subject, examples: ExampleSet) -> int:
+    """Bytes that a training step keeps of one example until its gradients are taken, weights left out."""
+    few = examples.take(torch.arange(min(_STEP_EXAMPLES, len(examples))))
+    own = {weight.untyped_storage().data_ptr() for weight in subject.weights().values()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    # What is saved lives as long as the loss: no two of its addresses are the same.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = registry.load(task).loss(subject, few)
+    del loss
+    return sum(kept.values()) // len(few)
 
 
 def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:

@@ -161,6 +161,10 @@ class Task(ABC, Generic[SubjectT, SetsT]):
     def activations(self, subject: SubjectT, examples: ExampleSet) -> Mapping[str, Tensor]:
         """Activations of one batch at every recorded layer: what the estimate of an audit times."""
 
+    def loss(self, subject: SubjectT, examples: ExampleSet) -> Tensor | None:
+        """That of one training step, with gradients: by it the estimate knows what a step holds; default not known."""
+        return None
+
 
 AnyTask: TypeAlias = Task[Any, Any]
 """A task of which only the name is known; its subjects and sets go back to it alone."""

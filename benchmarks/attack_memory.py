@@ -1,0 +1,83 @@
+"""What `relearning` of a language model holds at its peak, beside what the estimate of an audit says that it holds.
+
+A random Llama is attacked for two steps, as often as its batches are drawn, in a process of its own for each form of
+the attack: the most that the process ever held, less what it held before the attack.
+
+    python benchmarks/attack_memory.py
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+
+import psutil
+import torch
+from size import random_llama
+from torch import nn
+
+from auditor.attacks.relearning.text import Relearning
+from auditor.attacks.relearning.text_attack import FORMS, Settings
+from auditor.checks.check import AnyCheck
+from auditor.run.estimate import kept_by_a_step
+from auditor.run.settings import execution_settings
+from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.sets import FactsData, split_facts
+from auditor.tasks.causal_lm.structure import find_decoder_layout
+from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.zoo.text.people import people_world
+from auditor.zoo.text.people_model import word_tokenizer
+
+# Width, blocks and heads.
+SIZES = ((256, 8, 4), (512, 8, 8))
+MIB = 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", nargs=4, help="width, blocks, heads and form of one, measured in this process")
+    options = parser.parse_args()
+    if options.one:
+        *size, form = options.one
+        print(json.dumps(one(random_llama(*map(int, size)), form)))
+        return
+    print("| width, blocks | attack | weights, MiB | estimated | measured | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for size in SIZES:
+        for form in FORMS:
+            command = [sys.executable, __file__, "--one", *map(str, size), form]
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            weights, estimated, measured = (found[name] / MIB for name in ("weights", "estimated", "measured"))
+            ratio = estimated / measured
+            print(f"| {size[0]}, {size[1]} | {form} | {weights:.0f} | {estimated:.0f} | {measured:.0f} | {ratio:.2f} |")
+
+
+def one(module: nn.Module, form: str) -> dict[str, int]:
+    """Bytes of the weights, and of the attack as estimated and as measured."""
+    people = people_world(0, retain=40)
+    encoder = Encoder(word_tokenizer(people.words))
+    attack, evaluation = split_facts(people.forget, seed=0)
+    data = FactsData(forget_attack=attack, forget_eval=evaluation, retain=people.retain)
+    layout = find_decoder_layout(module, encoder.batch(people.retain.items[:4]).ids)
+    subject = CausalLM(module, role="original", digest="", layout=layout, encoder=encoder, data=data)
+    check: AnyCheck = Relearning()
+    short = {"steps": (2, 2), "shots": (16, 16)}
+    settings = Settings(attack=form, attacks=1, beside=())
+    settings = settings.model_copy(
+        update={name: getattr(settings, name).model_copy(update=short) for name in ("drawn", "low_rank")}
+    )
+    weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    with execution_settings(threads=1):
+        kept = kept_by_a_step("causal-lm", subject, data.retain)
+        step = check.workload(data, settings, len(layout.blocks)).step
+        estimated = check.copies_of(settings) * weights + step * kept
+        before = psutil.Process().memory_info().rss
+        check.score(subject, check.prepare(subject, data, settings, 0), data, settings, 0)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"weights": weights, "estimated": estimated, "measured": most - before}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
