@@ -30,7 +30,7 @@ def over_steps(ranking: Ranking) -> tuple[Drawing, ...]:
     courses = [Panel(check, tuple(_rho(check, at))) for check in ranking.checks]
     utility = _line("retain accuracy", "unlearned", [(step, c.utility) for step, c in at.items()])
     return (
-        *_drawn([panel for panel in courses if panel.lines], _RHO, {"unlearned": "ρ", "drawn": "its limits (95 %)"}),
+        *_drawn([panel for panel in courses if panel.lines], _RHO, {"unlearned": "ρ", "drawn": "its limits, each with 95 % confidence"}),
         *_drawn([Panel("", (utility,))] if utility.x else [], _UTILITY, {}),
     )
 
