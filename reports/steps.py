@@ -19,6 +19,7 @@ _RHO = Figure(
     caption="ρ of every check over the steps: 0 is a model that never saw the forget set, 1 the original. "
     "What lies beyond −0.5 or 1.5 is drawn there.",
 )
+_KEY = {"unlearned": "ρ", "drawn": "its limits, each with 95 % confidence"}
 _UTILITY = Figure(
     x="step", y="utility", x_label="step", y_label="retain accuracy", caption="Retain accuracy over the steps."
 )
@@ -30,7 +31,7 @@ def over_steps(ranking: Ranking) -> tuple[Drawing, ...]:
     courses = [Panel(check, tuple(_rho(check, at))) for check in ranking.checks]
     utility = _line("retain accuracy", "unlearned", [(step, c.utility) for step, c in at.items()])
     return (
-        *_drawn([panel for panel in courses if panel.lines], _RHO, {"unlearned": "ρ", "drawn": "its limits, each with 95 % confidence"}),
+        *_drawn([panel for panel in courses if panel.lines], _RHO, _KEY),
         *_drawn([Panel("", (utility,))] if utility.x else [], _UTILITY, {}),
     )
 

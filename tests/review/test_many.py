@@ -193,7 +193,7 @@ class TestSweep:
     def test_rho_of_each_check_and_the_retain_accuracy_are_drawn_over_the_steps(self) -> None:
         rho, utility = over_steps(ranked("original.pt", self.RUN, "step"))
         assert len(rho.svgs) == 1, "nothing is drawn of a check that was measured nowhere"
-        assert rho.key == {"unlearned": "ρ", "drawn": "its limits (95 %)"}
+        assert rho.key == {"unlearned": "ρ", "drawn": "its limits, each with 95 % confidence"}
         assert (rho.across, rho.up, utility.up) == ("step", "ρ", "retain accuracy")
         assert "few_shot" in rho.svgs[0]
         for tick in ("−0.5", "0.5", "1"):
