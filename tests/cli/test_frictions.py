@@ -188,5 +188,5 @@ class TestPaths:
 
 def test_init_takes_the_options_of_compare_by_the_same_names() -> None:
     options = {name: {o for p in main.commands[name].params for o in p.opts} for name in ("init", "compare")}
-    assert options["init"] - options["compare"] == {"--force", "unlearned"}
+    assert options["init"] - options["compare"] == {"--benchmark", "--force", "unlearned"}
     assert len(options["init"] & options["compare"]) > len(MODELS_AND_DATA) / 2
