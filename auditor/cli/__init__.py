@@ -15,6 +15,7 @@ from auditor.cli.canonical import canonical
 from auditor.cli.compare import compare
 from auditor.cli.demo import demo
 from auditor.cli.diff import diff
+from auditor.cli.discover import discover
 from auditor.cli.doctor import doctor
 from auditor.cli.examples import examples
 from auditor.cli.export import export
@@ -47,7 +48,7 @@ Exit codes:
        doctor: something is lacking
   2    the request cannot be carried out as asked
   3    no flag, and inconclusive or a planned check could not run; verify: something could not be checked;
-       reference --until-resolved: not resolved
+       reference --until-resolved: not resolved; discover: nothing stands out
   4    an input file was refused as unsafe
   5    an error inside the auditor
   130  interrupted; finished scores are kept
@@ -117,6 +118,7 @@ for command in (
     compare,
     demo,
     diff,
+    discover,
     doctor,
     export,
     init,

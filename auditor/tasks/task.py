@@ -14,12 +14,14 @@ from torch import Tensor
 
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
+from auditor.errors import SpecError
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import Lineup
 from auditor.models.references import Workshop
 from auditor.records.draft import Line
 from auditor.records.plan import PlannedAssignment, PlannedData, PlannedModel
 from auditor.records.spec import AuditSpec
+from auditor.tasks.pool import AnyPool
 
 KEPT_ALONE = "retain accuracy, forgotten classes aside"
 """The control of the check `outputs` that holds :attr:`Accuracy.kept_alone`."""
@@ -136,6 +138,23 @@ class Task(ABC, Generic[SubjectT, SetsT]):
             UsageError: a set is unreadable, or does not fit the models.
         """
         return []
+
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> AnyPool:
+        """Examples in groups, of which nobody says what was to be forgotten; by default there are none.
+
+        Args:
+            spec: the request.
+            lineup: models.
+            source: of the examples.
+            base: folder that paths are relative to.
+
+        Raises:
+            DataError: unreadable, or an example is of no group.
+            SpecError: the task knows no groups.
+        """
+        raise SpecError(
+            f"what was unlearned cannot be searched for in models of the task {self.name}: it has no groups"
+        )
 
     @abstractmethod
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:

@@ -26,7 +26,7 @@ from auditor.records.plan import PlannedData, PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
 from auditor.sources import digest_of_file_behind
-from auditor.tasks.causal_lm import assignment, looking, references
+from auditor.tasks.causal_lm import assignment, looking, pool, references
 from auditor.tasks.causal_lm.accuracy import accuracy
 from auditor.tasks.causal_lm.decoys import recipes as decoys
 from auditor.tasks.causal_lm.encoding import Encoder
@@ -36,6 +36,7 @@ from auditor.tasks.causal_lm.readers import fact_of, read_facts
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout, width_of
 from auditor.tasks.causal_lm.subject import CausalLM
+from auditor.tasks.pool import Pool
 from auditor.tasks.task import Accuracy, Material, Task
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
     def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
         """Facts, tokenizer, and the record of a draw where there is one."""
         return list(looking.look(spec, lineup, base))
+
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool[Facts]:
+        """Facts by subject."""
+        return pool.pool(source, base)
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From models.base where it is given; else from initial weights of the original's architecture."""

@@ -22,12 +22,13 @@ from auditor.records.draft import Line
 from auditor.records.plan import PlannedModel
 from auditor.records.score import CanonicalForm
 from auditor.records.spec import AuditSpec, RunSpec
-from auditor.tasks.classification import inputs, looking, references
+from auditor.tasks.classification import inputs, looking, pool, references
 from auditor.tasks.classification.accuracy import accuracy
 from auditor.tasks.classification.decoys import recipes as decoys
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.structure import Layout, layout_of
 from auditor.tasks.classification.subject import Classifier
+from auditor.tasks.pool import Pool
 from auditor.tasks.task import Accuracy, Material, Task
 
 
@@ -77,6 +78,10 @@ class Classification(Task[Classifier, AuditData]):
     def look(self, spec: AuditSpec, lineup: Lineup, base: Path) -> list[Line]:
         """Sizes, values, classes and kind of request, and how the original wants its images."""
         return list(looking.look(spec, lineup, base))
+
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool[Examples]:
+        """Images by class."""
+        return pool.pool(spec, source, base, _preprocessing(spec, lineup, base))
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From initial weights that the user's architecture makes."""

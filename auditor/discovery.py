@@ -1,0 +1,187 @@
+"""What was unlearned? Groups of a pool by how far two models differ on them, where no forget set is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auditor.errors import DataError, SpecError
+from auditor.inference.outlying import LEAST_GROUPS, p_above
+from auditor.models.lineup import load_lineup
+from auditor.randomness import generator
+from auditor.records.spec import AuditSpec
+from auditor.run.settings import execution_settings
+from auditor.tasks import registry
+from auditor.tasks.pool import AnyPool
+
+LEVEL = 0.05
+"""A group stands out below it, corrected for the number of groups."""
+# A probability that changes by less than a twentieth changes for no one; but the logarithms of such changes, some ten
+# times as large as others, would pass for the usual spread between groups.
+_FLOOR = 0.05
+_LEAST = 4  # examples of a group: two on either side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """How far two models differ on one group.
+
+    Attributes:
+        name: class or subject.
+        n: examples that were searched.
+        original: geometric mean of the original's probability of the right answer, in [0, 1].
+        unlearned: the same of the unlearned model.
+        difference: mean absolute change of the log probability of the right answer, in nats.
+        p_value: chance that any group differs so much more than the usual one, where none was unlearned.
+    """
+
+    name: str
+    n: int
+    original: float
+    unlearned: float
+    difference: float
+    p_value: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether it differs more than groups of this pool usually do."""
+        return self.p_value < LEVEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What a search found.
+
+    Attributes:
+        groups: by difference, the largest first.
+        pool: that was searched.
+        kept: places of the examples that were not searched, int64 [m].
+    """
+
+    groups: tuple[Group, ...]
+    pool: AnyPool
+    kept: Tensor
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Names of the groups that stand out."""
+        return tuple(group.name for group in self.groups if group.stands_out)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write forget and retain set of an audit, of examples that were not searched; returns their paths.
+
+        What made a group stand out may be chance in part, and would be counted as forgetting a second time.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen = [place for place in self.kept.tolist() if self.pool.groups[place] in self.found]
+        rest = [place for place in self.kept.tolist() if self.pool.groups[place] not in self.found]
+        paths = tuple(folder / f"{name}{self.pool.suffix}" for name in ("forget", "retain"))
+        for path, places in zip(paths, (chosen, rest), strict=True):
+            self.pool.write(self.pool.examples.take(torch.tensor(places)), path)
+        return paths[0], paths[1]
+
+
+def discover(spec: AuditSpec, source: str, base: Path) -> Discovery:
+    """Rank the groups of a pool by how far original and unlearned model differ on half of each.
+
+    Args:
+        spec: the models, and how they are run; its sets play no part.
+        source: of the pool.
+        base: folder that paths are relative to.
+
+    Raises:
+        DataError: the pool is unreadable, or has too few groups or examples.
+        SpecError: the models cannot be run, or their task has no groups.
+    """
+    with execution_settings(spec.audit.threads):
+        lineup = load_lineup(_alone(spec), {}, base, base / spec.audit.store / "converted")
+        task = registry.load(lineup.task)
+        pool = task.pool(spec, lineup, source, base)
+        searched, kept = _halves(pool, spec.audit.seed)
+        asked = _alone(spec).model_copy(
+            update={"request": spec.request.model_copy(update={"kind": pool.request, "classes": ()})}
+        )
+        # Either half is a set like those of an audit, and is checked as they are.
+        halves = {"forget": pool.examples.take(searched), "retain": pool.examples.take(kept)}
+        material = task.material(asked, lineup, halves, base)
+        if material is None or material.as_given is None:
+            raise SpecError("the models cannot be run; set models.architecture (--architecture)")
+        original, unlearned = (
+            pool.log_probability(material.as_given(lineup.entries[name].planned), halves["forget"]).numpy()
+            for name in ("original", "unlearned")
+        )
+    names = [pool.groups[place] for place in searched.tolist()]
+    return Discovery(groups=ranked(names, original, unlearned, spec.audit.seed), pool=pool, kept=kept)
+
+
+def ranked(
+    names: list[str], original: NDArray[np.float64], unlearned: NDArray[np.float64], seed: int
+) -> tuple[Group, ...]:
+    """Groups by how far two models differ on them, the largest difference first.
+
+    Between groups differences spread over orders of magnitude, since some are harder for any model than others: they
+    are held against each other on the scale of their logarithms.
+
+    Args:
+        names: group of each example.
+        original: the original's log probability of the right answer, float64 [n].
+        unlearned: the unlearned model's, float64 [n].
+        seed: of the draws behind the p-values.
+
+    Raises:
+        ValueError: fewer than five groups.
+    """
+    index = {name: np.array([i for i, other in enumerate(names) if other == name]) for name in dict.fromkeys(names)}
+    change = np.abs(original - unlearned)
+    differences = np.array([change[places].mean() for places in index.values()])
+    p_values = p_above(np.log(differences + _FLOOR), generator(seed, "discover"))
+    groups = [
+        Group(
+            name=name,
+            n=len(places),
+            original=float(np.exp(original[places].mean())),
+            unlearned=float(np.exp(unlearned[places].mean())),
+            difference=float(difference),
+            p_value=float(p),
+        )
+        for (name, places), difference, p in zip(index.items(), differences, p_values, strict=True)
+    ]
+    return tuple(sorted(groups, key=lambda group: -group.difference))
+
+
+def _alone(spec: AuditSpec) -> AuditSpec:
+    """The two models of a request, without those they would be held against."""
+    models = spec.models.model_copy(update={"references": (), "perturbed": (), "neither": ()})
+    return spec.model_copy(update={"models": models, "assignment": type(spec.assignment)()})
+
+
+def _halves(pool: AnyPool, seed: int) -> tuple[Tensor, Tensor]:
+    """Places of either half of every group, int64, sorted.
+
+    Raises:
+        DataError: naming what is too small.
+    """
+    members: dict[str, list[int]] = {}
+    for place, name in enumerate(pool.groups):
+        members.setdefault(name, []).append(place)
+    if len(members) < LEAST_GROUPS:
+        raise DataError(
+            f"the pool has {len(members)} {pool.noun}, and what is usual is known from {LEAST_GROUPS} on; give more"
+        )
+    name, few = min(members.items(), key=lambda item: len(item[1]))
+    if len(few) < _LEAST:
+        raise DataError(
+            f"of {name!r} the pool has {len(few)} examples, and {_LEAST} are needed, since half of them are set aside; "
+            "give more, or leave it out"
+        )
+    random = generator(seed, "discover", "halves")
+    halves: tuple[list[int], list[int]] = ([], [])
+    for places in members.values():
+        shuffled = random.permutation(places).tolist()
+        middle = len(shuffled) // 2
+        halves[0].extend(shuffled[:middle])
+        halves[1].extend(shuffled[middle:])
+    return torch.tensor(sorted(halves[0])), torch.tensor(sorted(halves[1]))
