@@ -12,6 +12,7 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.inference.monte_carlo import draws_until_decided
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -54,6 +55,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
     name: ClassVar[str] = "direction_ablation"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

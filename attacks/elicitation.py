@@ -13,6 +13,7 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -58,6 +59,7 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
     name: ClassVar[str] = "elicitation"
     family: ClassVar[Family] = "elicitation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

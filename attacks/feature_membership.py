@@ -12,6 +12,7 @@ from auditor.attacks.membership.readings import MARGIN, MembershipSettings, marg
 from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.models.standardise import Scaling, alive_by_own_mean, divisor
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -43,6 +44,7 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
     name: ClassVar[str] = "feature_membership"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
     summary: ClassVar[str] = (

@@ -12,6 +12,7 @@ from pydantic import Field
 from auditor.checks.check import Check, Workload
 from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -61,6 +62,7 @@ class LeakAtK(Check[CausalLM, FactsData, Settings, None]):
     name: ClassVar[str] = "leak_at_k"
     family: ClassVar[Family] = "elicitation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "samples"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

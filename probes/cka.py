@@ -12,6 +12,7 @@ from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Features, FeatureSubject
 from auditor.errors import UsageError
 from auditor.models.standardise import Scaling, alive_at_all, alive_by_own_mean, divisor
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -130,6 +131,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
     name: ClassVar[str] = "cka"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "inform"
+    access: ClassVar[Access] = "weights"
     asks: ClassVar[tuple[type, ...]] = (Features,)
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     summary: ClassVar[str] = (

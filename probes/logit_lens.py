@@ -10,6 +10,7 @@ from torch import Tensor
 from auditor.checks.check import Check, NoSettings
 from auditor.errors import UsageError
 from auditor.probes.never_taught import comparable, null_of_holdout
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -43,6 +44,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
     name: ClassVar[str] = "logit_lens"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Read the answers off the model's inner layers through its own head."

@@ -22,6 +22,7 @@ from auditor.attacks.membership.readings import (
 from auditor.attacks.membership.scores import Array
 from auditor.checks.check import Check
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -61,6 +62,7 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
     name: ClassVar[str] = "membership"
     family: ClassVar[Family] = "privacy"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
     summary: ClassVar[str] = (

@@ -23,10 +23,11 @@ from auditor.attacks.membership.readings import (
 from auditor.attacks.membership.scores import Array, Rate, priv_leak
 from auditor.attacks.membership.token_scores import token_attacks
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
-from auditor.checks.check import Check, Workload
+from auditor.checks.check import Check, Room, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.precision import doubled
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access, allows
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -83,6 +84,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
     name: ClassVar[str] = "membership"
     family: ClassVar[Family] = "privacy"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
@@ -104,6 +106,10 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
     settings_type: ClassVar[type[Frozen]] = Settings
     # Rescaled, and its gradients.
     copies: ClassVar[int] = 2
+
+    def fitted(self, settings: Settings, room: Room, frozen: Mapping[str, object]) -> Settings:
+        """Without the gradients, which are drawn and not counted, where the weights may not be used."""
+        return settings if allows(room.access, "weights") else settings.model_copy(update={"gradient_facts": 0})
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Gradients, and the facts by which units are rescaled."""

@@ -12,6 +12,7 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -86,6 +87,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     name: ClassVar[str] = "quantization"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
     finds: ClassVar[str] = "Rounding the weights to few bits brought back"

@@ -13,6 +13,7 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -45,6 +46,7 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
     name: ClassVar[str] = "quantization"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured which answers came back."

@@ -35,6 +35,7 @@ from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Room, Wo
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.low_rank import out_of_reach
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -73,6 +74,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     name: ClassVar[str] = "relearning"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "training"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

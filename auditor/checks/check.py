@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
 from auditor.models.saved_autoencoder import SavedAutoencoder
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -43,10 +44,12 @@ class Room:
         fits: whether the device holds a check that holds so many copies of a model's weights beside subject and
             original.
         width: of the original's residual stream; None for a network without one.
+        access: what of the unlearned model may be used.
     """
 
     fits: Callable[[int], bool]
     width: int | None
+    access: Access = "training"
 
 
 class NoSettings(Frozen):
@@ -75,6 +78,9 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         role: ``outputs`` for the one check of a task that measures what the model says: by it the original is found to
             work, decoys are held back, and the verdict begins; ``weights`` for the one that records what the weights
             are. Both are part of every audit. ``evidence`` for all others.
+        access: the least of the unlearned model that its score can rest on: ``samples`` (what it says), ``logits`` (how
+            probable it finds answers), ``weights`` (read, changed or rounded) or ``training``; what is drawn beside the
+            score is not counted. Undeclared it is ``training``: no less is then said to have shown it.
         tasks: those it serves, by name; none: every task whose subjects offer what it asks for.
         asks: capabilities that it needs of a subject.
         requests: kinds of request it serves.
@@ -102,6 +108,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     family: ClassVar[Family]
     may: ClassVar[May]
     role: ClassVar[CheckRole] = "evidence"
+    access: ClassVar[Access] = "training"
     tasks: ClassVar[tuple[str, ...]] = ()
     asks: ClassVar[tuple[type, ...]] = ()
     requests: ClassVar[tuple[str, ...]] = ("class", "sample")
@@ -140,6 +147,10 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     def copies_of(self, settings: SettingsT) -> int:
         """How many times it holds the weights with these settings, as :attr:`copies` counts them; default those."""
         return self.copies
+
+    def access_of(self, settings: SettingsT) -> Access:
+        """What its score rests on with these settings; default :attr:`access`."""
+        return self.access
 
     def decoys_of(self, settings: SettingsT) -> tuple[str, ...]:
         """Those of :attr:`decoys` that it has to detect with these settings; default all."""

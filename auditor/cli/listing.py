@@ -62,7 +62,7 @@ def _extensions() -> "Iterator[str]":
 def _entry(check: "AnyCheck", tasks: "Sequence[str]") -> str:
     needs = ", ".join(check.needs) or "the two checkpoints alone"
     paragraphs = [
-        f"tasks: {', '.join(tasks)}   requests: {', '.join(check.requests)}   needs: {needs}",
+        f"tasks: {', '.join(tasks)}   requests: {', '.join(check.requests)}   needs: {needs}   access: {check.access}",
         check.summary,
         f"extra cost: {check.cost}",
     ]

@@ -24,6 +24,7 @@ from auditor.models.standardise import Scaling
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -127,6 +128,7 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
     name: ClassVar[str] = "concept_vectors"
     family: ClassVar[Family] = "parameters"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (

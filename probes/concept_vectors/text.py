@@ -19,6 +19,7 @@ from auditor.probes.concept_vectors.value_location import Located, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.concept_vectors.value_writing import ValueWriting
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -93,6 +94,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
     name: ClassVar[str] = "concept_vectors"
     family: ClassVar[Family] = "parameters"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

@@ -16,6 +16,7 @@ from auditor.models.alignment import rows as as_rows
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -75,6 +76,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     name: ClassVar[str] = "depth"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
         "Put the model's activations, aligned on retain data, into the original, which ran on from there."

@@ -12,6 +12,7 @@ from auditor.checks.check import Check, Workload
 from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -69,6 +70,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     name: ClassVar[str] = "depth"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

@@ -44,6 +44,7 @@ from auditor.probes.sae_restoration.steering import (
     sample,
 )
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -100,6 +101,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
     name: ClassVar[str] = "sae_restoration"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (

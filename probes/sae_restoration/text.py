@@ -42,6 +42,7 @@ from auditor.probes.sae_restoration.sparse_autoencoder import (
 )
 from auditor.probes.sae_restoration.steering import MODES, Dictionary, Mode
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -91,6 +92,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
     name: ClassVar[str] = "sae_restoration"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
