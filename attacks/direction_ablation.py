@@ -17,6 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -78,6 +79,9 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
                 "projected out, from each block on. The block that counts is chosen on the attack half."
             ),
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2406.11717", here="one direction projected out, against random ones"),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Undoes unlearning that acts through one direction a layer, as refusal does: that nothing returns says little.",

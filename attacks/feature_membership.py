@@ -17,6 +17,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData
 from auditor.tasks.classification.sides import sides
 from auditor.tasks.classification.subject import Classifier
@@ -62,6 +63,11 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
             x_label="layer, from input to output",
             y_label="margin, forget less holdout",
             caption="How much nearer forget examples lie to their label’s centre than examples never trained on.",
+        ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="Mensink et al. 2013", here="nearest class means, from which margins of features are taken", part=True
         ),
     )
     caveats: ClassVar[tuple[str, ...]] = (

@@ -17,6 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.metrics import rouge_l_recall
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -88,6 +89,10 @@ class LeakAtK(Check[CausalLM, FactsData, Settings, None]):
                 "gets; what a forget line gains over the references is what the most probable answer hides."
             ),
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2511.04934", here="the chance that one of k sampled answers is right"),
+        Source(paper="arXiv 2107.03374", here="its unbiased estimator", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Asks the given question alone, at temperature 1; other wordings, or more than 64 answers, may leak more.",

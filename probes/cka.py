@@ -17,6 +17,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 
 FeaturesBySplit = Mapping[str, Mapping[str, Tensor]]
 # Both forget halves: nothing is trained on either.
@@ -148,6 +149,13 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
             x_label="layer, from input to output",
             y_label="CKA to the original",
             caption="Similarity to the original. It informs only: similar is not the same as knowing.",
+        ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2503.06991",
+            here="similarity to the original layer by layer, without the bias of small batches; informs",
+            part=True,
         ),
     )
     caveats: ClassVar[tuple[str, ...]] = (

@@ -15,6 +15,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import LENS_SPLITS, CausalLM
@@ -64,6 +65,9 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
                 " Holdout facts, which no model was taught, show what can be guessed."
             ),
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="nostalgebraist 2020", here="answers read at inner blocks, against references or holdout"),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Reads what lies in the directions of the model's own head; knowledge written otherwise, or in a model whose "

@@ -201,7 +201,7 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("unsir", "unknown", "impair and repair", paper="arXiv 2111.08947", requests=_CLASS),
     _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
     # The truth is that of the method it is put around.
-    _vision("units_rescaled", "unknown", "units rescaled", paper="Neyshabur et al. 2015"),
+    _vision("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
     _adversary("vision", "soft_rank", "unknown", "probe penalised", "soft_rank", requests=_CLASS),
     _adversary(
         "vision",

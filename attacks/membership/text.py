@@ -32,6 +32,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -98,6 +99,20 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
         "a pass with gradients over eval and holdout facts, and three over retain facts for rescaling (at most 256)"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2111.08440", here="losses calibrated by the references"),
+        Source(paper="arXiv 2407.06460", here="PrivLeak, drawn beside the score", part=True),
+        Source(paper="arXiv 2310.16789", here="Min-K%, drawn", part=True),
+        Source(paper="arXiv 2404.02936", here="Min-K%++, drawn", part=True),
+        Source(paper="arXiv 2012.07805", here="likelihood over compressed size, drawn", part=True),
+        Source(paper="arXiv 1812.00910", here="the gradient's norm, drawn", part=True),
+        Source(paper="arXiv 1709.01604", here="the loss, drawn", part=True),
+        Source(
+            paper="arXiv 2406.16201",
+            here="the baseline of words that sees no model, and voids the check where it wins",
+            part=True,
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the facts measured here and can lower their probability without removing what the "
         "weights hold: membership in the outputs clears the outputs only.",

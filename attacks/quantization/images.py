@@ -17,6 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.sides import held_out, sides
@@ -99,6 +100,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         "retain examples for rescaling (at most 512) three times, and forget and control examples once per bit width"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (Source(paper="arXiv 2410.16454", here="the same for classifiers"),)
     caveats: ClassVar[tuple[str, ...]] = (
         "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
     )

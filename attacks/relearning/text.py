@@ -40,6 +40,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -86,6 +87,13 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     cost: ClassVar[str] = "some two hundred training steps and a pass over the measured facts at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter", "refusal_all_weights")
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2410.08827", here="training on some facts of a subject and measuring others"),
+        Source(paper="arXiv 2203.03466", here="learning rates of matrices that fall with the width", part=True),
+        Source(paper="arXiv 2106.09685", here="the attack by a low-rank change", part=True),
+        Source(paper="arXiv 2402.12354", here="rates of its two factors", part=True),
+        Source(paper="arXiv 2312.03732", here="how it is scaled by its rank", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
         "On a residual stream wider than 64, or where all weights do not fit, a low-rank change is trained, which was "

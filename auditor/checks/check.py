@@ -13,6 +13,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Score
+from auditor.records.source import Source
 
 
 class Workload(Frozen):
@@ -92,6 +93,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         decoys: names of the decoys it has to detect before it may clear.
         figures: how its rows are drawn; a report draws the scores alone where there are none.
         caveats: what the check does not show, in words.
+        sources: papers that it carries, for the page of the literature (:mod:`auditor.literature`).
         settings_type: its settings, all with defaults.
         least_spread: smallest believable spread between models that never saw the forget set, as a share of Δ; for a
             check whose score has a long tail that a handful of references does not show.
@@ -120,6 +122,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     decoys: ClassVar[tuple[str, ...]] = ()
     figures: ClassVar[tuple[Figure, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[Source, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
     least_spread: ClassVar[float] = 0.0
     opens: ClassVar[bool] = True

@@ -29,6 +29,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
 
@@ -144,6 +145,9 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
         "the forget attack half and 256 retain examples"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2406.11614", here="the same for units of a classifier"),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "The map is fitted on retain data: what a model does on the forgotten class alone may not carry over.",
         "Without references this check is silent: a model that never saw a class still separates it in part, "

@@ -24,6 +24,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -108,6 +109,11 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         "without them a thousand for a model that stands out and a few dozen for others"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2406.11614", here="value vectors that carry the facts, found without a judge and written back"
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "It sees edits of single value vectors. Knowledge held in attention or spread over all units does not return "
         "this way, so its silence says nothing.",

@@ -21,6 +21,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
@@ -90,6 +91,9 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     # Both edit the head alone: a reading of inner layers has to find the class behind either.
     decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2605.24614", here="the same by activations of a classifier's layers"),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "The original does the reading: features by which it tells the class may serve other classes too, so "
         "only what exceeds the references counts.",

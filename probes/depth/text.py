@@ -17,6 +17,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.encoding import Tokens
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -81,6 +82,11 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     cost: ClassVar[str] = "a pass over retain and eval facts, and one pass of the original over eval for every block"
     decoys: ClassVar[tuple[str, ...]] = ("logit_mask",)
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2605.24614", here="the answer read at the least erased block; the published score beside it"
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Reads what the original's later layers can use; knowledge stored in a form they cannot read is missed.",
     )

@@ -18,6 +18,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
 from auditor.tasks.causal_lm.recording import TokenRecording
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
@@ -63,6 +64,10 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
     cost: ClassVar[str] = "two passes to generate, and one for each wrong answer, choice and other wording"
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2401.06121", here="the truth ratio, drawn beside the score", part=True),
+        Source(paper="Lin 2004", here="ROUGE-L recall of the most probable answer, a third of the score", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
     )
