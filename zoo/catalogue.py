@@ -261,6 +261,7 @@ ENTRIES: tuple[Entry, ...] = (
     _text("random_initialisation", "damaged", "random initialisation"),
     _text("ascent_to_collapse", "damaged", "ascent", paper="arXiv 2210.01504"),
     _text("heavy_noise", "damaged", "noise", "noise", settings_type="HeavySettings"),
+    _text("gradient_ascent", "unknown", "ascent", paper="arXiv 2210.01504"),
     _text("gradient_difference", "unknown", "ascent", paper="arXiv 2401.06121"),
     _text("npo", "unknown", "preference", paper="arXiv 2404.05868"),
     _text("simnpo", "unknown", "preference", paper="arXiv 2410.07163"),
