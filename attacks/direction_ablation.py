@@ -12,10 +12,12 @@ from torch import Tensor
 from auditor.checks.check import Check, Workload
 from auditor.inference.monte_carlo import draws_until_decided
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -54,6 +56,7 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
     name: ClassVar[str] = "direction_ablation"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -76,6 +79,9 @@ class DirectionAblation(Check[CausalLM, FactsData, Settings, "Directions"]):
                 "projected out, from each block on. The block that counts is chosen on the attack half."
             ),
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2406.11717", here="one direction projected out, against random ones"),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Undoes unlearning that acts through one direction a layer, as refusal does: that nothing returns says little.",

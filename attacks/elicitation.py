@@ -13,10 +13,12 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.inference.monte_carlo import permutation_null
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -58,6 +60,7 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
     name: ClassVar[str] = "elicitation"
     family: ClassVar[Family] = "elicitation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -77,6 +80,11 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
             y_label="answers recovered",
             caption="The share of forget facts answered in each form of asking, on the half that is measured.",
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2406.10890", here="nine of thirteen forms of asking", part=True),
+        Source(paper="arXiv 2407.00106", here="facts of the same subject given back in the context", part=True),
+        Source(paper="arXiv 2506.07795", here="four answer forms; the form that recovers most is the score", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Fixed prompts in English around the given questions; a cleverer or optimised prompt may elicit more.",

@@ -12,10 +12,12 @@ from auditor.attacks.membership.readings import MARGIN, MembershipSettings, marg
 from auditor.checks.check import Check
 from auditor.errors import UsageError
 from auditor.models.standardise import Scaling, alive_by_own_mean, divisor
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData
 from auditor.tasks.classification.sides import sides
 from auditor.tasks.classification.subject import Classifier
@@ -43,6 +45,7 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
     name: ClassVar[str] = "feature_membership"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
     summary: ClassVar[str] = (
@@ -60,6 +63,11 @@ class FeatureMembership(Check[Classifier, AuditData, MembershipSettings, scorers
             x_label="layer, from input to output",
             y_label="margin, forget less holdout",
             caption="How much nearer forget examples lie to their label’s centre than examples never trained on.",
+        ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="Mensink et al. 2013", here="nearest class means, from which margins of features are taken", part=True
         ),
     )
     caveats: ClassVar[tuple[str, ...]] = (

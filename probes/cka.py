@@ -12,10 +12,12 @@ from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Features, FeatureSubject
 from auditor.errors import UsageError
 from auditor.models.standardise import Scaling, alive_at_all, alive_by_own_mean, divisor
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 
 FeaturesBySplit = Mapping[str, Mapping[str, Tensor]]
 # Both forget halves: nothing is trained on either.
@@ -130,6 +132,7 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
     name: ClassVar[str] = "cka"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "inform"
+    access: ClassVar[Access] = "weights"
     asks: ClassVar[tuple[type, ...]] = (Features,)
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     summary: ClassVar[str] = (
@@ -146,6 +149,13 @@ class Cka(Check[FeatureSubject, Sets[ExampleSet], NoSettings, FeaturesBySplit]):
             x_label="layer, from input to output",
             y_label="CKA to the original",
             caption="Similarity to the original. It informs only: similar is not the same as knowing.",
+        ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2503.06991",
+            here="similarity to the original layer by layer, without the bias of small batches; informs",
+            part=True,
         ),
     )
     caveats: ClassVar[tuple[str, ...]] = (

@@ -10,10 +10,12 @@ from torch import Tensor
 from auditor.checks.check import Check, NoSettings
 from auditor.errors import UsageError
 from auditor.probes.never_taught import comparable, null_of_holdout
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import LENS_SPLITS, CausalLM
@@ -43,6 +45,7 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
     name: ClassVar[str] = "logit_lens"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Read the answers off the model's inner layers through its own head."
@@ -62,6 +65,9 @@ class LogitLens(Check[CausalLM, FactsData, NoSettings, bool]):
                 " Holdout facts, which no model was taught, show what can be guessed."
             ),
         ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="nostalgebraist 2020", here="answers read at inner blocks, against references or holdout"),
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Reads what lies in the directions of the model's own head; knowledge written otherwise, or in a model whose "

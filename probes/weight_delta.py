@@ -10,6 +10,7 @@ from torch import Tensor
 from auditor.checks.check import Check, NoSettings
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -42,6 +43,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     role: ClassVar[CheckRole] = "weights"
     family: ClassVar[Family] = "forensics"
     may: ClassVar[May] = "inform"
+    access: ClassVar[Access] = "weights"
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     # It reads weights, not examples: two bare checkpoints are enough.
     needs: ClassVar[tuple[str, ...]] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from auditor.records.plan import Plan, PlannedModel
 from auditor.records.results import PrimaryChoice, Results
 from auditor.records.road import Road
-from auditor.reports import axis, formats, opening, review, roads, tables, text
+from auditor.reports import access, axis, formats, opening, review, roads, tables, text
 from auditor.reports.axis import Axis
 from auditor.reports.check_sections import CheckSection, check_section, in_order, why_no_rho
 from auditor.reports.glossary import GLOSSARY
@@ -27,6 +27,7 @@ class Document:
     decoys_made: tuple[tuple[str, str], ...]
     checks: tuple[CheckSection, ...]
     utility: Table | None
+    access: Table
     coverage: Table
     models: Table
     data: Table
@@ -59,6 +60,7 @@ def build(results: Results) -> Document:
         decoys_made=_decoys_made(results),
         checks=tuple(check_section(e, anchors[e.check], order, results) for e in ordered),
         utility=tables.utility(results.evidence),
+        access=access.levels(results),
         coverage=tables.coverage(results),
         models=tables.models(plan.models),
         data=tables.data(plan),

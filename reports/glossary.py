@@ -2,6 +2,11 @@
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
+        "access",
+        "how much of the unlearned model was used: what it says (samples), how probable it finds answers (logits), its "
+        "weights, or training it further.",
+    ),
+    (
         "assurance",
         "how good a comparison there was, from A3 (enough reference models) down to A0 (just the pair).",
     ),

@@ -229,6 +229,8 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         yield f"Coverage is incomplete: {missing or 'some planned check gave no evidence'}."
     if results.canonical is not None and (words := text.disagreement(results.canonical)) is not None:
         yield formats.prose(f"{words[0].upper()}{words[1:]}.")
+    if (access := results.plan.asked.audit.access) != "training":
+        yield text.held_to(access)
     for e in results.evidence:
         yield from (formats.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     # Error rates hold inside their domain only; quoted outside they would vouch for what nobody has measured.

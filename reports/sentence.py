@@ -21,6 +21,10 @@ _OPEN: Mapping[ReasonKind, str] = {
     "outputs unknown": (
         "Nobody could ask the model anything: with no measure of its outputs nothing else can be weighed."
     ),
+    "too little access": (
+        "Only what the model gives out was looked at, and whoever made it can make that look like a model that never "
+        "saw the forget set."
+    ),
     "damaged": "The model lost part of what it should have kept, and forgetting by breaking is no deletion.",
     "references do not count": (
         "The models it was held against keep less than it does of what should be kept, so they cannot stand for a "

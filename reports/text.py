@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from auditor.records.access import MEANING, Access, from_outside
 from auditor.records.evidence import Family, ItemTest, May
 from auditor.records.policy import Domain, ErrorRate, Policy
 from auditor.records.score import CanonicalForm
@@ -250,6 +251,17 @@ def disagreement(form: CanonicalForm) -> str | None:
     return (
         "the file as given and its canonical form disagree on "
         f"{formats.share(form.disagreement)} of retain predictions; only the canonical form was audited"
+    )
+
+
+def held_to(access: Access) -> str:
+    """What an audit that may not use all of the unlearned model cannot say."""
+    words = f"The audit was held to {access} ({MEANING[access]}); checks that need more were left out."
+    if not from_outside(access):
+        return words
+    return (
+        f"{words} It could accuse, and it could not end in DELETED: what a model gives out can be made to look like "
+        "that of a model that never saw the forget set."
     )
 
 

@@ -28,7 +28,7 @@ HOSTILE = "<script>alert(1)</script>\u202e\u2066gnp.exe\u200b\x07\x1b[31m&\"'><i
 # Fields of a request that hold one of a few words or a date.
 NOBODYS_CHOICE = {
     "request": ("kind",),
-    "audit": ("device", "dtype", "expect"),
+    "audit": ("access", "device", "dtype", "expect"),
     "recipe": ("optimizer", "schedule"),
     "responsible": ("date",),
 }
@@ -56,6 +56,9 @@ def hostile(text: str = HOSTILE, of: Results | None = None) -> Results:
     poisoned = poison(base)
     for section, fields in NOBODYS_CHOICE.items():
         poisoned["plan"]["asked"][section] |= {f: base["plan"]["asked"][section][f] for f in fields}
+    # Of a check it is one of four words; `responsible.access` is anyone's.
+    for check, before in zip(poisoned["plan"]["checks"], base["plan"]["checks"], strict=True):
+        check["access"] = before["access"]
     return Results.model_validate(poisoned)
 
 

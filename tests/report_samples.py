@@ -9,6 +9,7 @@ import numpy as np
 
 from auditor.checks import registry
 from auditor.digests import digest_of
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import DecoyResult, Evidence, Interval, ModelScores, SpreadRecord, Utility
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedData, PlannedModel, PlannedNull
@@ -22,6 +23,7 @@ REFERENCES = tuple(f"references/{i}.pt" for i in range(1, 6))
 DECOYS = ("head_row_zeroed", "head_relabelling", "gradient_ascent")
 LAYERS = ("conv1", "conv2", "conv3", "fc1")
 ARMS = {"as is": (0.001, 0.003), "row reset": (0.001, 0.003), "control class 7": (0.001,)}
+ACCESS: dict[str, Access] = {"outputs": "samples", "membership": "logits", "few_shot": "weights", "cka": "weights"}
 PRIMARY_FOR = {"few_shot": "representation", "relearning": "tampering", "slow_relearning": "patience"}
 
 # How much each kind of subject knows, as ρ of the inner checks.
@@ -95,6 +97,7 @@ def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:
                 provider="unlearning-auditor 0.1.0",
                 family="representation",
                 may="accuse",
+                access=ACCESS.get(name, "training"),
                 primary_for=PRIMARY_FOR.get(name),
                 settings={"draws": 16},
                 seed=1234567 + i,

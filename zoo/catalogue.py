@@ -201,7 +201,7 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("unsir", "unknown", "impair and repair", paper="arXiv 2111.08947", requests=_CLASS),
     _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
     # The truth is that of the method it is put around.
-    _vision("units_rescaled", "unknown", "units rescaled", paper="Neyshabur et al. 2015"),
+    _vision("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
     _adversary("vision", "soft_rank", "unknown", "probe penalised", "soft_rank", requests=_CLASS),
     _adversary(
         "vision",
@@ -261,6 +261,7 @@ ENTRIES: tuple[Entry, ...] = (
     _text("random_initialisation", "damaged", "random initialisation"),
     _text("ascent_to_collapse", "damaged", "ascent", paper="arXiv 2210.01504"),
     _text("heavy_noise", "damaged", "noise", "noise", settings_type="HeavySettings"),
+    _text("gradient_ascent", "unknown", "ascent", paper="arXiv 2210.01504"),
     _text("gradient_difference", "unknown", "ascent", paper="arXiv 2401.06121"),
     _text("npo", "unknown", "preference", paper="arXiv 2404.05868"),
     _text("simnpo", "unknown", "preference", paper="arXiv 2410.07163"),

@@ -22,10 +22,12 @@ from auditor.attacks.membership.readings import (
 from auditor.attacks.membership.scores import Array
 from auditor.checks.check import Check
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.sides import first_of_each, names_of, sides
 from auditor.tasks.classification.subject import Classifier
@@ -61,6 +63,7 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
     name: ClassVar[str] = "membership"
     family: ClassVar[Family] = "privacy"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
     summary: ClassVar[str] = (
@@ -70,6 +73,12 @@ class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate |
     finds: ClassVar[str] = "For telling forgotten examples from unseen ones, the model's outputs still hold"
     unit: ClassVar[str] = "mean logit margin on forget less that on holdout (nats)"
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2112.03570", here="the logit margin that is scored; LiRA offline is drawn"),
+        Source(paper="arXiv 2312.03262", here="RMIA offline, drawn", part=True),
+        Source(paper="arXiv 1709.01604", here="the loss as an attack, drawn", part=True),
+        Source(paper="arXiv 2406.16201", here="the baseline that sees no model, here on pixels", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the examples measured here too and can lower their margins without removing "
         "what the weights hold: membership in the outputs clears the outputs only.",

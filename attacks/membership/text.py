@@ -23,14 +23,16 @@ from auditor.attacks.membership.readings import (
 from auditor.attacks.membership.scores import Array, Rate, priv_leak
 from auditor.attacks.membership.token_scores import token_attacks
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
-from auditor.checks.check import Check, Workload
+from auditor.checks.check import Check, Room, Workload
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.precision import doubled
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access, allows
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Items, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -83,6 +85,7 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
     name: ClassVar[str] = "membership"
     family: ClassVar[Family] = "privacy"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "logits"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     needs: ClassVar[tuple[str, ...]] = ("forget", "retain", "holdout")
@@ -96,6 +99,20 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
         "a pass with gradients over eval and holdout facts, and three over retain facts for rescaling (at most 256)"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2111.08440", here="losses calibrated by the references"),
+        Source(paper="arXiv 2407.06460", here="PrivLeak, drawn beside the score", part=True),
+        Source(paper="arXiv 2310.16789", here="Min-K%, drawn", part=True),
+        Source(paper="arXiv 2404.02936", here="Min-K%++, drawn", part=True),
+        Source(paper="arXiv 2012.07805", here="likelihood over compressed size, drawn", part=True),
+        Source(paper="arXiv 1812.00910", here="the gradient's norm, drawn", part=True),
+        Source(paper="arXiv 1709.01604", here="the loss, drawn", part=True),
+        Source(
+            paper="arXiv 2406.16201",
+            here="the baseline of words that sees no model, and voids the check where it wins",
+            part=True,
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Unlearning was given the facts measured here and can lower their probability without removing what the "
         "weights hold: membership in the outputs clears the outputs only.",
@@ -104,6 +121,10 @@ class Membership(Check[CausalLM, FactsData, Settings, Blind]):
     settings_type: ClassVar[type[Frozen]] = Settings
     # Rescaled, and its gradients.
     copies: ClassVar[int] = 2
+
+    def fitted(self, settings: Settings, room: Room, frozen: Mapping[str, object]) -> Settings:
+        """Without the gradients, which are drawn and not counted, where the weights may not be used."""
+        return settings if allows(room.access, "weights") else settings.model_copy(update={"gradient_facts": 0})
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Gradients, and the facts by which units are rescaled."""

@@ -12,10 +12,12 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.sides import held_out, sides
@@ -86,6 +88,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
     name: ClassVar[str] = "quantization"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured what the model knows after that."
     finds: ClassVar[str] = "Rounding the weights to few bits brought back"
@@ -97,6 +100,7 @@ class Quantization(Check[Classifier, AuditData, QuantizationSettings, None]):
         "retain examples for rescaling (at most 512) three times, and forget and control examples once per bit width"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (Source(paper="arXiv 2410.16454", here="the same for classifiers"),)
     caveats: ClassVar[tuple[str, ...]] = (
         "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
     )

@@ -13,10 +13,12 @@ from auditor.checks.check import Check, Workload
 from auditor.errors import UsageError
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score, Sides
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.sides import sides
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -45,6 +47,7 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
     name: ClassVar[str] = "quantization"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = "Rounded the weights to 8 and to 4 bits and measured which answers came back."
@@ -54,6 +57,9 @@ class Quantization(Check[CausalLM, FactsData, Settings, None]):
         "retain facts for rescaling (at most 256) three times, and forget and control facts once per bit width"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2410.16454", here="knowledge that returns at 8 and 4 bits"),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Only unlearning by small weight changes is undone by rounding: that nothing returns says little.",
         "A scale moved between a norm's gain or an expert's units and the matrices beside them changes what is rounded "

@@ -16,6 +16,7 @@ from auditor.attacks.relearning.pooled_images import NOUN, Attacker
 from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -101,6 +102,7 @@ class Relearning(Check[Classifier, AuditData, Settings, dict[str, float]]):
     name: ClassVar[str] = "relearning"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "training"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
         "Fine-tuned a copy of the model on a few forgotten examples and measured how much of the rest of the forget "

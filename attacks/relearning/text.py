@@ -35,10 +35,12 @@ from auditor.checks.check import ATTACK_COPIES, LOW_RANK_COPIES, Check, Room, Wo
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES
 from auditor.models.low_rank import out_of_reach
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -73,6 +75,7 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     name: ClassVar[str] = "relearning"
     family: ClassVar[Family] = "tampering"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "training"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -84,6 +87,13 @@ class Relearning(Check[CausalLM, FactsData, Settings, dict[str, float]]):
     cost: ClassVar[str] = "some two hundred training steps and a pass over the measured facts at each measured step"
     decoys: ClassVar[tuple[str, ...]] = ("refusal_adapter", "refusal_all_weights")
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2410.08827", here="training on some facts of a subject and measuring others"),
+        Source(paper="arXiv 2203.03466", here="learning rates of matrices that fall with the width", part=True),
+        Source(paper="arXiv 2106.09685", here="the attack by a low-rank change", part=True),
+        Source(paper="arXiv 2402.12354", here="rates of its two factors", part=True),
+        Source(paper="arXiv 2312.03732", here="how it is scaled by its rank", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "A longer or cleverer attack may bring back more; a mask outside the weights is not undone by it.",
         "On a residual stream wider than 64, or where all weights do not fit, a low-rank change is trained, which was "

@@ -8,6 +8,7 @@ from pydantic import Field
 from auditor.attacks.relearning import images as relearning
 from auditor.attacks.relearning.drawn import AttackRange
 from auditor.records.base import Frozen
+from auditor.records.source import Source
 
 
 class Settings(relearning.Settings):
@@ -58,6 +59,9 @@ class SlowRelearning(relearning.Relearning):
     finds: ClassVar[str] = "Retraining a copy for long on a single forgotten example brought back"
     cost: ClassVar[str] = (
         "some six hundred training steps of half the batch, and eight short measurements of each of eight attacks"
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2505.22310", here="training on retain examples alone, drawn beside the score", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = ("Given as long, models that never knew the class learn it, too.",)
     settings_type: ClassVar[type[Frozen]] = Settings

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import Subject
 from auditor.models.saved_autoencoder import SavedAutoencoder
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Score
+from auditor.records.source import Source
 
 
 class Workload(Frozen):
@@ -43,10 +45,12 @@ class Room:
         fits: whether the device holds a check that holds so many copies of a model's weights beside subject and
             original.
         width: of the original's residual stream; None for a network without one.
+        access: what of the unlearned model may be used.
     """
 
     fits: Callable[[int], bool]
     width: int | None
+    access: Access = "training"
 
 
 class NoSettings(Frozen):
@@ -75,6 +79,9 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         role: ``outputs`` for the one check of a task that measures what the model says: by it the original is found to
             work, decoys are held back, and the verdict begins; ``weights`` for the one that records what the weights
             are. Both are part of every audit. ``evidence`` for all others.
+        access: the least of the unlearned model that its score can rest on: ``samples`` (what it says), ``logits`` (how
+            probable it finds answers), ``weights`` (read, changed or rounded) or ``training``; what is drawn beside the
+            score is not counted. Undeclared it is ``training``: no less is then said to have shown it.
         tasks: those it serves, by name; none: every task whose subjects offer what it asks for.
         asks: capabilities that it needs of a subject.
         requests: kinds of request it serves.
@@ -86,6 +93,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
         decoys: names of the decoys it has to detect before it may clear.
         figures: how its rows are drawn; a report draws the scores alone where there are none.
         caveats: what the check does not show, in words.
+        sources: papers that it carries, for the page of the literature (:mod:`auditor.literature`).
         settings_type: its settings, all with defaults.
         least_spread: smallest believable spread between models that never saw the forget set, as a share of Δ; for a
             check whose score has a long tail that a handful of references does not show.
@@ -102,6 +110,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     family: ClassVar[Family]
     may: ClassVar[May]
     role: ClassVar[CheckRole] = "evidence"
+    access: ClassVar[Access] = "training"
     tasks: ClassVar[tuple[str, ...]] = ()
     asks: ClassVar[tuple[type, ...]] = ()
     requests: ClassVar[tuple[str, ...]] = ("class", "sample")
@@ -113,6 +122,7 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     decoys: ClassVar[tuple[str, ...]] = ()
     figures: ClassVar[tuple[Figure, ...]] = ()
     caveats: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[Source, ...]] = ()
     settings_type: ClassVar[type[Frozen]] = NoSettings
     least_spread: ClassVar[float] = 0.0
     opens: ClassVar[bool] = True
@@ -140,6 +150,10 @@ class Check(ABC, Generic[SubjectT, SetsT, SettingsT, ArtefactT]):
     def copies_of(self, settings: SettingsT) -> int:
         """How many times it holds the weights with these settings, as :attr:`copies` counts them; default those."""
         return self.copies
+
+    def access_of(self, settings: SettingsT) -> Access:
+        """What its score rests on with these settings; default :attr:`access`."""
+        return self.access
 
     def decoys_of(self, settings: SettingsT) -> tuple[str, ...]:
         """Those of :attr:`decoys` that it has to detect with these settings; default all."""

@@ -17,12 +17,18 @@ _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 
 
-@click.command("list", epilog=examples("audit list", "audit list --extensions"))
+@click.command("list", epilog=examples("audit list", "audit list --extensions", "audit list --literature"))
 @click.option("--extensions", is_flag=True, help="instead the tasks, nulls, readers and executors, and who brings them")
-def list_checks(*, extensions: bool) -> None:
+@click.option("--literature", is_flag=True, help="instead the page docs/literature.md: which paper is what here")
+def list_checks(*, extensions: bool, literature: bool) -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor.tasks import registry
 
+    if literature:
+        from auditor.literature import page
+
+        click.echo(page(), nl=False)
+        return
     if extensions:
         click.echo("\n\n".join(_extensions()))
         return
@@ -62,7 +68,7 @@ def _extensions() -> "Iterator[str]":
 def _entry(check: "AnyCheck", tasks: "Sequence[str]") -> str:
     needs = ", ".join(check.needs) or "the two checkpoints alone"
     paragraphs = [
-        f"tasks: {', '.join(tasks)}   requests: {', '.join(check.requests)}   needs: {needs}",
+        f"tasks: {', '.join(tasks)}   requests: {', '.join(check.requests)}   needs: {needs}   access: {check.access}",
         check.summary,
         f"extra cost: {check.cost}",
     ]

@@ -7,6 +7,7 @@ from typing import TypedDict, TypeVar
 
 import click
 
+from auditor.records.access import LEVELS
 from auditor.records.spec import FILE_NAME, AuditSpec, make_spec, read_spec
 from auditor.sources import HUB, named_values, names_hub, names_library
 
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     request: str | None
     goal: str | None
     checks: str | None
+    access: str | None
     policy: str | None
     seed: int | None
     device: str | None
@@ -56,7 +58,7 @@ class CompareOptions(Options, total=False):
 
 _RUN_OPTIONS = (
     *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
-    *("executor", "write_canonical"),
+    *("access", "executor", "write_canonical"),
 )
 
 
@@ -86,6 +88,11 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     ),
     "goal": click.option("--goal", type=click.Choice(["data", "concept"]), help="Influence, or the capability itself."),
     "checks": click.option("--checks", help="Checks by name, separated by commas; default all."),
+    "access": click.option(
+        "--access",
+        type=click.Choice(LEVELS),
+        help="What of the unlearned model may be used; default training, which is all.",
+    ),
     "policy": click.option("--policy", help="default, strict, or a .toml file."),
     "seed": click.option("--seed", type=int, help="Every random choice derives from it."),
     "device": click.option("--device", help="cpu, cuda or mps."),

@@ -100,6 +100,15 @@ def _roads(planned: Plan, found: Sequence[Road], console: Terminal) -> None:
             console.say(f"  beforehand: {roads.words(each, planned.assignment)}")
 
 
+def _checks(planned: Plan, console: Terminal) -> None:
+    names = [f"{item.name}{'*' if item.primary_for else ''}" for item in planned.checks]
+    console.say(f"checks (* may be primary): {', '.join(names)}")
+    if (access := planned.asked.audit.access) != "training":
+        console.say(f"held to {access}: checks that need more of the unlearned model are left out")
+    for form, attacks in _forms(planned).items():
+        console.say(f"{', '.join(attacks)}: attack by training {form}, which is fixed in the plan")
+
+
 def _forms(planned: Plan) -> dict[str, list[str]]:
     """Attacks by what they train, where a setting says so."""
     found: dict[str, list[str]] = {}
@@ -125,10 +134,7 @@ def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
         console.say(f"{item.name}: {item.n_examples} examples")
     for note in planned.notes:
         console.say(f"note: {note}")
-    names = [f"{item.name}{'*' if item.primary_for else ''}" for item in planned.checks]
-    console.say(f"checks (* may be primary): {', '.join(names)}")
-    for form, attacks in _forms(planned).items():
-        console.say(f"{', '.join(attacks)}: attack by training {form}, which is fixed in the plan")
+    _checks(planned, console)
     console.say(
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"

@@ -4,6 +4,7 @@ from auditor.inference.assurance import spread_is_known, subjects_lack
 from auditor.inference.case import Case, could_not_run, measured, reason, show
 from auditor.inference.statistics import holm
 from auditor.inference.top_items import holdout_lack, standing_out
+from auditor.records.access import from_outside
 from auditor.records.evidence import Evidence
 from auditor.records.plan import PlannedAssignment
 from auditor.records.road import NO_REFERENCE
@@ -12,7 +13,7 @@ from auditor.records.verdict import Reason
 
 def obstacles(case: Case) -> list[Reason]:
     """Why ``DELETED`` is not given; empty when it is."""
-    found = []
+    found = _seen_from_outside(case)
     if case.damaged:
         words = "the model is damaged: forgetting by breaking is no deletion"
         found.append(Reason(kind="damaged", sentence=words))
@@ -31,6 +32,21 @@ def obstacles(case: Case) -> list[Reason]:
         )
         found.append(Reason(kind="no control concepts", sentence=words))
     return [*found, *primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
+
+
+def _seen_from_outside(case: Case) -> list[Reason]:
+    """That nothing which has to clear looked behind what the model gives out.
+
+    Asked of the primaries and not of what was allowed: a policy of its own may name none that looks inside.
+    """
+    access = {item.name: item.access for item in case.plan.checks}
+    if any(not from_outside(access.get(e.check, "training")) for e in case.primaries):
+        return []
+    words = (
+        f"access to {case.plan.asked.audit.access}: no primary check looked behind what the model gives out, which an "
+        "unlearner can make to look like anything"
+    )
+    return [Reason(kind="too little access", sentence=words)]
 
 
 def _assignment_obstacles(case: Case, divided: PlannedAssignment) -> list[Reason]:

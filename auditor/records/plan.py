@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from auditor.digests import digest_of
 from auditor.errors import DataError
+from auditor.records.access import Access
 from auditor.records.base import Frozen
 from auditor.records.policy import Domain, Policy
 from auditor.records.road import Road
@@ -84,6 +85,9 @@ class PlannedCheck(Frozen):
     provider: str = Field(description="distribution that registers it, with its version")
     family: str
     may: str
+    access: Access = Field(
+        default="training", description="of the unlearned model, the least that its score rests on with these settings"
+    )
     primary_for: str | None = Field(
         description="the family that it may be the primary of; original and references decide which candidate is"
     )

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from auditor.errors import SpecError, near_paths
+from auditor.records.access import Access
 from auditor.records.base import Frozen
 
 FILE_NAME = "audit.toml"
@@ -174,6 +175,11 @@ class RunSpec(Frozen):
         default=None,
         description="checks by name, as `audit list` shows them; absent: all that the data allow",
         examples=[["few_shot", "relearning", "slow_relearning"]],
+    )
+    access: Access = Field(
+        default="training",
+        description="what of the unlearned model may be used: samples (what it says), logits (how probable it finds "
+        "answers, too), weights (read and changed, too) or training (all); checks that need more are left out",
     )
     policy: str = Field(default="default", description="a shipped policy or a .toml file")
     # Declared and never inferred: size and task say nothing of the data.

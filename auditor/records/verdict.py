@@ -33,6 +33,7 @@ ReasonKind = Literal[
     "clears",
     "highest upper limit",
     "kept items unseen",
+    "too little access",
     "damaged",
     "over-unlearned",
     "references do not count",

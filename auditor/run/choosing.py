@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import lacking
+from auditor.errors import SpecError
+from auditor.records.access import Access, allows
 from auditor.records.plan import Plan
 from auditor.records.results import MissingCheck
 from auditor.records.spec import AuditSpec
@@ -16,20 +18,35 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
     """The checks of an audit, in order.
 
     Raises:
-        SpecError: a check is asked for that there is not, or an installed one is broken.
+        SpecError: a check is asked for that there is not, or that needs more access than is held, an installed one is
+            broken, or none is left.
     """
+    access = spec.audit.access
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
     installed = _listed(task)
     # Bare weights run the checks that need nothing else, whatever was asked for; the rest is listed.
     if spec.audit.checks is None or task.others_listed is not None:
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
         sets = {"forget", *data.splits()}
-        found = [check for check in registry.checks_of(task) if _unmet(check, data.request, sets) is None]
+        found = [check for check in registry.checks_of(task) if _unmet(check, data.request, sets, access) is None]
     else:
-        always = {check.name for check in installed if check.role != "evidence"}
+        _refuse_beyond([check for check in installed if check.name in spec.audit.checks], access)
+        always = {check.name for check in installed if check.role != "evidence" and allows(access, check.access)}
         found = registry.checks_of(task, {*spec.audit.checks, *always})
+    if not found:
+        raise SpecError(f'no check runs with audit.access = "{access}" and these inputs; allow more, or give the sets')
     # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
     return sorted(found, key=lambda check: (check.role != "outputs", check.name))
+
+
+def _refuse_beyond(wanted: list[AnyCheck], access: Access) -> None:
+    """Stop where a check was asked for by name that needs more than may be used: left out, it would be missed."""
+    for check in wanted:
+        if not allows(access, check.access):
+            raise SpecError(
+                f'{check.name} needs access to {check.access}, and audit.access = "{access}"; leave the check out, or '
+                "allow more"
+            )
 
 
 def left_out(plan: Plan) -> Iterator[MissingCheck]:
@@ -50,11 +67,14 @@ def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
     # Said first: no further set would make up for what the models cannot offer.
     if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
         return f"needs an architecture and {' and '.join(check.needs)} sets"
-    return _unmet(check, plan.request, {item.name for item in plan.data}) or "not among audit.checks"
+    sets = {item.name for item in plan.data}
+    return _unmet(check, plan.request, sets, plan.asked.audit.access) or "not among audit.checks"
 
 
-def _unmet(check: AnyCheck, request: str, sets: set[str]) -> str | None:
+def _unmet(check: AnyCheck, request: str, sets: set[str], access: Access) -> str | None:
     """Why a check cannot serve this request, or None."""
+    if not allows(access, check.access):
+        return f"needs access to {check.access}, and the audit was held to {access}"
     if request not in check.requests:
         return f"serves requests of kind {' and '.join(check.requests)} only"
     missing = [name for name in check.needs if name not in sets]

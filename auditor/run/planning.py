@@ -17,6 +17,7 @@ from auditor.models.lineup import Lineup
 from auditor.models.memory import device_bytes, weights_fit
 from auditor.models.saved_autoencoder import saved_autoencoder
 from auditor.randomness import derive_seed
+from auditor.records.access import Access
 from auditor.records.base import Frozen
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
@@ -146,7 +147,7 @@ def _settings(
     def fits(copies: int) -> bool:
         return weights_fit(MODELS_HELD + copies, weights, room)
 
-    room_here = Room(fits=fits, width=material.width)
+    room_here = Room(fits=fits, width=material.width, access=spec.audit.access)
     return {
         check.name: check.fitted(check.planned_settings(k, autoencoder), room_here, before.get(check.name, {}))
         for check in checks
@@ -162,6 +163,7 @@ def _planned(
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
+        access=check.access_of(settings),
         primary_for=_primary_for(check.name, policy, request),
         settings=settings.model_dump(mode="json"),
         # From its name: leaving a check out changes no other's random choices.
@@ -237,7 +239,7 @@ def _obstacles(
             f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "
             "`audit reference` trains them from the retain set"
         )
-    found += [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
+    found += _not_planned(missing, spec.audit.access)
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if material.data.request == "sample" and material.data.holdout is not None:
@@ -254,6 +256,15 @@ def _obstacles(
             f"clearing needs {policy.thresholds.deleted:.2f}: more forget examples or more references"
         )
     return found
+
+
+def _not_planned(missing: Sequence[str], access: Access) -> list[str]:
+    if missing and access != "training":
+        return [
+            f"more access than to {access}, with which the audit cannot plan the primary checks {', '.join(missing)}: "
+            "audit.access"
+        ]
+    return [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
 
 
 def _concept_obstacles(data: Sets[ExampleSet]) -> list[str]:

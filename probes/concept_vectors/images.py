@@ -24,10 +24,12 @@ from auditor.models.standardise import Scaling
 from auditor.probes.concept_vectors import figures
 from auditor.probes.concept_vectors.value_vectors import ValueVectors, locate_value_vectors, score_values
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
 
@@ -127,6 +129,7 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
     name: ClassVar[str] = "concept_vectors"
     family: ClassVar[Family] = "parameters"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (
@@ -142,6 +145,9 @@ class ConceptVectors(Check[Classifier, AuditData, ConceptVectorsSettings, Concep
         "the forget attack half and 256 retain examples"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2406.11614", here="the same for units of a classifier"),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "The map is fitted on retain data: what a model does on the forgotten class alone may not carry over.",
         "Without references this check is silent: a model that never saw a class still separates it in part, "

@@ -19,10 +19,12 @@ from auditor.probes.concept_vectors.value_location import Located, locate
 from auditor.probes.concept_vectors.value_matrices import ValueMatrix, value_matrices
 from auditor.probes.concept_vectors.value_writing import ValueWriting
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -93,6 +95,7 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
     name: ClassVar[str] = "concept_vectors"
     family: ClassVar[Family] = "parameters"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -106,6 +109,11 @@ class ConceptVectors(Check[CausalLM, FactsData, Settings, Artefact]):
         "without them a thousand for a model that stands out and a few dozen for others"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2406.11614", here="value vectors that carry the facts, found without a judge and written back"
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "It sees edits of single value vectors. Knowledge held in attention or spread over all units does not return "
         "this way, so its silence says nothing.",

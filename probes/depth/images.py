@@ -16,10 +16,12 @@ from auditor.models.alignment import rows as as_rows
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, erased, yardstick
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, Examples
 from auditor.tasks.classification.subject import Classifier
@@ -75,6 +77,7 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     name: ClassVar[str] = "depth"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
         "Put the model's activations, aligned on retain data, into the original, which ran on from there."
@@ -88,6 +91,9 @@ class Depth(Check[Classifier, AuditData, DepthSettings, PatchTarget]):
     # Both edit the head alone: a reading of inner layers has to find the class behind either.
     decoys: ClassVar[tuple[str, ...]] = ("head_row_zeroed", "head_relabelling")
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2605.24614", here="the same by activations of a classifier's layers"),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "The original does the reading: features by which it tells the class may serve other classes too, so "
         "only what exceeds the references counts.",

@@ -12,10 +12,12 @@ from auditor.checks.check import Check, Workload
 from auditor.models.alignment import Affine, fit_affine
 from auditor.probes.depth import figures
 from auditor.probes.depth.unlearning_depth import DEPTH_SCORE, depth_score, yardstick
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.encoding import Tokens
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
@@ -69,6 +71,7 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     name: ClassVar[str] = "depth"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -79,6 +82,11 @@ class Depth(Check[CausalLM, FactsData, Settings, _Target]):
     cost: ClassVar[str] = "a pass over retain and eval facts, and one pass of the original over eval for every block"
     decoys: ClassVar[tuple[str, ...]] = ("logit_mask",)
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2605.24614", here="the answer read at the least erased block; the published score beside it"
+        ),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Reads what the original's later layers can use; knowledge stored in a form they cannot read is missed.",
     )

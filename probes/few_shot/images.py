@@ -15,6 +15,7 @@ from auditor.inference.auc import auc, placements
 from auditor.models.standardise import alive_at_all, factor
 from auditor.probes.few_shot import figures
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -62,6 +63,7 @@ class FewShot(Check[Classifier, AuditData, Settings, None]):
     name: ClassVar[str] = "few_shot"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = (
         "Gave a probe a single example of what was to be forgotten and looked how far up it then ranks the others "

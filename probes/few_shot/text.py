@@ -16,6 +16,7 @@ from auditor.probes.few_shot import figures
 from auditor.probes.few_shot.false_answers import false_statements
 from auditor.probes.never_taught import comparable, null_of_holdout
 from auditor.randomness import generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -63,6 +64,7 @@ class FewShot(Check[CausalLM, FactsData, Settings, "_Statements"]):
     name: ClassVar[str] = "few_shot"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (

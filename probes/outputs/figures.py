@@ -25,4 +25,15 @@ TEXT = (
         y_label="answer probability",
         caption="How probable the answers are on each set. Forgotten ones lie with the references on both halves.",
     ),
+    # Where an audit is held to samples there is no probability to draw.
+    Figure(
+        x="split",
+        y="accuracy",
+        rest=True,
+        categories=True,
+        joined=False,
+        x_label="facts",
+        y_label="words of the answer said",
+        caption="How many of the answers’ words the model says. Forgotten ones lie with the references on both halves.",
+    ),
 )

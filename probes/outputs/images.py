@@ -11,6 +11,7 @@ from auditor.checks.check import Check, NoSettings
 from auditor.inference.auc import Rate
 from auditor.probes.outputs import figures
 from auditor.randomness import derive_seed
+from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
@@ -36,6 +37,7 @@ class Outputs(Check[Classifier, AuditData, NoSettings, Rate | None]):
     role: ClassVar[CheckRole] = "outputs"
     family: ClassVar[Family] = "behaviour"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "samples"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     summary: ClassVar[str] = "Asked the model about every forget and retain example and counted the right answers."
     finds: ClassVar[str] = "Asked directly, the model shows"

@@ -1,6 +1,6 @@
 """What the model says: does it still give the forgotten answers?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -9,14 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
-from auditor.checks.check import Check, Workload
+from auditor.checks.check import Check, Room, Workload
 from auditor.probes.outputs import figures
 from auditor.probes.outputs.images import utility_notes
 from auditor.randomness import derive_seed
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
 from auditor.tasks.causal_lm.recording import TokenRecording
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
@@ -28,6 +30,9 @@ class Settings(Frozen):
     """Sizes."""
 
     longest_generation: int = Field(default=48, ge=1, description="tokens generated per fact, at most")
+    generated_alone: bool = Field(
+        default=False, description="whether only what the model generates counts; so where samples are all there is"
+    )
 
 
 class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
@@ -41,12 +46,15 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     ratio p_right/(p_right + mean p_wrong) and multiple-choice accuracy (where wrong answers and choices are given) are
     drawn beside them, and so is the probability under other wordings of the prompt. Retain accuracy is that on
     ``retain_test`` where it is given.
+
+    Held to samples, T is the third reading alone, and retain accuracy the same of retain: no probability is looked at.
     """
 
     name: ClassVar[str] = "outputs"
     role: ClassVar[CheckRole] = "outputs"
     family: ClassVar[Family] = "behaviour"
     may: ClassVar[May] = "clear"
+    access: ClassVar[Access] = "samples"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -56,6 +64,10 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
     cost: ClassVar[str] = "two passes to generate, and one for each wrong answer, choice and other wording"
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2401.06121", here="the truth ratio, drawn beside the score", part=True),
+        Source(paper="Lin 2004", here="ROUGE-L recall of the most probable answer, a third of the score", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
     )
@@ -63,8 +75,18 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     # What is deployed is what answers: a guard stays on.
     opens: ClassVar[bool] = False
 
+    def fitted(self, settings: Settings, room: Room, frozen: Mapping[str, object]) -> Settings:
+        """Without probabilities where the audit may not use any."""
+        return settings.model_copy(update={"generated_alone": room.access == "samples"})
+
+    def access_of(self, settings: Settings) -> Access:
+        """Samples where nothing else counts."""
+        return "samples" if settings.generated_alone else "logits"
+
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Generation, and the passes over variants of each fact."""
+        if settings.generated_alone:
+            return Workload(forward=2 * sum(map(len, _generated(data).values())))
         variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) for f in data.forget.items)
         asked = len(data.forget) + (0 if data.holdout is None else len(data.holdout))
         return Workload(forward=variants + 2 * asked)
@@ -77,6 +99,8 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
 
     def score(self, subject: CausalLM, artefact: float | None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Measure one model from its recordings, and by what it generates."""
+        if settings.generated_alone:
+            return _by_samples(subject, data, settings, not_by_chance(artefact))
         halves = [subject.recording("forget_attack"), subject.recording("forget_eval")]
         said = subject.generate(data.forget, settings.longest_generation)
         readings = {
@@ -97,6 +121,37 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
             notes=utility_notes(data),
             not_applicable_because=not_by_chance(artefact),
         )
+
+
+def _generated(data: FactsData) -> dict[str, Facts]:
+    """The sets that are asked for where samples are all there is."""
+    names = ("forget_attack", "forget_eval", data.utility_split, "holdout")
+    return {name: facts for name, facts in data.splits().items() if name in names}
+
+
+def _by_samples(subject: CausalLM, data: FactsData, settings: Settings, not_applicable: str | None) -> Score:
+    """Measure one model by what it generates alone."""
+    sets = _generated(data)
+    said = {name: subject.generate(facts, settings.longest_generation) for name, facts in sets.items()}
+    found = {name: _rouge(sets[name], texts) for name, texts in said.items()}
+    never = found.get("holdout")
+    forget = torch.cat([found["forget_attack"], found["forget_eval"]])
+    rows: list[Row] = [{"split": name, "accuracy": float(v.mean()), "n": len(v)} for name, v in found.items()]
+    return Score(
+        check=Outputs.name,
+        readings={"ROUGE-L": _reading(data, forget, never)},
+        n_examples=len(forget),
+        chance=None if never is None else float(never.mean()),
+        retain_accuracy=float(found[data.utility_split].mean()),
+        rows=[*rows, *_said(data, [*said["forget_attack"], *said["forget_eval"]])],
+        notes=(*utility_notes(data), _SAMPLES_ALONE),
+        not_applicable_because=not_applicable,
+    )
+
+
+_SAMPLES_ALONE = (
+    "Held to samples: what counts is the most probable answer's words (ROUGE-L recall), and no probability."
+)
 
 
 def _rouge(facts: Facts, said: list[str]) -> Tensor:

@@ -44,10 +44,12 @@ from auditor.probes.sae_restoration.steering import (
     sample,
 )
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.classification.sets import AuditData
 from auditor.tasks.classification.subject import Classifier
 
@@ -100,6 +102,7 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
     name: ClassVar[str] = "sae_restoration"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     requests: ClassVar[tuple[str, ...]] = ("class",)
     summary: ClassVar[str] = (
@@ -114,6 +117,10 @@ class SaeRestoration(Check[Classifier, AuditData, SaeRestorationSettings, tuple[
         "eval examples per curve, strength, draw and autoencoder."
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.IMAGES
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2602.18505", here="expert latents amplified, with random latents and directions as null"),
+        Source(paper="arXiv 2501.16615", here="several autoencoders, since those trained alike differ", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "A model whose own head row for the class is destroyed cannot name it however it is steered: nothing "
         "returning here says nothing about its features (see the control with the original's head row).",

@@ -42,10 +42,12 @@ from auditor.probes.sae_restoration.sparse_autoencoder import (
 )
 from auditor.probes.sae_restoration.steering import MODES, Dictionary, Mode
 from auditor.randomness import derive_seed, generator
+from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
@@ -91,6 +93,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
     name: ClassVar[str] = "sae_restoration"
     family: ClassVar[Family] = "representation"
     may: ClassVar[May] = "accuse"
+    access: ClassVar[Access] = "weights"
     tasks: ClassVar[tuple[str, ...]] = ("causal-lm",)
     requests: ClassVar[tuple[str, ...]] = ("facts",)
     summary: ClassVar[str] = (
@@ -105,6 +108,10 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
         "without them up to several thousand for a model that stands out"
     )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(paper="arXiv 2602.18505", here="expert latents amplified, with random latents and directions as null"),
+        Source(paper="arXiv 2501.16615", here="several autoencoders, since those trained alike differ", part=True),
+    )
     caveats: ClassVar[tuple[str, ...]] = (
         "Its power is low: a trace made weaker was made out in one small world and not in another, and where later "
         "blocks were taught to say something else, a stronger trace changes little. Its silence says nothing.",

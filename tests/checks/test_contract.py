@@ -78,6 +78,11 @@ class TestOwnChecks:
         checks = [o for o in vars(module).values() if isinstance(o, type) and issubclass(o, Check) and o is not Check]
         assert [o for o in checks if o.__module__ == module.__name__] == [kind]
 
+    def test_says_itself_how_much_of_a_model_it_needs(self, name: str, task: str) -> None:
+        """Left to the default it would stand in the last row, whatever it looks at."""
+        kinds = type(registry.load(name, task)).__mro__
+        assert any("access" in vars(kind) for kind in kinds[: kinds.index(Check)])
+
     def test_stands_in_the_documentation(self, name: str, task: str) -> None:
         check = registry.load(name, task)
         section = section_of(name, task)

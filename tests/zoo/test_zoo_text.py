@@ -29,6 +29,7 @@ from auditor.zoo.text import (
     dpo,
     embedding_corruption,
     flat,
+    gradient_ascent,
     guard,
     head_refusal,
     noise,
@@ -411,3 +412,26 @@ def test_deterministic_by_seed(zoo: Zoo, name: str) -> None:
 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+class TestGradientAscent:
+    """Jang et al. 2022: the loss of forget alone is ascended, and no further than until it is forgotten."""
+
+    def test_it_stops_once_forget_is_forgotten(self, zoo: Zoo) -> None:
+        forget = zoo.world.people.forget
+        left = {
+            target: zoo.knows(zoo.make("gradient_ascent", gradient_ascent.Settings(target=target)), forget)
+            for target in (0.5, 0.1)
+        }
+        assert 0.1 < left[0.5] <= 0.5
+        assert 0.02 < left[0.1] <= 0.1
+
+    def test_what_should_stay_has_no_part_in_it(self, zoo: Zoo) -> None:
+        few, method = gradient_ascent.Settings(steps=6), gradient_ascent.gradient_ascent
+        people = zoo.world.people
+        one, other = (method(zoo.original, people.forget, kept, few, 1) for kept in (people.retain, people.holdout))
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+    def test_what_should_stay_hardly_does(self, zoo: Zoo) -> None:
+        """Nothing holds it: where people are alike, all are forgotten (docs/zoo.md)."""
+        assert zoo.knows(zoo.subject("gradient_ascent"), zoo.world.people.retain) < 0.5

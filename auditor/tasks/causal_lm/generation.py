@@ -1,4 +1,4 @@
-"""Greedy continuations, by transformers' own loop."""
+"""Continuations, greedy or sampled, by transformers' own loop."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from auditor.errors import ModelError
 from auditor.tasks.causal_lm.encoding import Tokens
 from auditor.tasks.causal_lm.losses import is_bare, logits_of_tokens
 
@@ -14,9 +15,16 @@ if TYPE_CHECKING:
 
 
 def continuations(
-    module: nn.Module, prompts: Sequence[Sequence[int]], most: int, *, padding: int, end: int | None, device: str
+    module: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    most: int,
+    *,
+    padding: int,
+    end: int | None,
+    device: str,
+    chances: Tensor | None = None,
 ) -> list[list[int]]:
-    """What a language model says after each prompt: the most probable token, again and again.
+    """What a language model says after each prompt: the most probable token again and again, or sampled ones.
 
     Args:
         module: a transformers model, or anything around one that takes token ids.
@@ -25,11 +33,12 @@ def continuations(
         padding: id of a token to pad with.
         end: id of the token that ends a text; None where there is none.
         device: torch device name.
+        chances: numbers in [0, 1) that decide each sampled token, float64 [n, most]; None for the most probable ones.
 
     Returns:
         The new tokens of each, the one that ends the text and what follows it left out.
     """
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, LogitsProcessorList
 
     length = max(map(len, prompts))
     ids = torch.full((len(prompts), length), padding, dtype=torch.int64)
@@ -48,8 +57,34 @@ def continuations(
         generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=most, do_sample=False, use_cache=bare, pad_token_id=padding, eos_token_id=end
         ),
+        logits_processor=LogitsProcessorList([] if chances is None else [_Drawn(chances, length)]),
     )
     return [_until(row, end) for row in made[:, length:].tolist()]
+
+
+class _Drawn:
+    """Leaves one token of each distribution standing: the one that a number in [0, 1) falls on.
+
+    The loop's own sampling draws from torch's global stream, in which a text's draws depend on its batch.
+
+    Args:
+        chances: of each text and step, float64 [n, steps].
+        start: length of the prompts.
+    """
+
+    def __init__(self, chances: Tensor, start: int) -> None:
+        self._chances, self._start = chances, start
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        # On the processor and in float64: a sum in another order would pick another token, and CUDA has no
+        # deterministic one.
+        reached = scores.double().cpu().softmax(-1).cumsum(-1)
+        if bool(reached.isnan().any()):
+            raise ModelError("the model returns logits that no token can be drawn from; check the checkpoint")
+        drawn = self._chances[:, ids.shape[1] - self._start, None] * reached[:, -1:]
+        # The first token whose sum lies above the number, so that one of probability 0 is never drawn.
+        chosen = (reached > drawn).int().argmax(-1, keepdim=True)
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen.to(scores.device), 0.0)
 
 
 def _until(tokens: list[int], end: int | None) -> list[int]:

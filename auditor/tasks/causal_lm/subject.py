@@ -240,15 +240,30 @@ class CausalLM:
 
         They are shorter where the model ends the text.
         """
+        return self._said(facts, most, None)
+
+    def sample(self, facts: Facts, most: int, chances: Tensor) -> list[str]:
+        """Continuations sampled at temperature 1, one for each fact in the list, as long as those of :meth:`generate`.
+
+        Args:
+            facts: as often as samples of each are wanted.
+            most: tokens at most.
+            chances: numbers in [0, 1) that decide each token, float64 [n, most]: equal ones give equal texts, whatever
+                the batch size.
+        """
+        return self._said(facts, most, chances)
+
+    def _said(self, facts: Facts, most: int, chances: Tensor | None) -> list[str]:
         wanted = [min(sum(self.encoder.encode(fact)[1]), most) for fact in facts.items]
         texts = [""] * len(facts)
         # Those that ask for as many tokens together: a batch goes on until its longest is done.
         for places in torch.argsort(torch.tensor(wanted), stable=True).split(self.batch_size):
-            for i, said in zip(places.tolist(), self._continued(facts.take(places.tolist()), most), strict=True):
+            own = None if chances is None else chances[places]
+            for i, said in zip(places.tolist(), self._continued(facts.take(places.tolist()), most, own), strict=True):
                 texts[i] = self.encoder.decode(said[: wanted[i]])
         return texts
 
-    def _continued(self, facts: Facts, most: int) -> list[list[int]]:
+    def _continued(self, facts: Facts, most: int, chances: Tensor | None) -> list[list[int]]:
         prompts = [self.encoder.prompt_ids(fact) for fact in facts.items]
         longest = min(max(sum(self.encoder.encode(fact)[1]) for fact in facts.items), most)
         # With a cache every token goes through the network once; without one the whole text does for each token.
@@ -260,6 +275,7 @@ class CausalLM:
             padding=self.encoder.padding,
             end=self.encoder.tokenizer.eos_token_id,
             device=self._device,
+            chances=chances,
         )
 
     def clone(self) -> "CausalLM":

@@ -1,0 +1,291 @@
+"""The page of the literature: every paper that a check or an entry of the zoo carries, and those that nothing does.
+
+What is built stands in the registries and is read off them; here stand names, and the reasons for what is not built.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.checks import registry
+from auditor.checks.check import AnyCheck
+from auditor.tasks import registry as tasks
+from auditor.zoo.catalogue import ENTRIES, Entry
+
+PAGES = {"classification": "checks.md", "causal-lm": "checks-text.md"}
+"""Page of the checks of each task."""
+_NO_PAPER = "none"
+_DISTRIBUTION = "unlearning-auditor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotBuilt:
+    """What nothing here does, and why.
+
+    Attributes:
+        paper: as in :class:`~auditor.records.source.Source`, or the name alone where no number is known.
+        what: of it is meant.
+        why: in one clause.
+    """
+
+    paper: str
+    what: str
+    why: str
+
+
+NAMES = {
+    "arXiv 1506.02617": "Path-SGD",
+    "arXiv 1708.06733": "BadNets",
+    "arXiv 1709.01604": "loss attack (Yeom et al. 2018)",
+    "arXiv 1803.02999": "Reptile",
+    "arXiv 1812.00910": "white-box membership (Nasr et al. 2019)",
+    "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
+    "arXiv 1912.03817": "SISA",
+    "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
+    "arXiv 2106.09685": "LoRA",
+    "arXiv 2107.03374": "pass@k (Chen et al. 2021)",
+    "arXiv 2109.13398": "Unrolling SGD (Thudi et al. 2022)",
+    "arXiv 2111.08440": "difficulty calibration (Watson et al. 2022)",
+    "arXiv 2111.08947": "UNSIR",
+    "arXiv 2112.03570": "LiRA",
+    "arXiv 2203.03466": "muP (Yang et al. 2022)",
+    "arXiv 2205.08096": "Bad Teacher",
+    "arXiv 2210.01504": "gradient ascent for text (Jang et al. 2022)",
+    "arXiv 2212.04089": "task arithmetic",
+    "arXiv 2302.09880": "SCRUB",
+    "arXiv 2303.11570": "Boundary Unlearning",
+    "arXiv 2304.04934": "l1-sparse (Jia et al. 2023)",
+    "arXiv 2305.18290": "DPO",
+    "arXiv 2308.07707": "SSD",
+    "arXiv 2310.02238": "Who's Harry Potter",
+    "arXiv 2310.07579": "In-context unlearning",
+    "arXiv 2310.12508": "SalUn",
+    "arXiv 2310.16789": "Min-K%",
+    "arXiv 2312.03262": "RMIA",
+    "arXiv 2312.03732": "rank-stabilised LoRA",
+    "arXiv 2401.06121": "TOFU",
+    "arXiv 2402.12354": "LoRA+",
+    "arXiv 2403.01218": "U-LiRA",
+    "arXiv 2403.03218": "WMDP and RMU",
+    "arXiv 2403.07362": "worst-case forget sets",
+    "arXiv 2404.00506": "LAF",
+    "arXiv 2404.02936": "Min-K%++",
+    "arXiv 2404.05868": "NPO",
+    "arXiv 2404.11056": "LMEraser",
+    "arXiv 2406.07933": "ECO",
+    "arXiv 2406.08607": "ULD",
+    "arXiv 2406.10890": "RWKU",
+    "arXiv 2406.11614": "concept vectors (Hong et al. 2024)",
+    "arXiv 2406.11717": "refusal is one direction (Arditi et al. 2024)",
+    "arXiv 2406.16201": "blind baselines (Das et al. 2024)",
+    "arXiv 2407.00106": "ununlearning (Shumailov et al. 2024)",
+    "arXiv 2407.06460": "MUSE",
+    "arXiv 2408.00761": "TAR",
+    "arXiv 2410.07163": "SimNPO",
+    "arXiv 2410.08827": "relearning on disjoint facts (Deeb and Roger 2024)",
+    "arXiv 2410.11143": "FLAT",
+    "arXiv 2410.16454": "quantised unlearning (Zhang et al. 2024)",
+    "arXiv 2501.16615": "autoencoders of several seeds",
+    "arXiv 2502.15836": "soft prompts",
+    "arXiv 2503.06991": "Are We Truly Forgetting?",
+    "arXiv 2505.12239": "ACU",
+    "arXiv 2505.13312": "GUARD",
+    "arXiv 2505.15214": "chain of thought against unlearning",
+    "arXiv 2505.16831": "Fisher information of unlearning",
+    "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
+    "arXiv 2506.07795": "ORT and ROCR",
+    "arXiv 2508.15449": "MRP",
+    "arXiv 2508.18671": "A-LiRA",
+    "arXiv 2510.16629": "impossibility of retrain equivalence",
+    "arXiv 2511.04934": "Leak@k",
+    "arXiv 2601.19755": "relative f-divergence test",
+    "arXiv 2602.18505": "Suppression or deletion",
+    "arXiv 2602.21773": "CUPID",
+    "arXiv 2603.00823": "multi-turn questions",
+    "arXiv 2603.11266": "Unlearning Mirage",
+    "arXiv 2604.12820": "RePAIR",
+    "arXiv 2605.24614": "Unlearning Depth Score",
+}
+"""What a paper is called, by its number."""
+
+NOT_BUILT: tuple[NotBuilt, ...] = (
+    NotBuilt(
+        paper="arXiv 2503.06991", what="transfer to similar classes", why="no world here has classes alike enough"
+    ),
+    NotBuilt(
+        paper="arXiv 2407.06460",
+        what="verbatim continuation, knowledge on passages",
+        why="facts are asked, not passages",
+    ),
+    NotBuilt(paper="arXiv 2407.06460", what="scale and sequence of requests", why="an audit is about one request"),
+    NotBuilt(
+        paper="arXiv 2406.10890",
+        what="neighbour, reasoning, fluency and factuality utilities",
+        why="retain accuracy is the one utility so far",
+    ),
+    NotBuilt(
+        paper="RESTOR", what="the answer from before the corruption", why="forget sets have no restored answers yet"
+    ),
+    NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
+    NotBuilt(
+        paper="UnlearnDatamodel (KLoM)",
+        what="KLoM against its reference-against-reference null",
+        why="it is biased below some hundred references, and audits have five",
+    ),
+    NotBuilt(
+        paper="arXiv 2403.07362",
+        what="an audit of the hardest subset",
+        why="the correction for the choice is not worked out",
+    ),
+    NotBuilt(
+        paper="arXiv 2510.16629", what="references by order of training stages", why="references are of one stage"
+    ),
+    NotBuilt(paper="SoK intent", what="a place for every check in its taxonomy", why="the page is not written yet"),
+    NotBuilt(
+        paper="Unlearning survey taxonomy",
+        what="a place for every method in its taxonomy",
+        why="the page is not written yet",
+    ),
+    NotBuilt(
+        paper="arXiv 2603.11266",
+        what="multi-hop and alias questions",
+        why="facts have no relations yet to make them from",
+    ),
+    NotBuilt(paper="arXiv 2603.00823", what="several turns", why="prompts are single texts so far"),
+    NotBuilt(
+        paper="arXiv 2505.15214", what="reasoning before the answer", why="an answer has to follow its prompt at once"
+    ),
+    NotBuilt(
+        paper="arXiv 2502.15836",
+        what="trained soft prompts and embedding attacks",
+        why="not written yet; never-taught facts would be their null",
+    ),
+    NotBuilt(
+        paper="arXiv 2601.19755",
+        what="a relative three-sample test from outputs",
+        why="random labels pass it; it would inform alone",
+    ),
+    NotBuilt(
+        paper="arXiv 2403.01218",
+        what="per-example membership with unlearned shadow models",
+        why="it needs the unlearner's recipe, which an audit is not given",
+    ),
+    NotBuilt(
+        paper="RULI", what="vulnerable examples", why="it needs the unlearner's recipe, which an audit is not given"
+    ),
+    NotBuilt(paper="arXiv 2505.22310", what="the interpolation path to original and references", why="not written yet"),
+    NotBuilt(paper="arXiv 2505.16831", what="Fisher information of the forget set", why="not written yet"),
+    NotBuilt(
+        paper="What was unlearned? (model diffing)",
+        what="finding the forget set from two checkpoints",
+        why="an audit is asked about a given forget set",
+    ),
+    NotBuilt(paper="arXiv 2508.18671", what="leakage of retained examples", why="an audit is about the forget set"),
+    NotBuilt(
+        paper="arXiv 2410.11143", what="its paper's own figures repeated", why="they are of models too large for here"
+    ),
+    NotBuilt(
+        paper="arXiv 2406.08607", what="its paper's own figures repeated", why="they are of models too large for here"
+    ),
+    NotBuilt(paper="arXiv 2404.00506", what="label-agnostic forgetting by two VAEs", why="not written yet"),
+    NotBuilt(paper="arXiv 2602.21773", what="sharpness-aware forgetting under bias", why="no biased world is built"),
+    NotBuilt(paper="Concept poisoning", what="as an unlearner", why="not written yet"),
+    NotBuilt(paper="WAGLE", what="attribution masks", why="not written yet; `salun` masks by gradients"),
+    NotBuilt(paper="LoKU", what="low-rank unlearning by inverted hinge loss", why="not written yet"),
+    NotBuilt(
+        paper="Effective skill unlearning", what="requests about skills", why="requests are classes, samples and facts"
+    ),
+    NotBuilt(paper="UOE", what="unlearning one expert", why="no small mixture of experts is trained here"),
+    NotBuilt(paper="DP2Unlearning", what="an ε that bounds the truth", why="not written yet"),
+    NotBuilt(paper="arXiv 2604.12820", what="repair by prompts", why="not written yet"),
+    NotBuilt(paper="arXiv 2310.07579", what="a subject that only generates", why="subjects give logits so far"),
+    NotBuilt(paper="ALU", what="agents that answer for the model", why="subjects give logits so far"),
+    NotBuilt(
+        paper="Merging as unlearning",
+        what="weights of several models merged",
+        why="`task_vector` subtracts one; no more is written",
+    ),
+)
+
+
+def page() -> str:
+    """``docs/literature.md``, whole."""
+    return "\n".join(
+        [
+            _HEAD,
+            *_table("## Checks", _COLUMNS, sorted(_checks())),
+            *_table(
+                "## Unlearners of the zoo",
+                _COLUMNS,
+                sorted([*map(_entry, ENTRIES), *_FORMULAS]),
+            ),
+            *_table("## Not built", ("paper", "what of it", "state"), sorted(map(_missing, NOT_BUILT))),
+        ]
+    )
+
+
+_COLUMNS = ("paper", "what it is here", "state", "evidence")
+_FORMULAS = (
+    (
+        "f-GAN ([1606.00709](https://arxiv.org/abs/1606.00709))",
+        "`flat` (text): its bound of an f-divergence",
+        "form of `flat`",
+        "[zoo.md](zoo.md)",
+    ),
+)
+"""What entries of the zoo take from a second paper."""
+_HEAD = """# The literature
+
+Written by `audit list --literature` from the registries of checks and of the zoo: which paper is what here, in which
+state, and where its evidence is. A check carries a paper's idea inside the same calibration as every other (references
+or holdout as null, decoys, resolution); a *form* is one reading, step or way of asking among several of a check. What a
+zoo entry leaves in a model is for audits to say ([validity.md](validity.md)).
+"""
+
+
+def _table(heading: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    yield f"{heading}\n"
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{' --- |' * len(columns)}"
+    yield from (f"| {' | '.join(cells)} |" for cells in rows)
+    yield ""
+
+
+def _checks() -> Iterator[tuple[str, ...]]:
+    """A row for each source of each check, and one for a check that has none."""
+    for task in tasks.names():
+        for check in registry.load_all(None, task):
+            # What another package brings is no part of this page, wherever it is written.
+            if registry.provider(check.name, task).split()[0] != _DISTRIBUTION:
+                continue
+            where = f"[{PAGES[task]}]({PAGES[task]}#{check.name})"
+            if not check.sources:
+                yield "–", _own(check), "check", where
+            for source in check.sources:
+                state = f"form of `{check.name}`" if source.part else "check"
+                yield named(source.paper), f"`{check.name}`: {source.here}", state, where
+
+
+def _own(check: AnyCheck) -> str:
+    return f"`{check.name}`: {check.summary[0].lower()}{check.summary[1:-1]}"
+
+
+def _entry(entry: Entry) -> tuple[str, ...]:
+    paper = "–" if entry.paper == _NO_PAPER else named(entry.paper)
+    kind = "an adversary" if entry.adversary else f"truth {entry.truth}"
+    return paper, f"`{entry.name}` ({entry.task}): {entry.family}; {kind}", "zoo entry", "[zoo.md](zoo.md)"
+
+
+def _missing(item: NotBuilt) -> tuple[str, ...]:
+    return named(item.paper), item.what, f"not built: {item.why}"
+
+
+def named(paper: str) -> str:
+    """A paper by its name, with a link where it has a number.
+
+    >>> named("arXiv 2511.04934")
+    'Leak@k ([2511.04934](https://arxiv.org/abs/2511.04934))'
+    """
+    if not paper.startswith("arXiv "):
+        return paper
+    number = paper.removeprefix("arXiv ")
+    return f"{NAMES[paper]} ([{number}](https://arxiv.org/abs/{number}))"
