@@ -60,7 +60,7 @@ def build(results: Results) -> Document:
         checks=tuple(check_section(e, anchors[e.check], order, results) for e in ordered),
         utility=tables.utility(results.evidence),
         coverage=tables.coverage(results),
-        models=tables.models(plan.models),
+        models=tables.models(plan),
         data=tables.data(plan),
         layers=plan.layers,
         plan=_plan(results),

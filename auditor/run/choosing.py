@@ -49,7 +49,8 @@ def _listed(task: AnyTask) -> list[AnyCheck]:
 def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
     # Said first: no further set would make up for what the models cannot offer.
     if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
-        return f"needs an architecture and {' and '.join(check.needs)} sets"
+        sets = f" and {' and '.join(check.needs)} sets" if check.needs else ""
+        return f"needs {task.others_need}{sets}"
     return _unmet(check, plan.request, {item.name for item in plan.data}) or "not among audit.checks"
 
 

@@ -224,7 +224,7 @@ def _obstacles(
     smallest: float | None,
 ) -> list[str]:
     if not material.runnable:
-        return ["an architecture, a forget set and a retain set: without them only weights can be compared"]
+        return [material.lacks, *_no_interval(material, k)]
     found = []
     divided = material.assignment
     if divided is not None:
@@ -254,6 +254,12 @@ def _obstacles(
             f"clearing needs {policy.thresholds.deleted:.2f}: more forget examples or more references"
         )
     return found
+
+
+def _no_interval(material: AnyMaterial, k: int) -> list[str]:
+    """What logged answers lack to be held against anything; bare weights are held against nothing."""
+    few = len(material.data.forget_eval) > 0 and k < 2
+    return [f"{k} references, and two or more show what a model answers that never saw the forget set"] if few else []
 
 
 def _concept_obstacles(data: Sets[ExampleSet]) -> list[str]:

@@ -26,3 +26,15 @@ TEXT = (
         caption="How probable the answers are on each set. Forgotten ones lie with the references on both halves.",
     ),
 )
+
+LOGS = (
+    Figure(
+        x="split",
+        y="probability",
+        categories=True,
+        joined=False,
+        x_label="questions",
+        y_label="answer probability",
+        caption="How probable the right answers are. Forgotten ones lie with the references on the forget questions.",
+    ),
+)
