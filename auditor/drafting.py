@@ -56,17 +56,20 @@ def _models(spec: AuditSpec, lineup: Lineup, base: Path) -> Iterator[Line]:
     if references:
         yield Line(field="models.references", value=spec.models.references, why=_counted(references, "model"))
     else:
-        suffix = "" if original.build is not None and lineup.architecture is None else ".pt"
+        bare = original.build is None and not original.logged
+        suffix = ".pt" if bare or lineup.architecture is not None else ""
         example = [f"references/reference-*{suffix}"]
         yield Line(field="models.references", value=example, why=_NO_REFERENCES, open=True)
     if lineup.architecture is not None:
         yield Line(field="models.architecture", value=spec.models.architecture, why="every model given fits it")
-    elif original.build is None:
+    elif original.build is None and not original.logged:
         yield Line(field="models.architecture", value="network.py:build", why=_wanted(original), open=True, needed=True)
 
 
 def _held(entry: Entry, source: str | None, base: Path) -> str:
     size = f"{entry.size.numbers:,} numbers"
+    if entry.logged:
+        return f"an evaluation log, {size}"
     if entry.source_digest is None:
         return f"weights alone, {size}"
     held = f"{entry.task} model by config.json, {size}"
@@ -75,7 +78,7 @@ def _held(entry: Entry, source: str | None, base: Path) -> str:
 
 def _beside(entry: Entry, original: Entry, base: Path) -> str:
     if entry.planned.digest == original.planned.digest:
-        return "the same weights as the original: was one file given twice?"
+        return f"the same {entry.holds} as the original: was one file given twice?"
     if is_adapter(base / str(entry.planned.source)):
         return "an adapter, put on the original or models.base"
     theirs, own = _shapes(original), _shapes(entry)

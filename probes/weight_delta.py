@@ -9,7 +9,7 @@ from torch import Tensor
 
 from auditor.checks.check import Check, NoSettings
 from auditor.checks.sets import ExampleSet, Sets
-from auditor.checks.subject import Subject
+from auditor.checks.subject import Weights, WeightSubject
 from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
@@ -30,7 +30,7 @@ class _Known:
     digest: str
 
 
-class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
+class WeightDelta(Check[WeightSubject, Sets[ExampleSet], NoSettings, _Known]):
     """Relative size and effective rank of the change of every tensor, canonical form against canonical form.
 
     It informs: how far weights moved says little about what they still encode, since units can be renamed and
@@ -44,6 +44,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
     family: ClassVar[Family] = "forensics"
     may: ClassVar[May] = "inform"
     access: ClassVar[Access] = "weights"
+    asks: ClassVar[tuple[type, ...]] = (Weights,)
     requests: ClassVar[tuple[str, ...]] = ("class", "sample", "facts")
     # It reads weights, not examples: two bare checkpoints are enough.
     needs: ClassVar[tuple[str, ...]] = ()
@@ -69,12 +70,12 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
         "Weights that moved far may compute the same function, and a small edit may delete: this check only informs.",
     )
 
-    def prepare(self, original: Subject, data: Sets[ExampleSet], settings: NoSettings, seed: int) -> _Known:
+    def prepare(self, original: WeightSubject, data: Sets[ExampleSet], settings: NoSettings, seed: int) -> _Known:
         """The original's weights and digest."""
         return _Known({name: t.detach().cpu() for name, t in original.weights().items()}, original.digest)
 
     def score(
-        self, subject: Subject, artefact: _Known, data: Sets[ExampleSet], settings: NoSettings, seed: int
+        self, subject: WeightSubject, artefact: _Known, data: Sets[ExampleSet], settings: NoSettings, seed: int
     ) -> Score:
         """Compare one model."""
         original, digest = artefact.weights, artefact.digest
@@ -93,7 +94,7 @@ class WeightDelta(Check[Subject, Sets[ExampleSet], NoSettings, _Known]):
         )
 
 
-def _conclusive(subject: Subject, original: str) -> str | None:
+def _conclusive(subject: WeightSubject, original: str) -> str | None:
     if subject.digest == original:
         return "the weights are identical to the original's: nothing was deleted from them"
     if subject.base_digest == original:

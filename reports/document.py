@@ -62,7 +62,7 @@ def build(results: Results) -> Document:
         utility=tables.utility(results.evidence),
         access=access.levels(results),
         coverage=tables.coverage(results),
-        models=tables.models(plan.models),
+        models=tables.models(plan),
         data=tables.data(plan),
         layers=plan.layers,
         plan=_plan(results),

@@ -99,8 +99,8 @@ def _deployable(plan: Plan) -> str:
 def _ending(plan: Plan) -> str:
     name = _source(plan, "unlearned").rsplit("/", 1)[-1]
     stem, dot, suffix = name.rpartition(".")
-    # A directory has none.
-    return f".{suffix}" if dot and stem else ""
+    # A directory has none, or one like that of wd0.01.
+    return f".{suffix}" if dot and stem and not suffix.isdigit() else ""
 
 
 def _source(plan: Plan, role: Role) -> str:

@@ -11,6 +11,10 @@ from auditor.reports import formats
 from auditor.reports.tables import Row, Table
 
 ACCESS_TO_WEIGHTS = "The weights of both models and nothing else: no model was run."
+ACCESS_TO_ANSWERS = (
+    "Logs of what the models answered and how probable the right answers were, and nothing else: no model was run, no "
+    "weights were read."
+)
 ACCESS_TO_ALL = (
     "White box: weights and architecture of every model, its activations, and the means to train copies of it; "
     "the data listed under “Models and data”."
@@ -20,6 +24,10 @@ ADVERSARY = (
     "Someone who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
     "the settings of the checks say. Not covered: more data, more computing, attacks other than those listed, and "
     "access to other models or copies."
+)
+ADVERSARY_WHO_ASKS = (
+    "Someone who asks the logged questions in the logged words and sees how probable the right answers are. Not "
+    "covered: other questions or other words, and everything that can be done with the model’s weights."
 )
 # No check can show these, so that they hold for every outcome and are said in every report.
 LIMITS = (
@@ -139,12 +147,12 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     # Missing is said, not left out: a reviewer has to see that nobody answers for the audit.
     yield "responsible", who or "not stated (audit.toml: [responsible])"
     yield "date", named.date.isoformat() if named.date is not None else "not stated"
-    # A plan without layers compared weights alone.
-    yield "access", ACCESS_TO_ALL if plan.layers else ACCESS_TO_WEIGHTS
+    # A plan without layers compared weights alone, or what models answered elsewhere.
+    yield "access", ACCESS_TO_ALL if plan.layers else ACCESS_TO_ANSWERS if plan.answers_only else ACCESS_TO_WEIGHTS
     if named.access:
         # The program cannot know this; the words mark it as a claim.
         yield "how obtained", f"{named.access} (as stated by those responsible)"
-    yield "adversary", ADVERSARY
+    yield "adversary", ADVERSARY_WHO_ASKS if plan.answers_only else ADVERSARY
 
 
 def _change(results: Results, accusing: frozenset[str]) -> str:

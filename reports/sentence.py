@@ -198,6 +198,8 @@ def _said(results: Results, reason: Reason) -> str:
     # A reason of a later version, or one that accuses: its own sentence is all that there is.
     words = _OPEN.get(reason.kind)
     # A check that lacks power often has no ρ either.
+    if results.plan.answers_only and reason.kind == "not planned":
+        return f"{formats.sentence_case(reason.sentence)}."
     if words is None or ("{found}" in words and (e is None or e.rho is None) and reason.kind != "no power"):
         return reason.sentence
     low, high = (e.rho.shown[1:]) if e is not None and e.rho is not None else (0.0, 0.0)

@@ -13,7 +13,8 @@ from auditor.reports.sentence import strongest
 def how_sure(results: Results) -> tuple[str, ...]:
     """Assurance in words, then the known error rate, or that none is known."""
     plan, verdict = results.plan, results.verdict
-    return (*_certainty(results), _assurance(plan, verdict.assurance), _error_rate(plan, verdict.outcome))
+    answers = (text.ANSWERS_ONLY,) if plan.answers_only else ()
+    return (*_certainty(results), _assurance(plan, verdict.assurance), *answers, _error_rate(plan, verdict.outcome))
 
 
 def _certainty(results: Results) -> Iterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from auditor.records.evidence import DecoyResult, Evidence, ModelScores, Utility
-from auditor.records.plan import Plan, PlannedModel
+from auditor.records.plan import Plan
 from auditor.records.results import Environment, Results
 from auditor.reports import formats, text
 
@@ -207,15 +207,16 @@ def coverage(results: Results) -> Table:
     )
 
 
-def models(planned: Iterable[PlannedModel]) -> Table:
+def models(plan: Plan) -> Table:
     """The line-up with its digests."""
+    held = "logged numbers" if plan.answers_only else "weights"
     return Table(
         # Both: a file's digest is recomputed by any tool, that of the weights outlives a change of file format.
-        caption="Models, with SHA-256 of the file and of the weights themselves",
-        columns=("model", "role", "file", "SHA-256 of the file", "SHA-256 of the weights"),
+        caption=f"Models, with SHA-256 of the file and of the {held} themselves",
+        columns=("model", "role", "file", "SHA-256 of the file", f"SHA-256 of the {held}"),
         rows=tuple(
             Row(cells=(m.name, m.role, m.source or "in memory", m.file_digest or "–", m.digest), role=m.role)
-            for m in planned
+            for m in plan.models
         ),
         words=True,
     )
@@ -223,10 +224,11 @@ def models(planned: Iterable[PlannedModel]) -> Table:
 
 def data(plan: Plan) -> Table:
     """The example sets with their digests."""
+    elsewhere = "in the logs" if plan.answers_only else "in memory"
     return Table(
         caption="Data sets, with SHA-256 of their content",
         columns=("set", "source", "examples", "SHA-256"),
-        rows=tuple(Row(cells=(d.name, d.source or "in memory", str(d.n_examples), d.digest)) for d in plan.data),
+        rows=tuple(Row(cells=(d.name, d.source or elsewhere, str(d.n_examples), d.digest)) for d in plan.data),
         words=True,
     )
 

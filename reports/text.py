@@ -72,8 +72,7 @@ REQUESTS: Mapping[str, str] = {
 # The level decides which verdicts were possible at all; without it an A0 audit would read like an A3 one.
 ASSURANCE: Mapping[Assurance, str] = {
     "A3": (
-        "The unlearned model was held against enough reference models, trained without the forget set by one "
-        "recipe. At this level an audit may end in any of its verdicts, deletion included."
+        "The unlearned model was held against enough reference models, trained without the forget set by one recipe."
     ),
     "A3r": (
         "The unlearned model was held against itself: chance decided which subjects it was taught and which were held "
@@ -101,6 +100,13 @@ ASSURANCE: Mapping[Assurance, str] = {
         "at this level; a check may accuse only by a null of its own."
     ),
 }
+
+ANY_VERDICT = "At this level an audit may end in any of its verdicts, deletion included."
+ANSWERS_ONLY = (
+    "Only answers were looked at that the models gave elsewhere: what their weights hold is not known, and no "
+    "comparison of answers can show a deletion."
+)
+"""Of an audit in which no model was run."""
 
 # The same in one line, for the first screen.
 ASSURANCE_SHORT: Mapping[Assurance, str] = {
@@ -321,6 +327,13 @@ def single_items(test: ItemTest) -> str:
         seen = f"{test.smallest_visible} kept ones or more would be seen where they stand above all others"
         seen += ", fewer not" if test.smallest_visible > 1 else ""
     return f"{found}; {seen}" + (f". {test.note}" if test.note else "")
+
+
+def assurance(level: Assurance, *, answers_only: bool) -> str:
+    """What a level means, with what it allows."""
+    if answers_only:
+        return f"{ASSURANCE[level]} {ANSWERS_ONLY}"
+    return f"{ASSURANCE[level]} {ANY_VERDICT}" if level == "A3" else ASSURANCE[level]
 
 
 def headline(outcome: Outcome, bound: float | None) -> str:

@@ -17,7 +17,7 @@ class PassCounter:
 
 
 class Subject(Protocol):
-    """A model under audit, of any task, bare weights included.
+    """A model under audit, of any task; bare weights and what was logged of one included.
 
     Attributes:
         role: ``original``, ``unlearned``, or the name of a reference or decoy.
@@ -34,9 +34,6 @@ class Subject(Protocol):
     base_digest: str | None
     form: CanonicalForm | None
     batch_size: int
-
-    def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name."""
 
     def unguarded(self) -> Self:
         """The weights without the guard, filter or prompt that stands around them; itself where there is none."""
@@ -68,12 +65,24 @@ class Features(Protocol):
         """By layer, pooled activations of a set, float32 [n, width]. Read off the shared recording."""
 
 
+@runtime_checkable
+class Weights(Protocol):
+    """Capability: what the model is made of. A log of its answers has none."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+
+
 class ScoreSubject(Subject, Scores, Protocol):
     """For annotations: any subject that offers scores."""
 
 
 class FeatureSubject(Subject, Features, Protocol):
     """For annotations: any subject that offers features."""
+
+
+class WeightSubject(Subject, Weights, Protocol):
+    """For annotations: any subject that offers weights."""
 
 
 def lacking(offered: type, asked: tuple[type, ...]) -> tuple[str, ...]:

@@ -47,10 +47,9 @@ def _finer(case: Case, e: Evidence) -> str | None:
             f"more forget examples: {e.check} resolves {e.resolution:.2f}, and a hundred references would not make it "
             f"{wanted:.2f}"
         )
-    return (
-        f"{n} references, so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}: "
-        f"`audit reference --count {n}`"
-    )
+    # Where no model is run none can be trained here either.
+    command = f": `audit reference --count {n}`" if not case.plan.answers_only else ""
+    return f"{n} references, so that {e.check} resolves {wanted:.2f} instead of {e.resolution:.2f}{command}"
 
 
 def _more_subjects(case: Case, e: Evidence, wanted: float) -> str | None:

@@ -10,10 +10,12 @@ from auditor.records.plan import PlannedAssignment
 from auditor.records.road import NO_REFERENCE
 from auditor.records.verdict import Reason
 
+_NOT_RUN = "no model was run: this audit saw what the models answered, and nothing of what their weights hold"
+
 
 def obstacles(case: Case) -> list[Reason]:
     """Why ``DELETED`` is not given; empty when it is."""
-    found = _seen_from_outside(case)
+    found = not_run(case) or _seen_from_outside(case)
     if case.damaged:
         words = "the model is damaged: forgetting by breaking is no deletion"
         found.append(Reason(kind="damaged", sentence=words))
@@ -47,6 +49,11 @@ def _seen_from_outside(case: Case) -> list[Reason]:
         "unlearner can make to look like anything"
     )
     return [Reason(kind="too little access", sentence=words)]
+
+
+def not_run(case: Case) -> list[Reason]:
+    """That answers were all there was to look at, whatever a policy asks for: a deletion is about weights."""
+    return [Reason(kind="not planned", sentence=_NOT_RUN)] if case.plan.answers_only else []
 
 
 def _assignment_obstacles(case: Case, divided: PlannedAssignment) -> list[Reason]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from auditor.inference.advice import to_decide
 from auditor.inference.assurance import assurance_level
 from auditor.inference.case import Case, could_not_run, measured, percent, reason, show
-from auditor.inference.clearing import obstacles, primary_obstacles
+from auditor.inference.clearing import not_run, obstacles, primary_obstacles
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.verdict import Flag, Outcome, Reason, Verdict
@@ -52,7 +52,7 @@ def _outcome(case: Case) -> tuple[Outcome, list[Reason]]:
         # Nothing says whether the model works at all, so that only unchanged weights accuse.
         unchanged = list(case.conclusive.values())
         known: Outcome = "NOT_DELETED" if unchanged else "INCONCLUSIVE"
-        return known, [*unchanged, _why_no_outputs(outputs), *primary_obstacles(case)]
+        return known, [*unchanged, _why_no_outputs(outputs), *not_run(case), *primary_obstacles(case)]
     # Before rule 1, since a wreck may name the forgotten class by chance (docs/verdict.md, rule 2). Unchanged weights
     # behind a filter that refuses everything look like one and are none.
     if case.wrecked and not case.conclusive:
@@ -74,7 +74,7 @@ def _outcome(case: Case) -> tuple[Outcome, list[Reason]]:
 
 
 def _undecided(between: Reason, case: Case) -> tuple[Outcome, list[Reason]]:
-    return "INCONCLUSIVE", [between, *primary_obstacles(case)]
+    return "INCONCLUSIVE", [between, *not_run(case), *primary_obstacles(case)]
 
 
 def _forgotten(case: Case, outputs: Evidence) -> bool:

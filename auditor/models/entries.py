@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from auditor.digests import digest_of
 from auditor.errors import ModelError
+from auditor.loading import evaluation_logs
 from auditor.loading.adapters import is_adapter, with_adapter
 from auditor.loading.architecture import Architecture, UserFunction, load_function
 from auditor.loading.checkpoints import Weights, build_module, load_weights, network_digest, weights_digest
@@ -37,10 +38,11 @@ class Entry:
         weights: reads its tensors by name.
         build: makes a fresh copy of the network; None for bare weights.
         source_digest: of what a transformers directory says about the structure; None for others.
-        task: what a transformers directory says that the model is for; None for others.
+        task: what a transformers directory says that the model is for, or that of logs; None for others.
         base_digest: of the weights that lie under an adapter or a guard, which can be removed; None without one.
         guard: puts a filter or mask around the network, called with it and its tokenizer; None without one.
         hooked: whether code runs with the network that its digest knows by name alone.
+        holds: what its tensors are, in words.
     """
 
     planned: PlannedModel
@@ -53,6 +55,12 @@ class Entry:
     base_digest: str | None = None
     guard: UserFunction | None = None
     hooked: bool = False
+    holds: str = "weights"
+
+    @property
+    def logged(self) -> bool:
+        """Whether it is a log of a model's answers, and no model."""
+        return self.task == evaluation_logs.TASK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +124,8 @@ class Loader:
         if isinstance(source, nn.Module):
             return _in_memory(name, role, source, original)
         path = self.base / str(source)
+        if evaluation_logs.is_log(path):
+            return _log(name, role, str(source), path)
         if not path.is_dir():
             return self._file(name, role, str(source))
         if is_adapter(path):
@@ -205,6 +215,31 @@ def _check_unchanged(path: Path, unchanged: bool) -> None:
         raise ModelError(
             f"{shown(path)} changed after the audit had read it; run the audit again once the file stays as it is"
         )
+
+
+def _log(name: str, role: Role, source: str, path: Path) -> Entry:
+    """An entry whose tensors are the columns of an evaluation log."""
+    log = evaluation_logs.read_log(path)
+    tensors = log.tensors()
+    # Of two files the digest is that of neither, which a reviewer would hold the named one against.
+    file_digest = log.file_digest if log.in_one_file or path.is_dir() else None
+    return Entry(
+        planned=PlannedModel(
+            name=name, role=role, source=source, file_digest=file_digest, digest=weights_digest(tensors)
+        ),
+        size=_size(tensors),
+        rounded=_rounded_digest(tensors),
+        weights=partial(_log_again, path, log.file_digest),
+        build=None,
+        task=evaluation_logs.TASK,
+        holds="logged numbers",
+    )
+
+
+def _log_again(path: Path, file_digest: str) -> dict[str, Tensor]:
+    log = evaluation_logs.read_log(path)
+    _check_unchanged(path, log.file_digest == file_digest)
+    return log.tensors()
 
 
 def _directory_again(path: Path, file_digest: str, source_digest: str) -> nn.Module:

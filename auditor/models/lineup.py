@@ -45,7 +45,7 @@ class Lineup:
 
     @property
     def task(self) -> str:
-        """``causal-lm`` where the original is a language model, else ``classification``."""
+        """``causal-lm`` where the original is a language model, that of logs for a log, else ``classification``."""
         return self.entries["original"].task or "classification"
 
     @property
@@ -107,6 +107,7 @@ def load_lineup(
         entries[name] = loader.entry(name, role, source, entries.get("original"))
     if spec.models.guard is not None and judged:
         entries["unlearned"] = with_guard(entries["unlearned"], spec.models.guard, base)
+    _check_one_kind(entries)
     _check_distinct(entries)
     return Lineup(
         entries=entries,
@@ -122,6 +123,17 @@ def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
     return loader.entry("original", "original", spec.models.original, None)
 
 
+def _check_one_kind(entries: Mapping[str, Entry]) -> None:
+    """Refuse logs beside models: what one was measured by says nothing of the other."""
+    logs = [name for name, entry in entries.items() if entry.logged]
+    others = [name for name, entry in entries.items() if not entry.logged]
+    if logs and others:
+        raise SpecError(
+            f"the {logs[0]} model is given by an evaluation log and the {others[0]} model by its weights; give logs of "
+            "all models, or the weights of all"
+        )
+
+
 def _check_distinct(entries: Mapping[str, Entry]) -> None:
     """Refuse what is another model of the audit up to rounding: a spread of copies is no spread."""
     seen: dict[str, str] = {}
@@ -131,7 +143,7 @@ def _check_distinct(entries: Mapping[str, Entry]) -> None:
         if twin != name and entry.planned.role in _APART:
             source = entry.planned.source or name
             raise SpecError(
-                f"{source} holds the same weights as {entries[twin].planned.source or f'the {twin} model'}; "
+                f"{source} holds the same {entry.holds} as {entries[twin].planned.source or f'the {twin} model'}; "
                 f"{_APART[entry.planned.role]}"
             )
 

@@ -169,6 +169,11 @@ class Plan(Frozen):
         """SHA-256 of the plan's canonical JSON."""
         return digest_of(self.model_dump(mode="json"))
 
+    @property
+    def answers_only(self) -> bool:
+        """Whether all there is to look at is what models answered elsewhere: none is run, and no weights are read."""
+        return not self.layers and any(check.role == "outputs" for check in self.checks)
+
     def to_json(self) -> str:
         """The bytes of plan.json as text."""
         return json_text(self)

@@ -66,9 +66,10 @@ def _listed(task: AnyTask) -> list[AnyCheck]:
 def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
     # Said first: no further set would make up for what the models cannot offer.
     if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
-        return f"needs an architecture and {' and '.join(check.needs)} sets"
-    sets = {item.name for item in plan.data}
-    return _unmet(check, plan.request, sets, plan.asked.audit.access) or "not among audit.checks"
+        sets = f" and {' and '.join(check.needs)} sets" if check.needs else ""
+        return f"needs {task.others_need}{sets}"
+    given = {item.name for item in plan.data}
+    return _unmet(check, plan.request, given, plan.asked.audit.access) or "not among audit.checks"
 
 
 def _unmet(check: AnyCheck, request: str, sets: set[str], access: Access) -> str | None:

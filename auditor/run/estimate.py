@@ -7,7 +7,7 @@ import torch
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet
-from auditor.checks.subject import Subject
+from auditor.checks.subject import Subject, Weights
 from auditor.models.memory import TORCH_BYTES
 from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.planning import MODELS_HELD
@@ -79,7 +79,8 @@ def _at_work(work: Work, subject: Subject, weights: int) -> int:
 def kept_by_a_step(task: str, subject: Subject, examples: ExampleSet) -> int:
     """Bytes that a training step keeps of one example until its gradients are taken, weights left out."""
     few = examples.take(torch.arange(min(_STEP_EXAMPLES, len(examples))))
-    own = {weight.untyped_storage().data_ptr() for weight in subject.weights().values()}
+    weights = subject.weights() if isinstance(subject, Weights) else {}
+    own = {weight.untyped_storage().data_ptr() for weight in weights.values()}
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:

@@ -226,7 +226,7 @@ def _obstacles(
     smallest: float | None,
 ) -> list[str]:
     if not material.runnable:
-        return ["an architecture, a forget set and a retain set: without them only weights can be compared"]
+        return [material.lacks, *_no_interval(material, k)]
     found = []
     divided = material.assignment
     if divided is not None:
@@ -265,6 +265,12 @@ def _not_planned(missing: Sequence[str], access: Access) -> list[str]:
             "audit.access"
         ]
     return [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
+
+
+def _no_interval(material: AnyMaterial, k: int) -> list[str]:
+    """What logged answers lack to be held against anything; bare weights are held against nothing."""
+    few = len(material.data.forget_eval) > 0 and k < 2
+    return [f"{k} references, and two or more show what a model answers that never saw the forget set"] if few else []
 
 
 def _concept_obstacles(data: Sets[ExampleSet]) -> list[str]:

@@ -127,7 +127,7 @@ def _refuse_nothing_to_run(spec: AuditSpec, given: Mapping[str, object], materia
         SpecError: naming what is missing.
     """
     alone = {check.name for check in registry.checks_of(registry.load(WeightsOnly.name))}
-    if material.runnable or (spec.audit.checks and set(spec.audit.checks) <= alone):
+    if material.task != WeightsOnly.name or (spec.audit.checks and set(spec.audit.checks) <= alone):
         return
     origins = sources(given, spec.data)
     missing = [f"data.{name} (--{name})" for name in ("forget", "retain") if origins[name] is None]

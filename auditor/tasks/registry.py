@@ -84,8 +84,9 @@ def _same_twice(lineup: Lineup) -> list[str]:
     """A line where original and unlearned are one model; none where no unlearned model is judged."""
     if "unlearned" not in lineup.entries:
         return []
-    pair = lineup.entries["original"].planned, lineup.entries["unlearned"].planned
+    original = lineup.entries["original"]
+    pair = original.planned, lineup.entries["unlearned"].planned
     # A line and no error: an unlearning that changed nothing is what an audit may be asked about.
     if pair[0].digest != pair[1].digest:
         return []
-    return ["the unlearned model holds the same weights as the original: was one file given twice?"]
+    return [f"the unlearned model holds the same {original.holds} as the original: was one file given twice?"]

@@ -50,6 +50,7 @@ class Material(Generic[SubjectT, SetsT]):
         weight_bytes: of one model in the type that the audit computes in.
         width: of the original's residual stream; None for networks without one.
         canonical: makes and writes canonical forms; None where nothing can be run.
+        lacks: where nothing can be run, what would change that, and what is missing without it.
     """
 
     task: str
@@ -59,6 +60,7 @@ class Material(Generic[SubjectT, SetsT]):
     weight_bytes: int = 0
     width: int | None = None
     canonical: CanonicalFile | None = None
+    lacks: str = "an architecture, a forget set and a retain set: without them only weights can be compared"
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: dict[str, object] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Task(ABC, Generic[SubjectT, SetsT]):
         suspects: what to look at where an accuracy is not what it should be, as a request: "check …".
         reads_autoencoders: whether an autoencoder saved by sae-lens can be used.
         others_listed: the task whose checks are listed as left out; the task itself by default.
+        others_need: what those need beside example sets.
     """
 
     name: ClassVar[str]
@@ -107,6 +110,7 @@ class Task(ABC, Generic[SubjectT, SetsT]):
     suspects: ClassVar[str]
     reads_autoencoders: ClassVar[bool] = False
     others_listed: ClassVar[str | None] = None
+    others_need: ClassVar[str] = "an architecture"
 
     @abstractmethod
     def material(

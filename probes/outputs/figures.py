@@ -37,3 +37,15 @@ TEXT = (
         caption="How many of the answers’ words the model says. Forgotten ones lie with the references on both halves.",
     ),
 )
+
+LOGS = (
+    Figure(
+        x="split",
+        y="probability",
+        categories=True,
+        joined=False,
+        x_label="questions",
+        y_label="answer probability",
+        caption="How probable the right answers are. Forgotten ones lie with the references on the forget questions.",
+    ),
+)

@@ -7,7 +7,7 @@ import torch
 
 from auditor.checks.check import Check, NoSettings
 from auditor.checks.sets import ExampleSet, Sets
-from auditor.checks.subject import Features, Scores, ScoreSubject, lacking
+from auditor.checks.subject import Features, Scores, ScoreSubject, Weights, lacking
 from auditor.records.evidence import Family, May
 from auditor.records.score import Reading, Score
 from auditor.tasks import registry
@@ -59,11 +59,18 @@ def test_features_name_every_layer(world: World, text_world: TextWorld) -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "causal-lm"])
-def test_tasks_whose_models_run_offer_both(task: str) -> None:
-    assert lacking(registry.load(task).subject_type, (Scores, Features)) == ()
+def test_tasks_whose_models_run_offer_everything(task: str) -> None:
+    assert lacking(registry.load(task).subject_type, (Scores, Features, Weights)) == ()
 
 
 def test_bare_weights_offer_neither_and_run_no_check_that_asks() -> None:
     weights = registry.load("weights")
     assert lacking(weights.subject_type, (Scores, Features)) == ("scores", "features")
     assert [check.name for check in registry.checks_of(weights)] == ["weight_delta"]
+
+
+def test_evaluation_logs_offer_nothing_and_run_their_own_checks_alone() -> None:
+    """No check may take logged numbers for weights: two equal logs would be called unchanged weights."""
+    logs = registry.load("evaluation-logs")
+    assert lacking(logs.subject_type, (Scores, Features, Weights)) == ("scores", "features", "weights")
+    assert [check.name for check in registry.checks_of(logs)] == ["outputs", "truth_ratio"]

@@ -20,6 +20,7 @@ from auditor.records.spec import make_spec
 from auditor.tasks.causal_lm.readers import write_facts
 from auditor.tasks.causal_lm.sets import Facts
 from tests.documented_world import CHECKS, ROOT, block, blocks, in_memory
+from tests.logged_worlds import Logged, write_open_unlearning, write_tofu
 from tests.people_worlds import N_REFERENCES, TextWorld
 
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -64,6 +65,7 @@ HERE = {
     "README.md": ("audit init", "[models]\nreferences", "[models]\noriginal", "import auditor", "def test_forgotten"),
     "docs/ci.md": ("[models]", "import pytest", "name: unlearning audit", "      - name: assert"),
     "docs/command-line.md": ("from pathlib import Path",),
+    "docs/evaluation-logs.md": ("audit compare full", "import auditor"),
     "docs/zoo.md": ("audit zoo list", "from auditor.zoo import catalogue"),
 }
 
@@ -227,3 +229,18 @@ def test_the_readmes_audit_toml_for_language_models(
     assert done.exit_code == 0, done.output
     assert "request facts" in done.stdout
     assert "DELETED is within reach of this plan" in done.stdout
+
+
+def test_the_blocks_on_evaluation_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "docs/evaluation-logs.md"
+    for name, knows, seed in (("full", 1.0, 0), ("unlearned", 0.6, 1), ("retain90_a", 0.0, 2), ("retain90_b", 0.0, 3)):
+        write = write_open_unlearning if name in ("full", "unlearned") else write_tofu
+        write(tmp_path / name, Logged(knows=knows, seed=seed))
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(block(page, "audit compare full")):
+        done = run(arguments)
+        assert done.exit_code == 1, done.output
+        assert "NOT_FORGOTTEN" in done.stdout
+    names: dict[str, Any] = {}
+    exec(compile(block(page, "import auditor"), page, "exec"), names)
+    assert names["result"].outcome == "NOT_FORGOTTEN"

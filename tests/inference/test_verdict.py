@@ -8,6 +8,7 @@ from auditor.errors import SpecError
 from auditor.inference.assurance import assurance_level, recipe_mismatch
 from auditor.inference.verdict import decide
 from auditor.records.evidence import DecoyResult, Evidence, Interval
+from auditor.records.plan import PlannedCheck
 from auditor.records.policy import load_policy
 from tests import made_records
 from tests.made_records import DOMAIN, clean, evidence, forgotten, plan, utility
@@ -28,6 +29,30 @@ def test_rule_1_outputs_that_show_the_knowledge() -> None:
     verdict = decide(plan(), replaced(evidence("outputs", (1.0, 0.95, 1.05), utility=utility(0.98))))
     assert verdict.outcome == "NOT_FORGOTTEN"
     assert "ρ = 1.00 [0.95, 1.05]" in verdict.sentences[0]
+
+
+def test_answers_that_were_given_elsewhere_delete_nothing() -> None:
+    """Everything a deletion asks for, and no layer: no model was run."""
+    told = PlannedCheck(
+        name="outputs",
+        role="outputs",
+        provider="x 1",
+        family="behaviour",
+        may="clear",
+        primary_for=None,
+        settings={},
+        seed=0,
+    )
+    logs = plan(layers=(), checks=(told, *plan().checks))
+    assert logs.answers_only
+    verdict = decide(logs, clean())
+    assert (verdict.outcome, verdict.bound) == ("INCONCLUSIVE", None)
+    assert verdict.sentences == (
+        "no model was run: this audit saw what the models answered, and nothing of what their weights hold",
+    )
+    # Bare weights have no outputs, and models that were run have layers.
+    assert not plan(layers=()).answers_only
+    assert not plan(checks=(told,)).answers_only
 
 
 BETWEEN = [
