@@ -20,7 +20,7 @@ def words(found: Road, divided: PlannedAssignment) -> str:
     said = f"resolution {number(found.resolution, 2)}{f' ({checks})' if checks else ''}"
     return (
         f"With {held}: {said}, and a true deletion passes the primaries with probability "
-        f"{number(found.pass_probability, 2)}{_assuming(found)}."
+        f"{number(found.pass_probability, 2)}{_assuming(found)}{_unwidened(found, divided)}."
     )
 
 
@@ -29,8 +29,9 @@ def expected(found: Prospects) -> Iterator[str]:
     alike = "" if found.divided.by_chance else "; what a declared division brings was measured on none of them"
     yield (
         "Nothing of this original is measured yet. If it is like the models of docs/validity.md "
-        f"({found.about}){alike}, then in the median of these models, and in brackets from the lowest to the highest, "
-        "by the primaries' limits and tests alone, whether or not they see through their decoys:"
+        f"({found.about}; other models for references than for the holdout){alike}, then in the median of these "
+        "models, and in brackets from the lowest to the highest, by the primaries' limits and tests alone, whether or "
+        "not they see through their decoys:"
     )
     for road in found.found:
         models = "1 original" if road.originals == 1 else f"{road.originals} originals"
@@ -54,6 +55,13 @@ def _beside(found: Road | Prospect) -> str:
     if found.null == "references":
         return "references"
     return "model that saw neither" if found.models == 1 else "models that saw neither"
+
+
+def _unwidened(found: Road, divided: PlannedAssignment) -> str:
+    """Of a declared division that is not measured: how far apart the reference holds the sides is not known either."""
+    if found.null != "holdout" or found.gap is None or divided.by_chance:
+        return ""
+    return "; the limits are wider yet by what the reference will tell the sides apart by"
 
 
 def _assuming(found: Road) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _UNDRAWN = (
     "the road of the holdout is closed: no [assignment] says that chance divided forget and holdout, or who declares "
-    "them alike (docs/what-do-i-need.md); holdout subjects below are as if a draw had kept them out of training"
+    "them alike (docs/what-do-i-need.md); holdout subjects below are as if a draw had kept so many out of training"
 )
 _FORMS = {"low rank": "a low-rank change of every matrix, which beyond a width of 192 may accuse and not clear"}
 """What an attack trains, in words, where the setting says it shorter."""

@@ -30,8 +30,8 @@ class MeasuredGaps:
 
 MEASURED: Mapping[str, MeasuredGaps] = {
     "facts": MeasuredGaps(
-        about="small language models that were taught facts about fictional people, two of those held against a "
-        "holdout through a low-rank change",
+        about="small language models that were taught facts about fictional people, with all weights but for two of "
+        "those held against a holdout, which were taught through a low-rank change",
         alone=(
             {"relearning": 15.53, "logit_lens": 4.64, "few_shot": 4.10},
             {"relearning": 12.90, "logit_lens": 2.63, "few_shot": 2.81},

@@ -107,6 +107,10 @@ def test_sentences() -> None:
         "primaries with probability 0.95, if the original's forget subjects stand 3 spreads between subjects (half "
         "of their variance predicted) above its holdout subjects; 20 subjects on either side would do."
     )
+    declared = PlannedAssignment(kind="declared-exchangeable", declared_by="A. Auditor", n_forget=40, n_holdout=40)
+    assert sentences.words(assumed, declared).endswith(
+        "; the limits are wider yet by what the reference will tell the sides apart by."
+    )
     measured = Road(
         null="references",
         models=5,
