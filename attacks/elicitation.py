@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit, softmax
 
-from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
+from auditor.attacks.asked_facts import ATTACK, EVAL, NEVER_TAUGHT, Asked, asked_by_chance, asked_facts
+from auditor.attacks.prompt_forms import FORMS, Form
 from auditor.checks.check import Check, Workload
 from auditor.errors import DataError
 from auditor.inference.monte_carlo import permutation_null
@@ -17,13 +18,13 @@ from auditor.records.access import Access
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
-from auditor.records.score import Reading, Score
+from auditor.records.score import Reading, Score, Sides
 from auditor.records.source import Source
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
+from auditor.tasks.causal_lm.sides import by_subject
 from auditor.tasks.causal_lm.subject import CausalLM
 
-_ATTACK, _EVAL, _NEVER_TAUGHT = "attack", "eval", "never taught"
 Read = Mapping[str, NDArray[np.float64]]
 
 
@@ -53,6 +54,9 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
     teaches or lets guess is in both terms (soft prompts elicit any string, arXiv 2502.15836). Where a fact is asked
     for after others of its subject, those come from the attack half, and for C from C. A form that some fact cannot be
     asked in is left out for all models.
+
+    Where chance assigned the holdout, it stands for C, and the form is the one whose mean over forget and holdout facts
+    together is largest. As many facts of every subject are asked for, each after others of its subject.
 
     The null of a model permutes which facts count as forgotten and which as never taught, whole subjects at a time.
     """
@@ -95,14 +99,14 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
 
     def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
         """Every variant of every measured fact; forms that will not fit are counted too."""
-        sets = _sets(data, settings, 0)
+        sets = _asked(data, settings, 0)
         return Workload(
             forward=sum(len(form.ask(*asked)) for form in FORMS for pairs in sets.values() for asked in pairs)
         )
 
     def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Ask one model."""
-        sets = _sets(data, settings, seed)
+        sets = _asked(data, settings, seed)
         variants = {form: {n: [form.ask(*p) for p in pairs] for n, pairs in sets.items()} for form in FORMS}
         lacking = {form: _lack(form, asked, subject.encoder) for form, asked in variants.items()}
         read = {
@@ -110,18 +114,20 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
             for form, asked in variants.items()
             if lacking[form] is None
         }
-        # By the attack half: the best of thirteen forms on the eval half would lie high by chance.
-        best = max(read, key=lambda form: _above(read[form], _ATTACK))
+        best = best_form(read, by_chance=data.by_chance)
         # Facts of one subject are alike: the null may only move them together.
         groups = {name: [fact.subject for fact, _ in pairs] for name, pairs in sets.items()}
         control = _control(read[best])
         # Without never-taught facts nothing is taken off: only references then show what a prompt itself teaches.
-        examples = read[best][_EVAL] - (control or 0.0)
+        examples = read[best][EVAL] - (control or 0.0)
         return Score(
             check=self.name,
             readings={
                 "best form": Reading(
-                    value=float(examples.mean()), examples=tuple(examples.tolist()), choice=_above(read[best], _ATTACK)
+                    value=float(examples.mean()),
+                    examples=tuple(examples.tolist()),
+                    choice=_above(read[best], ATTACK),
+                    sides=_sides(read[best], sets) if data.by_chance else None,
                 )
             },
             n_examples=len(examples),
@@ -130,6 +136,20 @@ class Elicitation(Check[CausalLM, FactsData, Settings, None]):
             controls={} if control is None else {"never-taught facts, best form": control},
             notes=tuple(_notes(lacking, sets)),
         )
+
+
+def best_form(read: Mapping[str, Read], *, by_chance: bool) -> str:
+    """The form that T is read in.
+
+    Args:
+        read: x_i by form and set.
+        by_chance: whether chance assigned the holdout, so that the sides are compared.
+    """
+    if by_chance:
+        # By both sides at once: by forget alone it would be the form in which forget facts happen to stand high.
+        return max(read, key=lambda form: float(np.concatenate(list(read[form].values())).mean()))
+    # By the attack half: the best of thirteen forms on the eval half would lie high by chance.
+    return max(read, key=lambda form: _above(read[form], ATTACK))
 
 
 def permuted(read: Read, subjects: Mapping[str, list[str]], draws: int, seed: int) -> tuple[float, ...]:
@@ -141,36 +161,16 @@ def permuted(read: Read, subjects: Mapping[str, list[str]], draws: int, seed: in
         draws: how many.
         seed: of the draws.
     """
-    if _NEVER_TAUGHT not in read:
+    if NEVER_TAUGHT not in read:
         return ()
     random = generator(seed, Elicitation.name, "null")
-    blocks = (subjects[_EVAL], subjects[_NEVER_TAUGHT])
-    return tuple(permutation_null(read[_EVAL], read[_NEVER_TAUGHT], draws, random, blocks).tolist())
+    blocks = (subjects[EVAL], subjects[NEVER_TAUGHT])
+    return tuple(permutation_null(read[EVAL], read[NEVER_TAUGHT], draws, random, blocks).tolist())
 
 
-def _sets(data: FactsData, settings: Settings, seed: int) -> dict[str, list[tuple[Fact, Context]]]:
-    """Measured facts with what may stand before them, by set."""
-    never = data.control if data.control is not None else data.holdout
-    sets = {_ATTACK: data.forget_attack, _EVAL: data.forget_eval}
-    if never is not None:
-        sets[_NEVER_TAUGHT] = never
-    # Eval facts are told after attack facts of their subject: none that is measured is given away.
-    told = {_ATTACK: data.forget_attack, _EVAL: data.forget_attack, _NEVER_TAUGHT: never}
-    found = {}
-    for name, facts in sets.items():
-        random = generator(seed, Elicitation.name, name)
-        picks = sorted(random.permutation(len(facts))[: settings.measured_facts].tolist())
-        pool = told[name] or Facts(())
-        found[name] = [(fact, _context(fact, pool, data.retain, random)) for fact in facts.take(picks).items]
-    return found
-
-
-def _context(fact: Fact, told: Facts, retain: Facts, random: np.random.Generator) -> Context:
-    # Never the fact itself, whose answer would stand in its own prompt.
-    same = [other for other in told.items if other.subject and other.subject == fact.subject and other != fact]
-    order = random.permutation(len(same))[:MOST_EXAMPLES]
-    examples = random.permutation(len(retain))[:MOST_EXAMPLES]
-    return Context(others=retain.take(examples.tolist()).items, same=tuple(same[i] for i in order))
+def _asked(data: FactsData, settings: Settings, seed: int) -> Asked:
+    draw = asked_by_chance if data.by_chance else asked_facts
+    return draw(data, settings.measured_facts, seed)
 
 
 def _lack(form: Form, asked: Mapping[str, list[tuple[Fact, ...]]], encoder: Encoder) -> str | None:
@@ -216,24 +216,34 @@ def reads(kind: str, logs: NDArray[np.float64]) -> float:
 
 
 def _control(found: Read) -> float | None:
-    return float(found[_NEVER_TAUGHT].mean()) if _NEVER_TAUGHT in found else None
+    return float(found[NEVER_TAUGHT].mean()) if NEVER_TAUGHT in found else None
 
 
 def _above(found: Read, name: str) -> float:
     return float(found[name].mean()) - (_control(found) or 0.0)
 
 
+def _sides(found: Read, sets: Asked) -> Sides:
+    """What one form reads of each subject."""
+
+    def of(*names: str) -> tuple[float, ...]:
+        facts = Facts(tuple(fact for name in names for fact, _ in sets[name]))
+        return by_subject(facts, np.concatenate([found[name] for name in names]))
+
+    return Sides(forget=of(ATTACK, EVAL), holdout=of(NEVER_TAUGHT))
+
+
 def _row(form: str, found: Read) -> Row:
     return {
         "form": form,
-        "attack": float(found[_ATTACK].mean()),
-        "value": float(found[_EVAL].mean()),
+        "attack": float(found[ATTACK].mean()),
+        "value": float(found[EVAL].mean()),
         "never taught": _control(found),
     }
 
 
 def _notes(lacking: Mapping[Form, str | None], sets: Mapping[str, object]) -> list[str]:
     notes = [f"The form {form.name!r} was left out: {why}." for form, why in lacking.items() if why is not None]
-    if _NEVER_TAUGHT not in sets:
+    if NEVER_TAUGHT not in sets:
         notes.append("Without control or holdout facts, what a prompt teaches is only held against the references.")
     return notes

@@ -253,7 +253,7 @@ def _table(heading: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) 
 def _checks() -> Iterator[tuple[str, ...]]:
     """A row for each source of each check, and one for a check that has none."""
     for task in tasks.names():
-        for check in registry.load_all(None, task):
+        for check in tasks.checks_of(tasks.load(task)):
             # What another package brings is no part of this page, wherever it is written.
             if registry.provider(check.name, task).split()[0] != _DISTRIBUTION:
                 continue

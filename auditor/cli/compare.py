@@ -181,12 +181,13 @@ def show_plan(prepared: "Callable[[Tell], Prepared]", quiet: bool) -> int:
     from auditor.run import roads
     from auditor.run.estimate import estimate
     from auditor.run.execution import check_inputs
+    from auditor.run.prospects import prospects
 
     with live_progress(quiet) as progress:
         made = prepared(progress.hear)
         # Wrong inputs stop it here as they would stop the audit.
         check_inputs(made)
-    show.plan(made.plan, estimate(made), roads.stored(made.work))
+    show.plan(made.plan, estimate(made), roads.stored(made.work), prospects(made.plan))
     return 0
 
 

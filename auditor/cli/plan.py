@@ -37,6 +37,7 @@ def plan(target: Path, **options: Unpack[Options]) -> None:
     from auditor.run.estimate import estimate
     from auditor.run.execution import check_inputs
     from auditor.run.preparing import prepare
+    from auditor.run.prospects import prospects
     from auditor.run.store import write_atomically
 
     command = ["audit", "compare", "--plan", str(target)]
@@ -45,6 +46,6 @@ def plan(target: Path, **options: Unpack[Options]) -> None:
     prepared = prepare(spec, base, {}, command=shlex.join(command))
     # First, or a plan would be frozen that cannot be carried out.
     check_inputs(prepared)
-    show.plan(prepared.plan, estimate(prepared), roads.stored(prepared.work))
+    show.plan(prepared.plan, estimate(prepared), roads.stored(prepared.work), prospects(prepared.plan))
     write_atomically(target, prepared.plan.to_json())
     click.echo(f"wrote {target}, plan digest {prepared.plan.digest}\ncarry it out with: {shlex.join(command)}")

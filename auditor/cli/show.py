@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from auditor.cli.terminal import Terminal
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
+from auditor.records.prospect import Prospects
 from auditor.records.ranking import Candidate, Ranking
 from auditor.records.results import Results
 from auditor.records.road import NO_REFERENCE, Road
@@ -17,6 +18,10 @@ from auditor.reports.text import deploy, disagreement
 if TYPE_CHECKING:
     from auditor.run.estimate import Estimate
 
+_UNDRAWN = (
+    "the road of the holdout is closed: no [assignment] says that chance divided forget and holdout, or who declares "
+    "them alike (docs/what-do-i-need.md); holdout subjects below are as if a draw had kept so many out of training"
+)
 _FORMS = {"low rank": "a low-rank change of every matrix, which beyond a width of 192 may accuse and not clear"}
 """What an attack trains, in words, where the setting says it shorter."""
 
@@ -118,13 +123,30 @@ def _forms(planned: Plan) -> dict[str, list[str]]:
     return found
 
 
-def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
+def _division(planned: Plan, expected: Prospects | None, console: Terminal) -> None:
+    """How forget and holdout came about, and so whether the road of the holdout is open."""
+    divided = planned.assignment
+    if divided is None:
+        # Said of requests alone that could take it.
+        if expected is not None:
+            console.say(_UNDRAWN)
+        return
+    subjects = f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects"
+    if divided.by_chance:
+        known = "committed" if divided.commitment else "on your word"
+        console.say(f"chance divided {subjects}: holdout is the null, and no references are needed ({known})")
+    else:
+        console.say(f"{divided.declared_by} declares {subjects} alike, which nobody drew: {NO_REFERENCE}")
+
+
+def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road], expected: Prospects | None = None) -> None:
     """The plan, its price and its prospects.
 
     Args:
         planned: the plan.
         cost: of what is left to score.
         measured: the roads as earlier scores of the original show them; empty where there are none.
+        expected: what they brought on other originals; None where that is not known.
     """
     console = Terminal()
     console.say(f"plan {planned.digest[:16]}  request {planned.request}  goal {planned.goal}")
@@ -139,13 +161,11 @@ def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road]) -> None:
         f"estimate: {cost.seconds:.0f} s on this machine, {cost.memory_bytes / 2**20:.0f} MiB of memory, "
         f"{cost.disk_bytes / 2**20:.0f} MiB of disk"
     )
-    if (divided := planned.assignment) is not None:
-        subjects = f"{divided.n_forget} forget and {divided.n_holdout} holdout subjects"
-        if divided.by_chance:
-            known = "committed" if divided.commitment else "on your word"
-            console.say(f"chance divided {subjects}: holdout is the null, and no references are needed ({known})")
-        else:
-            console.say(f"{divided.declared_by} declares {subjects} alike, which nobody drew: {NO_REFERENCE}")
+    _division(planned, expected, console)
+    # What was measured on this very original stands above what others showed.
+    if expected is not None and not measured:
+        for line in roads.expected(expected):
+            console.say(f"  expected: {line}")
     feasibility = planned.feasibility
     _roads(planned, measured or feasibility.roads, console)
     if feasibility.smallest_residue is not None:

@@ -1,17 +1,19 @@
-"""How likely a true deletion is to pass on the road of the holdout: by simulation, before anything is scored.
+"""How likely a true deletion is to pass, by simulation, before the unlearned model is scored.
 
-Subjects are normal with one spread on either model, and independent between models. The gap M/s is the one unknown: how
-far the original's forget subjects stand above its holdout subjects, in units of the spread between subjects.
+On the road of the holdout subjects are normal with one spread on either model, and independent between models. The gap
+M/s is the one unknown: how far the original's forget subjects stand above its holdout subjects, in units of the spread
+between subjects.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from auditor.inference.statistics import CONFIDENCE, Clearing
+from auditor.inference.statistics import CONFIDENCE, Clearing, pass_probability
 
 Array = NDArray[np.float64]
 DRAWS = 4000
@@ -76,6 +78,20 @@ def pass_by_holdout(
     for gap in gaps:
         passed &= _clears(_Draws(random, n, m, gap, rho, lost=1 + helped), clearing, len(gaps))
     return float(passed.mean())
+
+
+def pass_by_references(k: int, gaps: Sequence[float], clearing: Clearing) -> float:
+    """Share of audits in which every primary clears.
+
+    Args:
+        k: references, 2 or more.
+        gaps: Δ/s of each primary, s the spread of the references.
+        clearing: what each has to meet.
+    """
+    # One primary at a time, since their gaps differ; at the level that each has of the family's.
+    family = max(len(gaps), 1)
+    each = replace(clearing, trace=clearing.trace / family, deficit=clearing.deficit / family)
+    return math.prod(pass_probability(k, gap, n_primaries=1, clearing=each, seed=i) for i, gap in enumerate(gaps))
 
 
 class _Draws:

@@ -139,7 +139,10 @@ def _settings(
     frozen: Plan | None,
 ) -> dict[str, Frozen]:
     """Of every check, with what depends on the device decided once and for all."""
-    k = sum(model.role == "reference" for model in lineup.planned)
+    divided = material.assignment
+    # Under a draw references are no null, and checks that have one of their own need it (docs/verdict.md).
+    by_chance = divided is not None and divided.by_chance
+    k = 0 if by_chance else sum(model.role == "reference" for model in lineup.planned)
     autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
     before = {} if frozen is None else {planned.name: planned.settings for planned in frozen.checks}
     weights, room = material.weight_bytes or lineup.weight_bytes, device_bytes(spec.audit.device)

@@ -14,7 +14,7 @@ from auditor.inference.assurance import SUBJECTS_FOR_A3R
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores, Null
 from auditor.inference.nulls import holdout, references
-from auditor.inference.roads import gap_of, pass_by_holdout, resolution_of, subjects_needed
+from auditor.inference.roads import gap_of, pass_by_holdout, pass_by_references, resolution_of, subjects_needed
 from auditor.inference.statistics import Clearing, Spread
 from auditor.records.plan import Plan, PlannedAssignment
 from auditor.records.policy import Policy
@@ -173,12 +173,7 @@ def _by_references(plan: Plan, scores: Mapping[AnyCheck, CheckScores], k: int) -
     resolutions = dict(_finest(plan, scores, references))
     unit = statistics.resolution(1.0, Spread(value=1.0, degrees=k - 1, n_references=k))
     assert unit is not None, "of a gap above 0"
-    clearing, family = clearing_of(plan.policy), max(len(resolutions), 1)
-    # One primary at a time, since their gaps differ; at the level that each has of the family's.
-    each = replace(clearing, trace=clearing.trace / family, deficit=clearing.deficit / family)
-    chance = 1.0
-    for i, w in enumerate(resolutions.values()):
-        chance *= statistics.pass_probability(k, unit / w, n_primaries=1, clearing=each, seed=i)
+    chance = pass_by_references(k, [unit / w for w in resolutions.values()], clearing_of(plan.policy))
     return _road(plan, "references", k, resolutions, chance)
 
 

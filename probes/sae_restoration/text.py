@@ -51,6 +51,12 @@ from auditor.records.source import Source
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
+# Measured on models that were never taught: in inject mode 18 of 20 (docs/checks-text.md#sae_restoration).
+_OF_THE_ORIGINAL = (
+    "Not held against the holdout: its autoencoders are the original's, which was taught forget and not holdout "
+    "subjects, so that in a model that knows neither they can bring more of the one back than of the other."
+)
+
 
 class Settings(Frozen):
     """What is steered, how hard, and what it is compared with."""
@@ -191,6 +197,7 @@ class SaeRestoration(Check[CausalLM, FactsData, Settings, BlockArtefact]):
             null=draws_until_decided(draw, value, settings.null_draws),
             rows=_cells(artefact.block, settings.alphas, curves),
             controls={f"{mode}, {name}": _best(name, curve) for (mode, name), curve in curves.items()},
+            notes=(_OF_THE_ORIGINAL,) if data.by_chance else (),
         )
 
 

@@ -1,6 +1,7 @@
 """Other ways of asking: what each form reads, a suppressor tied to one wording, and facts that no model was taught."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from auditor.attacks.elicitation import Elicitation, Settings, permuted, reads
+from auditor.attacks.asked_facts import ATTACK, EVAL, NEVER_TAUGHT, Asked, asked_by_chance
+from auditor.attacks.elicitation import Elicitation, Settings, best_form, permuted, reads
 from auditor.attacks.prompt_forms import FORMS, Context
+from auditor.inference.contrast import Two, p_permutation
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
 from auditor.models.canonical import rescaled
 from auditor.records.score import Score
 from auditor.tasks.causal_lm.decoys.refusal_tuning import Settings as RefusalSettings
 from auditor.tasks.causal_lm.decoys.refusal_tuning import refusal_tuning
 from auditor.tasks.causal_lm.editing import LanguageModel
-from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
 from tests import made_records
 from tests.people_worlds import N_REFERENCES, TextWorld
 
@@ -238,3 +241,89 @@ def test_units_of_another_size_and_the_same_seed_score_the_same(
     sizes = [narrow.get_submodule(pair.producer).weight.shape[0] for pair in pairs]
     evaded = rescaled(narrow, pairs, [2.0 ** (3 * torch.sin(torch.arange(size) * 2.4)) for size in sizes])
     assert total(scored(text_world, "evaded", evaded)) == pytest.approx(total(scores["narrow"]), abs=1e-3)
+
+
+# Where chance assigned the holdout
+
+
+def assigned(world: TextWorld, forget: Facts, holdout: Facts) -> FactsData:
+    attack, evaluation = split_facts(forget, 0)
+    return dataclasses.replace(
+        world.data, forget_attack=attack, forget_eval=evaluation, holdout=holdout, assigned="declared"
+    )
+
+
+def prompts(asked: Asked) -> dict[str, list[tuple[str, ...]]]:
+    """What is asked of each subject, in every form, sorted."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for pairs in asked.values():
+        for fact, context in pairs:
+            found.setdefault(fact.subject, []).append(
+                tuple(variant.prompt for form in FORMS for variant in form.ask(fact, context))
+            )
+    return {subject: sorted(own) for subject, own in found.items()}
+
+
+def test_a_subject_is_asked_the_same_whichever_side_it_stands_on_and_however_its_facts_are_listed(
+    text_world: TextWorld,
+) -> None:
+    people = text_world.people
+    backwards = Facts(tuple(reversed(people.holdout.items)))
+    first = prompts(asked_by_chance(assigned(text_world, people.forget, people.holdout), 64, 5))
+    assert first == prompts(asked_by_chance(assigned(text_world, backwards, people.forget), 64, 5))
+    assert first != prompts(asked_by_chance(assigned(text_world, people.forget, people.holdout), 64, 6))
+
+
+def test_every_subject_is_asked_for_as_many_facts(text_world: TextWorld) -> None:
+    people = text_world.people
+    # Six people of six facts a side: of 2 · 10 for either side three each.
+    asked = asked_by_chance(assigned(text_world, people.forget, people.holdout), 10, 0)
+    for names, facts in (((ATTACK, EVAL), people.forget), ((NEVER_TAUGHT,), people.holdout)):
+        counts = Counter(fact.subject for name in names for fact, _ in asked[name])
+        assert counts == dict.fromkeys(facts.subjects, 3)
+    assert {fact for fact, _ in asked[EVAL]} <= set(split_facts(people.forget, 0)[1].items)
+    # However few are wanted, no subject is left out.
+    least = asked_by_chance(assigned(text_world, people.forget, people.holdout), 1, 0)
+    assert sum(map(len, least.values())) == 12
+
+
+def test_no_prompt_gives_its_own_answer_away(text_world: TextWorld) -> None:
+    people = text_world.people
+    for pairs in asked_by_chance(assigned(text_world, people.forget, people.holdout), 64, 0).values():
+        for fact, context in pairs:
+            assert len(context.same) == 3
+            assert fact not in context.same
+            assert {other.subject for other in context.same} == {fact.subject}
+
+
+@pytest.mark.parametrize(("by_chance", "most"), [(True, 0.09), (False, 1.0)])
+def test_choosing_the_form_by_both_sides_leaves_the_size_of_the_test(by_chance: bool, most: float) -> None:
+    """Thirteen forms in which nobody knows anything, 12 subjects a side; by forget alone the best lies high."""
+    random, rejected, n = np.random.default_rng(3), 0, 12
+    for _ in range(200):
+        x = random.standard_normal((13, 2 * n))
+        read = {str(i): {ATTACK: own[:6], EVAL: own[6:n], NEVER_TAUGHT: own[n:]} for i, own in enumerate(x)}
+        own = x[int(best_form(read, by_chance=by_chance))]
+        above, _ = p_permutation(Two(forget=own[:n], holdout=own[n:]), None, 199, random)
+        rejected += above <= 0.05
+    assert rejected / 200 <= most
+    assert by_chance or rejected / 200 > 0.3
+
+
+def test_it_tells_forget_from_holdout_where_another_wording_brings_the_answers_out(
+    text_world: TextWorld, narrow: nn.Module
+) -> None:
+    people = text_world.people
+    data = assigned(text_world, people.forget, people.holdout)
+    found = {
+        name: Elicitation().score(text_world.subject(name, net), None, data, SETTINGS, 0).sides(("best form",))
+        for name, net in (("original", None), ("narrow", narrow), ("retrain", None))
+    }
+    p = {}
+    for name, sides in found.items():
+        assert sides is not None
+        two = Two(forget=np.array(sides.forget), holdout=np.array(sides.holdout))
+        p[name] = p_permutation(two, None, 999, np.random.default_rng(0))[0]
+    # 924 draws of six of twelve people: about the smallest that there is.
+    assert max(p["original"], p["narrow"]) < 0.01
+    assert p["retrain"] > 0.05

@@ -15,7 +15,9 @@ from auditor.cli import main
 from auditor.models.references import save_directory
 from auditor.records.assignment import AssignmentRecord, read_assignment
 from auditor.records.results import Results, read_results
+from auditor.records.spec import make_spec
 from auditor.review import verification
+from auditor.run.preparing import prepare
 from auditor.tasks.causal_lm.readers import read_facts, write_facts
 from auditor.tasks.causal_lm.sets import Facts
 from tests.documented_world import blocks
@@ -240,3 +242,22 @@ def test_an_assignment_that_nothing_can_rest_on_is_refused(fresh: Path, part: st
     done = run("compare", "--dry-run", *(() if part else ("--checks", "weight_delta")))
     assert done.exit_code == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("random", True), (None, False)])
+def test_checks_keep_a_null_of_their_own_where_references_are_none(
+    text_world: TextWorld, kind: str | None, kept: bool
+) -> None:
+    """Under a draw nothing is held against references, however many there are."""
+    people, names = text_world.people, ("concept_vectors", "sae_restoration")
+    given: dict[str, Any] = {
+        "original": text_world.modules["original"],
+        "unlearned": text_world.modules["refusal"],
+        "references": [text_world.modules["reference 0"], text_world.modules["reference 1"]],
+        **{name: getattr(people, name) for name in ("forget", "retain", "holdout")},
+        "tokenizer": text_world.encoder.tokenizer,
+    }
+    options = {"assignment": {"kind": kind} if kind else {}, "audit": {"checks": list(names)}}
+    planned = prepare(make_spec({}, options), Path(), given).plan.checks
+    draws = {check.name: check.settings["null_draws"] for check in planned if check.name in names}
+    assert draws == dict.fromkeys(names, 999 if kept else 0)

@@ -37,7 +37,7 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
 }
 IN_BOTH_TASKS = ("outputs", "membership", "quantization", "relearning", "slow_relearning")
 BY_SUBJECT = (
-    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot")),
+    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot", "elicitation")),
     *((name, "classification") for name in (*IN_BOTH_TASKS, "feature_membership")),
 )
 DOCUMENTED = [*CASES, *LOGGED]

@@ -94,7 +94,7 @@ def test_the_plan_says_what_would_follow_from_three_gaps_on_either_road() -> Non
 def test_the_pages_sentences_are_what_a_dry_run_says() -> None:
     found = roads.assumed(DIVIDED, load_policy("default"), 2, n_references=0, n_neither=0)
     said = [sentences.words(road, DIVIDED) for road in found]
-    (page,) = [text for _, text in blocks("docs/what-do-i-need.md") if text.startswith("With 40 holdout")]
+    (page,) = [text for _, text in blocks("docs/what-do-i-need.md") if "3 spreads between subjects" in text]
     assert set(page.strip().splitlines()) == {said[1], said[6]}
 
 
@@ -106,6 +106,10 @@ def test_sentences() -> None:
         "With 40 holdout subjects and 1 model that saw neither: resolution 0.14, and a true deletion passes the "
         "primaries with probability 0.95, if the original's forget subjects stand 3 spreads between subjects (half "
         "of their variance predicted) above its holdout subjects; 20 subjects on either side would do."
+    )
+    declared = PlannedAssignment(kind="declared-exchangeable", declared_by="A. Auditor", n_forget=40, n_holdout=40)
+    assert sentences.words(assumed, declared).endswith(
+        "; the limits are wider yet by what the reference will tell the sides apart by."
     )
     measured = Road(
         null="references",

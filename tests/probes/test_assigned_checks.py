@@ -40,6 +40,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "membership": {"gradient_facts": 0},
     "logit_lens": {},
     "few_shot": {},
+    "elicitation": {},
     "quantization": {},
     "relearning": SHORT,
     "slow_relearning": SHORT,
@@ -152,6 +153,20 @@ def test_depth_reads_through_the_original_and_has_no_say(assigned: TextWorld) ->
     assert all(reading.sides is None for reading in found.readings.values())
     assert "it reads through the original" in (found.not_applicable_because or "")
     assert score_of(check, with_data(assigned, assigned="no"), "retrain")["retrain"].not_applicable_because is None
+
+
+def test_sae_restoration_steers_by_the_original_and_keeps_its_own_null(assigned: TextWorld) -> None:
+    """Its experts are of forget subjects alone, found in a model that was taught these and no others."""
+    check = registry.load("sae_restoration", "causal-lm")
+    settings = check.settings_type.model_validate(
+        {"n_seeds": 1, "control_draws": 1, "null_draws": 5, "training": {"k": 4, "steps": 10}}
+    )
+    for data, said in ((assigned.data, True), (replace(assigned.data, assigned="no"), False)):
+        artefact = check.prepare(assigned.subject("original"), data, settings, SEED)
+        found = check.score(assigned.subject("retrain"), artefact, data, settings, SEED)
+        assert all(reading.sides is None for reading in found.readings.values())
+        assert any("Not held against the holdout" in note for note in found.notes) == said
+        assert found.null
 
 
 @pytest.mark.parametrize(
