@@ -174,11 +174,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     ),
     NotBuilt(paper="arXiv 2505.22310", what="the interpolation path to original and references", why="not written yet"),
     NotBuilt(paper="arXiv 2505.16831", what="Fisher information of the forget set", why="not written yet"),
-    NotBuilt(
-        paper="What was unlearned? (model diffing)",
-        what="finding the forget set from two checkpoints",
-        why="an audit is asked about a given forget set",
-    ),
     NotBuilt(paper="arXiv 2508.18671", what="leakage of retained examples", why="an audit is about the forget set"),
     NotBuilt(
         paper="arXiv 2410.11143", what="its paper's own figures repeated", why="they are of models too large for here"
@@ -218,6 +213,7 @@ def page() -> str:
                 _COLUMNS,
                 sorted([*map(_entry, ENTRIES), *_FORMULAS]),
             ),
+            *_table("## Commands", _COLUMNS, sorted(_COMMANDS)),
             *_table("## Not built", ("paper", "what of it", "state"), sorted(map(_missing, NOT_BUILT))),
         ]
     )
@@ -233,6 +229,15 @@ _FORMULAS = (
     ),
 )
 """What entries of the zoo take from a second paper."""
+_COMMANDS = (
+    (
+        "What was unlearned? (model diffing)",
+        "`audit discover`: classes or subjects by how far the two models' answers differ",
+        "command",
+        "[command-line.md](command-line.md)",
+    ),
+)
+"""What is no check, since it comes before an audit."""
 _HEAD = """# The literature
 
 Written by `audit list --literature` from the registries of checks and of the zoo: which paper is what here, in which
