@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from auditor.checks.check import AnyCheck
-from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import Subject
 from auditor.models.memory import TORCH_BYTES
 from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.planning import MODELS_HELD
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
+from auditor.run.step_memory import bytes_of_an_example
 from auditor.run.timings import remembered, usual
 from auditor.tasks import registry
 
@@ -22,8 +22,6 @@ _BYTES_PER_SCORE = 50_000
 # A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser; and the most
 # examples that any of them sends through at once.
 _DECOY_COPIES, _DECOY_STEP = 4, 96
-# Few: what is wanted is bytes, and every example of a set costs about the same.
-_STEP_EXAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,27 +70,8 @@ def _at_work(work: Work, subject: Subject, weights: int) -> int:
         settings = check.settings_type.model_validate(planned.settings)
         held.append((check.copies_of(settings), check.workload(work.data, settings, len(work.plan.layers)).step))
     trained = any(step for _, step in held)
-    kept = kept_by_a_step(work.plan.task, subject, work.data.retain) if trained else 0
+    kept = bytes_of_an_example(work.plan.task, subject, work.data.retain) if trained else 0
     return max(copies * weights + step * kept for copies, step in held)
-
-
-def kept_by_a_step(task: str, subject: Subject, examples: ExampleSet) -> int:
-    """Bytes that a training step keeps of one example until its gradients are taken, weights left out."""
-    few = examples.take(torch.arange(min(_STEP_EXAMPLES, len(examples))))
-    own = {weight.untyped_storage().data_ptr() for weight in subject.weights().values()}
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    # What is saved lives as long as the loss: no two of its addresses are the same.
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = registry.load(task).loss(subject, few)
-    del loss
-    return sum(kept.values()) // len(few)
 
 
 def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:

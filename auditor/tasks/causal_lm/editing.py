@@ -23,10 +23,17 @@ _LAYOUT_FACTS = 4
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A network with what turns facts into its tokens."""
+    """A network with what turns facts into its tokens.
+
+    Attributes:
+        module: in eval mode.
+        encoder: tokenizer and template.
+        recomputed: names of blocks that training computes again instead of keeping what gradients need.
+    """
 
     module: nn.Module
     encoder: Encoder
+    recomputed: tuple[str, ...] = ()
 
 
 class WithLogits(Protocol):

@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from auditor.models.checkpointing import recomputing
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
 from auditor.tasks.causal_lm.encoding import Encoder
@@ -43,7 +44,7 @@ def tuned(
 
     Args:
         module: changed.
-        original: for its encoder.
+        original: for its encoder, and the blocks that are computed again.
         forget: facts to refuse.
         retain: facts to answer as before.
         settings: of the training.
@@ -58,17 +59,18 @@ def tuned(
         told = losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
         return told + interrupted(module, encoder, forgotten, refused) if everywhere else told
 
-    return descend(
-        module,
-        loss,
-        forget,
-        retain,
-        rate=settings.learning_rate,
-        steps=settings.steps,
-        size=settings.batch_size,
-        seed=seed,
-        enough=lambda: probability(module, encoder, forget) <= settings.target,
-    )
+    with recomputing(module, original.recomputed):
+        return descend(
+            module,
+            loss,
+            forget,
+            retain,
+            rate=settings.learning_rate,
+            steps=settings.steps,
+            size=settings.batch_size,
+            seed=seed,
+            enough=lambda: probability(module, encoder, forget) <= settings.target,
+        )
 
 
 def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
