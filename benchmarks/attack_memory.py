@@ -22,8 +22,9 @@ from torch import nn
 from auditor.attacks.relearning.text import Relearning
 from auditor.attacks.relearning.text_attack import FORMS, Settings
 from auditor.checks.check import AnyCheck
+from auditor.run.estimate import kept_when_free
 from auditor.run.settings import execution_settings
-from auditor.run.step_memory import bytes_of_an_example
+from auditor.run.step_memory import bytes_of_a_pass, bytes_of_a_step
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import FactsData, split_facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
@@ -81,9 +82,10 @@ def one(module: nn.Module, form: str, *, recomputes: bool) -> dict[str, float]:
     )
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     with execution_settings(threads=1):
-        kept = bytes_of_an_example("causal-lm", subject, data.retain)
+        kept = bytes_of_a_step("causal-lm", subject, data.retain)
+        passing = subject.batch_size * bytes_of_a_pass("causal-lm", subject, data.retain)
         step = check.workload(data, settings, len(layout.blocks)).step
-        estimated = check.copies_of(settings) * weights + step * kept
+        estimated = check.copies_of(settings) * weights + max(step * kept, passing) + kept_when_free(subject)
         before = psutil.Process().memory_info().rss
         started = time.process_time()
         check.score(subject, check.prepare(subject, data, settings, 0), data, settings, 0)

@@ -12,16 +12,20 @@ from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.planning import MODELS_HELD
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
-from auditor.run.step_memory import bytes_of_an_example
+from auditor.run.step_memory import bytes_of_a_pass, bytes_of_a_step
 from auditor.run.timings import remembered, usual
 from auditor.tasks import registry
 
 # A step goes forward once and backward, which costs about twice as much.
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
-# A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser; and the most
-# examples that any of them sends through at once.
+# A decoy that is trained, in float32: the original it starts from, and gradients and two states of the optimiser, or
+# the changed weights of three passes; and the most examples that any of them sends through at once.
 _DECOY_COPIES, _DECOY_STEP = 4, 96
+# Of the largest tensor, while a network is brought into canonical form: what is rounded, what is finite, what is kept.
+_ROUNDING = 2.25
+# What is larger the C library gives back to the system as soon as it is free (glibc: DEFAULT_MMAP_THRESHOLD_MAX).
+_GIVEN_BACK = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ def estimate(prepared: Prepared) -> Estimate:
     per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())
-    at_work = _at_work(work, subject, weights)
+    at_work = _at_work(work, subject, weights) + (kept_when_free(subject) if work.plan.execution.device == "cpu" else 0)
     return Estimate(
         seconds=_seconds(prepared, per_example, recorded),
         memory_bytes=TORCH_BYTES + raw + MODELS_HELD * weights + at_work + 2 * recorded * feature_bytes,
@@ -64,14 +68,31 @@ def estimate(prepared: Prepared) -> Estimate:
 def _at_work(work: Work, subject: Subject, weights: int) -> int:
     """Bytes that the hungriest check or decoy holds beside the models: weights, and what a step keeps for gradients."""
     checks = {check.name: check for check in work.checks}
-    held = [(_DECOY_COPIES, _DECOY_STEP)] * bool(work.plan.models_of("decoy"))
+    copies = _DECOY_COPIES * (1 if work.plan.execution.dtype == "float32" else 2)
+    held = [(copies, _DECOY_STEP)] * bool(work.plan.models_of("decoy"))
     for planned in work.plan.checks:
         check = checks[planned.name]
         settings = check.settings_type.model_validate(planned.settings)
         held.append((check.copies_of(settings), check.workload(work.data, settings, len(work.plan.layers)).step))
     trained = any(step for _, step in held)
-    kept = bytes_of_an_example(work.plan.task, subject, work.data.retain) if trained else 0
-    return max(copies * weights + step * kept for copies, step in held)
+    kept = bytes_of_a_step(work.plan.task, subject, work.data.retain) if trained else 0
+    passing = _passing(work, subject)
+    largest = max((weight.nbytes for weight in subject.weights().values()), default=0)
+    # A check sends its batches through whatever it holds, but not in the middle of a step.
+    busy = [copies * weights + max(step * kept, passing) for copies, step in held]
+    return max(*busy, passing + round(_ROUNDING * largest))
+
+
+def kept_when_free(subject: Subject) -> int:
+    """Bytes of a copy of the weights that stay with the process after the copy has gone, for smaller things to fill."""
+    return sum(weight.nbytes for weight in subject.weights().values() if weight.nbytes <= _GIVEN_BACK)
+
+
+def _passing(work: Work, subject: Subject) -> int:
+    """Bytes of one batch of the plan's size on its way through a network."""
+    sizes = [len(examples) for examples in work.data.splits().values()]
+    size = min(work.plan.execution.batch_size, max(sizes))
+    return size * bytes_of_a_pass(work.plan.task, subject, work.data.retain)
 
 
 def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:
