@@ -255,10 +255,11 @@ class _Factory:
             original, _ = self.network(self.lineup.planned[0])
             # Some decoys are trained, for which the eight bits of a bfloat16 original are too few: their weights are
             # held in float32 while their passes are computed in the type of the audit.
-            blocks = self.layout.blocks if self.spec.audit.gradient_checkpointing else ()
-            with passes_in(getattr(torch, self.spec.audit.dtype)):
-                given = LanguageModel(original.float(), self.encoder, blocks)
-                module = decoys.make(model, given, self.data, self.spec.audit.seed)
+            run = self.spec.audit
+            blocks = self.layout.blocks if run.gradient_checkpointing else ()
+            given = LanguageModel(original.float().to(run.device), self.encoder, blocks)
+            with passes_in(getattr(torch, run.dtype), run.device):
+                module = decoys.make(model, given, self.data, run.seed)
         else:
             module = self.lineup.module(model.name)
         # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.
