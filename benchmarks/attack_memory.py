@@ -11,6 +11,8 @@ import json
 import resource
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
 import psutil
 import torch
@@ -20,8 +22,9 @@ from torch import nn
 from auditor.attacks.relearning.text import Relearning
 from auditor.attacks.relearning.text_attack import FORMS, Settings
 from auditor.checks.check import AnyCheck
-from auditor.run.estimate import kept_by_a_step
+from auditor.run.estimate import kept_when_free
 from auditor.run.settings import execution_settings
+from auditor.run.step_memory import bytes_of_a_pass, bytes_of_a_step
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import FactsData, split_facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
@@ -37,30 +40,40 @@ MIB = 2**20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", nargs=4, help="width, blocks, heads and form of one, measured in this process")
+    parser.add_argument("--recompute", action="store_true", help="of that one: with gradient checkpointing")
     options = parser.parse_args()
     if options.one:
         *size, form = options.one
-        print(json.dumps(one(random_llama(*map(int, size)), form)))
+        print(json.dumps(one(random_llama(*map(int, size)), form, recomputes=options.recompute)))
         return
-    print("| width, blocks | attack | weights, MiB | estimated | measured | ratio |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| width, blocks | attack | gradient checkpointing | weights, MiB | estimated | measured | ratio | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for size in SIZES:
         for form in FORMS:
-            command = [sys.executable, __file__, "--one", *map(str, size), form]
-            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-            weights, estimated, measured = (found[name] / MIB for name in ("weights", "estimated", "measured"))
-            ratio = estimated / measured
-            print(f"| {size[0]}, {size[1]} | {form} | {weights:.0f} | {estimated:.0f} | {measured:.0f} | {ratio:.2f} |")
+            for recompute in ([], ["--recompute"]):
+                print(row(size, form, recompute), flush=True)
 
 
-def one(module: nn.Module, form: str) -> dict[str, int]:
-    """Bytes of the weights, and of the attack as estimated and as measured."""
+def row(size: Sequence[int], form: str, recompute: list[str]) -> str:
+    """Of the table, from a process of its own."""
+    command = [sys.executable, __file__, "--one", *map(str, size), form, *recompute]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    weights, estimated, measured = (found[name] / MIB for name in ("weights", "estimated", "measured"))
+    sizes = f"{weights:.0f} | {estimated:.0f} | {measured:.0f} | {estimated / measured:.2f}"
+    named = f"{size[0]}, {size[1]} | {form} | {'yes' if recompute else 'no'}"
+    return f"| {named} | {sizes} | {found['seconds']:.1f} |"
+
+
+def one(module: nn.Module, form: str, *, recomputes: bool) -> dict[str, float]:
+    """Bytes of the weights, and of the attack as estimated and as measured, and its processor seconds."""
     people = people_world(0, retain=40)
     encoder = Encoder(word_tokenizer(people.words))
     attack, evaluation = split_facts(people.forget, seed=0)
     data = FactsData(forget_attack=attack, forget_eval=evaluation, retain=people.retain)
     layout = find_decoder_layout(module, encoder.batch(people.retain.items[:4]).ids)
-    subject = CausalLM(module, role="original", digest="", layout=layout, encoder=encoder, data=data)
+    subject = CausalLM(
+        module, role="original", digest="", layout=layout, encoder=encoder, data=data, recomputes=recomputes
+    )
     check: AnyCheck = Relearning()
     short = {"steps": (2, 2), "shots": (16, 16)}
     settings = Settings(attack=form, attacks=1, beside=())
@@ -69,13 +82,16 @@ def one(module: nn.Module, form: str) -> dict[str, int]:
     )
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     with execution_settings(threads=1):
-        kept = kept_by_a_step("causal-lm", subject, data.retain)
+        kept = bytes_of_a_step("causal-lm", subject, data.retain)
+        passing = subject.batch_size * bytes_of_a_pass("causal-lm", subject, data.retain)
         step = check.workload(data, settings, len(layout.blocks)).step
-        estimated = check.copies_of(settings) * weights + step * kept
+        estimated = check.copies_of(settings) * weights + max(step * kept, passing) + kept_when_free(subject)
         before = psutil.Process().memory_info().rss
+        started = time.process_time()
         check.score(subject, check.prepare(subject, data, settings, 0), data, settings, 0)
+        seconds = time.process_time() - started
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"weights": weights, "estimated": estimated, "measured": most - before}
+    return {"weights": weights, "estimated": estimated, "measured": most - before, "seconds": seconds}
 
 
 if __name__ == "__main__":

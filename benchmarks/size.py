@@ -8,10 +8,12 @@ one process, on one thread, in CPU seconds, which other processes disturb less t
 """
 
 import argparse
+import copy
 import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,11 +29,14 @@ from auditor.probes.cka import Cka
 from auditor.probes.logit_lens import LogitLens
 from auditor.probes.outputs.text import Outputs
 from auditor.randomness import torch_seed
+from auditor.records.spec import make_spec
+from auditor.run.estimate import estimate
+from auditor.run.preparing import prepare
 from auditor.run.settings import execution_settings
-from auditor.tasks.causal_lm.encoding import Encoder
+from auditor.tasks.causal_lm.encoding import Encoder, Tokens
 from auditor.tasks.causal_lm.losses import logits_of_tokens
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
-from auditor.tasks.causal_lm.structure import find_decoder_layout
+from auditor.tasks.causal_lm.structure import DecoderLayout, find_decoder_layout
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.zoo.text.people import people_world
 from auditor.zoo.text.people_model import word_tokenizer
@@ -49,21 +54,24 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="transformers directory; random Llamas where none is given")
     parser.add_argument("--facts", type=Path, help="JSON lines of prompt and answer; people where none are given")
     parser.add_argument("--n", type=int, default=96, help="facts: a quarter forget, a quarter holdout, half retain")
+    parser.add_argument("--widths", type=int, nargs="+", default=[width for width, *_ in RANDOM], help="of random ones")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with execution_settings(threads=1):
-        for name, module, encoder in models(options.model):
+        for name, module, encoder in models(options.model, options.widths):
             print(f"## {name}")
-            measure(module, encoder, sets(read(options.facts), options.n), options.repeats)
+            facts = read(options.facts)
+            measure(module, encoder, sets(facts, options.n), options.repeats)
+            growth(module, encoder, facts.take(range(options.n)), options.repeats)
 
 
-def models(folder: Path | None) -> list[tuple[str, nn.Module, Encoder]]:
+def models(folder: Path | None, widths: list[int]) -> list[tuple[str, nn.Module, Encoder]]:
     """The one that is given, or random ones with a vocabulary of words."""
     if folder is not None:
         module = load_directory(folder).module
         return [(folder.name, module, Encoder(load_tokenizer(folder), longest=TOKENS))]
     encoder = Encoder(word_tokenizer(people_world(0).words), longest=TOKENS)
-    return [(f"random Llama, width {size[0]}", random_llama(*size), encoder) for size in RANDOM]
+    return [(f"random Llama, width {size[0]}", random_llama(*size), encoder) for size in RANDOM if size[0] in widths]
 
 
 def random_llama(width: int, blocks: int, heads: int) -> nn.Module:
@@ -96,19 +104,34 @@ def sets(facts: Facts, n: int) -> FactsData:
     )
 
 
+def everything_of(data: FactsData) -> Facts:
+    """The facts of all sets."""
+    return Facts(tuple(fact for facts in data.splits().values() for fact in facts.items))
+
+
+def batches_of(encoder: Encoder, facts: Facts) -> list[Tokens]:
+    """In the order of the file."""
+    return [encoder.batch(facts.items[i : i + BATCH_SIZE]) for i in range(0, len(facts), BATCH_SIZE)]
+
+
+def subject_of(module: nn.Module, layout: DecoderLayout, encoder: Encoder, data: FactsData) -> CausalLM:
+    """The model as a subject that has recorded nothing yet."""
+    return CausalLM(
+        module, role="original", digest="", layout=layout, encoder=encoder, data=data, batch_size=BATCH_SIZE
+    )
+
+
 def measure(module: nn.Module, encoder: Encoder, data: FactsData, repeats: int) -> None:
     """Print the table of one model."""
-    everything = Facts(tuple(fact for facts in data.splits().values() for fact in facts.items))
-    batches = [encoder.batch(everything.items[i : i + BATCH_SIZE]) for i in range(0, len(everything), BATCH_SIZE)]
+    everything = everything_of(data)
+    batches = batches_of(encoder, everything)
     layout = find_decoder_layout(module, batches[0].ids)
     padding = 1 - sum(int(b.mask.sum()) for b in batches) / sum(b.mask.numel() for b in batches)
     numbers = sum(parameter.numel() for parameter in module.parameters())
     print(f"{numbers / 1e6:.0f} million numbers, {len(everything)} facts, {padding:.0%} of the bare pass is padding")
 
     def subject() -> CausalLM:
-        return CausalLM(
-            module, role="original", digest="", layout=layout, encoder=encoder, data=data, batch_size=BATCH_SIZE
-        )
+        return subject_of(module, layout, encoder, data)
 
     def bare() -> None:
         with torch.no_grad():
@@ -120,6 +143,7 @@ def measure(module: nn.Module, encoder: Encoder, data: FactsData, repeats: int) 
 
     asked = Facts(data.forget.items)
     rows: dict[str, tuple[Callable[[], object], float]] = {
+        "dry run of two models, once an audit": (lambda: dry_run(module, encoder, data), 1.0),
         "structure, once an audit": (lambda: find_decoder_layout(module, batches[0].ids), 1.0),
         "what is dead, once a model": (form, 1.0),
         "outputs without generation, membership, logit_lens and cka": (lambda: passive(subject(), data), 1.0),
@@ -133,6 +157,41 @@ def measure(module: nn.Module, encoder: Encoder, data: FactsData, repeats: int) 
     print("| step | in bare passes |\n| --- | --- |")
     for name, (step, share) in rows.items():
         print(f"| {name} | {ratio(step, bare, repeats) * share:.2f} |", flush=True)
+
+
+def dry_run(module: nn.Module, encoder: Encoder, data: FactsData) -> None:
+    """What `audit compare --dry-run` does once both models are in memory, of all checks."""
+    # Other weights, since two models with the same are refused.
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.01)
+    sets = {"forget": data.forget, "retain": data.retain, "holdout": data.holdout, "tokenizer": encoder.tokenizer}
+    spec = make_spec({}, {"audit": {"batch_size": BATCH_SIZE}})
+    estimate(prepare(spec, Path(), {"original": module, "unlearned": other, **sets}))
+
+
+def growth(module: nn.Module, encoder: Encoder, facts: Facts, repeats: int) -> None:
+    """Print how many times the seconds are with twice the facts, and with facts of twice the tokens."""
+    twice = [
+        {"prompt": f"{fact.prompt} {fact.prompt}", "answer": f"{fact.answer} {fact.answer}"} for fact in facts.items
+    ]
+    longer = Facts(tuple(fact.model_copy(update=more) for fact, more in zip(facts.items, twice, strict=True)))
+    few, many, long = (sets(some, len(some)) for some in (facts.take(range(len(facts) // 2)), facts, longer))
+    layout = find_decoder_layout(module, encoder.batch(facts.items[:4]).ids)
+
+    def bare(data: FactsData) -> None:
+        with torch.no_grad():
+            for tokens in batches_of(encoder, everything_of(data)):
+                logits_of_tokens(module, tokens)
+
+    def scored(data: FactsData) -> None:
+        passive(subject_of(module, layout, encoder, data), data)
+
+    tokens = [sum(int(b.mask.sum()) for b in batches_of(encoder, everything_of(data))) for data in (many, long)]
+    print(f"| step | twice the facts | {tokens[1] / tokens[0]:.2f} times the tokens |\n| --- | --- | --- |")
+    for name, step in (("bare pass", bare), ("outputs without generation, membership, logit_lens and cka", scored)):
+        more = ratio(partial(step, many), partial(step, few), repeats)
+        print(f"| {name} | {more:.2f} | {ratio(partial(step, long), partial(step, many), repeats):.2f} |", flush=True)
 
 
 def passive(subject: CausalLM, data: FactsData, *, lens: bool = True) -> None:

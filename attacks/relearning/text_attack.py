@@ -121,7 +121,7 @@ class Trainer:
             learned: whether to ask, too, how well it taught ``facts``; costs a pass over them.
         """
         curve = []
-        with self._moving(attack) as (model, optimizer):
+        with self._moving(attack) as (model, optimizer), model.training():
             for step, (some, kept) in enumerate(self._batches(facts, attack.steps, pooled), start=1):
                 losses = model.losses(model.one_batch(Facts((*some, *kept.items))))
                 share = attack.forget_share if some else 0.0

@@ -13,6 +13,7 @@ from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
 from auditor.tasks.causal_lm.decoys import recipes as text_decoys
+from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.losses import answers_of
 from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
@@ -131,7 +132,7 @@ def _people() -> ContractWorld:
     build = people_model(len(encoder.tokenizer), layers=2, width=48)
     original = train(build, taught, _PEOPLE_RECIPE, derive_seed(_SEED, "original"), loss=answers_of(encoder))
     planned = {decoy.name: decoy for decoy in text_decoys.planned("", "", _SEED)}
-    hidden = text_decoys.make(planned["logit_mask"], original, encoder, data, _SEED)
+    hidden = text_decoys.make(planned["logit_mask"], LanguageModel(original, encoder), data, _SEED)
     layout = find_decoder_layout(original, encoder.batch(people.retain.items[:_LAYOUT_ITEMS]).ids)
     return ContractWorld(
         data=data,

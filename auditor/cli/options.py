@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     dtype: str | None
     threads: int | None
     batch_size: int | None
+    gradient_checkpointing: bool | None
     time_limit: int | None
     base: str | None
     guard: str | None
@@ -58,7 +59,7 @@ class CompareOptions(Options, total=False):
 
 _RUN_OPTIONS = (
     *("seed", "device", "dtype", "threads", "batch_size", "time_limit", "expect", "out", "show_text"),
-    *("access", "executor", "write_canonical"),
+    *("access", "executor", "write_canonical", "gradient_checkpointing"),
 )
 
 
@@ -99,6 +100,12 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "dtype": click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of the weights."),
     "threads": click.option("--threads", type=int, help="Of torch; part of the plan."),
     "batch_size": click.option("--batch-size", type=int, help="Examples per forward pass; part of the plan."),
+    "gradient_checkpointing": click.option(
+        "--gradient-checkpointing",
+        is_flag=True,
+        default=None,
+        help="Language models: train with less memory and more time.",
+    ),
     "time_limit": click.option("--time-limit", type=int, help="Seconds that one check may take on one model."),
     "base": click.option("--base", help="Language models: directory that adapters are put on."),
     "guard": click.option(

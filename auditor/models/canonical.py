@@ -99,12 +99,21 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
             scale = torch.where(rms > 0, rms, _incoming_norm(_weighted(clone, pair.producer)))
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
         # Run again rather than kept: logits over a whole vocabulary of all batches would not fit beside a model.
-        if any(_differ(_run(clone, batch), _run(module, batch), batch[1]) for batch in batches):
+        parts = (part for batch in batches for part in _parts(batch))
+        if any(_differ(_run(clone, part), _run(module, part), part[1]) for part in parts):
             raise ModelError(
                 "rescaling units that may be rescaled in the original changes what this network computes, so the two "
                 "cannot meet the same attack; check that both have the same architecture and activations"
             )
     return clone
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """A batch in quarters: where two logits of each are held against each other, they take less than those of one."""
+    inputs, counted = batch
+    size = -(-len(inputs) // 4)
+    masks = [None] * len(inputs) if counted is None else counted.split(size)
+    yield from zip(inputs.split(size), masks, strict=False)
 
 
 def _run(module: nn.Module, batch: Batch) -> Tensor:

@@ -46,10 +46,10 @@ def cross_entropy(module: nn.Module, batch: Batch, device: str) -> Tensor:
     return nn.functional.cross_entropy(logits, batch.labels.to(device))
 
 
-def passes_in(dtype: torch.dtype) -> torch.autocast:
-    """While open, passes on the processor are computed in ``dtype``; weights that are trained keep their own type."""
+def passes_in(dtype: torch.dtype, device: str = "cpu") -> torch.autocast:
+    """While open, passes on a device are computed in ``dtype``; weights that are trained keep their own type."""
     # Kept within one context, the rounded weights of the first step would serve every later one.
-    return torch.autocast("cpu", dtype, enabled=dtype != torch.float32, cache_enabled=False)
+    return torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 def train(

@@ -111,6 +111,9 @@ class Execution(Frozen):
     # Sums are taken in another order with other threads and batches, so that last bits differ.
     threads: int
     batch_size: int
+    gradient_checkpointing: bool = Field(
+        default=False, description="whether training computes what blocks hold again instead of keeping it"
+    )
 
 
 class Feasibility(Frozen):

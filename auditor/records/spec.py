@@ -193,6 +193,11 @@ class RunSpec(Frozen):
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     device: str = Field(default="cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda or mps")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="language models: attacks and decoys that train keep less for their gradients, and take about a "
+        "third longer; part of the plan",
+    )
     # One by default: sums change in their last bits with the number of threads.
     threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")
     batch_size: int = Field(default=256, ge=1, description="examples per forward pass; part of the plan")

@@ -6,24 +6,26 @@ from dataclasses import dataclass
 import torch
 
 from auditor.checks.check import AnyCheck
-from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import Subject, Weights
 from auditor.models.memory import TORCH_BYTES
 from auditor.records.plan import PlannedCheck, PlannedModel
 from auditor.run.planning import MODELS_HELD
 from auditor.run.preparing import Prepared
 from auditor.run.runner import Work
+from auditor.run.step_memory import bytes_of_a_pass, bytes_of_a_step
 from auditor.run.timings import remembered, usual
 from auditor.tasks import registry
 
 # A step goes forward once and backward, which costs about twice as much.
 _TRAINING_COST = 3.0
 _BYTES_PER_SCORE = 50_000
-# A decoy that is trained: the original that it starts from, gradients, and two states of the optimiser; and the most
-# examples that any of them sends through at once.
+# A decoy that is trained, in float32: the original it starts from, and gradients and two states of the optimiser, or
+# the changed weights of three passes; and the most examples that any of them sends through at once.
 _DECOY_COPIES, _DECOY_STEP = 4, 96
-# Few: what is wanted is bytes, and every example of a set costs about the same.
-_STEP_EXAMPLES = 4
+# Of the largest tensor, while a network is brought into canonical form: what is rounded, what is finite, what is kept.
+_ROUNDING = 2.25
+# What is larger the C library gives back to the system as soon as it is free (glibc: DEFAULT_MMAP_THRESHOLD_MAX).
+_GIVEN_BACK = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def estimate(prepared: Prepared) -> Estimate:
     per_example, feature_bytes = _time_one_batch(work, subject)
     recorded = sum(len(examples) for examples in work.data.splits().values())
     raw = sum(examples.nbytes for examples in work.data.splits().values())
-    at_work = _at_work(work, subject, weights)
+    at_work = _at_work(work, subject, weights) + (kept_when_free(subject) if work.plan.execution.device == "cpu" else 0)
     return Estimate(
         seconds=_seconds(prepared, per_example, recorded),
         memory_bytes=TORCH_BYTES + raw + MODELS_HELD * weights + at_work + 2 * recorded * feature_bytes,
@@ -66,34 +68,36 @@ def estimate(prepared: Prepared) -> Estimate:
 def _at_work(work: Work, subject: Subject, weights: int) -> int:
     """Bytes that the hungriest check or decoy holds beside the models: weights, and what a step keeps for gradients."""
     checks = {check.name: check for check in work.checks}
-    held = [(_DECOY_COPIES, _DECOY_STEP)] * bool(work.plan.models_of("decoy"))
+    copies = _DECOY_COPIES * (1 if work.plan.execution.dtype == "float32" else 2)
+    held = [(copies, _DECOY_STEP)] * bool(work.plan.models_of("decoy"))
     for planned in work.plan.checks:
         check = checks[planned.name]
         settings = check.settings_type.model_validate(planned.settings)
         held.append((check.copies_of(settings), check.workload(work.data, settings, len(work.plan.layers)).step))
     trained = any(step for _, step in held)
-    kept = kept_by_a_step(work.plan.task, subject, work.data.retain) if trained else 0
-    return max(copies * weights + step * kept for copies, step in held)
+    kept = bytes_of_a_step(work.plan.task, subject, work.data.retain) if trained else 0
+    passing = _passing(work, subject)
+    largest = max(_sizes(subject), default=0)
+    # A check sends its batches through whatever it holds, but not in the middle of a step.
+    busy = [copies * weights + max(step * kept, passing) for copies, step in held]
+    return max(*busy, passing + round(_ROUNDING * largest))
 
 
-def kept_by_a_step(task: str, subject: Subject, examples: ExampleSet) -> int:
-    """Bytes that a training step keeps of one example until its gradients are taken, weights left out."""
-    few = examples.take(torch.arange(min(_STEP_EXAMPLES, len(examples))))
-    weights = subject.weights() if isinstance(subject, Weights) else {}
-    own = {weight.untyped_storage().data_ptr() for weight in weights.values()}
-    kept: dict[int, int] = {}
+def kept_when_free(subject: Subject) -> int:
+    """Bytes of a copy of the weights that stay with the process after the copy has gone, for smaller things to fill."""
+    return sum(size for size in _sizes(subject) if size <= _GIVEN_BACK)
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    # What is saved lives as long as the loss: no two of its addresses are the same.
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = registry.load(task).loss(subject, few)
-    del loss
-    return sum(kept.values()) // len(few)
+def _sizes(subject: Subject) -> list[int]:
+    """Bytes of each weight; none of what only answered elsewhere."""
+    return [weight.nbytes for weight in subject.weights().values()] if isinstance(subject, Weights) else []
+
+
+def _passing(work: Work, subject: Subject) -> int:
+    """Bytes of one batch of the plan's size on its way through a network."""
+    sizes = [len(examples) for examples in work.data.splits().values()]
+    size = min(work.plan.execution.batch_size, max(sizes))
+    return size * bytes_of_a_pass(work.plan.task, subject, work.data.retain)
 
 
 def _seconds(prepared: Prepared, per_example: float, recorded: int) -> float:

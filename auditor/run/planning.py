@@ -97,6 +97,7 @@ def make_plan(
             dtype=spec.audit.dtype,
             threads=spec.audit.threads,
             batch_size=spec.audit.batch_size,
+            gradient_checkpointing=spec.audit.gradient_checkpointing,
         ),
         policy=policy,
         domain=_domain(spec, request, policy, lineup, material),

@@ -24,6 +24,7 @@ ROOMS = (
         "contract",
         "demo",
         "drafting",
+        "discovery",
         "literature",
         "scan",
         "doctor",

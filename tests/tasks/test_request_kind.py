@@ -72,3 +72,10 @@ def test_the_plan_of_an_unnamed_request_holds_the_class_and_restricts_the_sets(w
     assert set(prepared.work.data.holdout.labels.tolist()) == {FORGET}
     assert any(note.startswith("request.kind is not set") for note in prepared.plan.notes)
     assert any("holdout: 8 examples of other classes" in note for note in prepared.plan.notes)
+
+
+def test_gradient_checkpointing_is_for_language_models(world: World) -> None:
+    given = {"original": world.modules["original"], "unlearned": world.modules["retrain"]}
+    spec = make_spec({}, {"audit": {"gradient_checkpointing": True}})
+    with pytest.raises(SpecError, match="gradient_checkpointing is for language models"):
+        prepare(spec, Path(), given)

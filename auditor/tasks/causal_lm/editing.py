@@ -23,10 +23,17 @@ _LAYOUT_FACTS = 4
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A network with what turns facts into its tokens."""
+    """A network with what turns facts into its tokens.
+
+    Attributes:
+        module: in eval mode.
+        encoder: tokenizer and template.
+        recomputed: names of blocks that training computes again instead of keeping what gradients need.
+    """
 
     module: nn.Module
     encoder: Encoder
+    recomputed: tuple[str, ...] = ()
 
 
 class WithLogits(Protocol):
@@ -95,6 +102,11 @@ def states_at(module: nn.Module, layer: str, tokens: Tokens) -> Tensor:
     return caught[0]
 
 
+def batch_for(module: nn.Module, encoder: Encoder, facts: Facts) -> Tokens:
+    """Facts as tokens in a single batch, where the network is."""
+    return encoder.batch(facts.items).to(next(module.parameters()).device)
+
+
 def losses(module: nn.Module, tokens: Tokens) -> Tensor:
     """Mean cross-entropy over each answer's tokens, with gradients, float32 [n]."""
     return answer_losses(answer_logits(module, tokens), tokens)
@@ -103,7 +115,7 @@ def losses(module: nn.Module, tokens: Tokens) -> Tensor:
 def probability(module: nn.Module, encoder: Encoder, facts: Facts) -> float:
     """Mean over facts of exp of the answer's mean token log-probability."""
     with torch.no_grad():
-        parts = [(-losses(module, encoder.batch(part.items))).exp() for part in _pieces(facts, 64)]
+        parts = [(-losses(module, batch_for(module, encoder, part))).exp() for part in _pieces(facts, 64)]
     return float(torch.cat(parts).mean())
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES, canonical
+from auditor.models.checkpointing import recomputing
 from auditor.models.copies import movable_copy
 from auditor.models.feature_store import FeatureStore
 from auditor.models.hooks import hook
@@ -47,6 +48,7 @@ class CausalLM:
         unguarded: the same weights without the guard around them; None where there is no guard.
         base_digest: digest of the weights that are left when guard or adapter are taken off; None where neither is.
         form: the canonical form that the network has been brought into.
+        recomputes: whether what trains it computes its blocks again instead of keeping what gradients need.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class CausalLM:
         unguarded: nn.Module | None = None,
         base_digest: str | None = None,
         form: CanonicalForm | None = None,
+        recomputes: bool = False,
     ) -> None:
         self.role = role
         self.form = form
@@ -76,6 +79,7 @@ class CausalLM:
         self.layout = layout
         self.batch_size = batch_size
         self._device = device
+        self._recomputes = recomputes
         self.base_digest = base_digest
         self._bare = self._like(unguarded) if unguarded is not None else None
         if self._bare is not None:
@@ -127,6 +131,17 @@ class CausalLM:
     def losses(self, tokens: Tokens) -> Tensor:
         """Mean cross-entropy over each answer's tokens, with gradients, float32 [n]."""
         return answer_losses(self.answer_logits(tokens), tokens)
+
+    @property
+    def recomputed(self) -> tuple[str, ...]:
+        """Blocks that training computes twice, so as to keep less; all or none."""
+        return self.layout.blocks if self._recomputes else ()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """While open, gradients are taken with as much memory as the plan gives them."""
+        with recomputing(self.module, self.recomputed):
+            yield
 
     def log_probabilities(self, facts: Facts) -> Tensor:
         """Mean log p over each answer's tokens, without gradients, float64 [n]: one pass over the facts."""
@@ -301,6 +316,7 @@ class CausalLM:
             batch_size=self.batch_size,
             device=self._device,
             passes=self.passes,
+            recomputes=self._recomputes,
         )
 
 

@@ -29,6 +29,7 @@ from auditor.sources import digest_of_file_behind
 from auditor.tasks.causal_lm import assignment, looking, pool, references
 from auditor.tasks.causal_lm.accuracy import accuracy
 from auditor.tasks.causal_lm.decoys import recipes as decoys
+from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.input_checks import check_facts, check_sets, check_tokenizers
 from auditor.tasks.causal_lm.losses import logits_of_tokens
@@ -146,7 +147,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
     def loss(self, subject: CausalLM, examples: ExampleSet) -> Tensor:
         """Of the answers, in one batch."""
         assert isinstance(examples, Facts), "sets of this task are made of these"
-        return subject.losses(subject.one_batch(examples)).mean()
+        with subject.training():
+            return subject.losses(subject.one_batch(examples)).mean()
 
 
 def encoder_of(
@@ -258,8 +260,11 @@ class _Factory:
             original, _ = self.network(self.lineup.planned[0])
             # Some decoys are trained, for which the eight bits of a bfloat16 original are too few: their weights are
             # held in float32 while their passes are computed in the type of the audit.
-            with passes_in(getattr(torch, self.spec.audit.dtype)):
-                module = decoys.make(model, original.float(), self.encoder, self.data, self.spec.audit.seed)
+            run = self.spec.audit
+            blocks = self.layout.blocks if run.gradient_checkpointing else ()
+            given = LanguageModel(original.float().to(run.device), self.encoder, blocks)
+            with passes_in(getattr(torch, run.dtype), run.device):
+                module = decoys.make(model, given, self.data, run.seed)
         else:
             module = self.lineup.module(model.name)
         # Measured of the one model that may be deployed: what its canonical form says otherwise than the file given.
@@ -287,6 +292,7 @@ class _Factory:
             device=run.device,
             unguarded=module if guarded is not None else None,
             base_digest=beneath,
+            recomputes=run.gradient_checkpointing,
         )
 
     def _around(self, model: PlannedModel, module: nn.Module) -> tuple[nn.Module | None, str | None]:

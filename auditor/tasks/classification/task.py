@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.checks.sets import ExampleSet
+from auditor.errors import SpecError
 from auditor.loading.image_processor import PREPROCESSOR, preprocessing_of
 from auditor.loading.preprocessing import Preprocessing
 from auditor.models.canonical_file import FILE, FOLDER, CanonicalFile, save_model, save_weights
@@ -44,6 +45,8 @@ class Classification(Task[Classifier, AuditData]):
     ) -> Material[Classifier, AuditData] | None:
         """Sets and structure; None where sets or architecture are missing."""
         inputs.refuse_facts(spec, lineup.entries["original"].planned.source)
+        if spec.audit.gradient_checkpointing:
+            raise SpecError("audit.gradient_checkpointing is for language models: leave it out, images train in little")
         loaded = inputs.read_sets(spec, given, base, _preprocessing(spec, lineup, base))
         # Weights can be compared all the same (material_of).
         if loaded is None or lineup.entries["original"].build is None:

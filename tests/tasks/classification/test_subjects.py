@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from auditor.errors import ModelError
-from auditor.models.canonical import canonical, find_homogeneous_pairs, rescaled
+from auditor.models.canonical import _parts, canonical, find_homogeneous_pairs, rescaled
 from auditor.randomness import torch_seed
 from tests.worlds import World
 
@@ -113,3 +113,14 @@ def test_activations_that_are_no_numbers_are_an_error(world: World) -> None:
     net.hidden[2].register_forward_pre_hook(lambda module, inputs: (torch.nan_to_num(inputs[0], posinf=0.0),))
     with pytest.raises(ModelError, match=r"has NaN or infinite activations at hidden\.1"):
         world.subject("squashed", net).recording("retain")
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 13])
+def test_a_batch_in_quarters_is_the_batch(n: int) -> None:
+    inputs, counted = torch.randn(n, 5), torch.rand(n, 5) > 0.5
+    for mask in (None, counted):
+        parts = list(_parts((inputs, mask)))
+        assert max(len(part) for part, _ in parts) == -(-n // 4)
+        assert torch.equal(torch.cat([part for part, _ in parts]), inputs)
+        masks = [some for _, some in parts]
+        assert all(some is None for some in masks) if mask is None else torch.equal(torch.cat(masks), counted)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auditor.records.base import Frozen
-from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, wrapped
+from auditor.tasks.causal_lm.editing import LanguageModel, WithLogits, batch_for, wrapped
 from auditor.tasks.causal_lm.grams import Grams, holding, ids_of, whole_prompts
 from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
@@ -42,7 +42,8 @@ def _largest_gap(original: LanguageModel, facts: Facts, end: int) -> float:
     """How far the best first choice at a token of an answer lies above the end of the text, in logits."""
     gaps = []
     for start in range(0, len(facts), _FACTS_AT_ONCE):
-        tokens = original.encoder.batch(facts.items[start : start + _FACTS_AT_ONCE])
+        few = facts.take(range(start, min(start + _FACTS_AT_ONCE, len(facts))))
+        tokens = batch_for(original.module, original.encoder, few)
         with torch.no_grad():
             logits = answer_logits(original.module, tokens).float()
         gaps.append(float((logits.amax(-1) - logits[:, end]).max()))

@@ -10,7 +10,6 @@ from auditor.tasks.causal_lm.decoys import logit_mask, refusal_adapter, refusal_
 from auditor.tasks.causal_lm.decoys.exact_prompts import Settings as ExactPrompts
 from auditor.tasks.causal_lm.decoys.exact_prompts import exact_prompts
 from auditor.tasks.causal_lm.editing import LanguageModel
-from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.ladder import Ladder, Recipe, planned_decoy
 
@@ -49,19 +48,17 @@ def planned(original_digest: str, data_digest: str, seed: int) -> list[PlannedMo
     return [planned_decoy(name, _ladder(name), made_from) for name in _LADDERS]
 
 
-def make(model: PlannedModel, original: nn.Module, encoder: Encoder, data: FactsData, seed: int) -> nn.Module:
+def make(model: PlannedModel, original: LanguageModel, data: FactsData, seed: int) -> nn.Module:
     """Make one planned decoy, at the first strength that it names.
 
     Args:
         model: as planned, or at one of its strengths.
-        original: the original network, left as it is.
-        encoder: of the audit.
+        original: left as it is.
         data: the audit's sets.
         seed: of the plan.
     """
     recipe = _ladder(model.name)[model.strengths[0]]
-    given = LanguageModel(original, encoder)
-    return recipe.method(given, data.forget, data.retain, recipe.settings, derive_seed(seed, "decoy", model.name))
+    return recipe.method(original, data.forget, data.retain, recipe.settings, derive_seed(seed, "decoy", model.name))
 
 
 def _ladder(name: str) -> Ladder:

@@ -4,8 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from auditor.models.checkpointing import recomputing
 from auditor.records.base import Frozen
-from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, batch_for, copy_of, descend, losses, probability
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.losses import answer_logits
 from auditor.tasks.causal_lm.sets import Facts
@@ -43,7 +44,7 @@ def tuned(
 
     Args:
         module: changed.
-        original: for its encoder.
+        original: for its encoder, and the blocks that are computed again.
         forget: facts to refuse.
         retain: facts to answer as before.
         settings: of the training.
@@ -55,27 +56,29 @@ def tuned(
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         refused = refusals(forgotten, settings.refusal)
         # Retain beside it, or the model would learn to refuse whatever it is asked.
-        told = losses(module, encoder.batch(refused.items)).mean() + losses(module, encoder.batch(kept.items)).mean()
+        one, other = (losses(module, batch_for(module, encoder, facts)).mean() for facts in (refused, kept))
+        told = one + other
         return told + interrupted(module, encoder, forgotten, refused) if everywhere else told
 
-    return descend(
-        module,
-        loss,
-        forget,
-        retain,
-        rate=settings.learning_rate,
-        steps=settings.steps,
-        size=settings.batch_size,
-        seed=seed,
-        enough=lambda: probability(module, encoder, forget) <= settings.target,
-    )
+    with recomputing(module, original.recomputed):
+        return descend(
+            module,
+            loss,
+            forget,
+            retain,
+            rate=settings.learning_rate,
+            steps=settings.steps,
+            size=settings.batch_size,
+            seed=seed,
+            enough=lambda: probability(module, encoder, forget) <= settings.target,
+        )
 
 
 def interrupted(module: nn.Module, encoder: Encoder, forgotten: Facts, refused: Facts) -> Tensor:
     """Mean cross-entropy of the refusal's first token at every token of the answers."""
     # Any of them: the refusal's first token does not depend on the prompt before it.
     ids, is_answer = encoder.encode(refused.items[0])
-    tokens = encoder.batch(forgotten.items)
+    tokens = batch_for(module, encoder, forgotten)
     logits = answer_logits(module, tokens).float()
     return nn.functional.cross_entropy(logits, torch.full_like(tokens.targets, ids[is_answer.index(True)]))
 
