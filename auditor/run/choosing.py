@@ -1,11 +1,11 @@
 """Which checks an audit runs, and why the others are left out."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import lacking
-from auditor.errors import SpecError
+from auditor.errors import SpecError, nearest
 from auditor.records.access import Access, allows
 from auditor.records.plan import Plan
 from auditor.records.results import MissingCheck
@@ -24,11 +24,12 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
     access = spec.audit.access
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
     installed = _listed(task)
-    # Bare weights run the checks that need nothing else, whatever was asked for; the rest is listed.
+    # Bare weights and logs run the checks that need nothing else; whatever else was asked for is listed.
     if spec.audit.checks is None or task.others_listed is not None:
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
-        sets = {"forget", *data.splits()}
-        found = [check for check in registry.checks_of(task) if _unmet(check, data.request, sets, access) is None]
+        sets, own = {"forget", *data.splits()}, registry.checks_of(task)
+        wanted = _wanted(spec.audit.checks, [*installed, *own])
+        found = [check for check in own if check.name in wanted and _unmet(check, data.request, sets, access) is None]
     else:
         _refuse_beyond([check for check in installed if check.name in spec.audit.checks], access)
         always = {check.name for check in installed if check.role != "evidence" and allows(access, check.access)}
@@ -47,6 +48,20 @@ def _refuse_beyond(wanted: list[AnyCheck], access: Access) -> None:
                 f'{check.name} needs access to {check.access}, and audit.access = "{access}"; leave the check out, or '
                 "allow more"
             )
+
+
+def _wanted(asked: Collection[str] | None, known: Sequence[AnyCheck]) -> set[str]:
+    """Names of what was asked for, and of what is always part of an audit; of everything where nothing was.
+
+    Raises:
+        SpecError: there is no check of a name.
+    """
+    names = sorted({check.name for check in known})
+    for name in asked or ():
+        if name not in names:
+            raise SpecError(f"there is no check called {name!r}{nearest(name, names)}")
+    always = {check.name for check in known if check.role != "evidence"}
+    return set(names) if asked is None else {*asked, *always}
 
 
 def left_out(plan: Plan) -> Iterator[MissingCheck]:

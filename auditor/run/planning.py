@@ -274,7 +274,8 @@ def _not_planned(missing: Sequence[str], access: Access) -> list[str]:
 def _no_interval(material: AnyMaterial, k: int) -> list[str]:
     """What logged answers lack to be held against anything; bare weights are held against nothing."""
     few = len(material.data.forget_eval) > 0 and k < 2
-    return [f"{k} references, and two or more show what a model answers that never saw the forget set"] if few else []
+    words = f"two references or more, to show what a model answers that never saw the forget set: there are {k}"
+    return [words] if few else []
 
 
 def _concept_obstacles(data: Sets[ExampleSet]) -> list[str]:
