@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.errors import DataError, SpecError
-from auditor.inference.outlying import LEAST_GROUPS, p_above
+from auditor.inference.outlying import LEAST_GROUPS, standing_out
 from auditor.models.lineup import load_lineup
 from auditor.randomness import generator
 from auditor.records.spec import AuditSpec
@@ -17,11 +17,8 @@ from auditor.run.settings import execution_settings
 from auditor.tasks import registry
 from auditor.tasks.pool import AnyPool
 
-LEVEL = 0.05
-"""A group stands out below it, corrected for the number of groups."""
-# A probability that changes by less than a twentieth changes for no one; but the logarithms of such changes, some ten
-# times as large as others, would pass for the usual spread between groups.
-_FLOOR = 0.05
+# Smaller changes are none; without it, equal answers would have a logarithm of minus infinity.
+_FLOOR = 1e-3
 _LEAST = 4  # examples of a group: two on either side
 
 
@@ -35,7 +32,7 @@ class Group:
         original: geometric mean of the original's probability of the right answer, in [0, 1].
         unlearned: the same of the unlearned model.
         difference: mean absolute change of the log probability of the right answer, in nats.
-        p_value: chance that any group differs so much more than the usual one, where none was unlearned.
+        stands_out: whether it differs more than groups of this pool usually do.
     """
 
     name: str
@@ -43,12 +40,7 @@ class Group:
     original: float
     unlearned: float
     difference: float
-    p_value: float
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether it differs more than groups of this pool usually do."""
-        return self.p_value < LEVEL
+    stands_out: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +106,10 @@ def discover(spec: AuditSpec, source: str, base: Path) -> Discovery:
             for name in ("original", "unlearned")
         )
     names = [pool.groups[place] for place in searched.tolist()]
-    return Discovery(groups=ranked(names, original, unlearned, spec.audit.seed), pool=pool, kept=kept)
+    return Discovery(groups=ranked(names, original, unlearned), pool=pool, kept=kept)
 
 
-def ranked(
-    names: list[str], original: NDArray[np.float64], unlearned: NDArray[np.float64], seed: int
-) -> tuple[Group, ...]:
+def ranked(names: list[str], original: NDArray[np.float64], unlearned: NDArray[np.float64]) -> tuple[Group, ...]:
     """Groups by how far two models differ on them, the largest difference first.
 
     Between groups differences spread over orders of magnitude, since some are harder for any model than others: they
@@ -129,7 +119,6 @@ def ranked(
         names: group of each example.
         original: the original's log probability of the right answer, float64 [n].
         unlearned: the unlearned model's, float64 [n].
-        seed: of the draws behind the p-values.
 
     Raises:
         ValueError: fewer than five groups.
@@ -137,7 +126,7 @@ def ranked(
     index = {name: np.array([i for i, other in enumerate(names) if other == name]) for name in dict.fromkeys(names)}
     change = np.abs(original - unlearned)
     differences = np.array([change[places].mean() for places in index.values()])
-    p_values = p_above(np.log(differences + _FLOOR), generator(seed, "discover"))
+    above = standing_out(np.log(differences + _FLOOR))
     groups = [
         Group(
             name=name,
@@ -145,9 +134,9 @@ def ranked(
             original=float(np.exp(original[places].mean())),
             unlearned=float(np.exp(unlearned[places].mean())),
             difference=float(difference),
-            p_value=float(p),
+            stands_out=bool(out),
         )
-        for (name, places), difference, p in zip(index.items(), differences, p_values, strict=True)
+        for (name, places), difference, out in zip(index.items(), differences, above, strict=True)
     ]
     return tuple(sorted(groups, key=lambda group: -group.difference))
 

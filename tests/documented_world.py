@@ -33,8 +33,8 @@ def write_world(folder: Path) -> None:
     """The demo's models and data under the names that the blocks use, without an audit.toml."""
     make_world(world_of("classification", 0), folder, lambda words: None)
     write_facts(people_world(0, forget=6, retain=0, holdout=0).forget, folder / "pool.jsonl")
-    parts = [np.load(folder / f"{name}.npz") for name in ("forget", "retain")]
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in ("images", "labels")}
+    with np.load(folder / "forget.npz") as forget, np.load(folder / "retain.npz") as retain:
+        whole = {key: np.concatenate([forget[key], retain[key]]) for key in ("images", "labels")}
     np.savez(folder / "everything.npz", **whole)
     for source, names in NAMES.items():
         for name in names:

@@ -57,12 +57,12 @@ def discover(pool: str, out: Path | None, **options: Unpack[Options]) -> int:
 
 def _show(result: "Discovery") -> None:
     from auditor.cli.terminal import Terminal
-    from auditor.discovery import LEVEL
+    from auditor.inference.outlying import LEVEL
     from auditor.reports.formats import percent
 
     terminal = Terminal()
     terminal.table(
-        ("group", "examples", "original right", "unlearned right", "difference", "p"),
+        ("group", "examples", "original right", "unlearned right", "difference", ""),
         [
             (
                 group.name,
@@ -70,14 +70,14 @@ def _show(result: "Discovery") -> None:
                 percent(group.original),
                 percent(group.unlearned),
                 f"{group.difference:.3f}",
-                f"{group.p_value:.4f}",
+                "stands out" if group.stands_out else "",
             )
             for group in result.groups
         ],
     )
     noun = result.pool.noun
     if result.found:
-        terminal.say(f"stands out among {len(result.groups)} {noun} (p below {LEVEL}): {', '.join(result.found)}")
+        terminal.say(f"stands out among {len(result.groups)} {noun} (level {LEVEL}): {', '.join(result.found)}")
     else:
         terminal.say(
             f"nothing stands out: on no {noun} do the models differ more than is usual between {noun}. Something may "
