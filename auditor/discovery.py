@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from auditor.checks.sets import SETS
 from auditor.errors import DataError, SpecError
 from auditor.inference.outlying import LEAST_GROUPS, standing_out
 from auditor.models.lineup import load_lineup
@@ -105,6 +106,8 @@ def discover(spec: AuditSpec, source: str, base: Path) -> Discovery:
             pool.log_probability(material.as_given(lineup.entries[name].planned), halves["forget"]).numpy()
             for name in ("original", "unlearned")
         )
+    if not (np.isfinite(original).all() and np.isfinite(unlearned).all()):
+        raise DataError("a model gives NaN or an infinite value on the pool; check data.mean, data.std and the files")
     names = [pool.groups[place] for place in searched.tolist()]
     return Discovery(groups=ranked(names, original, unlearned), pool=pool, kept=kept)
 
@@ -134,7 +137,8 @@ def ranked(names: list[str], original: NDArray[np.float64], unlearned: NDArray[n
             original=float(np.exp(original[places].mean())),
             unlearned=float(np.exp(unlearned[places].mean())),
             difference=float(difference),
-            stands_out=bool(out),
+            # Among answers that are equal to the last digit any other would stand out.
+            stands_out=bool(out) and float(difference) > _FLOOR,
         )
         for (name, places), difference, out in zip(index.items(), differences, above, strict=True)
     ]
@@ -144,7 +148,9 @@ def ranked(names: list[str], original: NDArray[np.float64], unlearned: NDArray[n
 def _alone(spec: AuditSpec) -> AuditSpec:
     """The two models of a request, without those they would be held against."""
     models = spec.models.model_copy(update={"references": (), "perturbed": (), "neither": ()})
-    return spec.model_copy(update={"models": models, "assignment": type(spec.assignment)()})
+    # How examples are read stays; the sets themselves would be held against the pool.
+    data = spec.data.model_copy(update=dict.fromkeys(SETS))
+    return spec.model_copy(update={"models": models, "data": data, "assignment": type(spec.assignment)()})
 
 
 def _halves(pool: AnyPool, seed: int) -> tuple[Tensor, Tensor]:
@@ -154,8 +160,12 @@ def _halves(pool: AnyPool, seed: int) -> tuple[Tensor, Tensor]:
         DataError: naming what is too small.
     """
     members: dict[str, list[int]] = {}
-    for place, name in enumerate(pool.groups):
-        members.setdefault(name, []).append(place)
+    seen: set[str] = set()
+    for place, (name, content) in enumerate(zip(pool.groups, pool.examples.content_hashes, strict=True)):
+        # The second of two equal examples would stand in the other half, and be used twice.
+        if content not in seen:
+            seen.add(content)
+            members.setdefault(name, []).append(place)
     if len(members) < LEAST_GROUPS:
         raise DataError(
             f"the pool has {len(members)} {pool.noun}, and what is usual is known from {LEAST_GROUPS} on; give more"

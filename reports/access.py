@@ -24,6 +24,8 @@ def _row(level: Access, results: Results) -> Row:
     if not allows(held, level):
         return Row(cells=(level, MEANING[level], "–", f"the audit was held to {held}", "–"))
     needed = {item.name: item.access for item in results.plan.checks}
+    if results.plan.answers_only and not from_outside(level):
+        return Row(cells=(level, MEANING[level], "–", "the models themselves were not at hand", "–"))
     seen = [e for e in results.evidence if allows(level, needed.get(e.check, "training"))]
     added = ", ".join(e.check for e in seen if needed.get(e.check, "training") == level)
     return Row(cells=(level, MEANING[level], added or "none", _found(seen, results), _left(level, seen, results)))
@@ -43,6 +45,9 @@ def _left(level: Access, seen: Sequence[Evidence], results: Results) -> str:
     """The highest upper limit, where every family that has to clear has its primary among the checks."""
     if from_outside(level):
         return "no bound: seen from outside alone"
+    # Beside an accusation, damage or an open question a limit says nothing of what is left (docs/verdict.md, rule 4).
+    if results.verdict.bound is None:
+        return f"no bound: the outcome is {results.verdict.outcome}"
     names = {e.check for e in seen}
     planned = {choice.family: choice.check for choice in results.primaries}
     families = results.plan.policy.primaries.get(results.plan.request, {})
@@ -50,9 +55,6 @@ def _left(level: Access, seen: Sequence[Evidence], results: Results) -> str:
     missing = [check for check in missing if check not in names]
     if missing or not families:
         return f"no bound without {', '.join(missing) or 'a primary check'}"
-    blind = [e.check for e in seen if e.primary and (not e.powered or e.rho is None)]
-    if blind:
-        return f"no bound: {', '.join(blind)} had no power"
     fine = results.plan.policy.thresholds.sharp_resolution
     bounding = [e for e in seen if e.primary or _sharp(e, fine)]
     return f"at most {formats.upper_percent(max(0.0, *(e.rho.high for e in bounding if e.rho is not None)))}"

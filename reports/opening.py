@@ -146,7 +146,7 @@ def reasoning(results: Results, anchors: dict[str, str]) -> Reasoning:
         not_proven=_not_proven(plan, verdict),
         warnings=tuple(_warnings(results, verdict)),
         assurance=verdict.assurance,
-        assurance_meaning=text.assurance(verdict.assurance, answers_only=plan.answers_only),
+        assurance_meaning=text.assurance(verdict.assurance, plan),
         comparison=_comparison(plan),
         pair=(
             ("original", _identified(plan, "original")),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from auditor.records.access import MEANING, from_outside
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.results import Results
@@ -24,6 +25,11 @@ ADVERSARY = (
     "Someone who holds the unlearned model’s weights, has half of the forget set to attack with, and spends what "
     "the settings of the checks say. Not covered: more data, more computing, attacks other than those listed, and "
     "access to other models or copies."
+)
+ACCESS_FROM_OUTSIDE = "Held to {access} of the unlearned model: {meaning}; references and original in full."
+ADVERSARY_OUTSIDE = (
+    "Someone who has {access} of the unlearned model and no more: {meaning}. Not covered: everything that can be done "
+    "with the model’s weights."
 )
 ADVERSARY_WHO_ASKS = (
     "Someone who asks the logged questions in the logged words and sees how probable the right answers are. Not "
@@ -148,11 +154,25 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "responsible", who or "not stated (audit.toml: [responsible])"
     yield "date", named.date.isoformat() if named.date is not None else "not stated"
     # A plan without layers compared weights alone, or what models answered elsewhere.
-    yield "access", ACCESS_TO_ALL if plan.layers else ACCESS_TO_ANSWERS if plan.answers_only else ACCESS_TO_WEIGHTS
+    yield "access", _access(plan)
     if named.access:
         # The program cannot know this; the words mark it as a claim.
         yield "how obtained", f"{named.access} (as stated by those responsible)"
-    yield "adversary", ADVERSARY_WHO_ASKS if plan.answers_only else ADVERSARY
+    yield "adversary", _adversary(plan)
+
+
+def _access(plan: Plan) -> str:
+    held = plan.asked.audit.access
+    if not plan.layers:
+        return ACCESS_TO_ANSWERS if plan.answers_only else ACCESS_TO_WEIGHTS
+    return ACCESS_TO_ALL if held == "training" else ACCESS_FROM_OUTSIDE.format(access=held, meaning=MEANING[held])
+
+
+def _adversary(plan: Plan) -> str:
+    held = plan.asked.audit.access
+    if plan.answers_only:
+        return ADVERSARY_WHO_ASKS
+    return ADVERSARY_OUTSIDE.format(access=held, meaning=MEANING[held]) if from_outside(held) else ADVERSARY
 
 
 def _change(results: Results, accusing: frozenset[str]) -> str:

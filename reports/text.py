@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from auditor.records.access import MEANING, Access, from_outside
 from auditor.records.evidence import Family, ItemTest, May
+from auditor.records.plan import Plan
 from auditor.records.policy import Domain, ErrorRate, Policy
 from auditor.records.score import CanonicalForm
 from auditor.records.verdict import Assurance, Flag, Outcome
@@ -76,14 +77,13 @@ ASSURANCE: Mapping[Assurance, str] = {
     ),
     "A3r": (
         "The unlearned model was held against itself: chance decided which subjects it was taught and which were held "
-        "out, so that a model from which nothing is left treats both alike. At this level an audit may end in any of "
-        "its verdicts. They are about this very model and rest on two things: that chance decided, and that whoever "
-        "unlearned did not know what was held out."
+        "out, so that a model from which nothing is left treats both alike. Verdicts are about this very model and "
+        "rest on two things: that chance decided, and that whoever unlearned did not know what was held out."
     ),
     "A3d": (
         "The unlearned model was held against the difference between forget and holdout subjects in references that "
         "never saw either. Nobody drew which subjects were held out: that both are alike is declared, and the words "
-        "and the references show too little against it. At this level an audit may end in any of its verdicts; it "
+        "and the references show too little against it. It "
         "rests on that declaration, on the references' recipe, and on that whoever unlearned did not know what was "
         "held out."
     ),
@@ -102,6 +102,10 @@ ASSURANCE: Mapping[Assurance, str] = {
 }
 
 ANY_VERDICT = "At this level an audit may end in any of its verdicts, deletion included."
+FROM_OUTSIDE = (
+    "This audit saw only what the model gives out, and could not end in a deletion whatever it was held against."
+)
+"""Of an audit that was held to samples or logits."""
 ANSWERS_ONLY = (
     "Only answers were looked at that the models gave elsewhere: what their weights hold is not known, and no "
     "comparison of answers can show a deletion."
@@ -329,11 +333,13 @@ def single_items(test: ItemTest) -> str:
     return f"{found}; {seen}" + (f". {test.note}" if test.note else "")
 
 
-def assurance(level: Assurance, *, answers_only: bool) -> str:
+def assurance(level: Assurance, plan: Plan) -> str:
     """What a level means, with what it allows."""
-    if answers_only:
+    if plan.answers_only:
         return f"{ASSURANCE[level]} {ANSWERS_ONLY}"
-    return f"{ASSURANCE[level]} {ANY_VERDICT}" if level == "A3" else ASSURANCE[level]
+    if from_outside(plan.asked.audit.access):
+        return f"{ASSURANCE[level]} {FROM_OUTSIDE}"
+    return f"{ASSURANCE[level]} {ANY_VERDICT}" if level in ("A3", "A3r", "A3d") else ASSURANCE[level]
 
 
 def headline(outcome: Outcome, bound: float | None) -> str:

@@ -44,8 +44,12 @@ def _seen_from_outside(case: Case) -> list[Reason]:
     access = {item.name: item.access for item in case.plan.checks}
     if any(not from_outside(access.get(e.check, "training")) for e in case.primaries):
         return []
+    held = case.plan.asked.audit.access
+    # Without a primary every family of the policy is missing, which is said of each.
+    if not case.primaries and not from_outside(held) and case.policy.primaries.get(case.plan.request):
+        return []
     words = (
-        f"access to {case.plan.asked.audit.access}: no primary check looked behind what the model gives out, which an "
+        f"access to {held}: no primary check looked behind what the model gives out, which an "
         "unlearner can make to look like anything"
     )
     return [Reason(kind="too little access", sentence=words)]
@@ -89,6 +93,9 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
     if e.failure is not None:
         return [could_not_run(e)]
+    # A policy of its own may name any check: one that may not clear was never asked to see through a decoy.
+    if e.may != "clear":
+        return [reason("no power", e, "it may accuse and never clears, so that it is no primary check")]
     if not e.powered or e.rho is None:
         return [reason("no power", e, f"no power to clear: {e.powerless_because}")]
     if e.rho.high >= deleted:

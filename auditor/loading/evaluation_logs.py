@@ -23,16 +23,18 @@ from auditor.records.validation import first_fault
 
 TASK = "evaluation-logs"
 FORGET, RETAIN, ONE_FILE = "eval_log_forget.json", "eval_log.json", "TOFU_EVAL.json"
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 32 * 2**20
+MOST_QUESTIONS = 20_000
 """Of one file: logs of 400 questions have half a megabyte to some megabytes."""
 _MODELS = ("config.json", "adapter_config.json")
 # exp of more is no float64; a ratio as large counts as next to nothing known all the same.
 _LARGEST_EXPONENT = 700.0
 _EXPECTED = f"TOFU's {FORGET} beside {RETAIN}, or open-unlearning's {ONE_FILE}"
 
-Key = Annotated[str, Field(pattern=r"^\d{1,15}$")]
+Key = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,14})$")]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
-Positive = Annotated[FiniteFloat, Field(ge=0)]
+# Of larger ones the sum is no number.
+Positive = Annotated[FiniteFloat, Field(ge=0, le=1e300)]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
@@ -156,6 +158,9 @@ def _parsed(kind: type[Parsed], data: bytes, path: Path) -> Parsed:
         raise ModelError(
             f"{shown(path)} is not valid JSON ({plain(error, 200)}); an evaluation log is {_EXPECTED}"
         ) from None
+    # Before a fault of each of them is described.
+    if _longest(found) > MOST_QUESTIONS:
+        raise refused(path, f"an evaluation log has {MOST_QUESTIONS:,} questions at most; give the log of one split")
     try:
         return kind.model_validate(found)
     except ValidationError as error:
@@ -163,6 +168,13 @@ def _parsed(kind: type[Parsed], data: bytes, path: Path) -> Parsed:
             f"{shown(path)} is no complete evaluation log: {plain(first_fault(error), 300)}; evaluate the model again, "
             f"and give {_EXPECTED} as it was written"
         ) from None
+
+
+def _longest(found: object) -> int:
+    """Most entries of any column, which lie one or two levels down."""
+    within = list(found.values()) if isinstance(found, dict) else []
+    within += [inner for outer in within if isinstance(outer, dict) for inner in outer.values()]
+    return max((len(part) for part in within if isinstance(part, dict | list)), default=0)
 
 
 class _Logged(BaseModel):

@@ -45,7 +45,7 @@ def model_card(results: Results) -> str:
         "Policy": f"{plan.policy.name} {plan.policy.version}"
         + ("" if plan.domain else ", error rates not measured on audits like this"),
         "Responsible": ", ".join(filter(None, _responsible(results))) or "not stated",
-        "Audited weights": f"SHA-256 `{audited.file_digest or audited.digest}`",
+        "Audited log" if plan.answers_only else "Audited weights": f"SHA-256 `{audited.file_digest or audited.digest}`",
         **({} if results.canonical is None else {"Canonical form": f"digest `{results.canonical.digest}`"}),
         "Plan": f"SHA-256 `{results.plan_digest}`",
         "Full results": f"SHA-256 `{text_digest(results.to_json())}`",

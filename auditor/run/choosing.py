@@ -6,7 +6,7 @@ from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import lacking
 from auditor.errors import SpecError, nearest
-from auditor.records.access import Access, allows
+from auditor.records.access import Access, allows, from_outside
 from auditor.records.plan import Plan
 from auditor.records.results import MissingCheck
 from auditor.records.spec import AuditSpec
@@ -21,7 +21,7 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
         SpecError: a check is asked for that there is not, or that needs more access than is held, an installed one is
             broken, or none is left.
     """
-    access = spec.audit.access
+    access, guarded = spec.audit.access, spec.models.guard is not None
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
     installed = _listed(task)
     # Bare weights and logs run the checks that need nothing else; whatever else was asked for is listed.
@@ -29,10 +29,12 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
         sets, own = {"forget", *data.splits()}, registry.checks_of(task)
         wanted = _wanted(spec.audit.checks, [*installed, *own])
-        found = [check for check in own if check.name in wanted and _unmet(check, data.request, sets, access) is None]
+        unmet = {check.name: _unmet(check, data.request, sets, access, guarded) for check in own}
+        found = [check for check in own if check.name in wanted and unmet[check.name] is None]
     else:
-        _refuse_beyond([check for check in installed if check.name in spec.audit.checks], access)
-        always = {check.name for check in installed if check.role != "evidence" and allows(access, check.access)}
+        _refuse_beyond([check for check in installed if check.name in spec.audit.checks], access, guarded)
+        open_ones = [check for check in installed if allows(access, needed(check, check.access, guarded))]
+        always = {check.name for check in open_ones if check.role != "evidence"}
         found = registry.checks_of(task, {*spec.audit.checks, *always})
     if not found:
         raise SpecError(f'no check runs with audit.access = "{access}" and these inputs; allow more, or give the sets')
@@ -40,12 +42,23 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
     return sorted(found, key=lambda check: (check.role != "outputs", check.name))
 
 
-def _refuse_beyond(wanted: list[AnyCheck], access: Access) -> None:
+def needed(check: AnyCheck, own: Access, guarded: bool) -> Access:
+    """The access that a check's score rests on: what it looks at beneath a guard nobody sees from outside.
+
+    Args:
+        check: any.
+        own: what it needs where nothing stands around the weights.
+        guarded: whether a guard does.
+    """
+    return "weights" if guarded and check.opens and from_outside(own) else own
+
+
+def _refuse_beyond(wanted: list[AnyCheck], access: Access, guarded: bool) -> None:
     """Stop where a check was asked for by name that needs more than may be used: left out, it would be missed."""
     for check in wanted:
-        if not allows(access, check.access):
+        if not allows(access, asked := needed(check, check.access, guarded)):
             raise SpecError(
-                f'{check.name} needs access to {check.access}, and audit.access = "{access}"; leave the check out, or '
+                f'{check.name} needs access to {asked}, and audit.access = "{access}"; leave the check out, or '
                 "allow more"
             )
 
@@ -84,13 +97,14 @@ def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
         sets = f" and {' and '.join(check.needs)} sets" if check.needs else ""
         return f"needs {task.others_need}{sets}"
     given = {item.name for item in plan.data}
-    return _unmet(check, plan.request, given, plan.asked.audit.access) or "not among audit.checks"
+    asked, guarded = plan.asked.audit.access, plan.asked.models.guard is not None
+    return _unmet(check, plan.request, given, asked, guarded) or "not among audit.checks"
 
 
-def _unmet(check: AnyCheck, request: str, sets: set[str], access: Access) -> str | None:
+def _unmet(check: AnyCheck, request: str, sets: set[str], access: Access, guarded: bool) -> str | None:
     """Why a check cannot serve this request, or None."""
-    if not allows(access, check.access):
-        return f"needs access to {check.access}, and the audit was held to {access}"
+    if not allows(access, asked := needed(check, check.access, guarded)):
+        return f"needs access to {asked}, and the audit was held to {access}"
     if request not in check.requests:
         return f"serves requests of kind {' and '.join(check.requests)} only"
     missing = [name for name in check.needs if name not in sets]

@@ -17,17 +17,19 @@ from auditor.models.lineup import Lineup
 from auditor.models.memory import device_bytes, weights_fit
 from auditor.models.saved_autoencoder import saved_autoencoder
 from auditor.randomness import derive_seed
-from auditor.records.access import Access
+from auditor.records.access import allows
 from auditor.records.base import Frozen
 from auditor.records.plan import Execution, Feasibility, Plan, PlannedCheck, PlannedModel
 from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.road import NO_REFERENCE
 from auditor.records.spec import AuditSpec
 from auditor.run import roads
+from auditor.run.choosing import needed
+from auditor.tasks import registry as tasks
 from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
-from auditor.tasks.registry import load
 from auditor.tasks.task import AnyMaterial
 
+_OR = " or "
 MODELS_HELD = 2
 """Models in memory at a time: the original, and the one that is measured."""
 
@@ -144,7 +146,7 @@ def _settings(
     # Under a draw references are no null, and checks that have one of their own need it (docs/verdict.md).
     by_chance = divided is not None and divided.by_chance
     k = 0 if by_chance else sum(model.role == "reference" for model in lineup.planned)
-    autoencoder = saved_autoencoder(spec.models, base, readable=load(material.task).reads_autoencoders)
+    autoencoder = saved_autoencoder(spec.models, base, readable=tasks.load(material.task).reads_autoencoders)
     before = {} if frozen is None else {planned.name: planned.settings for planned in frozen.checks}
     weights, room = material.weight_bytes or lineup.weight_bytes, device_bytes(spec.audit.device)
 
@@ -167,7 +169,7 @@ def _planned(
         provider=registry.provider(check.name, task),
         family=check.family,
         may=check.may,
-        access=check.access_of(settings),
+        access=needed(check, check.access_of(settings), spec.models.guard is not None),
         primary_for=_primary_for(check.name, policy, request),
         settings=settings.model_dump(mode="json"),
         # From its name: leaving a check out changes no other's random choices.
@@ -191,7 +193,7 @@ def feasibility(
     """What can be said before anything is scored."""
     k, neither = (sum(model.role == role for model in models) for role in ("reference", "neither"))
     families = policy.primaries.get(request, {})
-    missing = [" or ".join(names) for names in families.values() if not set(names) & set(checks)]
+    missing = [_OR.join(names) for names in families.values() if not set(names) & set(checks)]
     # Where chance assigned the holdout, references say only how hard a subject is, and their spread bounds nothing.
     by_references = material.runnable and material.assignment is None
     smallest = _smallest_residue(k, len(material.data.forget_eval)) if by_references else None
@@ -243,7 +245,7 @@ def _obstacles(
             f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "
             "`audit reference` trains them from the retain set"
         )
-    found += _not_planned(missing, spec.audit.access)
+    found += _not_planned(missing, spec, material.task)
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if material.data.request == "sample" and material.data.holdout is not None:
@@ -262,13 +264,19 @@ def _obstacles(
     return found
 
 
-def _not_planned(missing: Sequence[str], access: Access) -> list[str]:
-    if missing and access != "training":
-        return [
-            f"more access than to {access}, with which the audit cannot plan the primary checks {', '.join(missing)}: "
-            "audit.access"
-        ]
-    return [f"the primary check {name} is not planned: add it to audit.checks" for name in missing]
+def _not_planned(missing: Sequence[str], spec: AuditSpec, task: str) -> list[str]:
+    """What keeps each primary check out of the plan: too little access, or a list of checks without it."""
+    held, guarded = spec.audit.access, spec.models.guard is not None
+    allowed = {
+        check.name for check in tasks.checks_of(tasks.load(task)) if allows(held, needed(check, check.access, guarded))
+    }
+    found = []
+    for names in missing:
+        if held == "training" or set(names.split(_OR)) & allowed:
+            found.append(f"the primary check {names} is not planned: add it to audit.checks")
+        else:
+            found.append(f"more access than to {held}, with which {names} cannot run: audit.access")
+    return found
 
 
 def _no_interval(material: AnyMaterial, k: int) -> list[str]:

@@ -42,6 +42,12 @@ def test_an_audit_of_samples_runs_what_needs_no_more_and_says_why_the_rest_is_le
     assert any("more access than to samples" in words for words in result.results.plan.feasibility.obstacles)
 
 
+def test_what_a_list_of_checks_leaves_out_is_not_blamed_on_access(fresh: Path) -> None:
+    obstacles = compared(access="weights", checks=("cka",)).results.plan.feasibility.obstacles
+    assert "the primary check few_shot or depth is not planned: add it to audit.checks" in obstacles
+    assert "more access than to weights, with which relearning cannot run: audit.access" in obstacles
+
+
 def test_weights_run_everything_but_training(fresh: Path) -> None:
     found = planned(compared(access="weights", checks=("cka", "few_shot")))
     assert found == {"outputs", "weight_delta", "cka", "few_shot"}

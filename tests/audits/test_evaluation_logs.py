@@ -137,7 +137,7 @@ def test_the_policy_of_a_user_cannot_let_answers_clear(tmp_path: Path) -> None:
     assert [choice.check for choice in result.results.primaries] == ["truth_ratio"]
     assert result.evidence("truth_ratio").powered
     assert result.outcome == "INCONCLUSIVE"
-    assert result.verdict.sentences == (ANSWERS_ALONE,)
+    assert result.verdict.sentences[0] == ANSWERS_ALONE
 
 
 def test_no_check_reads_weights_where_there_are_none(tmp_path: Path) -> None:

@@ -111,3 +111,18 @@ def test_groups_that_are_hard_for_any_model_do_not_stand_out() -> None:
         other = -np.abs(random.normal(size=400)) * hardness
         found += any(group.stands_out for group in ranked(names, original, other))
     assert found <= 20, "of 200 at a level of .05; more than 20 has a chance of one in a thousand"
+
+
+def test_answers_that_differ_in_the_last_digit_do_not_stand_out() -> None:
+    original = np.zeros(60)
+    other = np.concatenate([np.full(6, 1e-9), np.zeros(54)])
+    assert not any(group.stands_out for group in ranked([str(i // 6) for i in range(60)], original, other))
+
+
+def test_equal_examples_stand_in_one_half_alone(digits: Path) -> None:
+    whole = loaded(digits / "pool.npz")
+    np.savez(digits / "twice.npz", **{key: np.concatenate([values, values]) for key, values in whole.items()})
+    done = audit("discover", "original.pt", "unlearned.pt", "--pool", "twice.npz", *IMAGES[2:], "--out", "found")
+    assert done.exit_code == 0, done.output
+    kept = loaded(digits / "found" / "forget.npz")["images"]
+    assert len(kept) == len(np.unique(kept, axis=0)) == pytest.approx((whole["labels"] == 3).sum() / 2, abs=1)

@@ -39,11 +39,17 @@ def test_the_same_evidence_seen_from_outside_is_not(level: Access) -> None:
     assert "can make to look like anything" in verdict.sentences[0]
 
 
-def test_without_any_primary_it_is_said_first() -> None:
+def test_without_any_primary_it_is_said_which_are_missing() -> None:
     verdict = decide(plan(), [clean()[0]])
     assert verdict.outcome == "INCONCLUSIVE"
-    assert verdict.reasons[0].kind == "too little access"
-    assert {reason.kind for reason in verdict.reasons} == {"too little access", "not planned"}
+    assert {reason.kind for reason in verdict.reasons} == {"not planned"}
+
+
+def test_a_check_that_may_only_accuse_clears_nothing_whatever_a_policy_calls_it() -> None:
+    found = [e.model_copy(update={"may": "accuse"}) if e.primary else e for e in clean()]
+    verdict = decide(plan(), found)
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert all("may accuse and never clears" in sentence for sentence in verdict.sentences)
 
 
 def test_from_outside_it_may_still_accuse() -> None:

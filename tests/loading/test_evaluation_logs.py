@@ -109,7 +109,13 @@ REFUSED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
         lambda t: t["forget_Q_A_Prob"]["value_by_index"].update(x={"prob": 0.5}),
         "should match pattern",
     ),
+    (
+        "a padded number",
+        lambda t: t["forget_Q_A_Prob"]["value_by_index"].update({"03": {"prob": 0.5}}),
+        "should match pattern",
+    ),
     ("no question", lambda t: t["forget_Q_A_Prob"].update(value_by_index={}), "at least 1 item"),
+    ("no sum", lambda t: t["forget_truth_ratio"]["value_by_index"]["0"].update(score=1.7e308), "less than or equal"),
     ("a ratio below 0", lambda t: t["forget_truth_ratio"]["value_by_index"]["0"].update(score=-1.0), "greater than"),
 ]
 
@@ -186,6 +192,15 @@ def test_a_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
     folder = write_open_unlearning(tmp_path / "full", MODEL)
     monkeypatch.setattr(evaluation_logs, "MOST_BYTES", 1000)
     with pytest.raises(UnsafeInputError, match="was refused: an evaluation log has"):
+        read_log(folder)
+
+
+def test_too_many_questions_are_refused_before_each_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_open_unlearning(tmp_path / "full", MODEL)
+    monkeypatch.setattr(evaluation_logs, "MOST_QUESTIONS", 11)
+    with pytest.raises(UnsafeInputError, match="was refused: an evaluation log has 11 questions at most"):
         read_log(folder)
 
 

@@ -46,8 +46,16 @@ def test_only_all_primaries_give_a_bound() -> None:
     assert highest * 100 <= percent
 
 
-def test_a_primary_without_power_gives_none() -> None:
-    assert rows(sample("INCONCLUSIVE"))["training"][2] == "no bound: few_shot had no power"
+@pytest.mark.parametrize("outcome", ["INCONCLUSIVE", "SUPPRESSED", "NOT_DELETED"])
+def test_what_is_not_deleted_has_none(outcome: Outcome) -> None:
+    assert rows(sample(outcome))["training"][2] == f"no bound: the outcome is {outcome}"
+
+
+def test_the_reviewer_is_told_how_much_was_held() -> None:
+    words = " ".join(Page(render(held(sample("INCONCLUSIVE"), "logits"))).text.split())
+    assert "Held to logits of the unlearned model" in words
+    assert "White box" not in words
+    assert "deletion included" not in words
 
 
 def test_levels_beyond_what_was_allowed_are_not_filled() -> None:

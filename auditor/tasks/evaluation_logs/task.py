@@ -62,7 +62,7 @@ class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
             data=data,
             subject=subject,
             planned=tuple(_planned(part, questions) for part, questions in asked.items()),
-            notes=(_ACCESS, *_notes(data)),
+            notes=(_ACCESS, *_notes(data), *_without_texts(columns)),
             lacks="the models themselves: evaluation logs show what was answered, and nothing of what the weights hold",
         )
 
@@ -97,6 +97,8 @@ def _refuse_what_is_not_used(spec: AuditSpec, given: Mapping[str, object]) -> No
         "models.base": spec.models.base,
     }
     named += [name for name, source in code.items() if source is not None]
+    named += ["audit.gradient_checkpointing"] * spec.audit.gradient_checkpointing
+    named += ["audit.write_canonical"] * spec.audit.write_canonical
     if named:
         raise SpecError(f"evaluation logs bring their questions along and run nothing: leave out {', '.join(named)}")
     if spec.request.kind not in (None, "facts"):
@@ -134,6 +136,17 @@ def _differ(own: Questions, other: Questions) -> str:
 
 def _planned(part: str, questions: Questions) -> PlannedData:
     return PlannedData(name=part, source=None, n_examples=len(questions), digest=questions.digest)
+
+
+def _without_texts(columns: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]:
+    """Models whose logs hold no texts while the original's does: a log of another split would not be noticed."""
+    if questions_of(columns["original"], "forget").answers:
+        bare = [name for name, found in columns.items() if not questions_of(found, "forget").answers]
+        if bare:
+            yield (
+                f"the logs of {', '.join(bare)} hold no texts, and the original's does: that they are about the same "
+                "questions is known by the questions' numbers alone"
+            )
 
 
 def _notes(data: LoggedSets) -> Iterator[str]:
