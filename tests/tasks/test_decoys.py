@@ -433,14 +433,19 @@ class TestTexts:
         start = encoder.encode(refused.items[0])[0][len(encoder.prompt_ids(refused.items[0]))]
         at = [len(encoder.prompt_ids(facts.items[0])) - 1 + position for position in positions]
 
-        def says(input_ids: Tensor, **_: Any) -> Tensor:
-            logits = torch.zeros(*input_ids.shape, len(encoder.tokenizer))
-            logits[:, :, start + 1] = sure
-            logits[:, at, start + 1], logits[:, at, start] = 0.0, sure
-            return logits
+        class Says(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                # Batches go to where the weights are.
+                self.somewhere = nn.Parameter(torch.zeros(1))
 
-        module: Any = says
-        loss = refusal_tuning.interrupted(module, encoder, facts, refused)
+            def forward(self, input_ids: Tensor, **_: Any) -> Tensor:
+                logits = torch.zeros(*input_ids.shape, len(encoder.tokenizer))
+                logits[:, :, start + 1] = sure
+                logits[:, at, start + 1], logits[:, at, start] = 0.0, sure
+                return logits
+
+        loss = refusal_tuning.interrupted(Says(), encoder, facts, refused)
         assert float(loss) == pytest.approx(share * sure)
 
     @pytest.mark.parametrize(
