@@ -45,8 +45,8 @@ def _seen_from_outside(case: Case) -> list[Reason]:
     if any(not from_outside(access.get(e.check, "training")) for e in case.primaries):
         return []
     held = case.plan.asked.audit.access
-    # Without a primary every family of the policy is missing, which is said of each.
-    if not case.primaries and not from_outside(held) and case.policy.primaries.get(case.plan.request):
+    # The primary that looks inside was allowed and is not there, which is said of it.
+    if not from_outside(held) and _not_planned(case):
         return []
     words = (
         f"access to {held}: no primary check looked behind what the model gives out, which an "
@@ -76,15 +76,18 @@ def _assignment_obstacles(case: Case, divided: PlannedAssignment) -> list[Reason
 
 def primary_obstacles(case: Case) -> list[Reason]:
     """What keeps the primaries from clearing."""
+    return _not_planned(case) + [found for e in case.primaries for found in _primary_obstacle(case, e)]
+
+
+def _not_planned(case: Case) -> list[Reason]:
+    """Families without a planned check, never dropped: what was not looked for is not ruled out."""
     planned = {e.check for e in case.primaries}
     families = case.policy.primaries.get(case.plan.request, {})
-    # A family without a planned check is an obstacle, never dropped: what was not looked for is not ruled out.
-    missing = [
+    return [
         Reason(kind="not planned", sentence=f"{' or '.join(names)}: a primary check of this request is not in the plan")
         for names in families.values()
         if not set(names) & planned
     ]
-    return missing + [found for e in case.primaries for found in _primary_obstacle(case, e)]
 
 
 def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
