@@ -21,7 +21,7 @@ from tests.worlds import digits
 
 N = 60
 N_RETAIN = 400
-N_HOLDOUT = 9 * N
+HOLDOUT_PER_FORGET = 9
 KEPT = 4
 N_REFERENCES = 5
 
@@ -56,15 +56,11 @@ def joined(*sets: Examples) -> Examples:
     return Examples(raw=torch.cat([s.raw for s in sets]), labels=torch.cat([s.labels for s in sets]))
 
 
-def _sizes(total: int) -> list[int]:
-    return [N, N_RETAIN, N_HOLDOUT, total - N - N_RETAIN - N_HOLDOUT]
-
-
-def make_world(mislabelled: bool) -> SampleWorld:
+def make_world(mislabelled: bool, n: int = N, n_retain: int = N_RETAIN) -> SampleWorld:
     everything = joined(*digits())
-    forget, retain, holdout, _ = (
-        everything.take(part) for part in torch.arange(len(everything)).split_with_sizes(_sizes(len(everything)))
-    )
+    sizes = [n, n_retain, HOLDOUT_PER_FORGET * n]
+    parts = torch.arange(len(everything)).split_with_sizes([*sizes, len(everything) - sum(sizes)])
+    forget, retain, holdout, _ = (everything.take(part) for part in parts)
     if mislabelled:
         random = torch.Generator().manual_seed(5)
 
@@ -128,7 +124,8 @@ def test_a_holdout_below_four_times_the_samples_is_named_before_anything_is_scor
 
 @pytest.mark.slow
 def test_unmemorised_samples_are_inconclusive_and_the_resolution_is_named(tmp_path: Path) -> None:
-    world = make_world(mislabelled=False)
+    # Enough for an interval, and far too few for a fine one.
+    world = make_world(mislabelled=False, n=80, n_retain=600)
     result = world.audit(world.modules["retrain"], tmp_path)
     assert result.outcome == "INCONCLUSIVE"
     assert any("residue" in reason for reason in result.results.verdict.sentences)
