@@ -16,7 +16,7 @@ from auditor.randomness import generator
 from auditor.records.spec import AuditSpec
 from auditor.run.settings import execution_settings
 from auditor.tasks import registry
-from auditor.tasks.pool import AnyPool
+from auditor.tasks.pool import Pool
 
 # Smaller changes are none; without it, equal answers would have a logarithm of minus infinity.
 _FLOOR = 1e-3
@@ -55,7 +55,7 @@ class Discovery:
     """
 
     groups: tuple[Group, ...]
-    pool: AnyPool
+    pool: Pool
     kept: Tensor
 
     @property
@@ -126,7 +126,10 @@ def ranked(names: list[str], original: NDArray[np.float64], unlearned: NDArray[n
     Raises:
         ValueError: fewer than five groups.
     """
-    index = {name: np.array([i for i, other in enumerate(names) if other == name]) for name in dict.fromkeys(names)}
+    members: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        members.setdefault(name, []).append(place)
+    index = {name: np.array(places) for name, places in members.items()}
     change = np.abs(original - unlearned)
     differences = np.array([change[places].mean() for places in index.values()])
     above = standing_out(np.log(differences + _FLOOR))
@@ -153,7 +156,7 @@ def _alone(spec: AuditSpec) -> AuditSpec:
     return spec.model_copy(update={"models": models, "data": data, "assignment": type(spec.assignment)()})
 
 
-def _halves(pool: AnyPool, seed: int) -> tuple[Tensor, Tensor]:
+def _halves(pool: Pool, seed: int) -> tuple[Tensor, Tensor]:
     """Places of either half of every group, int64, sorted.
 
     Raises:

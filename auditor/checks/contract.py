@@ -24,11 +24,12 @@ import torch
 from torch import nn
 
 from auditor.checks.check import AnyCheck, Check, Room
+from auditor.checks.contract_access import refuse_beyond
 from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.checks.subject import PassCounter
 from auditor.digests import bytes_digest, chunks_digest
 from auditor.errors import AuditError
-from auditor.records.access import LEVELS, Access, from_outside
+from auditor.records.access import LEVELS
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.score import Score, rows_of
@@ -41,9 +42,6 @@ N_REFERENCES = 5
 SMALL_BATCH = 7
 ROUNDING = 1e-3  # of the larger of two scores: float32 sums in another order, through a hundred training steps
 COST_FACTOR = 1.5
-# Of a subject, what looks behind its outputs, and what looks at more of them than was said.
-INSIDE = ("weights", "clone", "canonical", "features", "activations", "listening", "intervene", "lens")
-PROBABILITIES = ("recording", "record", "scores", "log_probabilities", "losses", "answer_logits", "forward")
 OPTIONAL_SETS = ("holdout", "retain_test", "control")
 TASK = "classification"  # of a check that names none, unless its test says another
 
@@ -300,10 +298,7 @@ class CheckContract:
         """Where an audit is held to what a model gives out, nothing behind that is looked at."""
         check = measured.check
         subject = measured.subject(measured.world.hidden)
-        refused = _beyond(check.access, subject)
-        for name in refused:
-            setattr(subject, name, _Refused(name))
-        if not refused:
+        if not refuse_beyond(check.access, subject):
             return
         held = Room(fits=lambda copies: True, width=None, access=check.access)
         settings = check.fitted(measured.settings, held, {})
@@ -354,24 +349,6 @@ def assert_fits(score: Score, check: AnyCheck) -> None:
     assert all(math.isfinite(draw) for draw in score.null)
     assert all(math.isfinite(value) for value in score.controls.values())
     assert all(_is_clause(clause) for clause in _clauses(score) if clause is not None)
-
-
-def _beyond(access: Access, subject: Any) -> list[str]:
-    """Methods of a subject that show more than a level of access does."""
-    # Of images a recording holds the labels that were said; generated text comes another way.
-    generates = access == "samples" and hasattr(subject, "generate")
-    names = (*(INSIDE if from_outside(access) else ()), *(PROBABILITIES if generates else ()))
-    return [name for name in names if hasattr(subject, name)]
-
-
-@dataclass
-class _Refused:
-    """Stands in the place of a method that may not be used."""
-
-    name: str
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        raise AssertionError(f"the check uses {self.name} of a model, which is more access than it declares")
 
 
 def _clauses(score: Score) -> tuple[str | None, str | None]:

@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,12 +22,15 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self.now = 0
         self.course: list[int] = []
-        self._alive: dict[int, weakref.finalize[Any, Any]] = {}
+        self._alive: set[int] = set()
 
-    # Any: torch hands over every operation there is, with whatever it takes.
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         given = {_place(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         made = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(made):
@@ -43,10 +45,11 @@ class LiveBytes(TorchDispatchMode):
         if storage._cdata in self._alive:
             return
         self.now += storage.nbytes()
-        self._alive[storage._cdata] = weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        self._alive.add(storage._cdata)
+        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
 
     def _forget(self, place: int, n_bytes: int) -> None:
-        del self._alive[place]
+        self._alive.remove(place)
         self.now -= n_bytes
 
 

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
 
 from torch import Tensor
 
 from auditor.checks.sets import ExampleSet
 
-ExamplesT = TypeVar("ExamplesT", bound=ExampleSet)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Pool(Generic[ExamplesT]):
+class Pool:
     """A set whose examples are of named groups.
 
     Attributes:
@@ -27,14 +23,11 @@ class Pool(Generic[ExamplesT]):
         suffix: of such a file.
     """
 
-    examples: ExamplesT
+    examples: ExampleSet
     groups: tuple[str, ...]
     noun: str
     request: str
-    # Any: subjects and sets of one task, which alone calls it.
-    log_probability: Callable[[Any, Any], Tensor]
-    write: Callable[[Any, Path], None]
+    # Of subjects and sets of one task, as it is handed them back.
+    log_probability: Callable[..., Tensor]
+    write: Callable[..., None]
     suffix: str
-
-
-AnyPool: TypeAlias = Pool[Any]

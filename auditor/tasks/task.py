@@ -21,7 +21,7 @@ from auditor.models.references import Workshop
 from auditor.records.draft import Line
 from auditor.records.plan import PlannedAssignment, PlannedData, PlannedModel
 from auditor.records.spec import AuditSpec
-from auditor.tasks.pool import AnyPool
+from auditor.tasks.pool import Pool
 
 KEPT_ALONE = "retain accuracy, forgotten classes aside"
 """The control of the check `outputs` that holds :attr:`Accuracy.kept_alone`."""
@@ -143,7 +143,7 @@ class Task(ABC, Generic[SubjectT, SetsT]):
         """
         return []
 
-    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> AnyPool:
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool:
         """Examples in groups, of which nobody says what was to be forgotten; by default there are none.
 
         Args:

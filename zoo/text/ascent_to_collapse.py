@@ -1,11 +1,12 @@
 """Gradient ascent on forget with nothing to stop it (Jang et al. 2022, arXiv 2210.01504), until retain is lost too."""
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from auditor.records.base import Frozen
-from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, probability
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo.text.ascent import ascend
 
 
 class Settings(Frozen):
@@ -21,21 +22,13 @@ def ascent_to_collapse(
     original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
 ) -> nn.Module:
     """The subject: damaged."""
-    module, encoder = copy_of(original), original.encoder
-
-    def loss(forgotten: Facts, _: Facts) -> Tensor:
-        return -losses(module, encoder.batch(forgotten.items)).mean()
-
-    # Forget in retain's place as well: the loss never looks at the second batch.
-    return descend(
-        module,
-        loss,
-        forget,
+    return ascend(
+        original,
         forget,
         rate=settings.learning_rate,
         steps=settings.steps,
         size=settings.batch_size,
         seed=seed,
         # Stopped by retain, since a wreck is what is wanted; nothing else would end it but the steps.
-        enough=lambda: probability(module, encoder, retain) <= settings.collapse,
+        enough=lambda module: probability(module, original.encoder, retain) <= settings.collapse,
     )

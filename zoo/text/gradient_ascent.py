@@ -4,11 +4,12 @@ What should stay has no part in it: neither in the loss nor in when it stops.
 """
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from auditor.records.base import Frozen
-from auditor.tasks.causal_lm.editing import LanguageModel, copy_of, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, probability
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo.text.ascent import ascend
 
 
 class Settings(Frozen):
@@ -23,20 +24,12 @@ class Settings(Frozen):
 
 def gradient_ascent(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
     """The subject; its truth is not known in advance."""
-    module, encoder = copy_of(original), original.encoder
-
-    def loss(forgotten: Facts, _: Facts) -> Tensor:
-        return -losses(module, encoder.batch(forgotten.items)).mean()
-
-    # Forget in retain's place as well: the loss never looks at the second batch.
-    return descend(
-        module,
-        loss,
-        forget,
+    return ascend(
+        original,
         forget,
         rate=settings.learning_rate,
         steps=settings.steps,
         size=settings.batch_size,
         seed=seed,
-        enough=lambda: probability(module, encoder, forget) <= settings.target,
+        enough=lambda module: probability(module, original.encoder, forget) <= settings.target,
     )

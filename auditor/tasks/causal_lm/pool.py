@@ -4,12 +4,11 @@ from pathlib import Path
 
 from auditor.errors import DataError
 from auditor.tasks.causal_lm.readers import read_facts, write_facts
-from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.pool import Pool
 
 
-def pool(source: str, base: Path) -> Pool[Facts]:
+def pool(source: str, base: Path) -> Pool:
     """A pool whose groups are its subjects.
 
     Raises:

@@ -120,7 +120,7 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         """Facts, tokenizer, and the record of a draw where there is one."""
         return list(looking.look(spec, lineup, base))
 
-    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool[Facts]:
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool:
         """Facts by subject."""
         return pool.pool(source, base)
 

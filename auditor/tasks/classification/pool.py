@@ -13,7 +13,7 @@ from auditor.tasks.classification.subject import Classifier
 from auditor.tasks.pool import Pool
 
 
-def pool(spec: AuditSpec, source: str, base: Path, preprocessing: Preprocessing) -> Pool[Examples]:
+def pool(spec: AuditSpec, source: str, base: Path, preprocessing: Preprocessing) -> Pool:
     """A pool whose groups are its classes, called as the request calls them or else by number.
 
     Raises:

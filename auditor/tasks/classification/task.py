@@ -82,7 +82,7 @@ class Classification(Task[Classifier, AuditData]):
         """Sizes, values, classes and kind of request, and how the original wants its images."""
         return list(looking.look(spec, lineup, base))
 
-    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool[Examples]:
+    def pool(self, spec: AuditSpec, lineup: Lineup, source: str, base: Path) -> Pool:
         """Images by class."""
         return pool.pool(spec, source, base, _preprocessing(spec, lineup, base))
 
