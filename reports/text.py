@@ -339,7 +339,9 @@ def assurance(level: Assurance, plan: Plan) -> str:
         return f"{ASSURANCE[level]} {ANSWERS_ONLY}"
     if from_outside(plan.asked.audit.access):
         return f"{ASSURANCE[level]} {FROM_OUTSIDE}"
-    return f"{ASSURANCE[level]} {ANY_VERDICT}" if level in ("A3", "A3r", "A3d") else ASSURANCE[level]
+    # Held to weights, a request whose policy asks for a model to be trained cannot end in a deletion either.
+    everything = level in ("A3", "A3r", "A3d") and plan.asked.audit.access == "training"
+    return f"{ASSURANCE[level]} {ANY_VERDICT}" if everything else ASSURANCE[level]
 
 
 def headline(outcome: Outcome, bound: float | None) -> str:

@@ -195,8 +195,8 @@ class RunSpec(Frozen):
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
     gradient_checkpointing: bool = Field(
         default=False,
-        description="language models: attacks and decoys that train keep less for their gradients, and take about a "
-        "third longer; part of the plan",
+        description="language models: attacks and decoys that train keep less for their gradients, and compute "
+        "each block twice; part of the plan",
     )
     # One by default: sums change in their last bits with the number of threads.
     threads: int = Field(default=1, ge=1, le=256, description="of torch; part of the plan")

@@ -25,7 +25,7 @@ from tests.made_records import clean, plan
 OLD_RESULTS = sorted((Path(__file__).parents[1] / "old_results").glob("schema-*.json"))
 SCHEMA_DIGESTS = {
     "8": "a1275d017c35c946186dfbbe1ac0c9e48e1a7b27880edfbb2978c39413d36c70",
-    "9": "5971590200b003d341c1d586c287d9ce94c50febba8b41d6bd4741dcd512a1bb",
+    "9": "b88af481102d6e843888ad71312b95c8e7b51b96c797322ec98a208a8d7141ff",
     "4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b",
     "5": "51ffa791dd5a4ab265d839f45c4dd5dcdf90b9d0c30e234bdae296204e747e90",
     "7": "9b9058f373a6c9d3c4d6e623aa8a9ef256dd89de680ab1f1e678438f8cb49a27",

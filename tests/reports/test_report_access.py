@@ -71,6 +71,11 @@ def test_it_stands_on_the_page(outcome: Outcome) -> None:
     assert "no bound: seen from outside alone" in words.replace("\u00a0", " ")
 
 
+def test_held_to_weights_nobody_is_promised_a_deletion() -> None:
+    assert "deletion included" in Page(render(sample("INCONCLUSIVE"))).text
+    assert "deletion included" not in Page(render(held(sample("INCONCLUSIVE"), "weights"))).text
+
+
 @pytest.mark.parametrize(("access", "never"), [("samples", True), ("logits", True), ("weights", False)])
 def test_an_audit_that_was_held_back_says_so(access: str, never: bool) -> None:
     page = Page(render(held(sample("INCONCLUSIVE"), access))).text
