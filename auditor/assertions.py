@@ -81,6 +81,8 @@ def assert_residual_below(result: "AuditResult", limit: float, check: str | None
         Inconclusive: a check could not run, or had no power.
         SpecError: the limit is no share, or the audit has no such check.
     """
+    from auditor.inference.case import of_shown
+
     __tracebackhide__ = True
     if not 0 < limit <= 1:
         raise SpecError(
@@ -89,9 +91,9 @@ def assert_residual_below(result: "AuditResult", limit: float, check: str | None
     found = [_bounding(result, name) for name in ([check] if check is not None else _primaries(result))]
     tolerance = result.results.plan.policy.thresholds.tolerance
     # Refuted before left open: one check beyond the limit decides, whatever another could not see.
-    over = [e for e in found if e.rho is not None and e.rho.high + tolerance >= limit]
+    over = [e for e in found if e.rho is not None and e.rho.high + tolerance >= limit * e.shows]
     if over:
-        sentences = [f"{_rho(e)}, its upper limit does not lie below {limit:g}" for e in over]
+        sentences = [f"{_rho(e)}, its upper limit does not lie below {limit:g}{of_shown(e)}" for e in over]
         raise AssertionError(_message(result, f"{_subject(result)} may keep more than {limit:g}", sentences))
     unable = [f"{e.check}: {_why_unable(e)}" for e in found if e.rho is None or not e.powered]
     if unable:

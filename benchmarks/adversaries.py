@@ -43,6 +43,8 @@ from worlds import class_world, mislabelled_world
 CLASS_WORLDS = ((640, 3), (641, 7), (642, 0), (643, 8))
 # The rules were made with the known recipes in the four worlds above in view; these are for rules that are final.
 FRESH_WORLDS = ((644, 5), (645, 2), (646, 9), (647, 1))
+# For the rule that counts a limit by what decoys show, which was written before any of them was looked at.
+LATER_WORLDS = ((670, 4), (671, 6), (672, 0), (673, 8))
 SAMPLE_SEEDS, TEXT_SEEDS = (650,), (660,)
 # Five, as in the study, and eight: five are too few against an unlearner who has read how the verdict is reached.
 REFERENCES = (5, 8)
@@ -101,6 +103,10 @@ RECIPES = {
     ),
     "facts": (Recipe("lens_npo", known=False), Recipe("rehearsed_npo", known=False)),
 }
+RETRAINS = tuple(Recipe("retrain", known=True, kind=f"{i + 1}") for i in range(6))
+"""Beside the adversaries of the later worlds: what a stricter rule costs those who did delete."""
+# What hides in a file is not in the canonical form, whatever the rule.
+LATER_RECIPES = (*RETRAINS, *(recipe for recipe in RECIPES["class"] if recipe.entry not in TRICKS))
 
 
 def main() -> None:
@@ -109,14 +115,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--recipes", choices=("known", "held-out", "all"), default="known")
     parser.add_argument("--fresh", action="store_true", help="four digits worlds that no rule was made on")
+    parser.add_argument("--later", action="store_true", help="four further ones, retrains among the subjects")
     parser.add_argument("--kind", choices=RECIPES, action="append", help="of request, repeatable; else all")
     options = parser.parse_args()
     kinds = options.kind or list(RECIPES)
-    worlds = [world for world in _worlds(options.work, options.fresh) if world.about["request"] in kinds]
+    made = _later(options.work) if options.later else _worlds(options.work, options.fresh)
+    worlds = [world for world in made if world.about["request"] in kinds]
     rows = []
     for world in worlds[:1] if options.quick else worlds:
-        for recipe in RECIPES[world.about["request"]]:
-            if options.recipes in ("all", "known" if recipe.known else "held-out"):
+        for recipe in LATER_RECIPES if options.later else RECIPES[world.about["request"]]:
+            if options.later or options.recipes in ("all", "known" if recipe.known else "held-out"):
                 trial = TextTrial(world, recipe) if isinstance(world, TextWorld) else ImageTrial(world, recipe)
                 found = trial.rows()
                 rows += found
@@ -137,6 +145,11 @@ def _worlds(work: Path, fresh: bool) -> Iterator[ImageWorld | TextWorld]:
         yield TextWorld(architecture="llama", construction="plain", seed=seed, folder=folder)
 
 
+def _later(work: Path) -> Iterator[ImageWorld]:
+    for seed, target in LATER_WORLDS:
+        yield class_world(work, "cnn", "plain", seed, target)
+
+
 class Trial:
     """One recipe in one world."""
 
@@ -155,6 +168,8 @@ class Trial:
             audits = {count: self._audited(count) for count in self._counts}
             found = self._recovered()
         label = "suppressed" if found.suppressed else "unlabelled"
+        # By construction, whatever a patient attacker brings out of one of many retrains.
+        label = "deleted" if self._recipe in RETRAINS else label
         about = {**self._world.about, "recipe": self._recipe.name, "label": label, "patient": found.model_dump()}
         rows = [row_of({**about, "references": k}, result, published={}) for k, result in audits.items()]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def _left(level: Access, seen: Sequence[Evidence], results: Results) -> str:
         return f"no bound without {', '.join(missing) or 'a primary check'}"
     fine = results.plan.policy.thresholds.sharp_resolution
     bounding = [e for e in seen if e.primary or _sharp(e, fine)]
-    return f"at most {formats.upper_percent(max(0.0, *(e.rho.high for e in bounding if e.rho is not None)))}"
+    return f"at most {formats.upper_percent(max(0.0, *(e.bound for e in bounding if e.bound is not None)))}"
 
 
 def _sharp(e: Evidence, fine: float) -> bool:

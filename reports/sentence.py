@@ -97,7 +97,7 @@ def widest(results: Results) -> Evidence | None:
     """Of the checks that a deletion rests on, the one that could rule out least: from it the bound comes."""
     named = [r.check for r in results.verdict.reasons if r.kind in ("clears", "highest upper limit")]
     bounding = [e for e in results.evidence if e.check in named and e.rho is not None]
-    return max(bounding, key=lambda e: e.rho.high if e.rho else 0.0, default=None)
+    return max(bounding, key=lambda e: e.bound or 0.0, default=None)
 
 
 def found(e: Evidence) -> str:
@@ -167,7 +167,16 @@ def _deleted(results: Results) -> str:
     parts = [_outputs(results)] if e is None else [_little(results), compared(e)]
     if results.verdict.bound is not None:
         parts.append(f"None of these checks leaves room for more than {formats.upper_percent(results.verdict.bound)}.")
+        parts.append("" if e is None else _counted(e))
     return " ".join(filter(None, parts))
+
+
+def _counted(e: Evidence) -> str:
+    """Why the bound is more than the upper limit it comes from; empty where it is that limit."""
+    if e.shows == 1 or e.rho is None or e.rho.high <= 0:
+        return ""
+    limit, shown = formats.upper_percent(e.rho.high), formats.percent(e.shows)
+    return f"(By {e.check} at most {limit}; since it shows only {shown} of a fully suppressed copy, that counts as more.)"
 
 
 def _little(results: Results) -> str:

@@ -28,14 +28,16 @@ def _unresolved(case: Case) -> list[Evidence]:
     bars = case.policy.thresholds
     outputs = [case.outputs] if case.outputs is not None else []
     # Each must resolve what its rule asks of an upper limit: outputs τ_suppressed (rule 1), primaries τ_deleted. At
-    # w = τ_deleted half of all true retrains pass, at the sharp share of it nearly four in five (docs/references.md).
-    wanted = [(e, bars.suppressed) for e in outputs] + [(e, bars.sharp_resolution) for e in case.primaries]
+    # w = τ_deleted half of all true retrains pass, at the sharp share of it nearly four in five (docs/references.md);
+    # both by what the check reads of a suppressed copy.
+    wanted = [(e, bars.suppressed) for e in outputs] + [(e, bars.sharp_resolution * e.shows) for e in case.primaries]
     return [e for e, most in wanted if e.resolution is not None and e.resolution > most]
 
 
 def _finer(case: Case, e: Evidence) -> str | None:
     """How many references, or subjects, would do, if gap and spread stayed what they are."""
-    wanted = case.policy.thresholds.suppressed if e.role == "outputs" else case.policy.thresholds.sharp_resolution
+    bars = case.policy.thresholds
+    wanted = bars.suppressed if e.role == "outputs" else bars.sharp_resolution * e.shows
     if e.null_kind == "holdout":
         return _more_subjects(case, e, wanted)
     # Where another null stands, the number of references does not enter the resolution.

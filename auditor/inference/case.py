@@ -107,6 +107,11 @@ def measured(kind: ReasonKind, e: Evidence, ending: str) -> Reason:
     return reason(kind, e, f"ρ = {show(e.rho)}, {ending}")
 
 
+def of_shown(e: Evidence) -> str:
+    """What a bar is a share of, where that is less than the whole original; to follow the bar's number."""
+    return "" if e.shows == 1 else f", by what it reads of a fully suppressed copy, {e.shows:.2f}"
+
+
 def could_not_run(e: Evidence, ending: str = "") -> Reason:
     """A check that failed."""
     assert e.failure is not None, "asked before"

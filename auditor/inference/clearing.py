@@ -1,7 +1,7 @@
 """Rule 4: everything that stands in the way of ``DELETED``."""
 
 from auditor.inference.assurance import spread_is_known, subjects_lack
-from auditor.inference.case import Case, could_not_run, measured, reason, show
+from auditor.inference.case import Case, could_not_run, measured, of_shown, reason, show
 from auditor.inference.statistics import holm
 from auditor.inference.top_items import holdout_lack, standing_out
 from auditor.records.access import from_outside
@@ -93,7 +93,7 @@ def _not_planned(case: Case) -> list[Reason]:
 def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     bars = case.policy.thresholds
     # Another machine may read ρ by the tolerance higher: a limit that near to a threshold clears nothing.
-    deleted, over = bars.deleted - bars.tolerance, -bars.over + bars.tolerance
+    deleted, over = bars.deleted * e.shows - bars.tolerance, -bars.over + bars.tolerance
     if e.failure is not None:
         return [could_not_run(e)]
     # A policy of its own may name any check: one that may not clear was never asked to see through a decoy.
@@ -102,12 +102,12 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     if not e.powered or e.rho is None:
         return [reason("no power", e, f"no power to clear: {e.powerless_because}")]
     if e.rho.high >= deleted:
-        return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:g}")]
+        return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:g}{of_shown(e)}")]
     # Concepts differ from one another far more than models do: a wide null of controls must not hide what the
     # references would show (docs/verdict.md, goal concept).
     if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
         words = (
-            f"ρ = {show(e.rho_by_references)} against the references, its upper limit does not lie below {deleted:g}"
+            f"ρ = {show(e.rho_by_references)} against the references, its upper limit does not lie below {deleted:g}{of_shown(e)}"
         )
         return [reason("upper limit too high", e, words)]
     if e.rho.low <= over:
@@ -117,16 +117,13 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
 
 def _beside_the_primaries(case: Case) -> list[Reason]:
     """What other checks found, or could have found, and what all of them found too little of to accuse."""
-    deleted = case.policy.thresholds.deleted - case.policy.thresholds.tolerance
-    found = [
-        measured(
-            "upper limit too high",
-            e,
-            f"its upper limit does not lie below {deleted:g}, and it resolves {e.resolution:.2f}",
-        )
-        for e in case.bounding
-        if not e.primary and e.rho is not None and e.rho.high >= deleted
-    ]
+    bars = case.policy.thresholds
+    found = []
+    for e in case.bounding:
+        deleted = bars.deleted * e.shows - bars.tolerance
+        if not e.primary and e.rho is not None and e.rho.high >= deleted:
+            words = f"its upper limit does not lie below {deleted:g}{of_shown(e)}, and it resolves {e.resolution:.2f}"
+            found.append(measured("upper limit too high", e, words))
     found += [
         could_not_run(e, ": DELETED says that no check recovered anything")
         for e in case.evidence

@@ -90,7 +90,12 @@ def failed(check: AnyCheck, failure: Failure) -> Evidence:
 def _held_against(measured: Evidence, null: Null, found: Comparison, asked: Question) -> Evidence:
     """The evidence of what was measured, with what a null says to it."""
     assert measured.scores is not None, "made with scores"
-    obstacle = found.cannot_clear or _of_another_kind(null) or _obstacle(asked.check, found, asked.policy)
+    obstacle = (
+        found.cannot_clear
+        or _of_another_kind(null)
+        or _obstacle(asked.check, found, asked.policy)
+        or _too_coarse(measured.model_copy(update={"decoys": found.decoys}), found.resolution, asked.policy)
+    )
     without = "its spread on this model is too wide for an interval" if found.limits is None else None
     # Two layers: by the obstacle alone the primary is chosen (`sighted`), so the subject has no influence on that;
     # what the subject's own score adds counts only for what this check may say of it (`powered`).
@@ -227,3 +232,13 @@ def _obstacle(check: AnyCheck, found: Comparison, policy: Policy) -> str | None:
     if missed:
         return f"it did not see through the decoy {', '.join(missed)}"
     return None
+
+
+def _too_coarse(measured: Evidence, w: float | None, policy: Policy) -> str | None:
+    """That what it can rule out is too large a share of what it shows of a fully suppressed copy."""
+    if w is None or w <= policy.thresholds.deleted * measured.shows:
+        return None
+    return (
+        f"the smallest residue it can rule out is {w:.2f}, more than {policy.thresholds.deleted:.2f} times the "
+        f"{measured.shows:.2f} that it reads of a fully suppressed copy"
+    )

@@ -116,7 +116,7 @@ def _cleared(case: Case, outputs: Evidence) -> list[Reason]:
     return [
         measured("outputs forgotten", outputs, f"below {bars.output:g}: the outputs are forgotten"),
         *[
-            measured("clears", e, f"below {bars.deleted:g}, with resolution {e.resolution:.2f}{_by(e)}")
+            measured("clears", e, f"below {_bar(e, bars.deleted)}, with resolution {e.resolution:.2f}{_by(e)}")
             for e in case.primaries
         ],
         *_bound_by_another(case),
@@ -124,9 +124,13 @@ def _cleared(case: Case, outputs: Evidence) -> list[Reason]:
     ]
 
 
+def _bar(e: Evidence, deleted: float) -> str:
+    return f"{deleted:g}" if e.shows == 1 else f"{deleted:g} of the {e.shows:.2f} that it reads of a suppressed copy"
+
+
 def _bound_by_another(case: Case) -> list[Reason]:
     """Where the bound comes from, if from none of the primaries."""
-    widest = max((e for e in case.bounding if e.rho is not None), key=lambda e: e.rho.high if e.rho else 0.0)
+    widest = max((e for e in case.bounding if e.bound is not None), key=lambda e: e.bound or 0.0)
     words = "the highest upper limit, which is the bound"
     return [] if widest.primary else [measured("highest upper limit", widest, words)]
 
@@ -188,7 +192,7 @@ def _over_unlearned(case: Case) -> list[Reason]:
 
 def _bound(case: Case) -> float:
     # What remains cannot be less than nothing: no bound below 0 is printed.
-    return max(*(e.rho.high for e in case.bounding if e.rho is not None), 0.0)
+    return max(*(e.bound for e in case.bounding if e.bound is not None), 0.0)
 
 
 def _why_no_outputs(outputs: Evidence | None) -> Reason:

@@ -183,3 +183,19 @@ class Evidence(Frozen):
     conclusive: str | None = None
     # Evidence all the same: a check that could not run stays in its Holm family, and DELETED is not given without it.
     failure: Failure | None = None
+
+    @property
+    def shows(self) -> float:
+        """ρ that the check reads of a fully suppressed copy, .01 to 1: the least over the decoys it saw through.
+
+        1 for a check without decoys. To two places: a reviewer divides by the number that sentences name.
+        """
+        seen = [self.decoys[name] for name in self.assigned_decoys if name in self.decoys]
+        # Of one that it missed nothing is said here: that costs the check its power.
+        readings = [decoy.rho.value for decoy in seen if decoy.detected and decoy.rho is not None]
+        return max(round(min([1.0, *readings]), 2), 0.01)
+
+    @property
+    def bound(self) -> float | None:
+        """The upper limit of ρ as a share of :attr:`shows`, which is all that this check shows of what is hidden."""
+        return None if self.rho is None else self.rho.high / self.shows

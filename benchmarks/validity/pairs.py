@@ -55,6 +55,7 @@ def _check(e: Evidence) -> Row:
         "primary": e.primary,
         "sighted": e.sighted,
         "powered": e.powered,
+        "decoys": {name: None if d.rho is None else d.rho.value for name, d in e.decoys.items()},
         "T": e.scores.unlearned,
         "T original": e.scores.original,
         # Kept, so that spreads can be fitted, and rules tried again, without a model.
