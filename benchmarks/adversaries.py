@@ -103,7 +103,7 @@ RECIPES = {
     ),
     "facts": (Recipe("lens_npo", known=False), Recipe("rehearsed_npo", known=False)),
 }
-RETRAINS = tuple(Recipe("retrain", known=True, kind=f"{i + 1}") for i in range(6))
+RETRAINS = tuple(Recipe("retrain", known=True, kind=f"{i + 1}") for i in range(3))
 """Beside the adversaries of the later worlds: what a stricter rule costs those who did delete."""
 # What hides in a file is not in the canonical form, whatever the rule.
 LATER_RECIPES = (*RETRAINS, *(recipe for recipe in RECIPES["class"] if recipe.entry not in TRICKS))

@@ -176,7 +176,7 @@ def _counted(e: Evidence) -> str:
     if e.shows == 1 or e.rho is None or e.rho.high <= 0:
         return ""
     limit, shown = formats.upper_percent(e.rho.high), formats.percent(e.shows)
-    return f"(By {e.check} at most {limit}; since it shows only {shown} of a fully suppressed copy, that counts as more.)"
+    return f"That is the limit of {e.check}, {limit}, counted by the {shown} that it shows of a fully suppressed copy."
 
 
 def _little(results: Results) -> str:

@@ -18,7 +18,7 @@ DOMAIN = Domain(
     most_parameters=100_000,
     fewest_forget=50,
     worlds="made up for the tests",
-    rules="3",
+    rules="4",
     false_deleted=ErrorRate(count=0, pairs=60, upper=0.0487),
     false_suppressed=ErrorRate(count=1, pairs=40, upper=0.114),
     undecided=ErrorRate(count=3, pairs=40, upper=0.184),

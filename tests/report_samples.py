@@ -47,7 +47,7 @@ def knowledge(outcome: Outcome) -> dict[str, float]:
     found = {"original": 1.0, "unlearned": KNOWN[outcome]}
     found |= {name: float(random.normal(0, 0.05)) for name in REFERENCES}
     found["references/short.pt"] = -0.12
-    return found | dict(zip(DECOYS, (0.99, 0.95, 0.71), strict=True))
+    return found | dict(zip(DECOYS, (1.02, 1.0, 1.01), strict=True))
 
 
 def plan(outcome: Outcome, checks: tuple[str, ...], **changes: Any) -> Plan:

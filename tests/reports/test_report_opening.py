@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from auditor.checks import registry
 from auditor.inference import case
-from auditor.records.evidence import ContrastRow, Evidence, Interval
+from auditor.records.evidence import ContrastRow, DecoyResult, Evidence, Interval
 from auditor.records.plan import PlannedAssignment
 from auditor.records.results import Results
 from auditor.records.spec import AuditSpec
@@ -70,6 +70,21 @@ SENTENCES: dict[Outcome, str] = {
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_one_sentence_says_what_decided(outcome: Outcome) -> None:
     assert plain(sentence.sentence(samples.sample(outcome))) == SENTENCES[outcome]
+
+
+def test_a_bound_that_is_more_than_its_upper_limit_says_by_what_it_is_counted() -> None:
+    results = samples.sample("DELETED")
+    weak = DecoyResult(rho=Interval(value=0.5, low=0.4, high=0.6), p_value=1e-4, detected=True)
+    counted = tuple(
+        e.model_copy(update={"decoys": {**e.decoys, "gradient_ascent": weak}}) if e.check == "relearning" else e
+        for e in results.evidence
+    )
+    verdict = results.verdict.model_copy(update={"bound": 0.4})
+    shown = plain(sentence.sentence(results.model_copy(update={"evidence": counted, "verdict": verdict})))
+    assert shown.endswith(
+        "None of these checks leaves room for more than 40 %. That is the limit of relearning, 20 %, counted by the "
+        "50 % that it shows of a fully suppressed copy."
+    )
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
