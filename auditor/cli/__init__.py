@@ -26,6 +26,7 @@ from auditor.cli.plan import plan
 from auditor.cli.reference import reference
 from auditor.cli.render import render
 from auditor.cli.scan import scan
+from auditor.cli.sequence import sequence
 from auditor.cli.sign import sign
 from auditor.cli.sweep import sweep
 from auditor.cli.verify import verify
@@ -128,6 +129,7 @@ for command in (
     reference,
     render,
     scan,
+    sequence,
     sign,
     sweep,
     verify,

@@ -50,16 +50,21 @@ def audit_candidates(
     found: list[Candidate] = []
     for name in names:
         prepared, spec, top = request(name)
-        one, code = _audited(prepared, spec, (name, below[name], top / below[name]), exit_code, quiet=quiet)
+        one, code = audited_candidate(prepared, spec, (name, below[name], top / below[name]), exit_code, quiet=quiet)
         found.append(one)
         codes.add(code)
     ranking = ranked(spec.models.original or "", found, by or "outcome")
     show.ranking(ranking, write_ranking(top, ranking))
+    return code_of_all(codes)
+
+
+def code_of_all(codes: set[int]) -> int:
+    """The exit code of several audits, from theirs."""
     # What was decided weighs more than what could not be read, and that more than what is open.
     return next((code for code in (1, 4, 2, 3) if code in codes), 0)
 
 
-def _audited(
+def audited_candidate(
     prepared: "Callable[[Tell], Prepared]",
     spec: "AuditSpec",
     where: tuple[str, str, Path],
@@ -67,6 +72,18 @@ def _audited(
     *,
     quiet: bool,
 ) -> "tuple[Candidate, int]":
+    """Audit one candidate, and say its outcome in a line.
+
+    Args:
+        prepared: makes its plan.
+        spec: its request.
+        where: its name, the folder of its audit below that of all, and that folder.
+        exit_code: of one audit.
+        quiet: print the outcome alone.
+
+    Returns:
+        What was found, or why it could not be audited; and the exit code of this audit.
+    """
     from auditor.cli import show
     from auditor.cli.supervised import audited
     from auditor.records.ranking import Candidate

@@ -24,7 +24,7 @@ _Wrapped = TypeVar("_Wrapped", bound=Callable[..., object])
 
 
 def run_options(command: _Wrapped) -> _Wrapped:
-    """The options that `compare` and `sweep` have beside those of the request."""
+    """The options that `compare`, `sweep` and `sequence` have beside those of the request."""
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Print the verdict alone."),
         click.option("--dry-run", is_flag=True, help="Print the plan and what it will cost, and stop."),
@@ -96,7 +96,7 @@ def compare(
 
     results = audited(prepared, spec.audit.time_limit, folder, quiet)
     show.results(results, folder, quiet)
-    return _code(results, spec)
+    return exit_of(results, spec)
 
 
 def compare_candidates(
@@ -127,10 +127,11 @@ def compare_candidates(
 
     if dry_run:
         return max(show_plan(asked(name)[0], quiet) for name in candidates)
-    return audit_candidates(candidates, asked, _code, by=by, quiet=quiet)
+    return audit_candidates(candidates, asked, exit_of, by=by, quiet=quiet)
 
 
-def _code(results: "Results", spec: AuditSpec) -> int:
+def exit_of(results: "Results", spec: AuditSpec) -> int:
+    """The exit code of one audit, by what was expected of it."""
     verdict = results.verdict
     return exit_code(verdict.outcome, bool(verdict.flags), results.coverage.complete, spec.audit.expect)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.cli.terminal import Terminal
+from auditor.records.chain import Chain
 from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan
 from auditor.records.prospect import Prospects
@@ -67,6 +68,25 @@ def ranking(found: Ranking, page: Path) -> None:
     for c in found.candidates:
         if c.refused is not None:
             console.say(f"{c.name}: {c.refused}")
+    console.say(f"overview {page}")
+
+
+def chain(found: Chain, page: Path) -> None:
+    """What of each request is left at every checkpoint from its own on."""
+    console = Terminal()
+    from auditor.reports.chain import came_back
+    from auditor.reports.overview import cells
+
+    rows = [
+        (f"{audit.request}: {found.requests[audit.request - 1]}", audit.found.name, *cells(audit.found))
+        for audit in found.audits
+    ]
+    console.table(("request", "checkpoint", "outcome", "may remain", "retain accuracy"), rows)
+    for audit in found.audits:
+        if audit.found.refused is not None:
+            console.say(f"{audit.found.name}: {audit.found.refused}")
+    for first, again in found.came_back():
+        console.say(came_back(first, again))
     console.say(f"overview {page}")
 
 

@@ -106,10 +106,8 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     # Concepts differ from one another far more than models do: a wide null of controls must not hide what the
     # references would show (docs/verdict.md, goal concept).
     if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
-        words = (
-            f"ρ = {show(e.rho_by_references)} against the references, its upper limit does not lie below {deleted:g}{of_shown(e)}"
-        )
-        return [reason("upper limit too high", e, words)]
+        words = f"its upper limit does not lie below {deleted:g}{of_shown(e)}"
+        return [reason("upper limit too high", e, f"ρ = {show(e.rho_by_references)} against the references, {words}")]
     if e.rho.low <= over:
         return [measured("lower limit too low", e, f"its lower limit does not lie above {over:g}")]
     return []

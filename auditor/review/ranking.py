@@ -155,14 +155,20 @@ def _row(place: int, c: Candidate, ranking: Ranking) -> Mapping[str, object]:
         "bound": c.bound,
         "utility": c.utility,
     }
-    for check in ranking.checks:
+    return row | rho_columns(c, ranking.checks) | {"folder": c.folder, "refused": c.refused}
+
+
+def rho_columns(c: Candidate, checks: Collection[str]) -> dict[str, object]:
+    """Three columns of ρ for each check, empty where a candidate has none."""
+    row: dict[str, object] = {}
+    for check in checks:
         rho = c.rho.get(check)
         row |= {
             f"rho_{check}": None if rho is None else rho.value,
             f"rho_{check}_low": None if rho is None else rho.low,
             f"rho_{check}_high": None if rho is None else rho.high,
         }
-    return row | {"folder": c.folder, "refused": c.refused}
+    return row
 
 
 def folders(names: Sequence[str]) -> dict[str, str]:
