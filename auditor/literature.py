@@ -116,7 +116,7 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         what="verbatim continuation, knowledge on passages",
         why="facts are asked, not passages",
     ),
-    NotBuilt(paper="arXiv 2407.06460", what="scale and sequence of requests", why="an audit is about one request"),
+    NotBuilt(paper="arXiv 2407.06460", what="scale: ρ over the size of the forget set", why="each size needs models of its own"),
     NotBuilt(
         paper="arXiv 2406.10890",
         what="neighbour, reasoning, fluency and factuality utilities",
@@ -236,8 +236,14 @@ _COMMANDS = (
         "command",
         "[command-line.md](command-line.md)",
     ),
+    (
+        "MUSE ([2407.06460](https://arxiv.org/abs/2407.06460))",
+        "`audit sequence`: requests one after the other, every checkpoint held to all before it",
+        "command",
+        "[command-line.md](command-line.md)",
+    ),
 )
-"""What is no check, since it comes before an audit."""
+"""What is no check, since it comes before an audit or puts several together."""
 _HEAD = """# The literature
 
 Written by `audit list --literature` from the registries of checks and of the zoo: which paper is what here, in which

@@ -82,7 +82,7 @@ def test_the_files_hold_the_chain(tmp_path: Path) -> None:
     assert (
         "Request 1 was DELETED after request 1 (after-1.pt) and is SUPPRESSED after request 2 (after-2.pt)" in page.text
     )
-    assert "after request 1: after-1.pt 91.0 % DELETED , at most 20 % not made yet" in page.text
+    assert "after request 1: after-1.pt 91.0 % DELETED at most 20 % not made yet" in page.text
     assert "Request 1. Why 1 after 2. Request 2. is no checkpoint" in page.text
 
 
