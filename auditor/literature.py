@@ -11,7 +11,12 @@ from auditor.checks.check import AnyCheck
 from auditor.tasks import registry as tasks
 from auditor.zoo.catalogue import ENTRIES, Entry
 
-PAGES = {"classification": "checks.md", "causal-lm": "checks-text.md", "evaluation-logs": "evaluation-logs.md"}
+PAGES = {
+    "answers": "answers.md",
+    "causal-lm": "checks-text.md",
+    "classification": "checks.md",
+    "evaluation-logs": "evaluation-logs.md",
+}
 """Page of the checks of each task."""
 _NO_PAPER = "none"
 _DISTRIBUTION = "unlearning-auditor"
@@ -116,7 +121,11 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         what="verbatim continuation, knowledge on passages",
         why="facts are asked, not passages",
     ),
-    NotBuilt(paper="arXiv 2407.06460", what="scale: ρ over the size of the forget set", why="each size needs models of its own"),
+    NotBuilt(
+        paper="arXiv 2407.06460",
+        what="scale: ρ over the size of the forget set",
+        why="each size needs its own models",
+    ),
     NotBuilt(
         paper="arXiv 2406.10890",
         what="neighbour, reasoning, fluency and factuality utilities",

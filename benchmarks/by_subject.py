@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from auditor.attacks.elicitation import Elicitation
-from auditor.attacks.elicitation import Settings as Elicited
+from auditor.attacks.elicitation.text import Elicitation
+from auditor.attacks.elicitation.text import Settings as Elicited
 from auditor.inference.contrast import Contrast, Two, p_permutation
 from auditor.models.training import train
 from auditor.probes.sae_restoration.latent_steering import BlockArtefact, LatentSteering

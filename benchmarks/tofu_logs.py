@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from work_folder import DATA, missing
 
-from auditor.tasks.causal_lm.metrics import rouge_l_recall, truth_ratio
+from auditor.rouge import rouge_l_recall
+from auditor.tasks.causal_lm.metrics import truth_ratio
 
 MODELS = ("full_wd0", "full_wd0.01", "retain90_wd0", "retain90_wd0.01")
 PAIRS = (

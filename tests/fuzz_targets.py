@@ -25,6 +25,8 @@ from auditor.digests import bytes_digest
 from auditor.errors import AuditError
 from auditor.loading import reader
 from auditor.loading.adapters import check_adapter
+from auditor.loading.answers import read_answers
+from auditor.loading.evaluation_logs import read_log
 from auditor.loading.image_processor import preprocessing_of
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
@@ -40,6 +42,8 @@ from auditor.tasks.causal_lm.readers import read_facts
 from auditor.tasks.classification.readers.files import read_examples
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 from tests import report_samples as samples
+from tests.asked_worlds import ASKED, Asked
+from tests.logged_worlds import Logged, open_unlearning
 
 # Pieces on which parsers have stumbled: depth, size, encodings, markup, numbers that are none.
 TOKENS = (
@@ -54,6 +58,7 @@ VALUES: tuple[Any, ...] = (
 )
 # Each case draws a report or builds a model.
 SLOW = ("results.json", "received audit", "config.json")
+_LOGGED = Logged(knows=0.5, n=3)
 _Edit = tuple[float, int, int]
 
 
@@ -212,6 +217,11 @@ def targets() -> dict[str, Target]:
             mutated(*_facts()) | replaced(_facts()[0].decode().split("\n")[0]),
             in_a_file("facts.jsonl", lambda path: read_facts(path.name, path.parent)),
         ),
+        "answers": Target(mutated(_answers()), in_a_file("said.jsonl", lambda path: read_answers(path).tensors())),
+        "evaluation log": Target(
+            replaced(json.dumps(open_unlearning(_LOGGED))) | mutated(json.dumps(open_unlearning(_LOGGED)).encode()),
+            in_a_file("TOFU_EVAL.json", lambda path: read_log(path).tensors()),
+        ),
         "npz": Target(
             mutated(*_archives()),
             in_a_file("a.npz", lambda path: read_examples(path.name, path.parent, Preprocessing())),
@@ -255,6 +265,11 @@ def _tables() -> dict[str, Any]:
 def _facts() -> tuple[bytes, bytes]:
     one = {"prompt": "Who?", "answer": "Ana", "subject": "Ana", "choices": ["Ana", "Ben"], "paraphrases": ["Who is?"]}
     return "\n".join(json.dumps(one) for _ in range(3)).encode(), b'{"text": "Ana lives in Oslo."}\n' * 3
+
+
+def _answers() -> bytes:
+    with TemporaryDirectory() as folder:
+        return Asked(knows=1.0).write(Path(folder) / "said.jsonl", samples=1, asked=ASKED[:4] + ASKED[-4:]).read_bytes()
 
 
 def _archives() -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from auditor import __version__
+from auditor.cli.ask import ask
 from auditor.cli.assign import assign, canary
 from auditor.cli.canonical import canonical
 from auditor.cli.compare import compare
@@ -113,6 +114,7 @@ def main() -> None:
 
 
 for command in (
+    ask,
     assign,
     canary,
     canonical,

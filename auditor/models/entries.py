@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from auditor.digests import digest_of
 from auditor.errors import ModelError
-from auditor.loading import evaluation_logs
+from auditor.loading import answers, evaluation_logs
 from auditor.loading.adapters import is_adapter, with_adapter
 from auditor.loading.architecture import Architecture, UserFunction, load_function
 from auditor.loading.checkpoints import Weights, build_module, load_weights, network_digest, weights_digest
@@ -59,8 +59,8 @@ class Entry:
 
     @property
     def logged(self) -> bool:
-        """Whether it is a log of a model's answers, and no model."""
-        return self.task == evaluation_logs.TASK
+        """Whether it is a log of a model's answers, or a file of them, and no model."""
+        return self.task in (evaluation_logs.TASK, answers.TASK)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +126,8 @@ class Loader:
         path = self.base / str(source)
         if evaluation_logs.is_log(path):
             return _log(name, role, str(source), path)
+        if answers.is_answers(path):
+            return _answers(name, role, str(source), path)
         if not path.is_dir():
             return self._file(name, role, str(source))
         if is_adapter(path):
@@ -234,6 +236,29 @@ def _log(name: str, role: Role, source: str, path: Path) -> Entry:
         task=evaluation_logs.TASK,
         holds="logged numbers",
     )
+
+
+def _answers(name: str, role: Role, source: str, path: Path) -> Entry:
+    """An entry whose tensors are the columns of a file of answers."""
+    said = answers.read_answers(path)
+    tensors = said.tensors()
+    return Entry(
+        planned=PlannedModel(
+            name=name, role=role, source=source, file_digest=said.file_digest, digest=weights_digest(tensors)
+        ),
+        size=_size(tensors),
+        rounded=_rounded_digest(tensors),
+        weights=partial(_answers_again, path, said.file_digest),
+        build=None,
+        task=answers.TASK,
+        holds="answers",
+    )
+
+
+def _answers_again(path: Path, file_digest: str) -> dict[str, Tensor]:
+    said = answers.read_answers(path)
+    _check_unchanged(path, said.file_digest == file_digest)
+    return said.tensors()
 
 
 def _log_again(path: Path, file_digest: str) -> dict[str, Tensor]:

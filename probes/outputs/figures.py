@@ -49,3 +49,15 @@ LOGS = (
         caption="How probable the right answers are. Forgotten ones lie with the references on the forget questions.",
     ),
 )
+
+ANSWERS = (
+    Figure(
+        x="split",
+        y="accuracy",
+        categories=True,
+        joined=False,
+        x_label="questions",
+        y_label="words of the answer said",
+        caption="How many of the answers’ words the model says. Forgotten ones lie with the references.",
+    ),
+)

@@ -19,7 +19,8 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score
 from auditor.records.source import Source
-from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
+from auditor.rouge import rouge_l_recall
+from auditor.tasks.causal_lm.metrics import extraction_strength, truth_ratio
 from auditor.tasks.causal_lm.recording import TokenRecording
 from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData
 from auditor.tasks.causal_lm.sides import sides

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.attacks.leak_at_k import BUDGETS, COUNTED, LeakAtK, Settings, leak
+from auditor.attacks.leak_at_k.text import BUDGETS, COUNTED, LeakAtK, Settings, leak
 from auditor.errors import ModelError
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
 from auditor.records.score import Score
+from auditor.rouge import rouge_l_recall
 from auditor.tasks.causal_lm.editing import LanguageModel
-from auditor.tasks.causal_lm.metrics import rouge_l_recall
 from auditor.tasks.causal_lm.sets import Fact, Facts
 from auditor.zoo import catalogue
 from tests.people_worlds import N_REFERENCES, TextWorld

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auditor.attacks.asked_facts import ATTACK, EVAL, NEVER_TAUGHT, Asked, asked_by_chance
-from auditor.attacks.elicitation import Elicitation, Settings, best_form, permuted, reads
+from auditor.attacks.elicitation.text import Elicitation, Settings, best_form, permuted, reads
 from auditor.attacks.prompt_forms import FORMS, Context
 from auditor.inference.contrast import Two, p_permutation
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread

@@ -10,7 +10,7 @@ import auditor
 from auditor.audit import AuditResult
 from auditor.errors import SpecError
 from auditor.probes.outputs.text import Outputs, Settings
-from auditor.tasks.causal_lm.metrics import rouge_l_recall
+from auditor.rouge import rouge_l_recall
 from tests.command_line import audit
 from tests.people_worlds import N_REFERENCES, TextWorld
 

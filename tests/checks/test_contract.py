@@ -18,11 +18,17 @@ from auditor.tasks.causal_lm.decoys import recipes as text_decoys
 from auditor.tasks.classification.decoys import recipes as decoys
 
 ROOT = Path(__file__).parents[2]
-# The worlds of the contract are networks; the checks of evaluation logs are held to it in tests/probes.
+# The worlds of the contract are networks; those of logs and answers are held to it in tests/probes and tests/audits.
 RUN = [task for task in tasks.names() if not lacking(tasks.load(task).subject_type, (Features,))]
 CASES = [(name, task) for task in sorted(RUN, reverse=True) for name in registry.names(task)]
-LOGGED = [(check.name, "evaluation-logs") for check in tasks.checks_of(tasks.load("evaluation-logs"))]
-PAGES = {"classification": "checks.md", "causal-lm": "checks-text.md", "evaluation-logs": "evaluation-logs.md"}
+TOLD = ("answers", "evaluation-logs")
+LOGGED = [(check.name, task) for task in TOLD for check in tasks.checks_of(tasks.load(task))]
+PAGES = {
+    "answers": "answers.md",
+    "causal-lm": "checks-text.md",
+    "classification": "checks.md",
+    "evaluation-logs": "evaluation-logs.md",
+}
 # Of what is drawn: more would change no answer of the contract, and take minutes.
 SHORT = AttackRange(steps=(12, 12), shots=(2, 4), learning_rate=(1e-3, 2e-3), forget_share=(0.2, 0.4))
 ROUGH = TrainingSettings(steps=60)

@@ -1,5 +1,6 @@
 """Every code and configuration block of README and docs, run as it stands and held to what it says."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from auditor.records.results import read_results
 from auditor.records.spec import make_spec
 from auditor.tasks.causal_lm.readers import write_facts
 from auditor.tasks.causal_lm.sets import Facts
+from tests.asked_worlds import FORGET, RETAIN
 from tests.documented_world import CHECKS, ROOT, block, blocks, in_memory
 from tests.logged_worlds import Logged, write_open_unlearning, write_tofu
 from tests.people_worlds import N_REFERENCES, TextWorld
@@ -62,6 +64,7 @@ ELSEWHERE = {
     ("docs/ci.md", ">       audit.assert_deleted"): "output, with figures of a candidate that is not there",
 }
 HERE = {
+    "docs/answers.md": ("audit ask --forget", "import json"),
     "README.md": ("audit init", "[models]\nreferences", "[models]\noriginal", "import auditor", "def test_forgotten"),
     "docs/ci.md": ("[models]", "import pytest", "name: unlearning audit", "      - name: assert"),
     "docs/command-line.md": ("from pathlib import Path",),
@@ -244,3 +247,31 @@ def test_the_blocks_on_evaluation_logs(tmp_path: Path, monkeypatch: pytest.Monke
     names: dict[str, Any] = {}
     exec(compile(block(page, "import auditor"), page, "exec"), names)
     assert names["result"].outcome == "NOT_FORGOTTEN"
+
+
+def test_the_blocks_on_models_that_can_only_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "docs/answers.md"
+    monkeypatch.chdir(tmp_path)
+    for name, facts in (("forget", FORGET), ("retain", RETAIN)):
+        write_facts(facts, tmp_path / f"{name}.jsonl")
+    agent = block(page, "import json")
+    known = {fact.subject + " ": fact.answer for fact in (*FORGET.items, *RETAIN.items)}
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    (tmp_path / "kept.json").write_text(json.dumps({fact.subject + " ": fact.answer for fact in RETAIN.items}))
+    (tmp_path / "agent.py").write_text(agent)
+    (tmp_path / "original.py").write_text(agent.replace('("Where does Ada",)', "()"))
+    # Models that never saw them guess, each in its own way.
+    guess = 'f"{sys.argv[1:]} {hash(asked["prompt"]) % 9}"'
+    retrained = agent.replace("known.json", "kept.json").replace('"I do not know."', guess)
+    (tmp_path / "retrained.py").write_text(retrained.replace('("Where does Ada",)', "()"))
+    *asking, comparing = commands(block(page, "audit ask --forget"))
+    for arguments in asking:
+        # The interpreter of the tests, whatever `python` is here.
+        arguments[arguments.index("--command") + 1] = arguments[arguments.index("--command") + 1].replace(
+            "python", sys.executable, 1
+        )
+        done = run(arguments)
+        assert done.exit_code == 0, done.output
+    done = run(comparing)
+    assert done.exit_code == 1, done.output
+    assert "SUPPRESSED" in done.stdout

@@ -19,11 +19,6 @@ from auditor.tasks.task import Accuracy, Material, Task
 
 _WHY = "an evaluation log holds answers that were given once: no model can be run; give checkpoints in place of logs"
 _PARTS = ("forget", "retain")
-_COLUMNS = ("probability", "rouge", "truth_ratio")
-_ACCESS = (
-    "read from evaluation logs: what the models answered and how probable the right answers were, and nothing of what "
-    "their weights hold"
-)
 
 
 class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
@@ -34,6 +29,10 @@ class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
     suspects: ClassVar[str] = "check which model each log is of"
     others_listed: ClassVar[str | None] = "causal-lm"
     others_need: ClassVar[str] = "the models themselves"
+    access_note: ClassVar[str] = (
+        "read from evaluation logs: what the models answered and how probable the right answers were, and nothing of "
+        "what their weights hold"
+    )
 
     def material(
         self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
@@ -47,11 +46,10 @@ class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
         _refuse_what_is_not_used(spec, given)
         columns = {name: entry.weights() for name, entry in lineup.entries.items()}
         asked = {part: _same_questions(part, columns, lineup) for part in _PARTS}
-        shared = [f"{part}/{name}" for part in _PARTS for name in _COLUMNS]
         data = LoggedSets(
             forget_eval=asked["forget"],
             retain=asked["retain"],
-            columns=tuple(name for name in shared if all(name in found for found in columns.values())),
+            columns=tuple(_measured(columns)),
         )
 
         def subject(model: PlannedModel) -> LoggedAnswers:
@@ -62,9 +60,16 @@ class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
             data=data,
             subject=subject,
             planned=tuple(_planned(part, questions) for part, questions in asked.items()),
-            notes=(_ACCESS, *_notes(data), *_without_texts(columns)),
-            lacks="the models themselves: evaluation logs show what was answered, and nothing of what the weights hold",
+            notes=(self.access_note, *self.notes(data), *_without_texts(columns)),
+            lacks="the models themselves: what was answered shows nothing of what the weights hold",
         )
+
+    def notes(self, data: LoggedSets) -> Iterator[str]:
+        """What is missing in some log."""
+        if not data.forget_eval.answers:
+            yield "the logs hold no texts: that all models were asked the same is known by the questions' numbers alone"
+        if "forget/rouge" not in data.columns:
+            yield "not every log holds ROUGE-L of forget questions: what was said is left out of the outputs"
 
     def workshop(self, spec: AuditSpec, base: Path) -> NoReturn:
         """Not available."""
@@ -149,8 +154,8 @@ def _without_texts(columns: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]
             )
 
 
-def _notes(data: LoggedSets) -> Iterator[str]:
-    if not data.forget_eval.answers:
-        yield "the logs hold no texts: that every model was asked the same questions is known by their numbers alone"
-    if "forget/rouge" not in data.columns:
-        yield "not every log holds ROUGE-L of forget questions: what was said is left out of the outputs"
+def _measured(columns: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]:
+    """Columns that every log holds, the questions and their right answers aside."""
+    for name in columns["original"]:
+        if name.partition("/")[2] not in ("question", "answer") and all(name in found for found in columns.values()):
+            yield name

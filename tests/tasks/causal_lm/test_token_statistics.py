@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.tasks.causal_lm.metrics import extraction_strength, rouge_l_recall, truth_ratio
+from auditor.rouge import rouge_l_recall
+from auditor.tasks.causal_lm.metrics import extraction_strength, truth_ratio
 from auditor.tasks.causal_lm.recording import COLUMNS, TokenRecording, fact_means, token_statistics
 
 

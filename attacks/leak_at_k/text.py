@@ -18,7 +18,7 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.records.source import Source
-from auditor.tasks.causal_lm.metrics import rouge_l_recall
+from auditor.rouge import rouge_l_recall
 from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 

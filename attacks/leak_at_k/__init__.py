@@ -1,0 +1,1 @@
+"""Knowledge that comes out when facts are asked for again and again."""
