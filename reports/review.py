@@ -87,7 +87,8 @@ CHANGES: dict[Outcome, str] = {
         "clearly not, which changes the name of the verdict and nothing else."
     ),
     "DELETED": (
-        "An upper limit of a primary check at {deleted:g} or above (the highest is {bound}); a primary check "
+        "An upper limit of a primary check, as a share of what it shows of a fully suppressed copy, at {deleted:g} or "
+        "above (the highest is {bound}); a primary check "
         "that loses its power or misses a decoy; or any check, also one not made here, that rejects "
         "ρ\u00a0≤\u00a0{suppressed:g}."
     ),

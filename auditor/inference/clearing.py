@@ -102,11 +102,11 @@ def _primary_obstacle(case: Case, e: Evidence) -> list[Reason]:
     if not e.powered or e.rho is None:
         return [reason("no power", e, f"no power to clear: {e.powerless_because}")]
     if e.rho.high >= deleted:
-        return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:g}{of_shown(e)}")]
+        return [measured("upper limit too high", e, f"its upper limit does not lie below {deleted:.3g}{of_shown(e)}")]
     # Concepts differ from one another far more than models do: a wide null of controls must not hide what the
     # references would show (docs/verdict.md, goal concept).
     if e.rho_by_references is not None and e.rho_by_references.high >= deleted:
-        words = f"its upper limit does not lie below {deleted:g}{of_shown(e)}"
+        words = f"its upper limit does not lie below {deleted:.3g}{of_shown(e)}"
         return [reason("upper limit too high", e, f"ρ = {show(e.rho_by_references)} against the references, {words}")]
     if e.rho.low <= over:
         return [measured("lower limit too low", e, f"its lower limit does not lie above {over:g}")]
@@ -120,7 +120,7 @@ def _beside_the_primaries(case: Case) -> list[Reason]:
     for e in case.bounding:
         deleted = bars.deleted * e.shows - bars.tolerance
         if not e.primary and e.rho is not None and e.rho.high >= deleted:
-            words = f"its upper limit does not lie below {deleted:g}{of_shown(e)}, and it resolves {e.resolution:.2f}"
+            words = f"its upper limit does not lie below {deleted:.3g}{of_shown(e)}, and it resolves {e.resolution:.2f}"
             found.append(measured("upper limit too high", e, words))
     found += [
         could_not_run(e, ": DELETED says that no check recovered anything")

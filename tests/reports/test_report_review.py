@@ -33,7 +33,10 @@ def test_nobody_answers_unless_somebody_says_so() -> None:
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
-        ("DELETED", "An upper limit of a primary check at 0.5 or above (the highest is 20 %)"),
+        (
+            "DELETED",
+            "An upper limit of a primary check, as a share of what it shows of a fully suppressed copy, at 0.5 or above (the highest is 20 %)",
+        ),
         ("SUPPRESSED", "Every accusing check (few_shot, relearning) withdrawn"),
         ("NOT_FORGOTTEN", "The lower limit of ρ of the outputs at 0.1 or below"),
         ("INCONCLUSIVE", "What would settle it"),
