@@ -212,8 +212,9 @@ ASSIGNED_NOT_PROVEN = (
 BARS = (
     "Any check except the informational ones can accuse: its ρ must be significantly above {suppressed:g}. Only the "
     "primary checks can clear, which the policy, the original and its null fix before the unlearned model is scored: "
-    "the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}, counted as a share of "
-    "what that check shows of a fully suppressed copy. No check may be significantly above 0, and no candidate for a primary significantly below it."
+    "the whole interval of each, and of every other check that resolves well, must lie below {deleted:g}, counted as a "
+    "share of what that check shows of a fully suppressed copy. No check may be significantly above 0, and no "
+    "candidate for a primary significantly below it."
 )
 
 # Readers weigh checks against each other, or take a bound for an estimate; neither is what the verdict does.

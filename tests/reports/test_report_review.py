@@ -35,7 +35,7 @@ def test_nobody_answers_unless_somebody_says_so() -> None:
     [
         (
             "DELETED",
-            "An upper limit of a primary check, as a share of what it shows of a fully suppressed copy, at 0.5 or above (the highest is 20 %)",
+            "as a share of what it shows of a fully suppressed copy, at 0.5 or above (the highest is 20 %)",
         ),
         ("SUPPRESSED", "Every accusing check (few_shot, relearning) withdrawn"),
         ("NOT_FORGOTTEN", "The lower limit of ρ of the outputs at 0.1 or below"),
