@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context
 from auditor.digests import text_digest
@@ -21,7 +21,7 @@ from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.sets import Fact, Facts
 
-_FORMAT = "unlearning-auditor answers 1"
+_FORMAT: Final = "unlearning-auditor answers 1"
 _LONGEST_ANSWER = 10**6  # characters of one line of the program
 _MOST_TOKENS = 128  # of an answer of an endpoint
 _SECONDS = 300.0  # that an endpoint may take
