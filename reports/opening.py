@@ -28,6 +28,7 @@ class Opening:
         sentence: what decided, with numbers.
         subject: the unlearned model.
         original: what it was held against.
+        asked: what was to be forgotten; empty where no forget set was given.
         flags: names with what they mean.
         axis: the checks that decided.
         sure: assurance, then the error rate.
@@ -41,6 +42,7 @@ class Opening:
     sentence: str
     subject: str
     original: str
+    asked: str
     flags: tuple[tuple[str, str], ...]
     axis: Axis
     sure: tuple[str, ...]
@@ -90,6 +92,7 @@ def opening(results: Results, ordered: Sequence[Evidence], anchors: dict[str, st
         sentence=sentence(results),
         subject=_sources(plan, "unlearned"),
         original=_sources(plan, "original"),
+        asked=_asked(plan),
         flags=tuple((flag, text.FLAGS[flag]) for flag in verdict.flags),
         axis=axis.build(
             _shown(results, ordered),
@@ -120,6 +123,16 @@ def _shown(results: Results, ordered: Sequence[Evidence]) -> list[Evidence]:
     first = deciding(results)
     others = [e for e in ordered if (e.primary or e.check in results.verdict.accusers) and e not in first]
     return [e for e in (*first, *others) if e.rho is not None][:MOST_ROWS]
+
+
+def _asked(plan: Plan) -> str:
+    """The forget set in a few words."""
+    n = next((data.n_examples for data in plan.data if data.name == "forget"), 0)
+    if n == 0:
+        return ""
+    if plan.request == "class":
+        return f"{'class' if len(plan.classes) == 1 else 'classes'} {_classes(plan)} ({n} examples)"
+    return f"{n} {'facts' if plan.request == 'facts' else 'listed examples'}"
 
 
 def _signed(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -161,10 +174,14 @@ def reasoning(results: Results, anchors: dict[str, str]) -> Reasoning:
 def request(plan: Plan) -> str:
     """What was to be forgotten, in words."""
     wish = text.REQUESTS.get(plan.request, plan.request)
-    # A stranger's file may name a class that it gives no name for.
-    named = [f"{c} “{plan.class_names[c]}”" if 0 <= c < len(plan.class_names) else str(c) for c in plan.classes]
-    which = f" ({', '.join(named)}, of {plan.n_classes} classes)" if named and plan.request == "class" else ""
+    which = f" ({_classes(plan)}, of {plan.n_classes} classes)" if plan.classes and plan.request == "class" else ""
     return f"{wish}{which}; goal: {text.GOALS.get(plan.goal, plan.goal)}"
+
+
+def _classes(plan: Plan) -> str:
+    # A stranger's file may name a class that it gives no name for.
+    named = (f"{c} “{plan.class_names[c]}”" if 0 <= c < len(plan.class_names) else str(c) for c in plan.classes)
+    return ", ".join(named)
 
 
 def _not_proven(plan: Plan, verdict: Verdict) -> tuple[str, ...]:

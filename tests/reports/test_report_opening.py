@@ -326,3 +326,24 @@ def test_a_check_from_which_the_bound_comes_sets_the_limit() -> None:
     bound = Reason(kind="highest upper limit", check="slow_relearning", sentence="the highest upper limit")
     found = changed("DELETED", reasons=(*base.verdict.reasons, bound))
     assert {row.check: row.part for row in opening(found).axis.rows}["slow_relearning"] == "sets the limit"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"request": "class", "classes": (3,)}, "to be forgotten: class 3 (60 examples)"),
+        ({"request": "class", "classes": (3, 5)}, "to be forgotten: classes 3, 5 (60 examples)"),
+        ({"request": "sample", "classes": ()}, "to be forgotten: 60 listed examples"),
+        ({"request": "facts", "classes": ()}, "to be forgotten: 60 facts"),
+    ],
+)
+def test_the_first_line_says_what_was_to_be_forgotten(changes: dict[str, object], words: str) -> None:
+    base = samples.sample("SUPPRESSED")
+    data = tuple(d.model_copy(update={"n_examples": 60}) if d.name == "forget" else d for d in base.plan.data)
+    plan = base.plan.model_copy(update={"data": data, "class_names": (), **changes})
+    assert words in Page(render(base.model_copy(update={"plan": plan}))).text
+
+
+def test_bare_weights_were_asked_to_forget_nothing() -> None:
+    base = samples.sample("INCONCLUSIVE")
+    assert opening(base.model_copy(update={"plan": base.plan.model_copy(update={"data": ()})})).asked == ""
