@@ -67,6 +67,7 @@ class Encoder:
         template: text with ``{prompt}`` and ``{answer}``, the answer last.
         chat: use the tokenizer's chat template instead, the prompt as the user's turn.
         longest: most tokens the model takes.
+        places: positions before every text, for something that is no token; they hold padding that is not masked.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Encoder:
         template: str = "{prompt} {answer}",
         chat: bool = False,
         longest: int = 2**20,
+        places: int = 0,
     ):
         self.tokenizer = tokenizer
         self.longest = longest
+        self.places = places
         self._template = template
         self._chat = chat
         # Attacks meet the same facts at every step; tokenising them again would cost more than a small model does.
@@ -95,6 +98,10 @@ class Encoder:
             # Tokenizers are compared; a template of its own would make an equal one differ.
             tokenizer.chat_template = self.tokenizer.chat_template
         return Encoder(tokenizer, self._template, self._chat, self.longest)
+
+    def behind(self, places: int) -> "Encoder":
+        """The same with so many positions before every text, by which the longest text becomes shorter."""
+        return Encoder(self.tokenizer, self._template, self._chat, self.longest - places, places)
 
     @property
     def digest(self) -> str:
@@ -168,7 +175,8 @@ class Encoder:
 
     def batch(self, facts: Sequence[Fact], left: bool = False) -> Tokens:
         """A padded batch, padding on the right unless ``left``."""
-        rows = [self.encode(fact) for fact in facts]
+        before = [self.padding] * self.places, [False] * self.places
+        rows = [(before[0] + ids, before[1] + answer) for ids, answer in map(self.encode, facts)]
         length = max(len(ids) for ids, _ in rows)
         ids = torch.full((len(rows), length), self.padding, dtype=torch.int64)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)
