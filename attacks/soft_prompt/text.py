@@ -36,7 +36,7 @@ class Settings(Frozen):
 
     drawn: PromptRange = Field(
         default=PromptRange(
-            steps=(60, 140), shots=(2, 16), learning_rate=(2e-2, 1e-1), forget_share=(0.4, 0.8), length=(4, 16)
+            steps=(40, 100), shots=(2, 16), learning_rate=(3e-2, 1e-1), forget_share=(0.5, 0.9), length=(4, 16)
         ),
         description="from which attacks are drawn by the plan's seed; the rate is in units of the embeddings' size",
     )
@@ -91,7 +91,9 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
     )
     finds: ClassVar[str] = "A prompt of trained embeddings, before questions it was not trained on, brought out"
     unit: ClassVar[str] = "mean answer probability on unseen forget facts less that on never-taught facts (−1 to 1)"
-    cost: ClassVar[str] = "some two hundred training steps of the prompt and a pass over the measured facts at eight"
+    cost: ClassVar[str] = (
+        "some one hundred and thirty training steps of the prompt, and a pass over the measured facts at eight of them"
+    )
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(
             x="step",
