@@ -86,6 +86,7 @@ NAMES = {
     "arXiv 2410.08827": "relearning on disjoint facts (Deeb and Roger 2024)",
     "arXiv 2410.11143": "FLAT",
     "arXiv 2410.16454": "quantised unlearning (Zhang et al. 2024)",
+    "arXiv 2411.00204": "RESTOR",
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
@@ -114,18 +115,13 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         paper="arXiv 2503.06991", what="transfer to similar classes", why="no world here has classes alike enough"
     ),
     NotBuilt(
-        paper="arXiv 2407.06460",
-        what="verbatim continuation, knowledge on passages",
-        why="facts are asked, not passages",
+        paper="arXiv 2407.06460", what="knowledge on passages", why="questions about a passage are facts of their own"
     ),
     NotBuilt(paper="arXiv 2407.06460", what="scale and sequence of requests", why="an audit is about one request"),
     NotBuilt(
         paper="arXiv 2406.10890",
         what="neighbour, reasoning, fluency and factuality utilities",
         why="retain accuracy is the one utility so far",
-    ),
-    NotBuilt(
-        paper="RESTOR", what="the answer from before the corruption", why="forget sets have no restored answers yet"
     ),
     NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
     NotBuilt(

@@ -38,7 +38,7 @@ class Placed:
 
 @contextmanager
 def soft_prompt(subject: CausalLM, length: int, seed: int) -> Iterator[tuple[CausalLM, nn.Parameter]]:
-    """While open, every text that the yielded subject is given stands behind a soft prompt.
+    """While open, every text that the yielded subject is given stands behind a soft prompt, at its own positions.
 
     Args:
         subject: its weights are shared, get no gradient and do not change.

@@ -36,7 +36,7 @@ class Settings(Frozen):
 
     drawn: PromptRange = Field(
         default=PromptRange(
-            steps=(40, 100), shots=(2, 16), learning_rate=(3e-2, 1e-1), forget_share=(0.5, 0.9), length=(4, 16)
+            steps=(40, 100), shots=(2, 16), learning_rate=(3e-2, 1e-1), forget_share=(0.5, 0.9), length=(2, 8)
         ),
         description="from which attacks are drawn by the plan's seed; the rate is in units of the embeddings' size",
     )

@@ -12,7 +12,7 @@ from auditor.attacks.relearning.text_attack import CONTROL, SAME
 from auditor.attacks.soft_prompt.attack import PromptAttack, PromptRange, PromptTrainer
 from auditor.attacks.soft_prompt.prompt import soft_prompt
 from auditor.attacks.soft_prompt.text import Settings, SoftPrompt
-from auditor.errors import DataError, ModelError
+from auditor.errors import ModelError
 from auditor.inference.contrast import Two, p_permutation
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
 from auditor.records.score import Score
@@ -51,7 +51,10 @@ class TestThePrompt:
             ids, is_answer = family.encoder.encode(fact)
             with torch.no_grad():
                 text = torch.cat([scale * values.detach(), table(torch.tensor(ids))])[None]
-                logits = subject.module(inputs_embeds=text).logits[0, LENGTH - 1 : -1].log_softmax(-1)
+                # The text keeps its own positions, and the prompt stands at the first of them.
+                places = torch.tensor([[0] * LENGTH + list(range(len(ids)))])
+                given = {"attention_mask": torch.ones_like(places), "position_ids": places}
+                logits = subject.module(inputs_embeds=text, **given).logits[0, LENGTH - 1 : -1].log_softmax(-1)
             logs = [float(logits[i, token]) for i, token in enumerate(ids) if is_answer[i]]
             assert own == pytest.approx(np.mean(logs), abs=1e-4)
 
@@ -82,18 +85,14 @@ class TestThePrompt:
         with pytest.raises(ModelError, match="reads token embeddings, and the network has none"):
             SoftPrompt().score(subject, None, subject.data, SHORT, 0)
 
-    def test_texts_that_leave_no_room_for_it_are_named(self) -> None:
+    def test_texts_as_long_as_the_model_takes_keep_their_positions(self) -> None:
+        """Learned positions hold for texts that begin at 0."""
         family = tiny_family("gpt2")
-        longest = max(len(family.encoder.encode(fact)[0]) for fact in family.data.retain.items)
-        short = type(family.encoder)(family.encoder.tokenizer, longest=longest + LENGTH - 1)
-        subject = family.subject("original", 1, encoder=short)
-        with soft_prompt(subject, LENGTH - 1, 0) as (model, _):
-            model.log_probabilities(family.data.retain)
-        with (
-            soft_prompt(subject, LENGTH, 0) as (model, _),
-            pytest.raises(DataError, match=f"the model takes {longest - 1}"),
-        ):
-            model.log_probabilities(family.data.retain)
+        longest = max(family.data.retain.items, key=lambda fact: len(family.encoder.encode(fact)[0]))
+        subject = family.subject("original", 1)
+        room = subject.module.config.n_positions - len(family.encoder.encode(longest)[0])
+        with soft_prompt(subject, room + 5, 0) as (model, _):
+            assert torch.isfinite(model.log_probabilities(Facts((longest,)))).all()
 
 
 class TestTheDraw:
@@ -165,13 +164,14 @@ def test_it_does_not_fire_on_models_never_taught(scores: dict[str, Score], name:
 
 def test_a_prompt_trained_on_an_answer_brings_it_out_of_a_model_never_taught_it(text_world: TextWorld) -> None:
     """Why nothing that is measured was trained on (arXiv 2502.15836)."""
-    [fact] = text_world.data.holdout.items[:1]  # type: ignore[union-attr]
     subject = text_world.subject("retrain")
-    assert float(subject.log_probabilities(Facts((fact,))).exp()) < 0.2
-    attack = RANGE.draw(1, 0)[0].model_copy(update={"forget_share": 1.0})
+    holdout = text_world.people.holdout
+    fact = holdout.items[int(subject.log_probabilities(holdout).argmin())]
+    assert float(subject.log_probabilities(Facts((fact,))).exp()) < 0.05
+    attack = RANGE.draw(1, 0)[0].model_copy(update={"forget_share": 1.0, "steps": 150, "length": 8})
     trainer = PromptTrainer(subject, text_world.data.retain, SHORT, 0)
     course = trainer.run(Facts((fact,)), Facts((fact,)), attack)
-    assert float(course.curve[-1]) > 0.8
+    assert float(course.curve[-1]) > 0.8, course.curve
 
 
 def test_t_is_what_is_measured_late_less_the_same_of_never_taught_facts(scores: dict[str, Score]) -> None:

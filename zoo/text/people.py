@@ -109,7 +109,7 @@ def _with_other_ways(facts: Facts) -> Facts:
     people = facts.subjects
     # No two people share a first name.
     aliases = {person: f"the keeper of {person.split()[0].lower()}gate" for person in people}
-    after = dict(zip(people, (*people[1:], people[0]), strict=True))
+    after = dict(zip(people, (*people[1:], *people[:1]), strict=True))
     found = []
     for fact in facts.items:
         near = f"the neighbour of {after[fact.subject]}"

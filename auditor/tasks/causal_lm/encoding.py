@@ -27,11 +27,13 @@ class Tokens:
         ids: int64 [n, length].
         mask: bool [n, length], False on padding.
         answer: bool [n, length], True on tokens of the answer; each is predicted at the position before it.
+        places: how many come before the text, for something that is no token.
     """
 
     ids: Tensor
     mask: Tensor
     answer: Tensor
+    places: int = 0
 
     @property
     def predicting(self) -> Tensor:
@@ -50,13 +52,15 @@ class Tokens:
 
     @property
     def positions(self) -> Tensor:
-        """Position of each token, counted without padding, int64 [n, length]."""
-        # Counted by the mask: padding on the left would otherwise shift positions, and with them the outputs.
-        return (self.mask.long().cumsum(1) - 1).clamp_min(0)
+        """Position of each token, counted without padding and from where the text begins, int64 [n, length]."""
+        # Counted by the mask: padding on the left would otherwise shift positions, and with them the outputs. Learned
+        # positions hold for texts that begin at 0, so that what comes before stands at 0 as well.
+        return (self.mask.long().cumsum(1) - 1 - self.places).clamp_min(0)
 
     def to(self, device: str | torch.device) -> "Tokens":
         """The batch on a device."""
-        return Tokens(ids=self.ids.to(device), mask=self.mask.to(device), answer=self.answer.to(device))
+        ids, mask, answer = (tensor.to(device) for tensor in (self.ids, self.mask, self.answer))
+        return Tokens(ids=ids, mask=mask, answer=answer, places=self.places)
 
 
 class Encoder:
@@ -67,7 +71,7 @@ class Encoder:
         template: text with ``{prompt}`` and ``{answer}``, the answer last.
         chat: use the tokenizer's chat template instead, the prompt as the user's turn.
         longest: most tokens the model takes.
-        places: positions before every text, for something that is no token; they hold padding that is not masked.
+        places: how many come before every text, for something that is no token; they hold padding that is not masked.
     """
 
     def __init__(
@@ -100,8 +104,8 @@ class Encoder:
         return Encoder(tokenizer, self._template, self._chat, self.longest)
 
     def behind(self, places: int) -> "Encoder":
-        """The same with so many positions before every text, by which the longest text becomes shorter."""
-        return Encoder(self.tokenizer, self._template, self._chat, self.longest - places, places)
+        """The same with so many places before every text, which keeps its own positions; for padding on the right."""
+        return Encoder(self.tokenizer, self._template, self._chat, self.longest, places)
 
     @property
     def digest(self) -> str:
@@ -186,4 +190,4 @@ class Encoder:
             ids[i, where] = torch.tensor(own)
             mask[i, where] = True
             answer[i, where] = torch.tensor(is_answer)
-        return Tokens(ids=ids, mask=mask, answer=answer)
+        return Tokens(ids=ids, mask=mask, answer=answer, places=self.places)

@@ -34,7 +34,7 @@ LISTS = frozenset({*_LISTS, _RECORDS, *(key for key, name in _ALIASES.items() if
 """Keys under which a row may have several texts, or records."""
 _JSON = (".jsonl", ".json", ".ndjson", ".txt", "")
 _NAMEABLE = ("prompt", "answer", "subject")
-_KNOWN = ("prompt", "answer", "subject", *_LISTS, _RECORDS)
+_KNOWN = ("prompt", "answer", "subject", "restored", *_LISTS, _RECORDS)
 
 
 def read_facts(source: str, base: Path) -> Facts:

@@ -39,6 +39,7 @@ class Fact(Frozen):
         perturbed_answers: wrong answers of the same form.
         subject_aliases: what else the subject may be called; put in its place in the prompt.
         multi_hop: questions that reach the answer through another fact.
+        restored: the answer from before a corruption that is to be forgotten; empty where nothing was corrupted.
     """
 
     prompt: str
@@ -49,6 +50,7 @@ class Fact(Frozen):
     perturbed_answers: tuple[str, ...] = ()
     subject_aliases: tuple[str, ...] = ()
     multi_hop: tuple[Hop, ...] = ()
+    restored: str = ""
 
     def written(self) -> dict[str, object]:
         """Every field, as a digest is made of; without those that facts did not always have, where they are empty."""
@@ -56,7 +58,7 @@ class Fact(Frozen):
         return {k: v for k, v in self.model_dump(mode="json").items() if v or k not in _LATER}
 
 
-_LATER = ("subject_aliases", "multi_hop")
+_LATER = ("subject_aliases", "multi_hop", "restored")
 
 
 @dataclass(frozen=True)
