@@ -120,8 +120,8 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(paper="arXiv 2407.06460", what="scale and sequence of requests", why="an audit is about one request"),
     NotBuilt(
         paper="arXiv 2406.10890",
-        what="neighbour, reasoning, fluency and factuality utilities",
-        why="retain accuracy is the one utility so far",
+        what="neighbour, reasoning and factuality utilities",
+        why="they need question sets of their own; a neighbour set may be given as `retain_test`",
     ),
     NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
     NotBuilt(

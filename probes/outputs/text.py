@@ -11,6 +11,7 @@ from torch import Tensor
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
 from auditor.checks.check import Check, Room, Workload
 from auditor.probes.outputs import figures, passages, restoration
+from auditor.probes.outputs.fluency import fluency
 from auditor.probes.outputs.images import utility_notes
 from auditor.randomness import derive_seed
 from auditor.records.access import Access
@@ -45,9 +46,10 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     Both halves of the forget set are measured, since nothing is trained on either. Extraction strength, the truth
     ratio p_right/(p_right + mean p_wrong) and multiple-choice accuracy (where wrong answers and choices are given) are
     drawn beside them, and so are the probability under other wordings of the prompt; for facts that were corrupted, how
-    far the answer from before has come back (:mod:`auditor.probes.outputs.restoration`); and for plain texts how far
-    the model goes on from their first half as they do (:mod:`auditor.probes.outputs.passages`). Retain accuracy is that
-    on ``retain_test`` where it is given.
+    far the answer from before has come back (:mod:`auditor.probes.outputs.restoration`); for plain texts how far the
+    model goes on from their first half as they do (:mod:`auditor.probes.outputs.passages`); and of longer answers how
+    varied its words are (:mod:`auditor.probes.outputs.fluency`). Retain accuracy is that on ``retain_test`` where it is
+    given.
 
     Held to samples, T is the third reading alone, and retain accuracy the same of retain: no probability is looked at.
     """
@@ -73,6 +75,7 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
         Source(paper="arXiv 2401.06121", here="the truth ratio, drawn beside the score", part=True),
         Source(paper="arXiv 2411.00204", here="restored and corrupted answers, drawn beside the score", part=True),
         Source(paper="arXiv 2407.06460", here="passages continued word for word, drawn beside the score", part=True),
+        Source(paper="arXiv 2406.10890", here="fluency of what is said, drawn beside the score", part=True),
         Source(paper="Lin 2004", here="ROUGE-L recall of the most probable answer, a third of the score", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = (
@@ -126,7 +129,8 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
             chance=float(torch.stack([v.mean() for v in never.values()]).mean()) if never else None,
             retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
             rows=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
-            controls=_extras(subject, data.forget, halves, settings.longest_generation),
+            controls=_extras(subject, data.forget, halves, settings.longest_generation)
+            | fluency([fact.answer for fact in data.forget.items], said),
             notes=utility_notes(data),
             not_applicable_because=not_by_chance(artefact),
         )
