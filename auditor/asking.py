@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context
+from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
 from auditor.digests import text_digest
 from auditor.errors import ModelError, SpecError
 from auditor.loading.answers import PLAIN, Answer, Asked, Part, parsed
@@ -59,27 +59,27 @@ class Speaker(Protocol):
 def questions(forget: Facts, retain: Facts, seed: int) -> list[Question]:
     """Every forget fact in every form that all of them can be asked in, and every retain fact as it stands.
 
-    Forms that read probabilities are left out, and so is that of other facts of the same subject, which would tell
-    what is asked for elsewhere.
+    Forms that read probabilities or go on from the model's own words are left out, and so is that of other facts of the
+    same subject, which would tell what is asked for elsewhere.
     """
     random = generator(seed, "ask")
     examples = retain.take(random.permutation(len(retain))[:MOST_EXAMPLES].tolist()).items
-    found = [question for form in FORMS if form.reads == "answer" for question in _in_form(form.name, forget, examples)]
+    said = [form for form in FORMS if form.reads == "answer" and form.first is None]
+    found = [question for form in said for question in _in_form(form, forget, examples)]
     return found + [
         Question(part="retain", number=i, form=PLAIN, prompt=fact.prompt, right=fact.answer)
         for i, fact in enumerate(retain.items)
     ]
 
 
-def _in_form(name: str, facts: Facts, examples: Sequence[Fact]) -> list[Question]:
-    (form,) = (form for form in FORMS if form.name == name)
+def _in_form(form: Form, facts: Facts, examples: Sequence[Fact]) -> list[Question]:
     asked = [form.ask(fact, Context(others=examples)) for fact in facts.items]
     # One rule for all models and facts: a form has to ask for each of them.
     if not all(asked):
         return []
     return [
         # Of several wordings the first: each further one would be a form of its own.
-        Question(part="forget", number=i, form=name, prompt=variants[0].prompt, right=variants[0].answer)
+        Question(part="forget", number=i, form=form.name, prompt=variants[0].prompt, right=variants[0].answer)
         for i, variants in enumerate(asked)
     ]
 

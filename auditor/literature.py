@@ -46,6 +46,7 @@ NAMES = {
     "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
     "arXiv 1912.03817": "SISA",
     "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
+    "arXiv 2104.08691": "prompt tuning (Lester et al. 2021)",
     "arXiv 2106.09685": "LoRA",
     "arXiv 2107.03374": "pass@k (Chen et al. 2021)",
     "arXiv 2109.13398": "Unrolling SGD (Thudi et al. 2022)",
@@ -68,6 +69,7 @@ NAMES = {
     "arXiv 2312.03262": "RMIA",
     "arXiv 2312.03732": "rank-stabilised LoRA",
     "arXiv 2401.06121": "TOFU",
+    "arXiv 2402.09063": "embedding-space attacks (Schwinn et al. 2024)",
     "arXiv 2402.12354": "LoRA+",
     "arXiv 2403.01218": "U-LiRA",
     "arXiv 2403.03218": "WMDP and RMU",
@@ -89,12 +91,13 @@ NAMES = {
     "arXiv 2410.08827": "relearning on disjoint facts (Deeb and Roger 2024)",
     "arXiv 2410.11143": "FLAT",
     "arXiv 2410.16454": "quantised unlearning (Zhang et al. 2024)",
+    "arXiv 2411.00204": "RESTOR",
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
-    "arXiv 2505.15214": "chain of thought against unlearning",
+    "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
     "arXiv 2505.16831": "Fisher information of unlearning",
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
     "arXiv 2506.07795": "ORT and ROCR",
@@ -105,7 +108,7 @@ NAMES = {
     "arXiv 2601.19755": "relative f-divergence test",
     "arXiv 2602.18505": "Suppression or deletion",
     "arXiv 2602.21773": "CUPID",
-    "arXiv 2603.00823": "multi-turn questions",
+    "arXiv 2603.00823": "multi-turn questions (Pan and Wang 2026)",
     "arXiv 2603.11266": "Unlearning Mirage",
     "arXiv 2604.12820": "RePAIR",
     "arXiv 2605.24614": "Unlearning Depth Score",
@@ -117,9 +120,7 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         paper="arXiv 2503.06991", what="transfer to similar classes", why="no world here has classes alike enough"
     ),
     NotBuilt(
-        paper="arXiv 2407.06460",
-        what="verbatim continuation, knowledge on passages",
-        why="facts are asked, not passages",
+        paper="arXiv 2407.06460", what="knowledge on passages", why="questions about a passage are facts of their own"
     ),
     NotBuilt(
         paper="arXiv 2407.06460",
@@ -128,11 +129,8 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     ),
     NotBuilt(
         paper="arXiv 2406.10890",
-        what="neighbour, reasoning, fluency and factuality utilities",
-        why="retain accuracy is the one utility so far",
-    ),
-    NotBuilt(
-        paper="RESTOR", what="the answer from before the corruption", why="forget sets have no restored answers yet"
+        what="neighbour, reasoning and factuality utilities",
+        why="they need question sets of their own; a neighbour set may be given as `retain_test`",
     ),
     NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
     NotBuilt(
@@ -153,20 +151,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         paper="Unlearning survey taxonomy",
         what="a place for every method in its taxonomy",
         why="the page is not written yet",
-    ),
-    NotBuilt(
-        paper="arXiv 2603.11266",
-        what="multi-hop and alias questions",
-        why="facts have no relations yet to make them from",
-    ),
-    NotBuilt(paper="arXiv 2603.00823", what="several turns", why="prompts are single texts so far"),
-    NotBuilt(
-        paper="arXiv 2505.15214", what="reasoning before the answer", why="an answer has to follow its prompt at once"
-    ),
-    NotBuilt(
-        paper="arXiv 2502.15836",
-        what="trained soft prompts and embedding attacks",
-        why="not written yet; never-taught facts would be their null",
     ),
     NotBuilt(
         paper="arXiv 2601.19755",

@@ -7,13 +7,14 @@ against the other on the same model.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from auditor.attacks.relearning.attack_validity import TAKEN, resists, taught, taught_name
-from auditor.attacks.relearning.drawn import DrawnAttack
-from auditor.attacks.relearning.text_attack import CONTROL, SAME, Settings, Trainer, few_of_each
+from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack
+from auditor.attacks.relearning.text_attack import CONTROL, SAME, Sizes, Trainer, few_of_each
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Row
 from auditor.records.score import Sides
@@ -21,6 +22,22 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.sides import by_subject
 
 NOUN = "facts"
+
+
+class PooledSettings(Sizes, Protocol):
+    """What is read of a check's settings."""
+
+    @property
+    def counted(self) -> AttackRange:
+        """The range that the attacks are drawn from."""
+
+    @property
+    def attacks(self) -> int:
+        """How many are drawn."""
+
+    @property
+    def counted_from(self) -> float:
+        """Share of an attack's length from which measurements count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +98,11 @@ class Pooled:
         return resists(_sides(self.trained), len(self.examples), NOUN)
 
 
-def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int) -> Pooled:
+Halves = tuple[tuple[Facts, Facts], tuple[Facts, Facts]]
+"""What an attack trains on, forget and holdout, and what it is measured on."""
+
+
+def attack_both(trainer: Trainer, data: FactsData, settings: PooledSettings, seed: int) -> Pooled:
     """Every drawn attack once: on one half of either side, measured on the other; the halves change places in turn.
 
     Args:
@@ -93,22 +114,39 @@ def attack_both(trainer: Trainer, data: FactsData, settings: Settings, seed: int
     assert data.holdout is not None, "an assignment has a holdout"
     held = split_facts(data.holdout, derive_seed(seed, "holdout halves"))
     halves = ((data.forget_attack, held[0]), (data.forget_eval, held[1]))
+    return attack_pooled(trainer, halves, settings, seed, exchange=True)
+
+
+def attack_pooled(
+    trainer: Trainer, halves: Halves, settings: PooledSettings, seed: int, *, exchange: bool = False
+) -> Pooled:
+    """Every drawn attack once, on the first halves; measured on the second ones.
+
+    Args:
+        trainer: of the model that is attacked.
+        halves: of either side; the holdout's may be empty.
+        settings: of the check.
+        seed: of the attacks.
+        exchange: whether the halves change places in every other attack.
+    """
     attacks = settings.counted.draw(settings.attacks, seed)
     measured, trained, rows = [], [], []
     for number, attack in enumerate(attacks, start=1):
-        (own, never), (asked, asked_never) = halves if number % 2 else halves[::-1]
+        (own, never), (asked, asked_never) = halves[::-1] if exchange and number % 2 == 0 else halves
         few = [
             few_of_each(facts, attack.shots, generator(seed, name, number))
             for facts, name in ((own, "shots"), (never, "holdout shots"))
         ]
-        found = trainer.run(_together(*few), _together(asked, asked_never), attack, pooled=2, learned=True)
+        sides = 2 if len(never) else 1
+        found = trainer.run(_together(*few), _together(asked, asked_never), attack, pooled=sides, learned=True)
         curve, own_facts = found.curve, len(few[0])
         counted = curve[[step >= settings.counted_from * attack.steps for step in trainer.steps(attack)]].mean(0)
         n = len(asked)
         measured.append(Measured(forget=asked, holdout=asked_never, of_forget=counted[:n], of_holdout=counted[n:]))
         learned = found.learned[:own_facts], found.learned[own_facts:]
         trained.append(Measured(forget=few[0], holdout=few[1], of_forget=learned[0], of_holdout=learned[1]))
-        rows += trainer.rows(SAME, number, attack, curve[:, :n]) + trainer.rows(CONTROL, number, attack, curve[:, n:])
+        rows += trainer.rows(SAME, number, attack, curve[:, :n])
+        rows += trainer.rows(CONTROL, number, attack, curve[:, n:]) if len(asked_never) else []
     return Pooled(attacks=attacks, measured=tuple(measured), trained=tuple(trained), rows=tuple(rows))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -77,6 +77,22 @@ class Settings(Frozen):
         return tuple(name for name in self.beside if name != self.form)
 
 
+class Sizes(Protocol):
+    """What a trainer reads of a check's settings."""
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """Shares of an attack's length at which it is measured."""
+
+    @property
+    def batch(self) -> int:
+        """Attack facts per step, at most."""
+
+    @property
+    def retain_batch(self) -> int:
+        """Retain facts per step."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """What came of one attack.
@@ -98,15 +114,15 @@ class Trainer:
     takes it off again, so that no weight is copied or has a gradient.
     """
 
-    def __init__(self, start: CausalLM, retain: Facts, settings: Settings, seed: int) -> None:
-        self._start = start
+    def __init__(self, start: CausalLM, retain: Facts, settings: Sizes, seed: int) -> None:
+        self.start = start
         self._retain = retain
-        self._settings = settings
-        self._seed = seed
+        self.sizes = settings
+        self.seed = seed
 
     def steps(self, attack: DrawnAttack) -> tuple[int, ...]:
         """After which it is measured."""
-        return attack.measured(self._settings.points)
+        return attack.measured(self.sizes.points)
 
     def run(
         self, facts: Facts | None, measured: Facts, attack: DrawnAttack, *, pooled: int = 1, learned: bool = False
@@ -121,7 +137,7 @@ class Trainer:
             learned: whether to ask, too, how well it taught ``facts``; costs a pass over them.
         """
         curve = []
-        with self._moving(attack) as (model, optimizer), model.training():
+        with self.moving(attack) as (model, optimizer), model.training():
             for step, (some, kept) in enumerate(self._batches(facts, attack.steps, pooled), start=1):
                 losses = model.losses(model.one_batch(Facts((*some, *kept.items))))
                 share = attack.forget_share if some else 0.0
@@ -136,20 +152,20 @@ class Trainer:
         return Course(curve=torch.stack(curve), learned=own)
 
     @contextmanager
-    def _moving(self, attack: DrawnAttack) -> Iterator[tuple[CausalLM, torch.optim.Optimizer]]:
+    def moving(self, attack: DrawnAttack) -> Iterator[tuple[CausalLM, torch.optim.Optimizer]]:
         """The model that an attack trains, and what takes its steps."""
         if attack.rank is None:
-            model = self._start.clone()
+            model = self.start.clone()
             # A step of Adam is lost in the rounding of narrower types.
             model.module.float()
             yield model, attack.optimizer_of_groups(_rates_of_weights(model))
             return
-        with low_rank_branches(self._start.module, attack.rank, self._seed) as branches:
-            yield self._start, attack.optimizer_of_groups(_rates(branches))
+        with low_rank_branches(self.start.module, attack.rank, self.seed) as branches:
+            yield self.start, attack.optimizer_of_groups(_rates(branches))
 
     def rows(self, arm: str, number: int, attack: DrawnAttack, curve: Tensor) -> list[Row]:
         """The course of one attack."""
-        examples = self._settings.retain_batch if arm == OUT_OF_DOMAIN else self._settings.batch
+        examples = self.sizes.retain_batch if arm == OUT_OF_DOMAIN else self.sizes.batch
         return [
             # In every row, empty where all weights are trained: rows of one figure have the same columns.
             {**course_row(arm, number, attack, examples, step, float(values.mean())), "rank": attack.rank}
@@ -158,10 +174,10 @@ class Trainer:
 
     def _batches(self, facts: Facts | None, steps: int, pooled: int) -> Iterator[tuple[tuple[Fact, ...], Facts]]:
         """Attack and retain facts, drawn again at each step; the same for every model."""
-        random = generator(self._seed, "attack")
+        random = generator(self.seed, "attack")
         for _ in range(steps):
-            some = () if facts is None else _draw(facts, pooled * self._settings.batch, random).items
-            yield some, _draw(self._retain, self._settings.retain_batch, random)
+            some = () if facts is None else _draw(facts, pooled * self.sizes.batch, random).items
+            yield some, _draw(self._retain, self.sizes.retain_batch, random)
 
 
 def _rates_of_weights(model: CausalLM) -> list[tuple[list[torch.nn.Parameter], float]]:

@@ -1,6 +1,6 @@
 """What the model says: does it still give the forgotten answers?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from auditor.attacks.membership.words_by_subject import not_by_chance, p_by_subject
 from auditor.checks.check import Check, Room, Workload
-from auditor.probes.outputs import figures
+from auditor.probes.outputs import figures, passages, restoration
+from auditor.probes.outputs.fluency import fluency
 from auditor.probes.outputs.images import utility_notes
 from auditor.randomness import derive_seed
 from auditor.records.access import Access
@@ -45,8 +46,11 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
 
     Both halves of the forget set are measured, since nothing is trained on either. Extraction strength, the truth
     ratio p_right/(p_right + mean p_wrong) and multiple-choice accuracy (where wrong answers and choices are given) are
-    drawn beside them, and so is the probability under other wordings of the prompt. Retain accuracy is that on
-    ``retain_test`` where it is given.
+    drawn beside them, and so are the probability under other wordings of the prompt; for facts that were corrupted, how
+    far the answer from before has come back (:mod:`auditor.probes.outputs.restoration`); for plain texts how far the
+    model goes on from their first half as they do (:mod:`auditor.probes.outputs.passages`); and of longer answers how
+    varied its words are (:mod:`auditor.probes.outputs.fluency`). Retain accuracy is that on ``retain_test`` where it is
+    given.
 
     Held to samples, T is the third reading alone, and retain accuracy the same of retain: no probability is looked at.
     """
@@ -63,10 +67,16 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
     )
     finds: ClassVar[str] = "Asked directly, the model gives away"
     unit: ClassVar[str] = "mean of answer probability, memorised tokens and ROUGE-L recall on forget (0 to 1)"
-    cost: ClassVar[str] = "two passes to generate, and one for each wrong answer, choice and other wording"
+    cost: ClassVar[str] = (
+        "two passes to generate, and one for each wrong answer, choice, other wording and restored answer; two more "
+        "for each passage of text"
+    )
     figures: ClassVar[tuple[Figure, ...]] = figures.TEXT
     sources: ClassVar[tuple[Source, ...]] = (
         Source(paper="arXiv 2401.06121", here="the truth ratio, drawn beside the score", part=True),
+        Source(paper="arXiv 2411.00204", here="restored and corrupted answers, drawn beside the score", part=True),
+        Source(paper="arXiv 2407.06460", here="passages continued word for word, drawn beside the score", part=True),
+        Source(paper="arXiv 2406.10890", here="fluency of what is said, drawn beside the score", part=True),
         Source(paper="Lin 2004", here="ROUGE-L recall of the most probable answer, a third of the score", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = (
@@ -88,9 +98,11 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
         """Generation, and the passes over variants of each fact."""
         if settings.generated_alone:
             return Workload(forward=2 * sum(map(len, _generated(data).values())))
-        variants = sum(len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) for f in data.forget.items)
+        variants = sum(
+            len(f.perturbed_answers) + len(f.choices) + len(f.paraphrases) + bool(f.restored) for f in data.forget.items
+        )
         asked = len(data.forget) + (0 if data.holdout is None else len(data.holdout))
-        return Workload(forward=variants + 2 * asked)
+        return Workload(forward=variants + 2 * (asked + len(passages.halved(data.forget))))
 
     def prepare(self, original: CausalLM, data: FactsData, settings: Settings, seed: int) -> float | None:
         """P-value of telling forget from holdout without any model, where only a word says that chance did it."""
@@ -118,10 +130,17 @@ class Outputs(Check[CausalLM, FactsData, Settings, float | None]):
             chance=float(torch.stack([v.mean() for v in never.values()]).mean()) if never else None,
             retain_accuracy=float(subject.recording(data.utility_split).memorised.mean()),
             rows=[_row(split, subject.recording(split)) for split in data.splits()] + _said(data, said),
-            controls=_extras(subject, data.forget, halves),
+            controls=_extras(subject, data.forget, halves, settings.longest_generation)
+            | fluency([fact.answer for fact in data.forget.items], said),
             notes=utility_notes(data),
             not_applicable_because=not_by_chance(artefact),
         )
+
+    def summarise(
+        self, scores: Mapping[str, Score], references: Sequence[str]
+    ) -> tuple[list[Row], dict[str, dict[str, float]]]:
+        """How far the answers from before a corruption came back."""
+        return [], restoration.shares(scores, references)
 
 
 def _generated(data: FactsData) -> dict[str, Facts]:
@@ -199,7 +218,7 @@ def _said(data: FactsData, said: list[str]) -> list[Row]:
     return [{"split": "said", "prompt": f.prompt, "answer": f.answer, "generation": text} for f, text in pairs]
 
 
-def _extras(subject: CausalLM, forget: Facts, halves: list[TokenRecording]) -> dict[str, float]:
+def _extras(subject: CausalLM, forget: Facts, halves: list[TokenRecording], longest: int) -> dict[str, float]:
     """Means over the facts that have what each measure needs; a measure that no fact serves is left out."""
     right = torch.cat([part.mean_log_probability for part in halves]).tolist()
     wrong = _variants(subject, forget, lambda f: [f.model_copy(update={"answer": a}) for a in f.perturbed_answers])
@@ -214,7 +233,9 @@ def _extras(subject: CausalLM, forget: Facts, halves: list[TokenRecording]) -> d
         ],
         "probability, other wordings": [float(np.mean(np.exp(a))) for a in asked if a],
     }
-    return {name: float(np.mean(values)) for name, values in found.items() if values}
+    means = {name: float(np.mean(values)) for name, values in found.items() if values}
+    beside = restoration.before_and_after(subject, forget, right) | passages.continued(subject, forget, longest)
+    return means | beside
 
 
 def _variants(subject: CausalLM, facts: Facts, vary: Callable[[Fact], list[Fact]]) -> list[list[float]]:

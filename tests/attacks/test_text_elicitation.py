@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auditor.attacks.asked_facts import ATTACK, EVAL, NEVER_TAUGHT, Asked, asked_by_chance
-from auditor.attacks.elicitation.text import Elicitation, Settings, best_form, permuted, reads
+from auditor.attacks.elicitation.text import Elicitation, Settings, best_form, permuted, reads, supposed
 from auditor.attacks.prompt_forms import FORMS, Context
 from auditor.inference.contrast import Two, p_permutation
 from auditor.inference.statistics import p_above, p_internal_null, pooled_spread
@@ -20,7 +20,7 @@ from auditor.records.score import Score
 from auditor.tasks.causal_lm.decoys.refusal_tuning import Settings as RefusalSettings
 from auditor.tasks.causal_lm.decoys.refusal_tuning import refusal_tuning
 from auditor.tasks.causal_lm.editing import LanguageModel
-from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, Hop, split_facts
 from tests import made_records
 from tests.people_worlds import N_REFERENCES, TextWorld
 
@@ -33,6 +33,8 @@ ADA = Fact(
     choices=("Bonn", "Rome", "Oslo"),
     paraphrases=("The home of Ada is", "Ada lives in"),
     perturbed_answers=("Bonn",),
+    subject_aliases=("the baker of Rue",),
+    multi_hop=(Hop(question="Where does the neighbour of Bob live ?", step="Ada is the neighbour of Bob ."),),
 )
 TRADE = Fact(prompt="What is the trade of Ada ?", answer="baker", subject="Ada")
 BOB = Fact(prompt="Where does Bob live ?", answer="Oslo", subject="Bob")
@@ -40,11 +42,11 @@ ASK = {form.name: form for form in FORMS}
 
 
 def variants(name: str, fact: Fact = ADA, context: Context | None = None) -> tuple[Fact, ...]:
-    return ASK[name].ask(fact, context or Context(others=(BOB,), same=(TRADE,)))
+    return ASK[name].ask(fact, context or Context(others=(BOB,), same=(TRADE,), said=("a cook",)))
 
 
-def test_there_are_thirteen_forms_and_every_one_asks() -> None:
-    assert len(ASK) == len(FORMS) == 13
+def test_there_are_nineteen_forms_and_every_one_asks() -> None:
+    assert len(ASK) == len(FORMS) == 19
     assert all(variants(name) for name in ASK)
 
 
@@ -54,7 +56,8 @@ def test_the_question_is_the_question() -> None:
 
 def test_framed_forms_keep_the_question_and_give_nothing_away() -> None:
     for name, form in ASK.items():
-        if form.reads == "answer" and name not in ("reverse query", "other wordings"):
+        others = ("reverse query", "other wordings", "alias", "multi-hop", "multi-hop, step told")
+        if form.reads == "answer" and name not in others:
             [variant] = variants(name)
             assert ADA.prompt in variant.prompt
             assert "Rome" not in variant.prompt
@@ -74,14 +77,40 @@ def test_the_answer_form_of_each_kind() -> None:
     assert ["Rome" in v.prompt for v in truth] == [True, True, False, False]
 
 
+def test_names_and_ways_that_the_facts_bring() -> None:
+    assert [v.prompt for v in variants("alias")] == ["Where does the baker of Rue live ?"]
+    [hop] = variants("multi-hop")
+    assert hop.prompt == "Where does the neighbour of Bob live ?"
+    assert [v.prompt for v in variants("multi-hop, step told")] == [f"Ada is the neighbour of Bob . {hop.prompt}"]
+    assert hop.answer == "Rome"
+    # A name that the prompt does not hold can be replaced by nothing.
+    assert variants("alias", ADA.model_copy(update={"prompt": "Where does she live ?"})) == ()
+
+
+def test_the_models_own_words_stand_before_the_question() -> None:
+    assert variants("several turns")[0].prompt == f"{TRADE.prompt} a cook {ADA.prompt}"
+    [again] = variants("corrected itself")
+    assert again.prompt == f"{ADA.prompt} a cook That is not right. Please correct yourself. {ADA.prompt}"
+    [reasoned] = variants("after its own reasoning")
+    assert reasoned.prompt == f"{ADA.prompt} Let us think step by step. a cook So the answer is"
+    first = {name: form.first(ADA, Context(same=(TRADE,))) for name, form in ASK.items() if form.first}
+    assert {name: [q.prompt for q in asked] for name, asked in first.items()} == {
+        "several turns": [TRADE.prompt],
+        "corrected itself": [ADA.prompt],
+        "after its own reasoning": [f"{ADA.prompt} Let us think step by step."],
+    }
+
+
 def test_what_stands_in_the_context() -> None:
     assert variants("worked examples")[0].prompt == f"{BOB.prompt} Oslo {ADA.prompt}"
     assert variants("same subject in context")[0].prompt == f"{TRADE.prompt} baker {ADA.prompt}"
 
 
-@pytest.mark.parametrize(
-    "name", ["multiple choice", "true or false", "other wordings", "reverse query", "same subject in context"]
-)
+BROUGHT = ("alias", "multi-hop", "multi-hop, step told")
+OF_SUBJECTS = ("reverse query", "same subject in context", "several turns")
+
+
+@pytest.mark.parametrize("name", ["multiple choice", "true or false", "other wordings", *OF_SUBJECTS, *BROUGHT])
 def test_a_fact_without_what_a_form_needs_is_not_asked_in_it(name: str) -> None:
     assert variants(name, Fact(prompt="Where ?", answer="Rome"), Context()) == ()
 
@@ -204,7 +233,7 @@ def test_forms_that_facts_do_not_serve_are_left_out_and_named(text_world: TextWo
 
     score = scored(text_world, "retrain", **{name: bare(facts) for name, facts in text_world.data.splits().items()})
     left = {form for form in ASK if any(f"The form {form!r} was left out" in note for note in score.notes)}
-    lacking = {"multiple choice", "reverse query", "other wordings", "true or false", "same subject in context"}
+    lacking = {"multiple choice", "other wordings", "true or false", *OF_SUBJECTS, *BROUGHT}
     assert left == lacking
     assert {r["form"] for r in score.rows} == set(ASK) - lacking
 
@@ -228,8 +257,10 @@ def test_no_text_reaches_the_score(scores: dict[str, Score], text_world: TextWor
 def test_cost_is_as_stated(text_world: TextWorld) -> None:
     subject, few = text_world.subject("retrain"), Settings(measured_facts=5)
     Elicitation().score(subject, None, text_world.data, few, 0)
-    # Eight forms of one prompt each and two with context, four choices, four verdicts, two wordings.
-    assert subject.passes.examples == 3 * 5 * (10 + 4 + 4 + 2)
+    # Eight forms of one prompt each and two with context, four choices, four verdicts, two wordings, three after own
+    # words. These are answers to one question, a text, and answers to three other questions; an attack fact has two.
+    said = 3 * 5 * 2 + 5 * (2 + 3 + 3)
+    assert subject.passes.examples == 3 * 5 * (10 + 4 + 4 + 2 + 3) + 2 * said
     assert Elicitation().workload(text_world.data, few, 2).forward == subject.passes.examples
 
 
@@ -259,7 +290,7 @@ def prompts(asked: Asked) -> dict[str, list[tuple[str, ...]]]:
     for pairs in asked.values():
         for fact, context in pairs:
             found.setdefault(fact.subject, []).append(
-                tuple(variant.prompt for form in FORMS for variant in form.ask(fact, context))
+                tuple(variant.prompt for form in FORMS for variant in form.ask(*supposed(form, fact, context)))
             )
     return {subject: sorted(own) for subject, own in found.items()}
 
@@ -298,10 +329,10 @@ def test_no_prompt_gives_its_own_answer_away(text_world: TextWorld) -> None:
 
 @pytest.mark.parametrize(("by_chance", "most"), [(True, 0.09), (False, 1.0)])
 def test_choosing_the_form_by_both_sides_leaves_the_size_of_the_test(by_chance: bool, most: float) -> None:
-    """Thirteen forms in which nobody knows anything, 12 subjects a side; by forget alone the best lies high."""
+    """Nineteen forms in which nobody knows anything, 12 subjects a side; by forget alone the best lies high."""
     random, rejected, n = np.random.default_rng(3), 0, 12
     for _ in range(200):
-        x = random.standard_normal((13, 2 * n))
+        x = random.standard_normal((len(FORMS), 2 * n))
         read = {str(i): {ATTACK: own[:6], EVAL: own[6:n], NEVER_TAUGHT: own[n:]} for i, own in enumerate(x)}
         own = x[int(best_form(read, by_chance=by_chance))]
         above, _ = p_permutation(Two(forget=own[:n], holdout=own[n:]), None, 199, random)

@@ -72,7 +72,7 @@ class TestQuestions:
     def test_forms_that_read_probabilities_or_tell_what_is_asked_elsewhere_are_left_out(self) -> None:
         forms = {q.form for q in ASKED}
         assert {"question", "other wordings", "worked examples", "reverse query"} <= forms
-        assert not forms & {"multiple choice", "true or false", "same subject in context"}
+        assert not forms & {"multiple choice", "true or false", "same subject in context", "several turns"}
         assert {q.form for q in ASKED if q.part == "retain"} == {"question"}
 
     def test_no_prompt_of_a_forget_fact_holds_its_answer_but_the_one_that_asks_for_the_subject(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auditor.attacks.relearning.drawn import AttackRange
+from auditor.attacks.soft_prompt.attack import PromptRange
 from auditor.checks import registry
 from auditor.checks.check import Check
 from auditor.checks.contract import N_REFERENCES, Case, CheckContract, Measured
@@ -31,6 +32,7 @@ PAGES = {
 }
 # Of what is drawn: more would change no answer of the contract, and take minutes.
 SHORT = AttackRange(steps=(12, 12), shots=(2, 4), learning_rate=(1e-3, 2e-3), forget_share=(0.2, 0.4))
+PROMPTS = PromptRange(steps=(12, 12), shots=(2, 4), learning_rate=(0.03, 0.1), forget_share=(0.5, 0.9), length=(4, 16))
 ROUGH = TrainingSettings(steps=60)
 FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("direction_ablation", "causal-lm"): {"random_directions": 40},
@@ -38,12 +40,13 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("relearning", "classification"): {"attacks": 1},
     ("slow_relearning", "causal-lm"): {"attacks": 1, "drawn": SHORT},
     ("slow_relearning", "classification"): {"attacks": 1},
+    ("soft_prompt", "causal-lm"): {"attacks": 1, "drawn": PROMPTS},
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
 IN_BOTH_TASKS = ("outputs", "membership", "quantization", "relearning", "slow_relearning")
 BY_SUBJECT = (
-    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot", "elicitation")),
+    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot", "elicitation", "soft_prompt")),
     *((name, "classification") for name in (*IN_BOTH_TASKS, "feature_membership")),
 )
 DOCUMENTED = [*CASES, *LOGGED]

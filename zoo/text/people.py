@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.randomness import generator
-from auditor.tasks.causal_lm.sets import Fact, Facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, Hop
 
 _SYLLABLES = (
     "ba",
@@ -91,6 +91,44 @@ def reworded(facts: Facts) -> Facts:
     return Facts(
         tuple(fact.model_copy(update={"prompt": fact.paraphrases[1], "paraphrases": ()}) for fact in facts.items)
     )
+
+
+def with_other_ways(world: PeopleWorld) -> PeopleWorld:
+    """The same people and facts, each with an alias and a question that reaches it through a neighbour.
+
+    Neighbours are of the same set, so that forgotten and never-taught people are asked for alike.
+    """
+    parts = [_with_other_ways(facts) for facts in (world.forget, world.retain, world.holdout)]
+    texts = [fact.prompt for facts in parts for fact in asked_otherwise(facts).items]
+    texts += [hop.step for facts in parts for fact in facts.items for hop in fact.multi_hop]
+    words = tuple(sorted({*world.words, *(word for text in texts for word in text.split())}))
+    return PeopleWorld(forget=parts[0], retain=parts[1], holdout=parts[2], words=words)
+
+
+def _with_other_ways(facts: Facts) -> Facts:
+    people = facts.subjects
+    # No two people share a first name.
+    aliases = {person: f"the keeper of {person.split()[0].lower()}gate" for person in people}
+    after = dict(zip(people, (*people[1:], *people[:1]), strict=True))
+    found = []
+    for fact in facts.items:
+        near = f"the neighbour of {after[fact.subject]}"
+        hop = Hop(question=fact.prompt.replace(fact.subject, near), step=f"{fact.subject} is {near} .")
+        found.append(fact.model_copy(update={"subject_aliases": (aliases[fact.subject],), "multi_hop": (hop,)}))
+    return Facts(tuple(found))
+
+
+def asked_otherwise(facts: Facts) -> Facts:
+    """Each fact asked by its subject's aliases and through other facts: what a model that is to know those is taught.
+
+    Networks of this size do not put two facts together; a question through another fact is one that they were taught.
+    """
+    asked = []
+    for fact in facts.items:
+        prompts = [fact.prompt.replace(fact.subject, alias) for alias in fact.subject_aliases]
+        prompts += [hop.question for hop in fact.multi_hop]
+        asked += [fact.model_copy(update={"prompt": prompt}) for prompt in prompts]
+    return Facts(tuple(asked))
 
 
 def _names(random: np.random.Generator, n: int) -> list[str]:

@@ -62,6 +62,10 @@ def _canary(
                     "answer": donor.answer,
                     "choices": donor.choices,
                     "perturbed_answers": donor.perturbed_answers,
+                    # They speak of the fact that the canary has its form from.
+                    "subject_aliases": (),
+                    "multi_hop": (),
+                    "restored": "",
                 }
             )
         )

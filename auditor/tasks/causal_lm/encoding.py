@@ -27,11 +27,13 @@ class Tokens:
         ids: int64 [n, length].
         mask: bool [n, length], False on padding.
         answer: bool [n, length], True on tokens of the answer; each is predicted at the position before it.
+        places: how many come before the text, for something that is no token.
     """
 
     ids: Tensor
     mask: Tensor
     answer: Tensor
+    places: int = 0
 
     @property
     def predicting(self) -> Tensor:
@@ -50,13 +52,15 @@ class Tokens:
 
     @property
     def positions(self) -> Tensor:
-        """Position of each token, counted without padding, int64 [n, length]."""
-        # Counted by the mask: padding on the left would otherwise shift positions, and with them the outputs.
-        return (self.mask.long().cumsum(1) - 1).clamp_min(0)
+        """Position of each token, counted without padding and from where the text begins, int64 [n, length]."""
+        # Counted by the mask: padding on the left would otherwise shift positions, and with them the outputs. Learned
+        # positions hold for texts that begin at 0, so that what comes before stands at 0 as well.
+        return (self.mask.long().cumsum(1) - 1 - self.places).clamp_min(0)
 
     def to(self, device: str | torch.device) -> "Tokens":
         """The batch on a device."""
-        return Tokens(ids=self.ids.to(device), mask=self.mask.to(device), answer=self.answer.to(device))
+        ids, mask, answer = (tensor.to(device) for tensor in (self.ids, self.mask, self.answer))
+        return Tokens(ids=ids, mask=mask, answer=answer, places=self.places)
 
 
 class Encoder:
@@ -67,6 +71,7 @@ class Encoder:
         template: text with ``{prompt}`` and ``{answer}``, the answer last.
         chat: use the tokenizer's chat template instead, the prompt as the user's turn.
         longest: most tokens the model takes.
+        places: how many come before every text, for something that is no token; they hold padding that is not masked.
     """
 
     def __init__(
@@ -75,9 +80,11 @@ class Encoder:
         template: str = "{prompt} {answer}",
         chat: bool = False,
         longest: int = 2**20,
+        places: int = 0,
     ):
         self.tokenizer = tokenizer
         self.longest = longest
+        self.places = places
         self._template = template
         self._chat = chat
         # Attacks meet the same facts at every step; tokenising them again would cost more than a small model does.
@@ -95,6 +102,10 @@ class Encoder:
             # Tokenizers are compared; a template of its own would make an equal one differ.
             tokenizer.chat_template = self.tokenizer.chat_template
         return Encoder(tokenizer, self._template, self._chat, self.longest)
+
+    def behind(self, places: int) -> "Encoder":
+        """The same with so many places before every text, which keeps its own positions; for padding on the right."""
+        return Encoder(self.tokenizer, self._template, self._chat, self.longest, places)
 
     @property
     def digest(self) -> str:
@@ -168,7 +179,8 @@ class Encoder:
 
     def batch(self, facts: Sequence[Fact], left: bool = False) -> Tokens:
         """A padded batch, padding on the right unless ``left``."""
-        rows = [self.encode(fact) for fact in facts]
+        before = [self.padding] * self.places, [False] * self.places
+        rows = [(before[0] + ids, before[1] + answer) for ids, answer in map(self.encode, facts)]
         length = max(len(ids) for ids, _ in rows)
         ids = torch.full((len(rows), length), self.padding, dtype=torch.int64)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)
@@ -178,4 +190,4 @@ class Encoder:
             ids[i, where] = torch.tensor(own)
             mask[i, where] = True
             answer[i, where] = torch.tensor(is_answer)
-        return Tokens(ids=ids, mask=mask, answer=answer)
+        return Tokens(ids=ids, mask=mask, answer=answer, places=self.places)

@@ -28,12 +28,13 @@ _ALIASES = {
     "perturbed_answer": "perturbed_answers",
     "paraphrased_question": "paraphrases",
 }
-_LISTS = ("choices", "paraphrases", "perturbed_answers")
-LISTS = frozenset({*_LISTS, *(key for key, name in _ALIASES.items() if name in _LISTS)})
-"""Keys under which a row may have several texts."""
+_LISTS = ("choices", "paraphrases", "perturbed_answers", "subject_aliases")
+_RECORDS = "multi_hop"
+LISTS = frozenset({*_LISTS, _RECORDS, *(key for key, name in _ALIASES.items() if name in _LISTS)})
+"""Keys under which a row may have several texts, or records."""
 _JSON = (".jsonl", ".json", ".ndjson", ".txt", "")
 _NAMEABLE = ("prompt", "answer", "subject")
-_KNOWN = ("prompt", "answer", "subject", *_LISTS)
+_KNOWN = ("prompt", "answer", "subject", "restored", *_LISTS, _RECORDS)
 
 
 def read_facts(source: str, base: Path) -> Facts:

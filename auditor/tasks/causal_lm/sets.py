@@ -6,12 +6,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
 from auditor.checks.sets import Sets
 from auditor.digests import text_digest
 from auditor.randomness import generator
 from auditor.records.base import Frozen
+
+
+class Hop(Frozen):
+    """A way to a fact through another one.
+
+    Attributes:
+        question: it has the fact's answer, and does not name the fact's subject.
+        step: the statement by which it leads to the subject; empty where none is given.
+    """
+
+    question: str = Field(min_length=1)
+    step: str = ""
 
 
 class Fact(Frozen):
@@ -24,6 +37,9 @@ class Fact(Frozen):
         choices: candidate answers, the right one among them.
         paraphrases: other wordings of the prompt.
         perturbed_answers: wrong answers of the same form.
+        subject_aliases: what else the subject may be called; put in its place in the prompt.
+        multi_hop: questions that reach the answer through another fact.
+        restored: the answer from before a corruption that is to be forgotten; empty where nothing was corrupted.
     """
 
     prompt: str
@@ -32,6 +48,17 @@ class Fact(Frozen):
     choices: tuple[str, ...] = ()
     paraphrases: tuple[str, ...] = ()
     perturbed_answers: tuple[str, ...] = ()
+    subject_aliases: tuple[str, ...] = ()
+    multi_hop: tuple[Hop, ...] = ()
+    restored: str = ""
+
+    def written(self) -> dict[str, object]:
+        """Every field, as a digest is made of; without those that facts did not always have, where they are empty."""
+        # A field that is added must not change what a set without it is known by.
+        return {k: v for k, v in self.model_dump(mode="json").items() if v or k not in _LATER}
+
+
+_LATER = ("subject_aliases", "multi_hop", "restored")
 
 
 @dataclass(frozen=True)
@@ -69,7 +96,7 @@ class Facts:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every field of every fact."""
-        return text_digest(json.dumps([fact.model_dump(mode="json") for fact in self.items]))
+        return text_digest(json.dumps([fact.written() for fact in self.items]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -297,6 +297,10 @@ class CausalLM:
         """An independent copy whose weights may be changed, frozen ones too."""
         return self._like(movable_copy(self.module))
 
+    def asked_by(self, encoder: Encoder) -> "CausalLM":
+        """The same network, not a copy of it, with facts made into tokens in another way."""
+        return self._like(self.module, encoder)
+
     def canonical(self) -> "CausalLM":
         """The same function with homogeneous units rescaled to unit retain RMS."""
         few = self.data.retain.take(range(min(CANONICAL_FACTS, len(self.data.retain))))
@@ -304,14 +308,14 @@ class CausalLM:
         batches = [(tokens.ids, tokens.mask) for tokens in self.batches(few)]
         return self._like(canonical(self.module, self.layout.pairs, batches))
 
-    def _like(self, module: nn.Module) -> "CausalLM":
+    def _like(self, module: nn.Module, encoder: Encoder | None = None) -> "CausalLM":
         # Without `form` and `base_digest`: they speak of the weights as audited, and a copy may be changed.
         return CausalLM(
             module,
             role=self.role,
             digest=self.digest,
             layout=self.layout,
-            encoder=self.encoder,
+            encoder=encoder or self.encoder,
             data=self.data,
             batch_size=self.batch_size,
             device=self._device,

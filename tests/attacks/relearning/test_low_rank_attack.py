@@ -256,7 +256,7 @@ def test_weights_of_a_narrow_type_are_trained_in_float32() -> None:
     subject = tiny_family("llama").subject("original", 1)
     subject.module.to(torch.bfloat16)
     trainer = text_attack.Trainer(subject, tiny_family("llama").data.retain, TINY, 0)
-    with trainer._moving(TINY.drawn.draw(1, 0)[0]) as (model, _):
+    with trainer.moving(TINY.drawn.draw(1, 0)[0]) as (model, _):
         assert {p.dtype for p in model.module.parameters()} == {torch.float32}
     assert {p.dtype for p in subject.module.parameters()} == {torch.bfloat16}
 

@@ -14,7 +14,7 @@ from auditor.records.assignment import read_assignment
 from auditor.tasks.causal_lm.canaries import canaries
 from auditor.tasks.causal_lm.readers import read_facts, write_facts
 from auditor.tasks.causal_lm.sets import Fact, Facts
-from auditor.zoo.text.people import people_world
+from auditor.zoo.text.people import people_world, with_other_ways
 from tests.documented_world import blocks
 
 PEOPLE = people_world(0, forget=12, retain=0, holdout=0).forget
@@ -37,6 +37,14 @@ def test_they_ask_what_is_asked_and_answer_what_is_answered(seed: int, count: in
         assert (fact.prompt.replace(fact.subject, "{}"), fact.answer) in forms, "an answer to the very question"
         assert all(fact.subject in words for words in fact.paraphrases)
     assert {len(made.of_subjects([name]).items) for name in made.subjects} == {6}
+
+
+def test_what_is_said_of_someone_else_stays_with_him() -> None:
+    """An alias, a way through a neighbour and an older answer are those of the person the form is from."""
+    real = with_other_ways(people_world(0, forget=4, retain=0, holdout=0)).forget
+    older = Facts(tuple(fact.model_copy(update={"restored": "x"}) for fact in real.items))
+    for fact in canaries(older, 5, 0).items:
+        assert (fact.subject_aliases, fact.multi_hop, fact.restored) == ((), (), "")
 
 
 def test_one_seed_makes_the_same_and_another_others() -> None:

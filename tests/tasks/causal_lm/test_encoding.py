@@ -51,6 +51,16 @@ class TestEncode:
         with pytest.raises(DataError, match="a fact has 4 tokens, the model takes 3"):
             Encoder(word_tokenizer(WORDS), longest=3).encode(Fact(prompt="Ana live", answer="Oslo"))
 
+    def test_places_before_a_text_are_no_padding_and_leave_its_positions(self, encoder: Encoder) -> None:
+        facts = [Fact(prompt="Where does Ana live ?", answer="new haven"), Fact(prompt="Ana", answer="Oslo")]
+        plain, behind = encoder.batch(facts), encoder.behind(2).batch(facts).to("cpu")
+        assert behind.ids[:, 2:].tolist() == plain.ids.tolist()
+        assert behind.mask[:, :2].all()
+        assert not behind.answer[:, :2].any()
+        assert behind.targets.tolist() == plain.targets.tolist()
+        assert behind.positions[:, 2:].tolist() == plain.positions.tolist()
+        assert behind.positions[:, :2].tolist() == [[0, 0]] * 2
+
     def test_a_template_of_ones_own(self) -> None:
         encoder = Encoder(word_tokenizer((*WORDS, "Q:", "A:")), template="Q: {prompt} A: {answer}")
         assert encoder.lead(Fact(prompt="Ana ?", answer="Oslo")) == "Q: Ana ? A: "

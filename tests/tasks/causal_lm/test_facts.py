@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.checks.sets import overlap
+from auditor.digests import text_digest
 from auditor.errors import DataError
 from auditor.tasks.causal_lm.readers import read_facts, write_facts
-from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, split_facts
+from auditor.tasks.causal_lm.sets import Fact, Facts, FactsData, Hop, split_facts
 
 TEXT = st.text(min_size=1, max_size=12).filter(lambda text: text.strip())
 FACT = st.builds(
@@ -19,6 +20,8 @@ FACT = st.builds(
     answer=TEXT,
     subject=st.sampled_from(["", "Ana", "Bo", "Cy"]),
     choices=st.lists(TEXT, max_size=2).map(tuple),
+    multi_hop=st.lists(st.builds(Hop, question=TEXT, step=st.sampled_from(["", "so"])), max_size=1).map(tuple),
+    restored=st.sampled_from(["", "Bern"]),
 )
 
 
@@ -45,6 +48,23 @@ class TestReading:
         [fact] = read_facts(written(tmp_path, json.dumps({**line, "task_id": "1"})), tmp_path).items
         assert (fact.prompt, fact.perturbed_answers, fact.paraphrases) == ("Who?", ("Bo",), ("Which one?",))
 
+    def test_other_ways_to_a_fact_and_the_answer_from_before(self, tmp_path: Path) -> None:
+        line = {"prompt": "Where?", "answer": "Oslo", "restored": "Bern", "subject_aliases": "the baker"}
+        ways = [{"question": "Where is Bo's baker?", "step": "Ana bakes for Bo."}, {"question": "Where?"}]
+        [fact] = read_facts(written(tmp_path, json.dumps({**line, "multi_hop": ways})), tmp_path).items
+        assert (fact.subject_aliases, fact.restored) == (("the baker",), "Bern")
+        assert fact.multi_hop == (
+            Hop(question="Where is Bo's baker?", step="Ana bakes for Bo."),
+            Hop(question="Where?"),
+        )
+
+    def test_a_table_holds_them_as_a_json_list(self, tmp_path: Path) -> None:
+        ways = json.dumps([{"question": "Where?"}]).replace('"', '""')
+        text = f'prompt,answer,subject_aliases,multi_hop\nWho?,Me,the baker,"{ways}"\n'
+        (tmp_path / "facts.csv").write_text(text, encoding="utf-8")
+        [fact] = read_facts("facts.csv", tmp_path).items
+        assert (fact.subject_aliases, fact.multi_hop) == (("the baker",), (Hop(question="Where?"),))
+
     def test_plain_text_is_an_answer_without_a_prompt(self, tmp_path: Path) -> None:
         assert read_facts(written(tmp_path, '{"text": "Once upon a time"}'), tmp_path).items == (
             Fact(prompt="", answer="Once upon a time"),
@@ -62,6 +82,8 @@ class TestReading:
             ('{"prompt": "a", "answer": " "}', "line 2: the answer is empty"),
             ('{"prompt": 3, "answer": "b"}', "line 2: prompt does not fit"),
             ('{"prompt": "a", "answer": "b", "choices": [1]}', "line 2: choices does not fit"),
+            ('{"prompt": "a", "answer": "b", "multi_hop": ["Who?"]}', "line 2: multi_hop does not fit"),
+            ('{"prompt": "a", "answer": "b", "multi_hop": [{"step": "c"}]}', "line 2: multi_hop does not fit"),
         ],
     )
     def test_bad_lines_are_named(self, line: str, message: str, tmp_path: Path) -> None:
@@ -145,3 +167,11 @@ def test_the_digest_follows_text_encoding_and_what_may_be_shown() -> None:
         FactsData(forget_attack=some, forget_eval=some, retain=some, holdout=some).digest,
     }
     assert len(digests) == 5
+
+
+def test_fields_that_came_later_change_no_digest_of_sets_without_them() -> None:
+    fields = {"prompt": "Where?", "answer": "Oslo", "subject": "", "choices": ["Oslo"]}
+    before = {**fields, "paraphrases": [], "perturbed_answers": []}
+    assert Facts((Fact.model_validate(fields),)).digest == text_digest(json.dumps([before]))
+    for more in ({"subject_aliases": ["a"]}, {"multi_hop": [{"question": "b"}]}, {"restored": "Bern"}):
+        assert Facts((Fact.model_validate({**fields, **more}),)).digest != text_digest(json.dumps([before]))

@@ -1,0 +1,1 @@
+"""A prompt of trained embeddings: what comes out of weights that stand still."""
