@@ -10,7 +10,7 @@ from pydantic import Field
 
 from auditor.attacks.relearning.drawn import DrawnAttack, effort_of
 from auditor.attacks.relearning.pooled import Halves, Pooled, attack_both, attack_pooled
-from auditor.attacks.relearning.text_attack import CONTROL, SAME
+from auditor.attacks.relearning.text_attack import CONTROL, SAME, Trainer
 from auditor.attacks.soft_prompt.attack import PromptAttack, PromptRange, PromptTrainer
 from auditor.checks.check import Check, Workload
 from auditor.inference.monte_carlo import permutation_null
@@ -145,9 +145,18 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
             forward=settings.attacks * (len(settings.points) * measured + facts),
         )
 
+    def trainer(self, subject: CausalLM, data: FactsData, settings: Settings, seed: int) -> Trainer:
+        """What trains, while the weights stand still."""
+        return PromptTrainer(subject, data.retain, settings, seed)
+
+    def effort(self, attacks: Sequence[DrawnAttack]) -> str:
+        """The attacker's, in words."""
+        longest = max(attack.length for attack in attacks if isinstance(attack, PromptAttack))
+        return f"{effort_of(tuple(attacks), 'a subject')}, through {longest} embeddings at most"
+
     def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
         """Attack one model."""
-        trainer = PromptTrainer(subject, data.retain, settings, seed)
+        trainer = self.trainer(subject, data, settings, seed)
         if data.by_chance:
             found = attack_both(trainer, data, settings, seed)
             own, never = found.examples.numpy(), torch.cat([part.of_holdout for part in found.measured]).numpy()
@@ -167,10 +176,10 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
                 )
             },
             n_examples=len(examples),
-            null=() if data.by_chance else _permuted(found, own, never, settings.permutations, seed),
+            null=() if data.by_chance else _permuted(self.name, found, own, never, settings.permutations, seed),
             rows=list(found.rows),
             controls=_controls(found, control),
-            effort=_effort(found.attacks),
+            effort=self.effort(found.attacks),
             notes=() if control is not None else (_NOTHING_NEVER_TAUGHT,),
         )
 
@@ -187,14 +196,14 @@ def _halves(data: FactsData, seed: int) -> Halves:
     return (data.forget_attack, never[0]), (data.forget_eval, never[1])
 
 
-def _permuted(found: Pooled, own: Array, never: Array, draws: int, seed: int) -> tuple[float, ...]:
+def _permuted(name: str, found: Pooled, own: Array, never: Array, draws: int, seed: int) -> tuple[float, ...]:
     """T after permuting which subjects are forgotten, by draw; empty where nothing never taught is given."""
     if not len(never):
         return ()
     # Every attack was measured on the same facts.
     sides = found.measured[0]
     blocks = [fact.subject for fact in sides.forget.items], [fact.subject for fact in sides.holdout.items]
-    random = generator(seed, SoftPrompt.name, "null")
+    random = generator(seed, name, "null")
     return tuple(permutation_null(own, never, draws, random, blocks).tolist())
 
 
@@ -202,8 +211,3 @@ def _controls(found: Pooled, never: float | None) -> dict[str, float]:
     """What the prompts taught of their own facts, and brought out of never-taught ones."""
     learned = {"facts the prompt was trained on": float(torch.cat([part.of_forget for part in found.trained]).mean())}
     return learned if never is None else {**learned, "never-taught facts": never}
-
-
-def _effort(attacks: Sequence[DrawnAttack]) -> str:
-    longest = max(attack.length for attack in attacks if isinstance(attack, PromptAttack))
-    return f"{effort_of(tuple(attacks), 'a subject')}, through {longest} embeddings at most"
