@@ -199,6 +199,8 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("l1_sparse", "unknown", "sparsity", paper="arXiv 2304.04934"),
     _vision("boundary_shrink", "unknown", "relabelling", paper="arXiv 2303.11570"),
     _vision("unsir", "unknown", "impair and repair", paper="arXiv 2111.08947", requests=_CLASS),
+    _vision("wagle", "unknown", "ascent", paper="arXiv 2410.17509"),
+    _vision("laf", "unknown", "representations moved", paper="arXiv 2404.00506"),
     _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
     # The truth is that of the method it is put around.
     _vision("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
@@ -271,6 +273,10 @@ ENTRIES: tuple[Entry, ...] = (
     _text("flat", "unknown", "f-divergence", paper="arXiv 2410.11143"),
     _text("rmu", "unknown", "misdirection", paper="arXiv 2403.03218"),
     _text("task_vector", "unknown", "task arithmetic", paper="arXiv 2212.04089"),
+    _text("wagle", "unknown", "ascent", paper="arXiv 2410.17509"),
+    _text("loku", "unknown", "low-rank hinge", paper="arXiv 2408.06621"),
+    _text("rocr", "unknown", "concept redirected", paper="arXiv 2506.07795"),
+    _text("merged", "unknown", "merging", paper="arXiv 2503.21088"),
     _text("projection", "unknown", "projection", paper="arXiv 2508.15449"),
     # The truth is that of the method it is put around.
     _text("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
