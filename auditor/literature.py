@@ -71,6 +71,7 @@ NAMES = {
     "arXiv 2404.02936": "Min-K%++",
     "arXiv 2404.05868": "NPO",
     "arXiv 2404.11056": "LMEraser",
+    "arXiv 2405.15662": "concept poisoning (Chang et al. 2024)",
     "arXiv 2406.07933": "ECO",
     "arXiv 2406.08607": "ULD",
     "arXiv 2406.10890": "RWKU",
@@ -80,13 +81,18 @@ NAMES = {
     "arXiv 2407.00106": "ununlearning (Shumailov et al. 2024)",
     "arXiv 2407.06460": "MUSE",
     "arXiv 2408.00761": "TAR",
+    "arXiv 2408.06621": "LoKU",
     "arXiv 2410.07163": "SimNPO",
     "arXiv 2410.08827": "relearning on disjoint facts (Deeb and Roger 2024)",
     "arXiv 2410.11143": "FLAT",
     "arXiv 2410.16454": "quantised unlearning (Zhang et al. 2024)",
+    "arXiv 2410.17509": "WAGLE",
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
+    "arXiv 2503.21088": "unlearning by merging (Xu et al. 2025)",
+    "arXiv 2503.21730": "effective skill unlearning",
+    "arXiv 2504.13774": "DP2Unlearning",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
     "arXiv 2505.15214": "chain of thought against unlearning",
@@ -125,7 +131,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(
         paper="RESTOR", what="the answer from before the corruption", why="forget sets have no restored answers yet"
     ),
-    NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
     NotBuilt(
         paper="UnlearnDatamodel (KLoM)",
         what="KLoM against its reference-against-reference null",
@@ -181,24 +186,17 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(
         paper="arXiv 2406.08607", what="its paper's own figures repeated", why="they are of models too large for here"
     ),
-    NotBuilt(paper="arXiv 2404.00506", what="label-agnostic forgetting by two VAEs", why="not written yet"),
     NotBuilt(paper="arXiv 2602.21773", what="sharpness-aware forgetting under bias", why="no biased world is built"),
-    NotBuilt(paper="Concept poisoning", what="as an unlearner", why="not written yet"),
-    NotBuilt(paper="WAGLE", what="attribution masks", why="not written yet; `salun` masks by gradients"),
-    NotBuilt(paper="LoKU", what="low-rank unlearning by inverted hinge loss", why="not written yet"),
     NotBuilt(
-        paper="Effective skill unlearning", what="requests about skills", why="requests are classes, samples and facts"
+        paper="arXiv 2405.15662",
+        what="poisoned labels for the concepts of a class",
+        why="no world here has concepts named in its images; without them it is `random_labels`",
     ),
+    NotBuilt(paper="arXiv 2503.21730", what="requests about skills", why="requests are classes, samples and facts"),
     NotBuilt(paper="UOE", what="unlearning one expert", why="no small mixture of experts is trained here"),
-    NotBuilt(paper="DP2Unlearning", what="an ε that bounds the truth", why="not written yet"),
     NotBuilt(paper="arXiv 2604.12820", what="repair by prompts", why="not written yet"),
     NotBuilt(paper="arXiv 2310.07579", what="a subject that only generates", why="subjects give logits so far"),
     NotBuilt(paper="ALU", what="agents that answer for the model", why="subjects give logits so far"),
-    NotBuilt(
-        paper="Merging as unlearning",
-        what="weights of several models merged",
-        why="`task_vector` subtracts one; no more is written",
-    ),
 )
 
 
@@ -225,6 +223,30 @@ _FORMULAS = (
         "f-GAN ([1606.00709](https://arxiv.org/abs/1606.00709))",
         "`flat` (text): its bound of an f-divergence",
         "form of `flat`",
+        "[zoo.md](zoo.md)",
+    ),
+    (
+        "ROME ([2202.05262](https://arxiv.org/abs/2202.05262))",
+        "`rocr` (text): the least change of a map that gives one key another value",
+        "form of `rocr`",
+        "[zoo.md](zoo.md)",
+    ),
+    (
+        "TIES ([2306.01708](https://arxiv.org/abs/2306.01708))",
+        "`merged` (text): how two changes become one",
+        "form of `merged`",
+        "[zoo.md](zoo.md)",
+    ),
+    (
+        "DP-SGD ([1607.00133](https://arxiv.org/abs/1607.00133))",
+        "`private` (text): the clipped and noisy gradient of its base",
+        "form of `private`",
+        "[zoo.md](zoo.md)",
+    ),
+    (
+        "Gaussian differential privacy ([1905.02383](https://arxiv.org/abs/1905.02383))",
+        "`private` (text): what the steps of its base come to together",
+        "form of `private`",
         "[zoo.md](zoo.md)",
     ),
 )

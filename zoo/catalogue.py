@@ -277,6 +277,8 @@ ENTRIES: tuple[Entry, ...] = (
     _text("loku", "unknown", "low-rank hinge", paper="arXiv 2408.06621"),
     _text("rocr", "unknown", "concept redirected", paper="arXiv 2506.07795"),
     _text("merged", "unknown", "merging", paper="arXiv 2503.21088"),
+    # Its truth is bounded beforehand, by ε, which is none of the kinds above.
+    _text("private", "unknown", "private training", paper="arXiv 2504.13774", original="train_private"),
     _text("projection", "unknown", "projection", paper="arXiv 2508.15449"),
     # The truth is that of the method it is put around.
     _text("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),

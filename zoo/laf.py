@@ -47,7 +47,7 @@ def laf(original: nn.Module, forget: Examples, retain: Examples, settings: Setti
     head = name_of(module, head_of(module, retain))
     scaling = Scaling.among_units(inputs_of(before, head, retain))
     of_retain, of_forget = (
-        _autoencoder(scaling(inputs_of(before, head, examples)), settings, derive_seed(seed, name))
+        fitted(scaling(inputs_of(before, head, examples)), settings, derive_seed(seed, name))
         for name, examples in (("retain", retain), ("forget", forget))
     )
     represented, represented_before = (_representing(network, head, scaling) for network in (module, before))
@@ -81,7 +81,8 @@ def contrast(here: Tensor, was: Tensor, others: Tensor, temperature: float) -> T
     """
     candidates = nn.functional.normalize(torch.cat([was, others]), dim=1)
     cosines = nn.functional.normalize(here, dim=1) @ candidates.T
-    return nn.functional.cross_entropy(cosines / temperature, torch.arange(len(here)))
+    found: Tensor = nn.functional.cross_entropy(cosines / temperature, torch.arange(len(here)))
+    return found
 
 
 class Autoencoder(nn.Module):
@@ -102,12 +103,13 @@ class Autoencoder(nn.Module):
         """Squared distance from latents drawn with the given noise [n, latents], and their KL to the prior."""
         means, log_variances = self.encoder(rows).chunk(2, dim=1)
         drawn = means + noise * (log_variances / 2).exp()
-        divergence = (means.square() + log_variances.exp() - log_variances - 1).sum(dim=1).mean() / 2
+        divergence: Tensor = (means.square() + log_variances.exp() - log_variances - 1).sum(dim=1).mean() / 2
         distance: Tensor = (self.decoder(drawn) - rows).square().mean()
         return distance + divergence_weight * divergence
 
 
-def _autoencoder(rows: Tensor, settings: Settings, seed: int) -> Autoencoder:
+def fitted(rows: Tensor, settings: Settings, seed: int) -> Autoencoder:
+    """The autoencoder of some scaled representations [n, units], frozen."""
     with torch_seed(seed):
         module = Autoencoder(rows.shape[1], settings.latents)
         picks = torch.randint(len(rows), (settings.autoencoder_steps, settings.batch_size))
@@ -125,6 +127,7 @@ def _representing(module: nn.Module, head: str, scaling: Scaling) -> Representin
         caught: list[Tensor] = []
         with hook(module, head + INPUT_SUFFIX, caught.append):
             logits(module, inputs)
-        return scaling(caught[0])
+        rows: Tensor = scaling(caught[0])
+        return rows
 
     return represented

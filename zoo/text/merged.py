@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.records.base import Frozen
@@ -24,7 +24,9 @@ class Settings(Frozen):
     under: npo.Settings = Field(
         default=npo.Settings(weight=0.2, target=0.3), description="forgets less, and too little"
     )
-    density: float = Field(default=0.8, gt=0, le=1, description="of each change the share that is kept, by size")
+    density: float = Field(
+        default=0.8, gt=0, lt=1, description="share of each change that is kept, by size, map by map"
+    )
     scale: float = Field(default=1.0, gt=0, description="of the merged change")
 
 
@@ -41,7 +43,8 @@ def merged(original: LanguageModel, forget: Facts, retain: Facts, settings: Sett
     with torch.no_grad():
         for name, weight in module.named_parameters():
             changes = [other.get_parameter(name) - weight for other in tuned]
-            weight += settings.scale * merging.ties(changes, torch.ones(len(changes)), settings.density)
+            change: Tensor = merging.ties(changes, torch.ones(len(changes)), settings.density)
+            weight.add_(settings.scale * change)
     return module
 
 
