@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from auditor.errors import DataError
 from auditor.randomness import torch_seed
-from auditor.tasks.causal_lm.editing import embeddings_of
+from auditor.tasks.causal_lm.editing import LanguageModel, embeddings_of
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo.text import loku, merged, npo, private, projection, rocr, wagle
 from auditor.zoo.text.output_projection import output_maps
 from auditor.zoo.text.people import reworded
+from auditor.zoo.text.people_model import Family, people_model
 from tests.people_worlds import TextWorld
 from tests.text_zoo import FORGOTTEN, KEPT, Zoo
 
@@ -89,10 +91,16 @@ class TestLoku:
         [gradient] = torch.autograd.grad(hinge, [model.row])
         assert gradient[answer] > 0 > gradient[likeliest]
 
-    def test_adapters_change_nothing_before_they_are_trained(self, zoo: Zoo) -> None:
-        people, module = zoo.world.people, copy.deepcopy(zoo.original.module)
-        loku.with_adapters(module, zoo.original, people.forget, people.retain, loku.Settings())
-        assert torch.equal(zoo.logits(module, people.forget), zoo.logits(zoo.original.module, people.forget))
+    @pytest.mark.parametrize("family", ["llama", "gpt2"])
+    def test_adapters_change_nothing_before_they_are_trained(self, zoo: Zoo, family: Family) -> None:
+        people, encoder = zoo.world.people, zoo.world.encoder
+        with torch_seed(3):
+            module = people_model(len(encoder.tokenizer), layers=1, width=16, family=family)().eval()
+        before = zoo.logits(module, people.forget)
+        loku.with_adapters(module, LanguageModel(module, encoder), people.forget, people.retain, loku.Settings(rank=2))
+        assert torch.equal(zoo.logits(module, people.forget), before)
+        # All maps of the block: seven of a Llama's, four of a GPT-2's, whose queries, keys and values are one.
+        assert sum(parametrize.is_parametrized(part) for part in module.modules()) == {"llama": 7, "gpt2": 4}[family]
 
     def test_every_map_changes_by_twice_the_rank_at_most(self, zoo: Zoo) -> None:
         made = zoo.make("loku", loku.Settings(rank=2, steps=3))

@@ -5,6 +5,8 @@ information of forget over that of retain (FILA); what the adapter takes over is
 network computes what it did before it is trained.
 """
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -64,20 +66,26 @@ def inverted_hinge(module: nn.Module, encoder: Encoder, facts: Facts) -> Tensor:
 
 def with_adapters(module: nn.Module, original: LanguageModel, forget: Facts, retain: Facts, settings: Settings) -> None:
     """Freeze a copy of the original and open every map of its blocks in the directions that matter to forget."""
-    maps = [
-        part
-        for block in block_names(original, retain)
-        for part in module.get_submodule(block).modules()
-        if isinstance(part, nn.Linear)
-    ]
-    weights = [part.weight for part in maps]
+    maps, weights = zip(*_maps(module, block_names(original, retain)), strict=True)
     of_forget, of_retain = (_fisher(module, original.encoder, facts, weights) for facts in (forget, retain))
     module.requires_grad_(False)
-    for part, mine, others in zip(maps, of_forget, of_retain, strict=True):
+    for part, weight, mine, others in zip(maps, weights, of_forget, of_retain, strict=True):
         # Relative to the largest: where retain has no information at all the quotient would run away.
         relative = mine / (others + torch.finfo(others.dtype).eps * others.max())
-        b, a = low_rank_start(part.weight, relative.sum(dim=1), settings.rank)
+        # Linear keeps outputs in the first dimension, Conv1D in the last.
+        if isinstance(part, nn.Linear):
+            b, a = low_rank_start(weight, relative.sum(dim=1), settings.rank)
+        else:
+            after, before = low_rank_start(weight.T, relative.sum(dim=0), settings.rank)
+            b, a = before.T, after.T
         parametrize.register_parametrization(part, "weight", _Adapted(a, b))
+
+
+def _maps(module: nn.Module, blocks: Sequence[str]) -> list[tuple[nn.Module, nn.Parameter]]:
+    """The maps of the blocks with their weights."""
+    parts = [part for block in blocks for part in module.get_submodule(block).modules()]
+    weights = [(part, getattr(part, "weight", None)) for part in parts]
+    return [(part, weight) for part, weight in weights if isinstance(weight, nn.Parameter) and weight.ndim == 2]
 
 
 def low_rank_start(weight: Tensor, importance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +105,7 @@ def low_rank_start(weight: Tensor, importance: Tensor, rank: int) -> tuple[Tenso
     return u[:, :rank] * half / roots, half[:, None] * v[:rank]
 
 
-def _fisher(module: nn.Module, encoder: Encoder, facts: Facts, weights: list[Tensor]) -> list[Tensor]:
+def _fisher(module: nn.Module, encoder: Encoder, facts: Facts, weights: Sequence[Tensor]) -> list[Tensor]:
     """Mean squared gradient of a fact's loss, one tensor per weight."""
     sums = [torch.zeros_like(weight) for weight in weights]
     for fact in facts.items:

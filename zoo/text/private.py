@@ -1,4 +1,4 @@
-"""DP2Unlearning: a base that learnt privately is tuned again, on retain alone (Al Mahmud et al. 2025, arXiv 2504.13774).
+"""DP2Unlearning: a base that learnt privately is tuned on retain alone (Al Mahmud et al. 2025, arXiv 2504.13774).
 
 What such a model can show of the forget set is bounded beforehand. In the base's training the gradient of all forget
 facts together is clipped and noise is added to it (DP-SGD, Abadi et al. 2016, arXiv 1607.00133); the tuning sees
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 from torch import Tensor, nn
 
 from auditor.models.training import initial_weights
@@ -30,7 +30,7 @@ class Settings(retrain.Settings):
     """The recipe of the tuning, and how the base was trained."""
 
     epochs: int = Field(default=20, ge=1, description="of the tuning, passes over the facts")
-    epsilon: float = Field(default=1.0, gt=0, description="ε of the whole forget set")
+    epsilon: float = Field(default=1.0, gt=0, le=50, description="ε of the whole forget set")
     delta: float = Field(default=1e-5, gt=0, lt=1, description="δ of the same")
     clip: float = Field(default=1e-4, gt=0, description="largest norm of the forget gradient in a step")
     base_steps: int = Field(default=300, ge=1, description="of the base's training, by Adam")
@@ -111,4 +111,4 @@ def delta_of(mu: float, epsilon: float) -> float:
     >>> round(delta_of(1.0, 0.0), 4)
     0.3829
     """
-    return float(ndtr(mu / 2 - epsilon / mu) - math.exp(epsilon) * ndtr(-mu / 2 - epsilon / mu))
+    return float(ndtr(mu / 2 - epsilon / mu) - math.exp(epsilon + log_ndtr(-mu / 2 - epsilon / mu)))
