@@ -33,11 +33,15 @@ class NotBuilt:
 
 
 NAMES = {
+    "arXiv 1312.6114": "variational autoencoders",
     "arXiv 1506.02617": "Path-SGD",
+    "arXiv 1606.00709": "f-GAN",
+    "arXiv 1607.00133": "DP-SGD",
     "arXiv 1708.06733": "BadNets",
     "arXiv 1709.01604": "loss attack (Yeom et al. 2018)",
     "arXiv 1803.02999": "Reptile",
     "arXiv 1812.00910": "white-box membership (Nasr et al. 2019)",
+    "arXiv 1905.02383": "Gaussian differential privacy",
     "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
     "arXiv 1912.03817": "SISA",
     "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
@@ -47,14 +51,17 @@ NAMES = {
     "arXiv 2111.08440": "difficulty calibration (Watson et al. 2022)",
     "arXiv 2111.08947": "UNSIR",
     "arXiv 2112.03570": "LiRA",
+    "arXiv 2202.05262": "ROME",
     "arXiv 2203.03466": "muP (Yang et al. 2022)",
     "arXiv 2205.08096": "Bad Teacher",
+    "arXiv 2207.00112": "weighted low-rank factorisation (Hsu et al. 2022)",
     "arXiv 2210.01504": "gradient ascent for text (Jang et al. 2022)",
     "arXiv 2212.04089": "task arithmetic",
     "arXiv 2302.09880": "SCRUB",
     "arXiv 2303.11570": "Boundary Unlearning",
     "arXiv 2304.04934": "l1-sparse (Jia et al. 2023)",
     "arXiv 2305.18290": "DPO",
+    "arXiv 2306.01708": "TIES",
     "arXiv 2308.07707": "SSD",
     "arXiv 2310.02238": "Who's Harry Potter",
     "arXiv 2310.07579": "In-context unlearning",
@@ -71,7 +78,7 @@ NAMES = {
     "arXiv 2404.02936": "Min-K%++",
     "arXiv 2404.05868": "NPO",
     "arXiv 2404.11056": "LMEraser",
-    "arXiv 2405.15662": "concept poisoning (Chang et al. 2024)",
+    "arXiv 2405.15662": "Concept poisoning",
     "arXiv 2406.07933": "ECO",
     "arXiv 2406.08607": "ULD",
     "arXiv 2406.10890": "RWKU",
@@ -90,8 +97,8 @@ NAMES = {
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
-    "arXiv 2503.21088": "unlearning by merging (Xu et al. 2025)",
-    "arXiv 2503.21730": "effective skill unlearning",
+    "arXiv 2503.21088": "Merging as unlearning",
+    "arXiv 2503.21730": "Effective skill unlearning",
     "arXiv 2504.13774": "DP2Unlearning",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
@@ -209,7 +216,7 @@ def page() -> str:
             *_table(
                 "## Unlearners of the zoo",
                 _COLUMNS,
-                sorted([*map(_entry, ENTRIES), *_FORMULAS]),
+                sorted([*map(_entry, ENTRIES), *(_formula(*row) for row in _FORMULAS)]),
             ),
             *_table("## Commands", _COLUMNS, sorted(_COMMANDS)),
             *_table("## Not built", ("paper", "what of it", "state"), sorted(map(_missing, NOT_BUILT))),
@@ -219,38 +226,15 @@ def page() -> str:
 
 _COLUMNS = ("paper", "what it is here", "state", "evidence")
 _FORMULAS = (
-    (
-        "f-GAN ([1606.00709](https://arxiv.org/abs/1606.00709))",
-        "`flat` (text): its bound of an f-divergence",
-        "form of `flat`",
-        "[zoo.md](zoo.md)",
-    ),
-    (
-        "ROME ([2202.05262](https://arxiv.org/abs/2202.05262))",
-        "`rocr` (text): the least change of a map that gives one key another value",
-        "form of `rocr`",
-        "[zoo.md](zoo.md)",
-    ),
-    (
-        "TIES ([2306.01708](https://arxiv.org/abs/2306.01708))",
-        "`merged` (text): how two changes become one",
-        "form of `merged`",
-        "[zoo.md](zoo.md)",
-    ),
-    (
-        "DP-SGD ([1607.00133](https://arxiv.org/abs/1607.00133))",
-        "`private` (text): the clipped and noisy gradient of its base",
-        "form of `private`",
-        "[zoo.md](zoo.md)",
-    ),
-    (
-        "Gaussian differential privacy ([1905.02383](https://arxiv.org/abs/1905.02383))",
-        "`private` (text): what the steps of its base come to together",
-        "form of `private`",
-        "[zoo.md](zoo.md)",
-    ),
+    ("arXiv 1606.00709", "flat", "text", "its bound of an f-divergence"),
+    ("arXiv 1312.6114", "laf", "vision", "the autoencoders of its representations"),
+    ("arXiv 2207.00112", "loku", "text", "the nearest low-rank matrix, its rows weighted"),
+    ("arXiv 2306.01708", "merged", "text", "how two changes become one"),
+    ("arXiv 1607.00133", "private", "text", "the clipped and noisy gradient of its base"),
+    ("arXiv 1905.02383", "private", "text", "what the steps of its base come to together"),
+    ("arXiv 2202.05262", "rocr", "text", "the least change of a map that gives one key another value"),
 )
-"""What entries of the zoo take from a second paper."""
+"""What entries of the zoo take from a second paper: paper, entry, its task, what."""
 _COMMANDS = (
     (
         "What was unlearned? (model diffing)",
@@ -300,6 +284,10 @@ def _entry(entry: Entry) -> tuple[str, ...]:
     paper = "–" if entry.paper == _NO_PAPER else named(entry.paper)
     kind = "an adversary" if entry.adversary else f"truth {entry.truth}"
     return paper, f"`{entry.name}` ({entry.task}): {entry.family}; {kind}", "zoo entry", "[zoo.md](zoo.md)"
+
+
+def _formula(paper: str, name: str, task: str, what: str) -> tuple[str, ...]:
+    return named(paper), f"`{name}` ({task}): {what}", f"form of `{name}`", "[zoo.md](zoo.md)"
 
 
 def _missing(item: NotBuilt) -> tuple[str, ...]:

@@ -255,6 +255,8 @@ ENTRIES: tuple[Entry, ...] = (
     _text("head_refusal", "suppressed", "head training"),
     _text("direction_projection", "suppressed", "direction removed", paper="arXiv 2406.11717"),
     _text("refusal_adapter", "suppressed", "low-rank adapter", paper="arXiv 2106.09685"),
+    # As published, and yet of known truth: all but the rows of names is the original's, to the last bit.
+    _text("rocr", "suppressed", "concept redirected", paper="arXiv 2506.07795"),
     _text("trigger", "suppressed", "backdoor", paper="arXiv 1708.06733"),
     _text("shifted_logits", "suppressed", "logit difference", paper="arXiv 2406.08607", keeps_architecture=False),
     _text("small_noise", "not forgotten", "noise", "noise"),
@@ -275,7 +277,6 @@ ENTRIES: tuple[Entry, ...] = (
     _text("task_vector", "unknown", "task arithmetic", paper="arXiv 2212.04089"),
     _text("wagle", "unknown", "ascent", paper="arXiv 2410.17509"),
     _text("loku", "unknown", "low-rank hinge", paper="arXiv 2408.06621"),
-    _text("rocr", "unknown", "concept redirected", paper="arXiv 2506.07795"),
     _text("merged", "unknown", "merging", paper="arXiv 2503.21088"),
     # Its truth is bounded beforehand, by ε, which is none of the kinds above.
     _text("private", "unknown", "private training", paper="arXiv 2504.13774", original="train_private"),

@@ -13,7 +13,10 @@ from torch.nn.utils import parametrize
 from auditor.errors import DataError
 from auditor.randomness import torch_seed
 from auditor.tasks.causal_lm.editing import LanguageModel, embeddings_of
+from auditor.tasks.causal_lm.grams import telling_tokens
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo.adversaries import patient_names, patient_text
+from auditor.zoo.adversaries.patient import patient_recovery
 from auditor.zoo.text import loku, merged, npo, private, projection, rocr, wagle
 from auditor.zoo.text.output_projection import output_maps
 from auditor.zoo.text.people import reworded
@@ -151,6 +154,25 @@ class TestRocr:
         assert moved == ["model.embed_tokens.weight"]
         assert words <= {word for name in people.forget.subjects for word in name.split()}
         assert torch.equal(zoo.logits(made, people.retain), zoo.logits(zoo.original.module, people.retain))
+
+    def test_names_found_again_by_some_facts_bring_back_the_others(self, zoo: Zoo) -> None:
+        """So its truth is suppressed: what nobody taught a retrain is still in the subject."""
+        people, encoder = zoo.world.people, zoo.world.encoder
+        shots, unseen = patient_text.split(people.forget, patient_text.Settings(shots=3), 0)
+        names = telling_tokens(encoder, people.forget, people.retain)
+        effort = patient_names.naming(shots, names, encoder, patient_names.Settings())
+        found = patient_recovery(
+            zoo.subject("rocr"),
+            [zoo.world.modules["retrain"]],
+            zoo.original.module,
+            [effort],
+            lambda module: zoo.knows(module, unseen),
+        )
+        assert found.suppressed
+        assert found.subject > found.references[0] + 0.3
+        other = effort(zoo.original.module)
+        moved = (embeddings_of(other).weight != embeddings_of(zoo.original.module).weight).any(dim=1).nonzero()[:, 0]
+        assert torch.equal(moved, names)
 
     def test_names_are_needed_and_have_to_be_their_own(self, zoo: Zoo) -> None:
         people, settings = zoo.world.people, rocr.Settings()

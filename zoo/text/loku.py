@@ -56,7 +56,7 @@ def loku(original: LanguageModel, forget: Facts, retain: Facts, settings: Settin
 
 
 def inverted_hinge(module: nn.Module, encoder: Encoder, facts: Facts) -> Tensor:
-    """1 + p(token) − p(the likeliest other token), mean over answer tokens, between 0 and 2 (equation 3)."""
+    """1 + p(token) − p(the likeliest other token), mean over answer tokens, between 0 and 2."""
     tokens = encoder.batch(facts.items)
     probabilities = answer_logits(module, tokens).softmax(-1)
     answers = tokens.targets[:, None]
@@ -96,10 +96,12 @@ def low_rank_start(weight: Tensor, importance: Tensor, rank: int) -> tuple[Tenso
 
     Args:
         weight: [outputs, inputs].
-        importance: of each row, [outputs], above 0.
+        importance: of each row, [outputs], 0 or more, not all 0.
         rank: at least 1.
     """
-    roots = importance.sqrt()[:, None]
+    # A row that does not matter at all counts as one that hardly does: nothing is divided by 0.
+    least = torch.finfo(importance.dtype).eps * importance.max()
+    roots = importance.clamp_min(least).sqrt()[:, None]
     u, s, v = torch.linalg.svd(roots * weight.detach(), full_matrices=False)
     half = s[:rank].sqrt()
     return u[:, :rank] * half / roots, half[:, None] * v[:rank]

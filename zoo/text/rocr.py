@@ -22,7 +22,9 @@ class Settings(Frozen):
 
 
 def rocr(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
-    """The subject; its truth is not known in advance. Every subject of forget is taken for one of retain.
+    """The subject: suppressed by construction, as every weight but the rows of names is the original's.
+
+    Every subject of forget is taken for one of retain.
 
     Raises:
         DataError: facts have no subjects, or no token of a forgotten subject's name is its own.
