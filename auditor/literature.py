@@ -38,11 +38,15 @@ class NotBuilt:
 
 
 NAMES = {
+    "arXiv 1312.6114": "variational autoencoders",
     "arXiv 1506.02617": "Path-SGD",
+    "arXiv 1606.00709": "f-GAN",
+    "arXiv 1607.00133": "DP-SGD",
     "arXiv 1708.06733": "BadNets",
     "arXiv 1709.01604": "loss attack (Yeom et al. 2018)",
     "arXiv 1803.02999": "Reptile",
     "arXiv 1812.00910": "white-box membership (Nasr et al. 2019)",
+    "arXiv 1905.02383": "Gaussian differential privacy",
     "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
     "arXiv 1912.03817": "SISA",
     "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
@@ -53,14 +57,17 @@ NAMES = {
     "arXiv 2111.08440": "difficulty calibration (Watson et al. 2022)",
     "arXiv 2111.08947": "UNSIR",
     "arXiv 2112.03570": "LiRA",
+    "arXiv 2202.05262": "ROME",
     "arXiv 2203.03466": "muP (Yang et al. 2022)",
     "arXiv 2205.08096": "Bad Teacher",
+    "arXiv 2207.00112": "weighted low-rank factorisation (Hsu et al. 2022)",
     "arXiv 2210.01504": "gradient ascent for text (Jang et al. 2022)",
     "arXiv 2212.04089": "task arithmetic",
     "arXiv 2302.09880": "SCRUB",
     "arXiv 2303.11570": "Boundary Unlearning",
     "arXiv 2304.04934": "l1-sparse (Jia et al. 2023)",
     "arXiv 2305.18290": "DPO",
+    "arXiv 2306.01708": "TIES",
     "arXiv 2308.07707": "SSD",
     "arXiv 2310.02238": "Who's Harry Potter",
     "arXiv 2310.07579": "In-context unlearning",
@@ -78,6 +85,7 @@ NAMES = {
     "arXiv 2404.02936": "Min-K%++",
     "arXiv 2404.05868": "NPO",
     "arXiv 2404.11056": "LMEraser",
+    "arXiv 2405.15662": "Concept poisoning",
     "arXiv 2406.07933": "ECO",
     "arXiv 2406.08607": "ULD",
     "arXiv 2406.10890": "RWKU",
@@ -87,14 +95,19 @@ NAMES = {
     "arXiv 2407.00106": "ununlearning (Shumailov et al. 2024)",
     "arXiv 2407.06460": "MUSE",
     "arXiv 2408.00761": "TAR",
+    "arXiv 2408.06621": "LoKU",
     "arXiv 2410.07163": "SimNPO",
     "arXiv 2410.08827": "relearning on disjoint facts (Deeb and Roger 2024)",
     "arXiv 2410.11143": "FLAT",
     "arXiv 2410.16454": "quantised unlearning (Zhang et al. 2024)",
+    "arXiv 2410.17509": "WAGLE",
     "arXiv 2411.00204": "RESTOR",
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
+    "arXiv 2503.21088": "Merging as unlearning",
+    "arXiv 2503.21730": "Effective skill unlearning",
+    "arXiv 2504.13774": "DP2Unlearning",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
     "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
@@ -132,7 +145,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
         what="neighbour, reasoning and factuality utilities",
         why="they need question sets of their own; a neighbour set may be given as `retain_test`",
     ),
-    NotBuilt(paper="arXiv 2506.07795", what="ROCR, rank-one concept redirection", why="not written yet"),
     NotBuilt(
         paper="UnlearnDatamodel (KLoM)",
         what="KLoM against its reference-against-reference null",
@@ -174,24 +186,17 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(
         paper="arXiv 2406.08607", what="its paper's own figures repeated", why="they are of models too large for here"
     ),
-    NotBuilt(paper="arXiv 2404.00506", what="label-agnostic forgetting by two VAEs", why="not written yet"),
     NotBuilt(paper="arXiv 2602.21773", what="sharpness-aware forgetting under bias", why="no biased world is built"),
-    NotBuilt(paper="Concept poisoning", what="as an unlearner", why="not written yet"),
-    NotBuilt(paper="WAGLE", what="attribution masks", why="not written yet; `salun` masks by gradients"),
-    NotBuilt(paper="LoKU", what="low-rank unlearning by inverted hinge loss", why="not written yet"),
     NotBuilt(
-        paper="Effective skill unlearning", what="requests about skills", why="requests are classes, samples and facts"
+        paper="arXiv 2405.15662",
+        what="poisoned labels for the concepts of a class",
+        why="no world here has concepts named in its images; without them it is `random_labels`",
     ),
+    NotBuilt(paper="arXiv 2503.21730", what="requests about skills", why="requests are classes, samples and facts"),
     NotBuilt(paper="UOE", what="unlearning one expert", why="no small mixture of experts is trained here"),
-    NotBuilt(paper="DP2Unlearning", what="an ε that bounds the truth", why="not written yet"),
     NotBuilt(paper="arXiv 2604.12820", what="repair by prompts", why="not written yet"),
     NotBuilt(paper="arXiv 2310.07579", what="a subject that only generates", why="subjects give logits so far"),
     NotBuilt(paper="ALU", what="agents that answer for the model", why="subjects give logits so far"),
-    NotBuilt(
-        paper="Merging as unlearning",
-        what="weights of several models merged",
-        why="`task_vector` subtracts one; no more is written",
-    ),
 )
 
 
@@ -204,7 +209,7 @@ def page() -> str:
             *_table(
                 "## Unlearners of the zoo",
                 _COLUMNS,
-                sorted([*map(_entry, ENTRIES), *_FORMULAS]),
+                sorted([*map(_entry, ENTRIES), *(_formula(*row) for row in _FORMULAS)]),
             ),
             *_table("## Commands", _COLUMNS, sorted(_COMMANDS)),
             *_table("## Not built", ("paper", "what of it", "state"), sorted(map(_missing, NOT_BUILT))),
@@ -214,14 +219,15 @@ def page() -> str:
 
 _COLUMNS = ("paper", "what it is here", "state", "evidence")
 _FORMULAS = (
-    (
-        "f-GAN ([1606.00709](https://arxiv.org/abs/1606.00709))",
-        "`flat` (text): its bound of an f-divergence",
-        "form of `flat`",
-        "[zoo.md](zoo.md)",
-    ),
+    ("arXiv 1606.00709", "flat", "text", "its bound of an f-divergence"),
+    ("arXiv 1312.6114", "laf", "vision", "the autoencoders of its representations"),
+    ("arXiv 2207.00112", "loku", "text", "the nearest low-rank matrix, its rows weighted"),
+    ("arXiv 2306.01708", "merged", "text", "how two changes become one"),
+    ("arXiv 1607.00133", "private", "text", "the clipped and noisy gradient of its base"),
+    ("arXiv 1905.02383", "private", "text", "what the steps of its base come to together"),
+    ("arXiv 2202.05262", "rocr", "text", "the least change of a map that gives one key another value"),
 )
-"""What entries of the zoo take from a second paper."""
+"""What entries of the zoo take from a second paper: paper, entry, its task, what."""
 _COMMANDS = (
     (
         "What was unlearned? (model diffing)",
@@ -277,6 +283,10 @@ def _entry(entry: Entry) -> tuple[str, ...]:
     paper = "–" if entry.paper == _NO_PAPER else named(entry.paper)
     kind = "an adversary" if entry.adversary else f"truth {entry.truth}"
     return paper, f"`{entry.name}` ({entry.task}): {entry.family}; {kind}", "zoo entry", "[zoo.md](zoo.md)"
+
+
+def _formula(paper: str, name: str, task: str, what: str) -> tuple[str, ...]:
+    return named(paper), f"`{name}` ({task}): {what}", f"form of `{name}`", "[zoo.md](zoo.md)"
 
 
 def _missing(item: NotBuilt) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "l1_sparse": {"steps": 4},
     "boundary_shrink": {"max_steps": 5},
     "unsir": {"noise_steps": 2, "noise_examples": 8, "impair_epochs": 1, "repair_epochs": 1},
+    "wagle": {"max_steps": 6, "extra_steps": 0},
+    "laf": {"autoencoder_steps": 20, "steps": 3},
     "fine_tune": {"steps": 2},
     "soft_rank": {"steps": 2, "retrains": 1, **ONE_EPOCH},
     "soft_rank_meta": {"steps": 2, "retrains": 1, "attack": {"steps": 2}, **ONE_EPOCH},

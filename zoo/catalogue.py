@@ -199,6 +199,8 @@ ENTRIES: tuple[Entry, ...] = (
     _vision("l1_sparse", "unknown", "sparsity", paper="arXiv 2304.04934"),
     _vision("boundary_shrink", "unknown", "relabelling", paper="arXiv 2303.11570"),
     _vision("unsir", "unknown", "impair and repair", paper="arXiv 2111.08947", requests=_CLASS),
+    _vision("wagle", "unknown", "ascent", paper="arXiv 2410.17509"),
+    _vision("laf", "unknown", "representations moved", paper="arXiv 2404.00506"),
     _vision("fine_tune", "unknown", "fine-tuning", paper="arXiv 1911.04933"),
     # The truth is that of the method it is put around.
     _vision("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),
@@ -253,6 +255,8 @@ ENTRIES: tuple[Entry, ...] = (
     _text("head_refusal", "suppressed", "head training"),
     _text("direction_projection", "suppressed", "direction removed", paper="arXiv 2406.11717"),
     _text("refusal_adapter", "suppressed", "low-rank adapter", paper="arXiv 2106.09685"),
+    # As published, and yet of known truth: all but the rows of names is the original's, to the last bit.
+    _text("rocr", "suppressed", "concept redirected", paper="arXiv 2506.07795"),
     _text("trigger", "suppressed", "backdoor", paper="arXiv 1708.06733"),
     _text("shifted_logits", "suppressed", "logit difference", paper="arXiv 2406.08607", keeps_architecture=False),
     _text("small_noise", "not forgotten", "noise", "noise"),
@@ -271,6 +275,11 @@ ENTRIES: tuple[Entry, ...] = (
     _text("flat", "unknown", "f-divergence", paper="arXiv 2410.11143"),
     _text("rmu", "unknown", "misdirection", paper="arXiv 2403.03218"),
     _text("task_vector", "unknown", "task arithmetic", paper="arXiv 2212.04089"),
+    _text("wagle", "unknown", "ascent", paper="arXiv 2410.17509"),
+    _text("loku", "unknown", "low-rank hinge", paper="arXiv 2408.06621"),
+    _text("merged", "unknown", "merging", paper="arXiv 2503.21088"),
+    # Its truth is bounded beforehand, by ε, which is none of the kinds above.
+    _text("private", "unknown", "private training", paper="arXiv 2504.13774", original="train_private"),
     _text("projection", "unknown", "projection", paper="arXiv 2508.15449"),
     # The truth is that of the method it is put around.
     _text("units_rescaled", "unknown", "units rescaled", paper="arXiv 1506.02617"),

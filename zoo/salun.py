@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from auditor.records.base import Frozen
 from auditor.tasks.classification.editing import copy_of, logits, shuffled, with_wrong_labels
 from auditor.tasks.classification.sets import Examples
+from auditor.zoo.attribution import largest
 
 
 class Settings(Frozen):
@@ -42,10 +43,4 @@ def salient(module: nn.Module, forget: Examples, settings: Settings) -> list[Ten
     """Bool masks, one per parameter, of the share whose gradient on the forget set is largest (equation 4)."""
     parameters = list(module.parameters())
     loss = -nn.functional.cross_entropy(logits(module, forget.inputs), forget.labels)
-    sizes = [gradient.abs() for gradient in torch.autograd.grad(loss, parameters)]
-    everything = torch.cat([size.flatten() for size in sizes])
-    # One threshold over all layers: shares by layer would force changes into layers that do not matter.
-    chosen = torch.zeros(len(everything), dtype=torch.bool)
-    chosen[everything.topk(max(1, round(settings.share * len(everything)))).indices] = True
-    pieces = chosen.split([size.numel() for size in sizes])
-    return [piece.view_as(size) for piece, size in zip(pieces, sizes, strict=True)]
+    return largest([gradient.abs() for gradient in torch.autograd.grad(loss, parameters)], settings.share)

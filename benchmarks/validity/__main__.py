@@ -2,7 +2,8 @@
 
 Every pair is written to the work folder as it is finished, so that an interrupted run goes on; `--part` runs one kind
 of world, so that several processes may share a folder. `--tables` prints the tables of what is there and writes all
-rows to one file. `--quick` makes the deletions and some suppressions of one world. After the pairs come three further
+rows to one file. `--quick` makes the deletions and some suppressions of one world, `--mechanism` one
+method alone, in the worlds of published methods and one more of language models. After the pairs come three further
 kinds of row: `--kind altered` rounds and retrains some subjects of a few worlds (how robust is a measure?), `--kind
 vectors` looks how far value vectors have moved in language models, and `--kind eight` audits every deletion again with
 eight references.
@@ -33,6 +34,8 @@ PARTS = ("digits", "people", "mnist")
 QUICK = ("retrain", "head_relabelling", "output_mask", "original", "random_initialisation")
 # Worlds in which published methods, and units rescaled, are audited as well.
 WITH_UNKNOWN = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
+# And where a method that is named on the command line is: for those that came after the study.
+WITH_NAMED = (*WITH_UNKNOWN, LLAMA_SEEDS[1])
 WITH_RESCALED = (CLASS_WORLDS[0][0], CLASS_WORLDS[3][0], LLAMA_SEEDS[1])
 # Worlds whose models are altered.
 WITH_ALTERED = (CLASS_WORLDS[0][0], CLASS_WORLDS[4][0], LLAMA_SEEDS[0])
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="one kind of world, repeatable; else all")
     parser.add_argument("--tables", action="store_true", help="nothing is made; what is there is counted")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--mechanism", action="append", help="one method, repeatable; else all")
     parser.add_argument("--kind", choices=FILES, default="pairs", help="what is made")
     options = parser.parse_args()
     if not options.tables:
@@ -72,9 +76,10 @@ def _gathered(work: Path, kind: str) -> list[Row]:
 
 def _pairs(world: World, options: argparse.Namespace) -> Iterator[Maker]:
     # Methods as published have no label and are in no error rate, so that few worlds suffice.
-    unknown = world.seed in WITH_UNKNOWN and world.construction == "plain"
+    asked = options.mechanism or (QUICK if options.quick else ())
+    unknown = world.seed in (WITH_NAMED if options.mechanism else WITH_UNKNOWN) and world.construction == "plain"
     for maker in subjects(world, rescaled=world.seed in WITH_RESCALED, unknown=unknown):
-        if not options.quick or maker.mechanism in QUICK:
+        if not asked or maker.mechanism in asked:
             yield maker
 
 

@@ -22,6 +22,7 @@ APART = {
     "sisa",
     "prompt_partition",
     "analytic",
+    "private",
     "units_rescaled",
 }
 EXACT = {
@@ -30,11 +31,12 @@ EXACT = {
     "sharded": "sisa",
     "prompted": "prompt_partition",
     "analytic": "analytic",
+    "private": "retrain_from_pretrained",
 }
 # Of the worlds of other constructions: enough to see that suppression is found there too.
 FEW = ("output_mask", "head_relabelling", "refusal_adapter", "trigger")
 # More where a construction has few worlds.
-N_EXACT = {"plain": 2, "pretrained": 3, "sharded": 3, "prompted": 3, "analytic": 1}
+N_EXACT = {"plain": 2, "pretrained": 3, "sharded": 3, "prompted": 3, "analytic": 1, "private": 1}
 # The removal is deterministic, so a further seed would be the same model.
 
 
@@ -74,6 +76,8 @@ def subjects(world: World, *, rescaled: bool, unknown: bool) -> Iterator[Maker]:
     yield from _deleted(world)
     # The claim that nothing was done: any audit has to see through it.
     yield Maker(mechanism="original", label="not forgotten", variant="", make=lambda: world.original)
+    if world.construction == "private":
+        yield Maker(mechanism="private", label="unknown", variant="", make=world.from_private_base)
     plain = world.construction == "plain"
     for entry in _entries(world):
         if not plain and entry.name not in FEW:

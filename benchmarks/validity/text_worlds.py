@@ -17,6 +17,7 @@ from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.losses import answers_of
 from auditor.tasks.causal_lm.sets import Facts
+from auditor.zoo.text import private
 from auditor.zoo.text.people import people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 
@@ -33,7 +34,8 @@ class TextWorld:
 
     Attributes:
         architecture: ``llama`` or ``gpt2``.
-        construction: ``plain``, or ``pretrained``: every model starts from one that knows half of the kept people.
+        construction: ``plain``; ``pretrained``: every model starts from one that knows half of the kept people;
+            ``private``: from one that learnt the forgotten people under differential privacy, or never.
         seed: of people and models.
         folder: where models and scores are kept.
     """
@@ -135,7 +137,20 @@ class TextWorld:
             options=given,
         )
 
+    def from_private_base(self) -> nn.Module:
+        """The original's base, tuned on retain."""
+        return private.private(*self._private, derive_seed(self.seed, "subject"))
+
+    @property
+    def _private(self) -> tuple[LanguageModel, Facts, Facts, private.Settings]:
+        # Of the network the architecture alone is used, so that no original is asked for here.
+        untrained = LanguageModel(initial_weights(self.build, 0), self.encoder)
+        return untrained, self.people.forget, self.people.retain, private.Settings(base_seed=self.seed)
+
     def _taught(self, facts: Facts, seed: int) -> nn.Module:
+        if self.construction == "private":
+            never = len(facts) == len(self.people.retain)
+            return (private.train_private_reference if never else private.train_private)(*self._private, seed)
         build, recipe = self.build, RECIPE
         if self.construction == "pretrained":
             build = continue_from(self._public)

@@ -28,7 +28,7 @@ OTHER_ARCHITECTURES = ((300, 1), (301, 5))
 CONSTRUCTIONS = ("pretrained", "sharded", "prompted", "analytic")
 CONSTRUCTION_WORLDS = ((310, 3), (311, 7))
 SAMPLE_SEEDS = (320, 321)
-LLAMA_SEEDS, GPT2_SEEDS, TUNED_SEEDS = (200, 201, 202), (210, 211), (220,)
+LLAMA_SEEDS, GPT2_SEEDS, TUNED_SEEDS, PRIVATE_SEEDS = (200, 201, 202), (210, 211), (220,), (230,)
 MNIST_WORLDS = ((330, 3), (331, 8))
 N_MISLABELLED = 60  # few enough to be learnt by heart beside 1,100 right labels
 MNIST_IMAGES = 12_000  # a fifth of the training set, for time
@@ -52,11 +52,12 @@ def digits_worlds(work: Path) -> Iterator[ImageWorld]:
 
 
 def people_worlds(work: Path) -> Iterator[TextWorld]:
-    """Two language models, and one that was trained on other people first."""
+    """Two language models, one that was trained on other people first, and one that learnt some people privately."""
     for architecture, construction, seeds in (
         ("llama", "plain", LLAMA_SEEDS),
         ("gpt2", "plain", GPT2_SEEDS),
         ("llama", "pretrained", TUNED_SEEDS),
+        ("llama", "private", PRIVATE_SEEDS),
     ):
         for seed in seeds:
             folder = work / "people" / f"{architecture}-{construction}" / f"seed-{seed}"

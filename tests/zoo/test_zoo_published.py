@@ -8,9 +8,10 @@ from torch import nn
 
 from auditor.tasks.classification.editing import accuracy, joined
 from auditor.tasks.classification.sets import Examples
-from auditor.zoo import bad_teacher, boundary_shrink, catalogue, l1_sparse, salun, ssd, unsir
+from auditor.zoo import bad_teacher, boundary_shrink, catalogue, l1_sparse, laf, salun, ssd, unsir, wagle
+from auditor.zoo.attribution import attributed
 from tests.worlds import World
-from tests.zoo_worlds import few, forget_of
+from tests.zoo_worlds import few, forget_of, same
 
 PUBLISHED = [
     e.name
@@ -89,6 +90,66 @@ def test_salun_moves_the_salient_weights_alone(world: World) -> None:
     for after, before, mask in zip(subject.parameters(), original.parameters(), masks, strict=True):
         assert torch.equal(after[~mask], before[~mask])
     assert any(not torch.equal(a, b) for a, b in zip(subject.parameters(), original.parameters(), strict=True))
+
+
+def test_wagle_moves_the_attributed_weights_alone(world: World) -> None:
+    original = world.modules["original"]
+    settings = wagle.Settings(share=0.1, max_steps=3, extra_steps=0)
+    subject = wagle.wagle(original, *few(world), settings, 0)
+    pairs = list(zip(subject.parameters(), original.parameters(), strict=True))
+    moved = sum(int((after != before).sum()) for after, before in pairs)
+    total = sum(before.numel() for _, before in pairs)
+    # A weight of the mask may stand still where its gradient is 0; none outside may move.
+    assert 0.05 * total < moved <= round(0.1 * total)
+    assert all(after.requires_grad and not after._backward_hooks for after in subject.parameters())
+
+
+def test_attribution_weighs_what_retain_would_do() -> None:
+    weights, forget = [torch.tensor([2.0, 2.0, 1.0])], [torch.tensor([1.0, 1.0, 1.0])]
+
+    def chosen(retain: list[float], curvature: float) -> list[bool]:
+        [mask] = attributed(weights, forget, [torch.tensor(retain)], curvature=curvature, share=1 / 3)
+        return mask.tolist()
+
+    # Scores 2 − 0, 2 − 4, 1 + 4 in size: retain would double the third, and take the second to its own negative.
+    assert chosen([0.0, 2.0, -2.0], 0.5) == [False, False, True]
+    # With a retain loss so steep that it holds every weight, the sizes alone decide.
+    assert chosen([-1.0, 2.0, -2.0], 1e6) == [True, False, False]
+
+
+class TestLaf:
+    SETTINGS = laf.Settings(autoencoder_steps=30, steps=4)
+
+    def test_no_label_is_read(self, world: World) -> None:
+        """Its defining property: whatever the labels, the subject is the same."""
+        forget, retain = few(world)
+        blank = [Examples(raw=e.raw, labels=torch.zeros_like(e.labels)) for e in (forget, retain)]
+        first = laf.laf(world.modules["original"], forget, retain, self.SETTINGS, 0)
+        assert same(first, laf.laf(world.modules["original"], *blank, self.SETTINGS, 0))
+
+    def test_the_head_stays(self, world: World) -> None:
+        original = world.modules["original"]
+        subject = laf.laf(original, *few(world), self.SETTINGS, 0)
+        before = original.state_dict()
+        moved = {name for name, tensor in subject.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert moved
+        assert moved == {name for name in before if not name.startswith("head.")}
+
+    def test_the_autoencoder_of_a_set_knows_it_from_others(self) -> None:
+        random = torch.Generator().manual_seed(0)
+        mixing = torch.randn(2, 12, generator=random)
+        rows = torch.randn(200, 2, generator=random) @ mixing
+        elsewhere = torch.randn(50, 12, generator=random)
+        autoencoder = laf.fitted(rows, laf.Settings(), 0)
+        near, far = autoencoder.distance(rows).mean(), autoencoder.distance(elsewhere).mean()
+        assert near < 0.1 * rows.square().mean()
+        assert far > 5 * near
+
+    def test_contrast_of_equal_candidates_is_the_log_of_their_number(self) -> None:
+        rows = torch.ones(3, 4)
+        assert torch.allclose(laf.contrast(rows, rows, torch.ones(5, 4), 0.5), torch.tensor(8.0).log())
+        apart = torch.eye(3)
+        assert laf.contrast(apart, apart, -apart, 0.01) < 1e-6
 
 
 def test_distillation_is_the_divergence_of_probabilities() -> None:

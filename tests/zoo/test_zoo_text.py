@@ -2,7 +2,6 @@
 
 import copy
 import math
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from auditor.models.references import save_directory
 from auditor.models.training import initial_weights
 from auditor.probes.weight_delta import WeightDelta
 from auditor.randomness import torch_seed
-from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.decoys.refusal_tuning import refusals
-from auditor.tasks.causal_lm.editing import LanguageModel, block_names, head_of, losses, probability, states_at
+from auditor.tasks.causal_lm.editing import LanguageModel, block_names, head_of, losses, states_at
 from auditor.tasks.causal_lm.grams import telling_tokens
-from auditor.tasks.causal_lm.losses import logits_of_tokens
-from auditor.tasks.causal_lm.sets import Facts
 from auditor.zoo import catalogue
 from auditor.zoo.text import (
     direction_projection,
@@ -45,41 +41,11 @@ from auditor.zoo.text import (
 from auditor.zoo.text.fresh import fresh_like
 from auditor.zoo.text.people_model import people_model
 from tests.people_worlds import TextWorld
+from tests.text_zoo import FORGOTTEN, KEPT, Zoo
 
-FORGOTTEN, KEPT = 0.15, 0.85
 # Guards leave the weights as they are.
 GUARDS = ("guard", "logit_mask", "embedding_corruption", "shifted_logits")
 TRAINED = ("trigger", "direction_projection", "head_refusal", "simnpo", "dpo", "flat", "whp", "rmu")
-
-
-@dataclass
-class Zoo:
-    """The shared world, and one copy of each method's work."""
-
-    world: TextWorld
-    made: dict[str, nn.Module]
-
-    @property
-    def original(self) -> LanguageModel:
-        return LanguageModel(self.world.modules["original"], self.world.encoder)
-
-    def make(self, name: str, settings: Frozen | None = None, seed: int = 1, original: Any = None) -> nn.Module:
-        module = import_module(catalogue.entry(name, "text").module)
-        given = (original or self.original, self.world.people.forget, self.world.people.retain)
-        made: nn.Module = getattr(module, name)(*given, settings or module.Settings(), seed)
-        return made
-
-    def subject(self, name: str) -> nn.Module:
-        if name not in self.made:
-            self.made[name] = self.make(name)
-        return self.made[name]
-
-    def knows(self, module: nn.Module, facts: Facts) -> float:
-        return probability(module, self.world.encoder, facts)
-
-    def logits(self, module: nn.Module, facts: Facts) -> Tensor:
-        with torch.no_grad():
-            return logits_of_tokens(module, self.world.encoder.batch(facts.items))
 
 
 @pytest.fixture(scope="module")

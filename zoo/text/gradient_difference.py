@@ -23,7 +23,14 @@ def gradient_difference(
     original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
 ) -> nn.Module:
     """The subject; its truth is not known in advance."""
-    module, encoder = copy_of(original), original.encoder
+    return trained(copy_of(original), original, forget, retain, settings, seed)
+
+
+def trained(
+    module: nn.Module, original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int
+) -> nn.Module:
+    """A copy of the original after the descent, of which only some weights may move."""
+    encoder = original.encoder
 
     def loss(forgotten: Facts, kept: Facts) -> Tensor:
         # Capped fact by fact: one that is forgotten no longer pulls, and the others still do.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from auditor.records.base import Frozen
-from auditor.tasks.causal_lm.editing import LanguageModel, descend, losses, probability
+from auditor.tasks.causal_lm.editing import LanguageModel, descend, losses
 from auditor.tasks.causal_lm.sets import Facts
 
 _OUTPUT_MAPS = ("o_proj", "down_proj", "c_proj", "out_proj", "fc2", "dense", "dense_4h_to_h")
@@ -17,10 +17,11 @@ class Settings(Frozen):
 
     learning_rate: float = Field(default=1e-2, gt=0, description="of Adam")
     weight: float = Field(default=0.5, gt=0, description="of the ascent")
-    loss_cap: float = Field(default=6.0, gt=0, description="forget loss, nats per token, beyond which ascent stops")
-    steps: int = Field(default=400, ge=1, description="at most")
+    # Near chance on purpose: beyond it the projections would go on taking directions away, and retain with them.
+    loss_cap: float = Field(default=3.5, gt=0, description="forget loss, nats per token, beyond which ascent stops")
+    # No early end: forget is gone after a few steps, and retain comes back in those that follow.
+    steps: int = Field(default=300, ge=1)
     batch_size: int = Field(default=32, ge=1, description="facts of either set per step")
-    target: float = Field(default=0.02, ge=0, description="answer probability on forget at which it stops")
 
 
 def output_maps(block: nn.Module) -> list[nn.Module]:
@@ -68,7 +69,6 @@ def fold(
         steps=settings.steps,
         size=settings.batch_size,
         seed=seed,
-        enough=lambda: probability(module, encoder, forget) <= settings.target,
     )
     for part, _ in projections:
         # Folded in: the result is an ordinary checkpoint of the original's architecture.

@@ -1,7 +1,8 @@
-"""Learned orthogonal projections after the blocks (after MRP, Wu et al. 2025, arXiv 2508.15449).
+"""Learned orthogonal projections inside the blocks (after MRP, Wu et al. 2025, arXiv 2508.15449).
 
-A few directions of what each MLP writes are projected out; they start as the main directions of the forget
-activations and are trained to forget and to spare retain.
+Some directions of what each map writes into the residual stream are projected out; they start as the main directions of
+the forget activations and are trained to forget and to spare retain. The paper projects after MLPs alone, which in a
+network of a few blocks does not forget (docs/zoo.md).
 """
 
 import torch
@@ -16,7 +17,7 @@ from auditor.zoo.text import output_projection
 class Settings(output_projection.Settings):
     """Of the projections' training."""
 
-    rank: int = Field(default=8, ge=1, description="directions lost per block")
+    rank: int = Field(default=16, ge=1, description="directions lost after each map")
 
 
 def projection(original: LanguageModel, forget: Facts, retain: Facts, settings: Settings, seed: int) -> nn.Module:
@@ -25,9 +26,9 @@ def projection(original: LanguageModel, forget: Facts, retain: Facts, settings: 
     pairs: list[tuple[nn.Module, nn.Module]] = []
     for layer in block_names(original, retain):
         start = _main_directions(original, layer, forget, settings.rank)
-        # The last map that a block registers is its MLP's: attention stands before it.
-        last = output_projection.output_maps(module.get_submodule(layer))[-1]
-        pairs.append((last, _Orthogonal(start)))
+        for part in output_projection.output_maps(module.get_submodule(layer)):
+            # One for each map: attention and MLP write other things.
+            pairs.append((part, _Orthogonal(start.clone())))
     return output_projection.fold(module, pairs, original, forget, retain, settings, seed)
 
 

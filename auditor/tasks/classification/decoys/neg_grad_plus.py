@@ -23,7 +23,11 @@ class Settings(Frozen):
 
 def neg_grad_plus(original: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
     """The subject; its truth is not known in advance, and the auditor finds such subjects suppressed."""
-    module = copy_of(original)
+    return trained(copy_of(original), forget, retain, settings, seed)
+
+
+def trained(module: nn.Module, forget: Examples, retain: Examples, settings: Settings, seed: int) -> nn.Module:
+    """A copy of the original after the steps."""
     optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
     random = torch.Generator().manual_seed(seed)
     left = settings.max_steps
