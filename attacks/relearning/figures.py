@@ -64,3 +64,19 @@ TEXT = (
         ),
     ),
 )
+
+CUSTOM = (
+    IMAGES[0].model_copy(
+        update={
+            "panels": ("attack",),
+            "where": {},
+            "y_label": "score, 0 references to 1 original",
+            "caption": (
+                "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
+                "returns faster than in the references. The score is the mean over all attacks, which this audit’s seed "
+                "drew. 0 is a reference before any attack, 1 the original; without two references, the user’s own unit."
+            ),
+        }
+    ),
+    BUDGET,
+)

@@ -1,0 +1,60 @@
+"""Which decoys an audit with the user's class has, how strong each may be made, and how one is made."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from auditor.randomness import derive_seed, torch_seed
+from auditor.records.plan import PlannedModel
+from auditor.tasks.custom.decoys import last_layer, loss_ascent
+from auditor.tasks.custom.sets import CustomSets
+from auditor.tasks.custom.structure import CustomLayout
+from auditor.tasks.custom.user_code import UserTask
+from auditor.tasks.ladder import Ladder, Recipe, planned_decoy
+
+# Training stops as soon as the forget scores are bad enough, so a stronger recipe costs little more than it needs to.
+_LADDERS: Mapping[str, Ladder] = {
+    "last_layer": {
+        words: Recipe(last_layer.last_layer, last_layer.Settings(learning_rate=rate, steps=steps))
+        for words, rate, steps in (
+            ("300 steps", 3e-3, 300),
+            ("600 steps, rate times 3", 1e-2, 600),
+            ("1,200 steps, rate times 10", 3e-2, 1200),
+        )
+    },
+    "loss_ascent": {
+        words: Recipe(loss_ascent.loss_ascent, loss_ascent.Settings(steps=steps, weight=weight))
+        for words, steps, weight in (
+            ("300 steps", 300, 0.3),
+            ("600 steps, ascent weighted 1", 600, 1.0),
+            ("1,200 steps, ascent weighted 3", 1200, 3.0),
+        )
+    },
+}
+
+
+def planned(original_digest: str, data_digest: str, seed: int) -> list[PlannedModel]:
+    """All decoys, each with its strengths; see :func:`~auditor.tasks.ladder.planned_decoy`."""
+    made_from = (original_digest, data_digest, seed)
+    return [planned_decoy(name, ladder, made_from) for name, ladder in _LADDERS.items()]
+
+
+def make(
+    model: PlannedModel, original: nn.Module, data: CustomSets, code: UserTask, layout: CustomLayout, seed: int
+) -> nn.Module:
+    """Make one planned decoy, at the first strength that it names.
+
+    Args:
+        model: as planned, or at one of its strengths.
+        original: the original network, left as it is.
+        data: the audit's sets.
+        code: the user's class.
+        layout: of the architecture.
+        seed: of the plan.
+    """
+    recipe, own = _LADDERS[model.name][model.strengths[0]], derive_seed(seed, "decoy", model.name)
+    # The user's loss may draw, as a diffusion model's does.
+    with torch_seed(own):
+        return recipe.method(
+            original, data.forget, data.retain, recipe.settings, own, code=code, last_map=layout.last_map
+        )
