@@ -56,13 +56,13 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
     model as it is: what a last layer shuts is for ``few_shot`` to see. Each step descends share·loss(shots) +
     (1 − share)·loss(retain batch). With s_i(m, k, t) the score of forget example i after step t of attack k,
 
-        x_i(m) = mean over k and t of clip((s_i(m, k, t) − r̄_i)/Δ, 0, 1),
+        x_i(m) = mean over k and t of exp(−8(1 − y)),    y = clip((s_i(m, k, t) − r̄_i)/Δ, 0, 1),
 
-    r̄_i and Δ of the scores before any attack (:mod:`auditor.tasks.custom.scale`): 0 like a reference that nobody
-    attacked, 1 like the original. T is the mean over i, brought to the references' mean after the same attacks
-    (:mod:`auditor.attacks.relearning.arms`). Homogeneous units are rescaled first, so that models which compute the
-    same function meet the same attack; a model that learns the attack's own examples otherwise than references do is not
-    cleared. Without two references scores have no scale, and nothing follows from them.
+    r̄_i and Δ of the scores before any attack: 1 like the original, next to 0 like a reference that nobody attacked
+    (:mod:`auditor.tasks.custom.scale`). T is the mean over i, brought to the references' mean after the same
+    attacks (:mod:`auditor.attacks.relearning.arms`). Homogeneous units are rescaled first, so that models which
+    compute the same function meet the same attack; a model that learns the attack's own examples otherwise than
+    references do is not cleared. Without two references scores have no scale, and nothing follows from them.
     """
 
     name: ClassVar[str] = "relearning"
@@ -159,12 +159,20 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
     def _scaled(
         self, score: Score, scale: Scale, original: Score, references: Sequence[Score], number: int | None
     ) -> Score:
-        """With every reading between 0 and 1; ``number`` of a reference, which is no part of its own null."""
+        """With every reading between 0 and 1, by how near it comes to the original.
+
+        Args:
+            score: of any model.
+            scale: of the eval half before any attack.
+            original: the original's score.
+            references: theirs.
+            number: of a reference, which is no part of its own null; None for any other model.
+        """
 
         def shares(name: str, before: str) -> Tensor:
             theirs = np.asarray([other.readings[before].examples for other in references])
             # One Δ for all: a handful of shots, or of examples kept aside, has no median to speak of.
-            own = Scale(theirs, scale.delta).of(np.asarray(score.readings[name].examples), but=number)
+            own = Scale(theirs, scale.delta).near(np.asarray(score.readings[name].examples), but=number)
             return torch.from_numpy(own)
 
         readings = {}

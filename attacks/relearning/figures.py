@@ -70,11 +70,12 @@ CUSTOM = (
         update={
             "panels": ("attack",),
             "where": {},
-            "y_label": "score, 0 references to 1 original",
+            "y_label": "nearness to the original",
             "caption": (
                 "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
-                "returns faster than in the references. The score is the mean over all attacks, which this audit’s seed "
-                "drew. 0 is a reference before any attack, 1 the original; without two references, the user’s own unit."
+                "returns faster than in the references. The score is the mean over all attacks, which this "
+                "audit’s seed drew. 1 is the original, about 0 a reference before any attack; with fewer than two "
+                "references it is the given score itself."
             ),
         }
     ),

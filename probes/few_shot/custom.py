@@ -22,7 +22,7 @@ class FewShot(Check[CustomModel, CustomSets, Settings, None]):
 
     The formula is that of :class:`auditor.probes.few_shot.images.FewShot`: a probe is one attack example z of z-scored
     features, its score of x is z·x, and x_i the log-rank of a forget example among held-aside retain examples, averaged
-    over draws and layers. Where targets are classes, probe and example are of one class; else all of forget is one kind.
+    over draws and layers. Where targets are classes, probe and example are of one class; else forget is of one kind.
     """
 
     name: ClassVar[str] = "few_shot"

@@ -95,6 +95,14 @@ def by_class(data: Sets[Labelled]) -> list[tuple[Tensor, Tensor]]:
 
 
 def one_shot(features: ZScored, groups: list[tuple[Tensor, Tensor]], settings: Settings, seed: int) -> Reading:
+    """The mean log-rank over draws of every eval example, group by group.
+
+    Args:
+        features: of one layer.
+        groups: indices into the attack and eval halves of each class.
+        settings: how many draws.
+        seed: of the draws, the same for every layer and model.
+    """
     # The same shots at every layer and in every model: their luck is common to all and cancels in ρ.
     random = generator(seed, "one shot")
     found = []

@@ -17,7 +17,6 @@ from auditor.records.score import CheckRole, Reading, Score
 from auditor.tasks.custom import scale
 from auditor.tasks.custom.sets import CustomSets
 from auditor.tasks.custom.subject import CustomModel
-from auditor.tasks.custom.utility import share_known
 
 SCORE = "score"
 
@@ -27,8 +26,9 @@ class Outputs(Check[CustomModel, CustomSets, NoSettings, None]):
 
     T = mean over forget examples of y_i, 0 like the references and 1 like the original
     (:mod:`auditor.tasks.custom.scale`). Both halves of the forget set are measured, since nothing is trained on either.
-    Retain accuracy is the share of kept examples that score at least what nine in ten of the original's do, on
-    ``retain_test`` where it is given. Without two references scores have no scale, and nothing follows from them.
+    Retain accuracy is what the user's class calls correct, else the share of kept examples that score at least what
+    nine in ten of the original's do (:mod:`auditor.tasks.custom.utility`), on ``retain_test`` where it is given.
+    Without two references scores have no scale, and nothing follows from them.
     """
 
     name: ClassVar[str] = "outputs"
@@ -54,7 +54,7 @@ class Outputs(Check[CustomModel, CustomSets, NoSettings, None]):
             check=self.name,
             readings={SCORE: Reading(value=float(forget.mean()), examples=tuple(forget.tolist()))},
             n_examples=len(forget),
-            retain_accuracy=share_known(subject.scores(data.utility_split), subject.bar),
+            retain_accuracy=float(subject.recording(data.utility_split).right.mean()),
             rows=[_row(subject, split) for split in data.splits()],
             notes=utility_notes(data),
         )
@@ -65,10 +65,10 @@ class Outputs(Check[CustomModel, CustomSets, NoSettings, None]):
 
 
 def _row(subject: CustomModel, split: str) -> Row:
-    scores = subject.scores(split)
+    found = subject.recording(split)
     return {
         "split": split,
-        "accuracy": share_known(scores, subject.bar),
-        "score": float(scores.mean()),
-        "n": len(scores),
+        "accuracy": float(found.right.mean()),
+        "score": float(found.scores.mean()),
+        "n": len(found),
     }

@@ -57,10 +57,10 @@ CUSTOM = (
         categories=True,
         joined=False,
         x_label="examples",
-        y_label="share scored like kept examples",
+        y_label="share that is right",
         caption=(
-            "How many examples of each set score at least what nine in ten kept ones do in the original. Forgotten ones "
-            "lie with the references on the two forget halves."
+            "How many examples of each set the model is right about, by the class that was given or by how the "
+            "original scores kept ones. Forgotten ones lie with the references on the two forget halves."
         ),
     ),
 )

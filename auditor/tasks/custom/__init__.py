@@ -1,3 +1,4 @@
-"""Models of any kind: what a model knows of an example, what it holds of it and how it is trained say methods of a
-class of the user's; sets, subjects and decoys are made of these alone, and nothing here knows what an example is.
+"""Models of any kind, scored, read and trained by methods of a class of the user's.
+
+Sets, subjects and decoys are made of these methods alone; nothing here knows what an example is.
 """

@@ -21,8 +21,8 @@ from auditor.tasks.custom.user_code import UserTask
 # Two in either half: of a single one no spread between examples can be measured.
 _LEAST_FORGET = 4
 _KINDS = (
-    'set request.kind = "class" if everything of what forget holds examples of is to be forgotten (a class, a person, a '
-    'machine), and retain holds none of it; "sample" if the examples listed in forget are'
+    'set request.kind = "class" if everything of what forget holds examples of is to be forgotten (a class, a person, '
+    'a machine), and retain holds none of it; "sample" if the examples listed in forget are'
 )
 
 
@@ -152,7 +152,7 @@ def _check_shapes(sets: Mapping[str, CustomExamples]) -> None:
             own, theirs = getattr(examples, part), getattr(first, part)
             if own.shape[1:] != theirs.shape[1:] or own.dtype != theirs.dtype:
                 raise DataError(
-                    f"{name}: {part} are {_kind(own)}, those of forget {_kind(theirs)}; give all sets one shape and type"
+                    f"{name}: {part} are {_kind(own)}, those of forget {_kind(theirs)}; give all one shape and type"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Examples from an ``.npz``, from the user's own code, or from memory: arrays of any shape, checked and of few types."""
+"""Examples from an ``.npz``, from the user's own code, or from memory: arrays of any shape, checked."""
 
 import zipfile
 from pathlib import Path

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from auditor import __version__
@@ -20,7 +19,7 @@ from auditor.records.spec import AuditSpec
 from auditor.tasks.custom.inputs import read_sets
 from auditor.tasks.custom.sets import CustomExamples
 from auditor.tasks.custom.user_code import UserTask, load_user_task
-from auditor.tasks.custom.utility import bar_of
+from auditor.tasks.custom.utility import Judge
 
 
 def workshop(spec: AuditSpec, base: Path) -> Workshop:
@@ -42,7 +41,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
     original = load_original(spec, base, converted(spec, base))
     if original.build is None:
         raise SpecError("audit reference needs an original that can be run; set models.architecture")
-    bar = bar_of(code, original.build().eval(), retain)
+    judge = Judge.by(code, original.build().eval(), retain)
     return Workshop(
         build=architecture.function,
         retain=retain,
@@ -50,7 +49,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
         keep=save,
         load=lambda path: build_module(architecture.function, load_weights(path, converted(spec, base)), str(path)),
         file_digest=file_digest,
-        quality=_quality(code, retain, forget, bar, spec.audit.batch_size, spec.audit.device),
+        quality=_quality(judge, retain, forget, spec.audit.batch_size, spec.audit.device),
         suffix=".pt",
         notes=found.notes,
         fingerprint=Fingerprint(
@@ -72,15 +71,13 @@ def loss_of(code: UserTask) -> Loss:
     return loss
 
 
-def _quality(
-    code: UserTask, retain: CustomExamples, forget: CustomExamples, bar: float, batch_size: int, device: str
-) -> Measure:
-    """Minus the mean score in place of a loss, and the shares of examples that score as the original does."""
+def _quality(judge: Judge, retain: CustomExamples, forget: CustomExamples, batch_size: int, device: str) -> Measure:
+    """Minus the mean score in place of a loss, and the shares of examples that the model is right about."""
 
     def answers(module: nn.Module, examples: CustomExamples) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in examples.batches(batch_size):
-            with torch.no_grad():
-                scores = code.scores(module, batch.inputs.to(device), batch.targets.to(device))
-            yield -scores, scores >= bar
+            inputs, targets = batch.inputs.to(device), batch.targets.to(device)
+            scores = judge.code.scores(module, inputs, targets)
+            yield -scores, judge.right(module, inputs, targets, scores)
 
     return measure_of(lambda module: (answers(module, retain), answers(module, forget)), device)

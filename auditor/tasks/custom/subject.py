@@ -16,7 +16,7 @@ from auditor.records.score import CanonicalForm
 from auditor.tasks.custom.recording import CustomRecording
 from auditor.tasks.custom.sets import CustomExamples, CustomSets
 from auditor.tasks.custom.structure import CustomLayout, output_of
-from auditor.tasks.custom.user_code import UserTask
+from auditor.tasks.custom.utility import Judge
 
 
 class CustomModel:
@@ -26,10 +26,9 @@ class CustomModel:
         module: the network; kept in eval mode.
         role: its name in the audit.
         digest: SHA-256 of its weights.
-        code: the user's class.
         layout: structure of the architecture, found on the original.
         data: the audit's example sets.
-        bar: score from which on a kept example counts as known.
+        judge: says which examples the model is right about.
         batch_size: from the plan.
         device: torch device name.
         passes: shared with clones.
@@ -42,10 +41,9 @@ class CustomModel:
         *,
         role: str,
         digest: str,
-        code: UserTask,
         layout: CustomLayout,
         data: CustomSets,
-        bar: float,
+        judge: Judge,
         batch_size: int = 256,
         device: str = "cpu",
         passes: PassCounter | None = None,
@@ -59,8 +57,8 @@ class CustomModel:
         self.module = module.to(device).eval()
         self.passes = passes if passes is not None else PassCounter()
         self.batch_size = batch_size
-        self.bar = bar
-        self._code = code
+        self._judge = judge
+        self._code = judge.code
         self._layout = layout
         self._data = data
         self._device = device
@@ -111,6 +109,16 @@ class CustomModel:
             parts.append(self._code.scores(self.module, *self._on_device(batch)))
         return self._finite(torch.cat(parts), "scores")
 
+    def right(self, examples: CustomExamples) -> Tensor:
+        """Whether, or how much, the model is right about any examples, float64 [n] in [0, 1]."""
+        parts = []
+        for batch in examples.batches(self.batch_size):
+            self.passes.examples += (1 + self._code.judges) * len(batch)
+            inputs, targets = self._on_device(batch)
+            scores = self._finite(self._code.scores(self.module, inputs, targets), "scores")
+            parts.append(self._judge.right(self.module, inputs, targets, scores))
+        return torch.cat(parts)
+
     def activations(self, examples: CustomExamples) -> dict[str, Tensor]:
         """Features of the first batch, by layer; its scores where the user's class gives none."""
         batch = next(examples.batches(self.batch_size))
@@ -146,10 +154,9 @@ class CustomModel:
             module,
             role=self.role,
             digest=self.digest,
-            code=self._code,
             layout=self._layout,
             data=self._data,
-            bar=self.bar,
+            judge=self._judge,
             batch_size=self.batch_size,
             device=self._device,
             passes=self.passes,
@@ -158,17 +165,20 @@ class CustomModel:
     def _record(self, examples: CustomExamples) -> CustomRecording:
         store, start = FeatureStore(len(examples)), 0
         for batch in examples.batches(self.batch_size):
-            self.passes.examples += (1 + bool(self.layers())) * len(batch)
+            self.passes.examples += (1 + self._code.judges + bool(self.layers())) * len(batch)
             inputs, targets = self._on_device(batch)
-            store.write("scores", start, self._code.scores(self.module, inputs, targets)[:, None])
+            scores = self._code.scores(self.module, inputs, targets)
+            right = self._judge.right(self.module, inputs, targets, scores)
+            store.write("outputs", start, torch.stack([scores, right], dim=1))
             for layer, rows in self._features(inputs).items():
                 store.write(f"layer {layer}", start, rows)
             start += len(batch)
         tables = store.tables()
-        features = {name.removeprefix("layer "): t for name, t in tables.items() if name != "scores"}
+        features = {name.removeprefix("layer "): t for name, t in tables.items() if name != "outputs"}
         for layer, rows in features.items():
             self._finite(rows, f"features at {layer}")
-        return CustomRecording(scores=self._finite(tables["scores"][:, 0], "scores"), features=features)
+        scores, right = self._finite(tables["outputs"], "scores").unbind(1)
+        return CustomRecording(scores=scores, right=right, features=features)
 
     def _features(self, inputs: Tensor) -> Mapping[str, Tensor]:
         if not self.layers():
@@ -181,7 +191,8 @@ class CustomModel:
     def _finite(self, values: Tensor, what: str) -> Tensor:
         if not bool(torch.isfinite(values).all()):
             raise ModelError(
-                f"the {self.role} model has NaN or infinite {what} by {self._code.name}; check the checkpoint and the method"
+                f"the {self.role} model has NaN or infinite {what} by {self._code.name}; "
+                "check the checkpoint and the method"
             )
         return values
 

@@ -26,15 +26,11 @@ from auditor.tasks.custom.sets import CustomExamples, CustomSets
 from auditor.tasks.custom.structure import CustomLayout, find_layout, output_of
 from auditor.tasks.custom.subject import CustomModel
 from auditor.tasks.custom.user_code import CAPABILITIES, UserTask, load_user_task
-from auditor.tasks.custom.utility import bar_of, prefers_own_targets, refuse_broken, share_known
+from auditor.tasks.custom.utility import Judge, prefers_own_targets, refuse_broken
 from auditor.tasks.task import Accuracy, Material, Task
 
 _LAYOUT_EXAMPLES = 16
 _EXAMPLES = 512
-_UTILITY = (
-    "retain accuracy is the share of kept examples that score at least what nine in ten of the original's do: "
-    "scores of models.task have no scale of their own"
-)
 _NO_TARGETS = "scores do not depend on the targets: that the original works was not seen from them"
 
 
@@ -81,15 +77,15 @@ class Custom(Task[CustomModel, CustomSets]):
         return references.workshop(spec, base)
 
     def accuracy(self, subject: CustomModel, data: CustomSets) -> Accuracy:
-        """At most 512 examples of the forget set and of what is kept, by the bar that the original sets."""
+        """At most 512 examples of the forget set and of what is kept."""
         kept = evenly(data.splits()[data.utility_split], _EXAMPLES)
-        share = share_known(subject.scores_of(kept), subject.bar)
-        forget = share_known(subject.scores_of(evenly(data.forget, _EXAMPLES)), subject.bar)
+        share = float(subject.right(kept).mean())
+        forget = float(subject.right(evenly(data.forget, _EXAMPLES)).mean())
         return Accuracy(forget=forget, kept=share, kept_alone=share, n_kept=len(kept))
 
     def not_working(self, accuracy: float, n_classes: int) -> str:
-        """The original reaches its own bar by definition, so this is of one that changes from pass to pass."""
-        return f"the original reaches its own scores on {100 * accuracy:.0f} % of what is kept; {self.suspects}"
+        """In per cent."""
+        return f"the original is right about only {100 * accuracy:.0f} % of what is kept; {self.suspects}"
 
     def activations(self, subject: CustomModel, examples: ExampleSet) -> Mapping[str, Tensor]:
         """Of the first batch."""
@@ -113,7 +109,7 @@ class _Factory:
     code: UserTask
     run: RunSpec
     forms: Canonicaliser
-    bar: float
+    judge: Judge
     notes: tuple[str, ...]
 
     def network(self, model: PlannedModel) -> tuple[nn.Module, CanonicalForm]:
@@ -138,10 +134,9 @@ class _Factory:
             module.to(getattr(torch, self.run.dtype)),
             role=model.role,
             digest=model.digest,
-            code=self.code,
             layout=self.layout,
             data=self.data,
-            bar=self.bar,
+            judge=self.judge,
             batch_size=self.run.batch_size,
             device=self.run.device,
             form=form,
@@ -154,6 +149,7 @@ def _factory(spec: AuditSpec, lineup: Lineup, data: CustomSets, code: UserTask, 
     share = prefers_own_targets(code, original, data.retain)
     if share is not None:
         refuse_broken(share, load_policy(spec.audit.policy, base).thresholds.gate, code.name)
+    judge = Judge.by(code, original, kept)
     return _Factory(
         lineup=lineup,
         layout=layout,
@@ -161,8 +157,8 @@ def _factory(spec: AuditSpec, lineup: Lineup, data: CustomSets, code: UserTask, 
         code=code,
         run=spec.audit,
         forms=_canonicaliser(layout, data, code, spec.audit),
-        bar=bar_of(code, original, kept),
-        notes=(_UTILITY, *((_NO_TARGETS,) if share is None else ())),
+        judge=judge,
+        notes=(judge.words, *((_NO_TARGETS,) if share is None else ())),
     )
 
 

@@ -1,4 +1,4 @@
-"""The user's class: some of the methods ``scores``, ``features``, ``loss`` and ``read``, run as their own code."""
+"""The user's class: ``scores`` and some of ``features``, ``loss``, ``correct`` and ``read``, run as their own code."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ from auditor.models.memory import out_of_memory
 from auditor.randomness import torch_seed
 from auditor.tasks.classification.recording import pool
 
-METHODS = ("scores", "features", "loss", "read")
-CAPABILITIES = METHODS[:3]
+CAPABILITIES = ("scores", "features", "loss")
 _FIELD = "models.task"
 _ONE_LAYER = "features"
 
@@ -44,18 +43,37 @@ class UserTask:
         """Whether it reads example files itself."""
         return hasattr(self.made, "read")
 
+    @property
+    def judges(self) -> bool:
+        """Whether it says itself which examples a model is right about."""
+        return hasattr(self.made, "correct")
+
     def scores(self, module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """How well a model knows each example, higher is better: float64 [n], on the processor.
 
         Raises:
             ModelError: it raises, or what it gives is not one number for each example.
         """
+        return self._one_each("scores", module, inputs, targets)
+
+    def correct(self, module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether a model is right about each example, or how much, in [0, 1]: float64 [n], on the processor.
+
+        Raises:
+            ModelError: it raises, or what it gives is not one such number for each example.
+        """
+        found = self._one_each("correct", module, inputs, targets)
+        if not bool(((found >= 0) & (found <= 1)).all()):
+            raise ModelError(f"{self.name}: correct gave numbers outside 0 to 1; return truth values, or shares")
+        return found
+
+    def _one_each(self, name: str, module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            found = self._tensor(self._fixed("scores", module, inputs, targets), "scores")
+            found = self._tensor(self._fixed(name, module, inputs, targets), name)
         n = len(targets)
         if found.numel() != n or found.ndim not in (1, 2):
             raise ModelError(
-                f"{self.name}: scores gave shape {list(found.shape)} for {n} examples; return one number for each, [{n}]"
+                f"{self.name}: {name} gave shape {list(found.shape)} for {n} examples; return one number each, [{n}]"
             )
         return found.detach().reshape(n).double().cpu()
 
@@ -74,7 +92,7 @@ class UserTask:
         if odd is not None or not tensors:
             shape = "no layer" if odd is None else f"shape {list(tensors[odd].shape)} at {odd}"
             raise ModelError(
-                f"{self.name}: features gave {shape} for {n} examples; return a tensor [{n}, width], or several by layer"
+                f"{self.name}: features gave {shape} for {n} examples; return a tensor [{n}, width], or some by layer"
             )
         return {layer: pool(t).cpu() for layer, t in tensors.items()}
 
@@ -86,8 +104,9 @@ class UserTask:
         """
         found = self._tensor(self._run("loss", module, inputs, targets), "loss")
         if found.numel() != 1 or (torch.is_grad_enabled() and not found.requires_grad):
+            gradients = "" if found.requires_grad else " without gradients"
             raise ModelError(
-                f"{self.name}: loss gave shape {list(found.shape)}{'' if found.requires_grad else ' without gradients'}; "
+                f"{self.name}: loss gave shape {list(found.shape)}{gradients}; "
                 "return the mean loss as a tensor of one number that the model's weights have gradients in"
             )
         return found.reshape(()).float()

@@ -6,30 +6,25 @@ from torch import nn
 
 from auditor.randomness import derive_seed, torch_seed
 from auditor.records.plan import PlannedModel
-from auditor.tasks.custom.decoys import last_layer, loss_ascent
+from auditor.tasks.custom.decoys.loss_ascent import Settings, loss_ascent
 from auditor.tasks.custom.sets import CustomSets
 from auditor.tasks.custom.structure import CustomLayout
 from auditor.tasks.custom.user_code import UserTask
 from auditor.tasks.ladder import Ladder, Recipe, planned_decoy
 
-# Training stops as soon as the forget scores are bad enough, so a stronger recipe costs little more than it needs to.
+_STRENGTHS = (
+    ("300 steps", 300, 0.3, 1.0),
+    ("600 steps, ascent weighted 1", 600, 1.0, 1.0),
+    ("1,200 steps, ascent weighted 3, rate times 3", 1200, 3.0, 3.0),
+)
+# Each stops as soon as the forget scores are bad enough, so a stronger recipe costs little more than it needs to.
 _LADDERS: Mapping[str, Ladder] = {
-    "last_layer": {
-        words: Recipe(last_layer.last_layer, last_layer.Settings(learning_rate=rate, steps=steps))
-        for words, rate, steps in (
-            ("300 steps", 3e-3, 300),
-            ("600 steps, rate times 3", 1e-2, 600),
-            ("1,200 steps, rate times 10", 3e-2, 1200),
-        )
-    },
-    "loss_ascent": {
-        words: Recipe(loss_ascent.loss_ascent, loss_ascent.Settings(steps=steps, weight=weight))
-        for words, steps, weight in (
-            ("300 steps", 300, 0.3),
-            ("600 steps, ascent weighted 1", 600, 1.0),
-            ("1,200 steps, ascent weighted 3", 1200, 3.0),
-        )
-    },
+    name: {
+        words: Recipe(loss_ascent, Settings(last_layer=last, learning_rate=rate * more, steps=steps, weight=weight))
+        for words, steps, weight, more in _STRENGTHS
+    }
+    # One layer alone has to move further.
+    for name, last, rate in (("last_layer", True, 3e-3), ("loss_ascent", False, 1e-3))
 }
 
 
