@@ -11,7 +11,12 @@ from auditor.checks.check import AnyCheck
 from auditor.tasks import registry as tasks
 from auditor.zoo.catalogue import ENTRIES, Entry
 
-PAGES = {"classification": "checks.md", "causal-lm": "checks-text.md", "evaluation-logs": "evaluation-logs.md"}
+PAGES = {
+    "classification": "checks.md",
+    "causal-lm": "checks-text.md",
+    "custom": "custom.md",
+    "evaluation-logs": "evaluation-logs.md",
+}
 """Page of the checks of each task."""
 _NO_PAPER = "none"
 _DISTRIBUTION = "unlearning-auditor"

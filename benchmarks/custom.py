@@ -1,7 +1,8 @@
 """Pairs of known truth for the task of the user's own: rows of a table, and days of a meter.
 
-For each world and seed five references and nine subjects: two retrains, one from the original's own initial weights, and
-models that were never retrained. Prints outcomes, and ρ of every check. Finished audits are kept in the work folder.
+For each world and seed five references and nine subjects: two retrains, one more from the initial weights of the
+original, and six models that were never retrained. Prints
+outcomes, and ρ of every check. Finished audits are kept in the work folder.
 
     python benchmarks/custom.py --work bench-custom
 """

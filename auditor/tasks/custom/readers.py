@@ -91,8 +91,6 @@ def _examples(inputs: object, targets: object, name: str) -> CustomExamples:
     x, y = _numbers(inputs, f"{name}: inputs"), _numbers(targets, f"{name}: targets")
     if len(x) != len(y):
         raise DataError(f"{name}: {len(x)} inputs and {len(y)} targets; give one target for each input")
-    if len(x) == 0:
-        raise DataError(f"{name} holds no examples; supply at least one")
     return CustomExamples(inputs=x, targets=y)
 
 
@@ -101,6 +99,10 @@ def _numbers(values: object, what: str) -> Tensor:
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise DataError(f"{what} are {array.dtype} of shape {list(array.shape)}; give numbers with a row per example")
+    if array.size == 0:
+        raise DataError(
+            f"{what} have shape {list(array.shape)}, so that the set holds no examples; supply at least one"
+        )
     if array.dtype.kind == "b":
         return torch.from_numpy(np.ascontiguousarray(array))
     if array.dtype.kind in "iu":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from auditor.checks.sets import evenly
-from auditor.errors import UsageError
+from auditor.errors import ModelError, UsageError
 from auditor.tasks.custom.sets import CustomExamples
 from auditor.tasks.custom.user_code import UserTask
 
@@ -66,6 +66,9 @@ def prefers_own_targets(code: UserTask, original: nn.Module, kept: CustomExample
 
     Returns:
         A share in [0, 1]; None where no score depends on the target, so that nothing can be said.
+
+    Raises:
+        ModelError: a score is no finite number.
     """
     few = evenly(kept, _EXAMPLES)
     others = few.targets.roll(1, 0)
@@ -73,6 +76,8 @@ def prefers_own_targets(code: UserTask, original: nn.Module, kept: CustomExample
     differ = (few.targets != others).reshape(len(few), -1).any(1)
     own = code.scores(original, few.inputs, few.targets)[differ]
     swapped = code.scores(original, few.inputs, others)[differ]
+    if not bool(own.isfinite().all()):
+        raise ModelError(f"the original has NaN or infinite scores by {code.name}; check the checkpoint and the method")
     if not bool((own != swapped).any()):
         return None
     return float(((own > swapped).double() + 0.5 * (own == swapped)).mean())
