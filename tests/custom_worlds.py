@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
+from auditor.cli import main
 from auditor.loading.architecture import load_architecture
 from auditor.models.references import save
 from auditor.models.training import train
@@ -26,7 +28,8 @@ from tests.documented_world import block
 from tests.shared import folder_made_once
 
 RECIPE = RecipeSpec(epochs=20, learning_rate=3e-3, weight_decay=0.01)
-N_REFERENCES = 5
+N_REFERENCES = 4
+"""The fewest that DELETED takes: seconds matter."""
 FORGOTTEN = 2
 """The class of rows, and the meter, that is to be forgotten."""
 
@@ -57,6 +60,17 @@ def meters(seed: int) -> dict[str, CustomExamples]:
         inputs=torch.tensor(days, dtype=torch.float32)[:, None], targets=torch.tensor(evenings, dtype=torch.float32)
     )
     return _parted(everything, torch.tensor(meter == FORGOTTEN))
+
+
+def _parted(everything: CustomExamples, forgotten: Tensor) -> dict[str, CustomExamples]:
+    """Two thirds to train on and a third never trained on, each with what is to be forgotten apart."""
+    trained = torch.arange(len(everything)) % 3 > 0
+    return {
+        "forget": everything.take(forgotten & trained),
+        "retain": everything.take(~forgotten & trained),
+        "retain_test": everything.take(~forgotten & ~trained),
+        "holdout": everything.take(forgotten & ~trained),
+    }
 
 
 WORLDS: Mapping[str, Callable[[int], dict[str, CustomExamples]]] = {"tables": tables, "meters": meters}
@@ -91,7 +105,7 @@ class Workbench:
 
 
 def workbench(world: str, folder: Path, seed: int) -> Workbench:
-    """Write the world's code and sets into a folder, and return what its models are made from."""
+    """Write the world's code, request and sets into a folder, and return what its models are made from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "task.py").write_text(block("docs/custom.md", SHOWN[world]), encoding="utf-8")
     (folder / "audit.toml").write_text(block("docs/custom.md", "[models]"), encoding="utf-8")
@@ -122,14 +136,18 @@ def last_layer_off(bench: Workbench, original: nn.Module) -> nn.Module:
 
 
 def write_custom_world(world: str, folder: Path, seed: int) -> None:
-    """Sets, code, audit.toml, original, references, a retrain and the original with its last layer shut."""
+    """Sets, code, audit.toml, original, references, a retrain and the original with its last layer shut.
+
+    References are made by ``audit reference``, with nothing else than what lies in the folder.
+    """
     bench = workbench(world, folder, seed)
     original = bench.trained("original", bench.everything)
     save(original, folder / "original.pt")
     save(last_layer_off(bench, original), folder / "suppressed.pt")
-    save(bench.trained("retrain", bench.sets["retain"]), folder / "retrain.pt")
-    for number in range(1, N_REFERENCES + 1):
-        save(bench.trained(f"reference {number}", bench.sets["retain"]), folder / f"references/reference-{number}.pt")
+    save(bench.trained("retrain", bench.sets["retain"]), folder / "unlearned.pt")
+    given = ("--config", str(folder / "audit.toml"), "--out", str(folder / "references"), "--quiet")
+    made = CliRunner().invoke(main, ["reference", "--count", str(N_REFERENCES), *given])
+    assert made.exit_code == 0, made.output
 
 
 @pytest.fixture(scope="session")
@@ -140,14 +158,3 @@ def tables_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def meters_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_made_once(tmp_path_factory, "custom-meters", lambda path: write_custom_world("meters", path, 20))
-
-
-def _parted(everything: CustomExamples, forgotten: Tensor) -> dict[str, CustomExamples]:
-    """Two thirds to train on and a third never trained on, each with what is to be forgotten apart."""
-    trained = torch.arange(len(everything)) % 3 > 0
-    return {
-        "forget": everything.take(forgotten & trained),
-        "retain": everything.take(~forgotten & trained),
-        "retain_test": everything.take(~forgotten & ~trained),
-        "holdout": everything.take(forgotten & ~trained),
-    }

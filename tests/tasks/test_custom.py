@@ -316,7 +316,7 @@ class TestSubject:
     @classmethod
     def made(cls, meters_folder: Path) -> Prepared:
         spec = make_spec(
-            {}, {"models": {"original": "original.pt", "unlearned": "retrain.pt", "architecture": "task.py:Network"}}
+            {}, {"models": {"original": "original.pt", "unlearned": "unlearned.pt", "architecture": "task.py:Network"}}
         )
         models = spec.models.model_copy(update={"task": "task.py:MyTask"})
         data = {name: f"{name}.npz" for name in ("forget", "retain", "retain_test", "holdout")}
@@ -369,7 +369,7 @@ class TestSubject:
         assert tuple(subject.features("forget_eval")) == subject.layers()
 
     def test_the_original_reaches_its_own_bar_nine_times_in_ten(self, made: Prepared) -> None:
-        assert float(self.subject(made).recording("retain_test").right.mean()) == pytest.approx(0.9, abs=0.01)
+        assert float(self.subject(made).recording("retain_test").right.mean()) == pytest.approx(0.9, abs=0.03)
 
     def test_decoys_are_suppressed_and_the_first_leaves_all_but_one_layer(self, made: Prepared) -> None:
         original = self.subject(made)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from auditor.errors import AuditError, DataError, ModelError, SpecError, nearest
 from auditor.loading.architecture import load_function
 from auditor.models.memory import out_of_memory
-from auditor.randomness import torch_seed
 from auditor.tasks.classification.recording import pool
 
 CAPABILITIES = ("scores", "features", "loss")
 _FIELD = "models.task"
 _ONE_LAYER = "features"
+_STREAM = torch.Generator().manual_seed(0).get_state()
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,15 @@ class UserTask:
         return found[0], found[1]
 
     def _fixed(self, name: str, *arguments: object) -> object:
-        """One method with the same random draws for every model, whatever was drawn before."""
-        with torch_seed(0):
+        """One method with the same draws of torch's stream for every model, whatever was drawn before."""
+        before = torch.get_rng_state()
+        # Not torch.manual_seed: it looks through the whole stack for the sake of devices, which takes longer than a
+        # small network does.
+        torch.set_rng_state(_STREAM)
+        try:
             return self._run(name, *arguments)
+        finally:
+            torch.set_rng_state(before)
 
     def _run(self, name: str, *arguments: object, failure: type[AuditError] = ModelError) -> object:
         method: Callable[..., object] = getattr(self.made, name)
