@@ -17,6 +17,7 @@ from auditor.models import fingerprints
 from auditor.records.results import read_results
 from tests.documented_world import block
 
+CHECKS = ["few_shot", "relearning"]
 ACCUSING = ("SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN")
 
 
@@ -97,16 +98,18 @@ class TestTables:
         )
         assert (found.outcome, found.verdict.assurance) == ("INCONCLUSIVE", "A0")
 
-    def test_references_were_made_by_the_class(self, here: Path) -> None:
-        one, other = (fingerprints.read(here / f"references/{name}.pt") for name in ("reference-1", "perturbed-1"))
+    def test_references_are_made_by_the_class(self, here: Path) -> None:
+        done = run("reference", "--count", "1", "--out", "made", "--quiet")
+        assert done.exit_code == 0, done.output
+        assert "[recipe] is hardly the original's" not in done.output
+        one, other = (fingerprints.read(here / f"made/{name}.pt") for name in ("reference-1", "perturbed-1"))
         assert one is not None
         assert other is not None
-        assert one.digest == other.digest
-        assert other.perturbed
+        assert (one.digest, one.perturbed, other.perturbed) == (other.digest, False, True)
         # By another loss they would not be pooled with these.
         text = (here / "task.py").read_text()
         (here / "task.py").write_text(text.replace("cross_entropy(model(inputs)", "cross_entropy(0.5 * model(inputs)"))
-        refused = run("reference", "--count", "1")
+        refused = run("reference", "--count", "1", "--out", "made")
         (here / "task.py").write_text(text)
         assert refused.exit_code == 2
         assert "was made differently from what is asked here: architecture" in refused.output
@@ -169,7 +172,10 @@ class TestMeters:
     def audited(self, names: dict[str, Any], unlearned: str, monkeypatch: pytest.MonkeyPatch) -> AuditResult:
         monkeypatch.chdir(names["folder"])
         known = {**names, "unlearned": names[unlearned]}
-        exec(compile(block("docs/custom.md", "import auditor"), "custom.md", "exec"), known)
+        # Without the checks that take longest: what is asked here is whether the call does as the page says.
+        asked = 'options={"request": {"kind": "class"}'
+        call = block("docs/custom.md", "import auditor").replace(asked, f'{asked}, "audit": {{"checks": {CHECKS}}}')
+        exec(compile(call, "custom.md", "exec"), known)
         found = known["result"]
         assert isinstance(found, AuditResult)
         return found
@@ -178,7 +184,7 @@ class TestMeters:
         found = self.audited(names, "retrain", monkeypatch)
         assert found.outcome not in ACCUSING
         assert not found.verdict.flags
-        for check in ("few_shot", "relearning", "slow_relearning"):
+        for check in CHECKS:
             evidence = found.evidence(check)
             assert evidence.rho is not None
             assert evidence.rho.low < 0 < evidence.rho.high
