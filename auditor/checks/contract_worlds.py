@@ -20,6 +20,7 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, joined, split_in_halves
 from auditor.tasks.classification.structure import find_layout
 from auditor.tasks.classification.subject import Classifier
@@ -127,8 +128,8 @@ class _ByClass:
     """What a user's class would say of the digits."""
 
     def scores(self, model: DigitsNet, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Log-probability of the label."""
-        return model(inputs).log_softmax(1).gather(1, targets[:, None])[:, 0]
+        """Logit-scaled confidence in the label."""
+        return Recording(labels=targets, logits=model(inputs), features={}).margins
 
     def features(self, model: DigitsNet, inputs: Tensor) -> dict[str, Tensor]:
         """Two layers."""

@@ -74,7 +74,7 @@ def test_the_loss_is_that_of_a_training_step(world: World, text_world: TextWorld
     image = world.subject("original")
     few = world.data.retain.take(torch.arange(5))
     expected = torch.nn.functional.cross_entropy(image.logits(few), few.labels)
-    assert float(image.loss(few)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(image.loss(few).detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_bare_weights_offer_neither_and_run_no_check_that_asks() -> None:
