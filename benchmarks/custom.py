@@ -27,8 +27,8 @@ from auditor.run.settings import execution_settings
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.custom_worlds import WORLDS, Workbench, last_layer_off, workbench
 
-# Fixed before any run; seeds 0, 1 and 10 were looked at while the checks were made.
-SEEDS = (11, 12, 13, 14)
+# Fixed before any run; seeds 0, 1 and 10 to 12 were looked at while the checks were made.
+SEEDS = (13, 14)
 N_REFERENCES = 5
 DELETED = ("retrain", "another retrain", "retrain from its initial weights")
 

@@ -58,7 +58,7 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
 
         x_i(m) = mean over k and t of exp(−8(1 − y)),    y = clip((s_i(m, k, t) − r̄_i)/Δ, 0, 1),
 
-    r̄_i and Δ of the scores before any attack: 1 like the original, next to 0 like a reference that nobody attacked
+    r̄_i and Δ of the scores before any attack: 1 like the original, about 0 like a reference that nobody attacked
     (:mod:`auditor.tasks.custom.scale`). T is the mean over i, brought to the references' mean after the same
     attacks (:mod:`auditor.attacks.relearning.arms`). Homogeneous units are rescaled first, so that models which
     compute the same function meet the same attack; a model that learns the attack's own examples otherwise than
@@ -172,7 +172,7 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
         def shares(name: str, before: str) -> Tensor:
             theirs = np.asarray([other.readings[before].examples for other in references])
             # One Δ for all: a handful of shots, or of examples kept aside, has no median to speak of.
-            own = Scale(theirs, scale.delta).near(np.asarray(score.readings[name].examples), but=number)
+            own = Scale(theirs, scale.delta).of(np.asarray(score.readings[name].examples), but=number)
             return torch.from_numpy(own)
 
         readings = {}

@@ -24,7 +24,7 @@ SCORE = "score"
 class Outputs(Check[CustomModel, CustomSets, NoSettings, None]):
     """The user's score of every forget example, between the references and the original.
 
-    T = mean over forget examples of y_i, 0 like the references and 1 like the original
+    T = mean over forget examples of x_i, about 0 like the references and 1 like the original
     (:mod:`auditor.tasks.custom.scale`). Both halves of the forget set are measured, since nothing is trained on either.
     Retain accuracy is what the user's class calls correct, else the share of kept examples that score at least what
     nine in ten of the original's do (:mod:`auditor.tasks.custom.utility`), on ``retain_test`` where it is given.
@@ -40,8 +40,10 @@ class Outputs(Check[CustomModel, CustomSets, NoSettings, None]):
     asks: ClassVar[tuple[type, ...]] = (Scores,)
     summary: ClassVar[str] = "Scored every forget and retain example by the class that was given for these models."
     finds: ClassVar[str] = "Asked directly, the model shows"
-    unit: ClassVar[str] = "score of forget examples, from 0 like the references to 1 like the original"
+    unit: ClassVar[str] = "score of forget examples, from about 0 like the references to 1 like the original"
     figures: ClassVar[tuple[Figure, ...]] = figures.CUSTOM
+    # References that score next to 0 agree by luck, and a retrain that does a little better would stand far above them.
+    least_spread: ClassVar[float] = 0.025
     caveats: ClassVar[tuple[str, ...]] = (
         "Outputs show what a model says, not what it knows: forgotten outputs alone never mean deletion.",
         "What the score measures is up to the class that was given.",

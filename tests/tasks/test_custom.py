@@ -282,8 +282,9 @@ class TestScale:
         assert scale is not None
         # 10 − 1 and 10 − 3 lie above; the third example teaches nothing.
         assert scale.delta == 8.0
-        assert scale.of(np.array([5.0, -100.0, 100.0])).tolist() == [0.5, 0.0, 1.0]
-        assert scale.near(np.array([9.0, 9.0, 9.0])).tolist() == pytest.approx([1.0, np.exp(-2.0), np.exp(-4.0)])
+        found = scale.of(np.array([8.0, -100.0, 9.0]))
+        assert found.tolist() == pytest.approx([np.exp(-1.0), np.exp(-8.0), np.exp(-4.0)])
+        assert scale.of(np.array([100.0, 11.0, 13.0])).tolist() == [1.0, 1.0, 1.0]
 
     def test_the_unit_of_scores_does_not_matter(self) -> None:
         random = np.random.default_rng(0)

@@ -1,18 +1,18 @@
-"""Scores of any unit on one scale: 0 like models that never saw the example, 1 like the original. Pure functions.
+"""Scores of any unit on one scale: about 0 like models that never saw the example, 1 like the original. Pure functions.
 
 Only the user knows the unit of a custom score: log-probabilities, negative errors, ranks. So each example's score is
 held against what original and references score on the same example,
 
-    y_i(m) = clip((s_i(m) − r̄_i)/Δ, 0, 1),    Δ = median of o_i − r̄_i over the examples where it is above 0,
+    x_i(m) = exp(−8(1 − y)),    y = clip((s_i(m) − r̄_i)/Δ, 0, 1),    Δ = median of o_i − r̄_i where that is above 0,
 
 r̄_i the mean over the references. The median, since a few examples that the references get wildly wrong would set a
 mean; one Δ for all examples, since some of them teach nothing and have none of their own. Clipped, since a suppressed
 model may score any example as badly as it likes, and a mean must not let what is hidden in some pay for what is kept in
 others. A constant shift and a factor of all scores change nothing.
 
-In the course of an attack every model comes nearer to the original, and what tells knowledge from learning is how
-near. There y enters as exp(−8(1 − y)): an example counts for a third where it lacks an eighth of the way. For a
-log-probability that falls by 16 this is the square root of the probability.
+What counts is how near an example comes to the original: a third where it lacks an eighth of the way. Far from it scores
+say little: one retrained network gives a class that it never saw a log-probability of −9 and the next −13, and neither
+knows anything. For a log-probability that falls by 16 x is the square root of the probability.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from auditor.records.score import Reading, Score
 
 Array = NDArray[np.float64]
-# Chosen with one world of tables and one of meters in view; docs/custom.md reports on others.
+# Chosen on worlds in view; docs/custom.md reports on others.
 _STEEP = 8.0
 
 
@@ -45,8 +45,8 @@ class Scale:
         """The scale of some examples; None without two references, or where the original is above them nowhere.
 
         >>> scale = Scale.between([1.0, 3.0], [[0.0, 1.0], [0.0, 1.0]])
-        >>> scale.delta, scale.of(np.array([0.75, -9.0])).tolist()
-        (1.5, [0.5, 0.0])
+        >>> scale.delta, scale.of(np.array([1.5, -9.0])).round(4).tolist()
+        (1.5, [1.0, 0.0003])
         """
         if len(references) < 2:
             return None
@@ -58,11 +58,8 @@ class Scale:
     def of(self, values: Array, but: int | None = None) -> Array:
         """Y of one model, [..., n]; ``but`` the number of a reference, which is then no part of the null."""
         others = self.references if but is None else np.delete(self.references, but, axis=0)
-        return np.asarray(np.clip((values - others.mean(axis=0)) / self.delta, 0.0, 1.0))
-
-    def near(self, values: Array, but: int | None = None) -> Array:
-        """How near one model comes to the original: exp(−8(1 − y)), [..., n]."""
-        return np.asarray(np.exp(-_STEEP * (1.0 - self.of(values, but))))
+        share = np.clip((values - others.mean(axis=0)) / self.delta, 0.0, 1.0)
+        return np.asarray(np.exp(-_STEEP * (1.0 - share)))
 
     def of_references(self) -> Array:
         """Y of the references, [K, n].
