@@ -10,9 +10,9 @@ mean; one Δ for all examples, since some of them teach nothing and have none of
 model may score any example as badly as it likes, and a mean must not let what is hidden in some pay for what is kept in
 others. A constant shift and a factor of all scores change nothing.
 
-What counts is how near an example comes to the original: a third where it lacks an eighth of the way. Far from it scores
-say little: one retrained network gives a class that it never saw a log-probability of −9 and the next −13, and neither
-knows anything. For a log-probability that falls by 16 x is the square root of the probability.
+What counts is how near an example comes to the original: a third where it lacks an eighth of the way. Far from it
+scores say little: one retrained network gives a class that it never saw a log-probability of −9 and the next −13,
+and neither knows anything. For a log-probability that falls by 16 x is the square root of the probability.
 """
 
 from collections.abc import Callable, Sequence
