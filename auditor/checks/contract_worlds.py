@@ -145,7 +145,15 @@ def _digits_by_class() -> ContractWorld:
     """The models of the digits, looked at through a class of a user's."""
     found = contract_world("classification")
     sets = {name: CustomExamples(inputs=part.inputs, targets=part.labels) for name, part in found.data.splits().items()}
-    data = CustomSets(request="class", classes=(_FORGET_CLASS,), n_classes=0, **sets)
+    data = CustomSets(
+        request="class",
+        classes=(_FORGET_CLASS,),
+        n_classes=0,
+        forget_attack=sets["forget_attack"],
+        forget_eval=sets["forget_eval"],
+        retain=sets["retain"],
+        holdout=sets["holdout"],
+    )
     code = UserTask(_ByClass(), "contract:ByClass", "")
     return ContractWorld(
         data=data,
