@@ -119,6 +119,7 @@ def compare(
     perturbed: "Sequence[str | Path | nn.Module]" = (),
     neither: "Sequence[str | Path | nn.Module]" = (),
     architecture: str | None = None,
+    task: str | None = None,
     tokenizer: object = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
@@ -144,6 +145,7 @@ def compare(
         perturbed: references trained by a perturbed recipe.
         neither: models of any recipe that saw neither forget nor holdout, where chance divided these.
         architecture: ``module.py:function`` that makes the untrained network, for paths of bare weights.
+        task: ``module.py:Class`` that says how models of any other kind are scored (docs/custom.md).
         tokenizer: of language models in memory, a fast transformers tokenizer.
         config: an audit.toml; what is given here comes before it.
         out: folder to write results.json and report.html to; None writes nothing.
@@ -171,7 +173,10 @@ def compare(
     }
     path = Path(config) if config is not None else None
     # What the call gives comes last and wins over the file.
-    spec = make_spec(read_spec(path) if path else {}, _overrides(options, out), str(path or FILE_NAME))
+    overrides = _overrides(options, out)
+    if task is not None:
+        overrides.setdefault("models", {})["task"] = task
+    spec = make_spec(read_spec(path) if path else {}, overrides, str(path or FILE_NAME))
     base = path.parent if path is not None else Path()
     prepared = prepare(spec, base, given, report=report, command=command)
     if out is not None:

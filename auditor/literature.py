@@ -15,6 +15,7 @@ PAGES = {
     "answers": "answers.md",
     "causal-lm": "checks-text.md",
     "classification": "checks.md",
+    "custom": "custom.md",
     "evaluation-logs": "evaluation-logs.md",
 }
 """Page of the checks of each task."""

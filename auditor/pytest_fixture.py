@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CONFIG = "audit.toml"
 _CALL = "auditor.compare(...)"
 _SETS = ("forget", "retain", "retain_test", "holdout", "control")
-_GIVEN = (*_SETS, "references", "perturbed", "neither", "architecture", "tokenizer")
+_GIVEN = (*_SETS, "references", "perturbed", "neither", "architecture", "task", "tokenizer")
 _SHOWN_OF_DIGEST = 12
 
 _Arguments = TypeVarTuple("_Arguments")
@@ -74,7 +74,7 @@ class Audit:
             config: an audit.toml, relative to pytest's root; default as ``audit_config`` says.
             options: further fields of audit.toml by section, such as ``{"audit": {"seed": 1}}``.
             given: ``forget``, ``retain``, ``retain_test``, ``holdout``, ``control``, ``references``,
-                ``perturbed``, ``architecture`` and ``tokenizer``, as :func:`auditor.compare` takes them.
+                ``perturbed``, ``architecture``, ``task`` and ``tokenizer``, as :func:`auditor.compare` takes them.
 
         Raises:
             UsageError: the request cannot be carried out as asked.

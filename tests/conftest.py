@@ -6,6 +6,7 @@ import torch
 from hypothesis import settings
 
 from tests.command_line import empty, pair
+from tests.custom_worlds import meters_folder, tables_folder
 from tests.documented_world import documented
 from tests.installed import site
 from tests.people_worlds import text_world
@@ -13,7 +14,20 @@ from tests.received import sent
 from tests.tiny_world import fresh, no_report, plain
 from tests.worlds import world
 
-__all__ = ["documented", "empty", "fresh", "no_report", "pair", "plain", "sent", "site", "text_world", "world"]
+__all__ = [
+    "documented",
+    "empty",
+    "fresh",
+    "meters_folder",
+    "no_report",
+    "pair",
+    "plain",
+    "sent",
+    "site",
+    "tables_folder",
+    "text_world",
+    "world",
+]
 
 torch.set_num_threads(1)
 # Examples are timed on machines that do other things as well: a slow one is no failure.

@@ -57,6 +57,10 @@ def ingredients(spec: AuditSpec, base: Path) -> Ingredients:
     Raises:
         SpecError: a field that is needed is not given.
     """
+    if spec.declared_task is not None:
+        raise SpecError(
+            f"the zoo has no methods for the task {spec.declared_task}; take models.task out of the request"
+        )
     source = spec.models.original
     if source is None or spec.data.forget is None or spec.data.retain is None:
         raise SpecError("audit zoo make needs an original, data.forget and data.retain; set them in audit.toml")

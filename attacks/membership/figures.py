@@ -29,3 +29,15 @@ TEXT = (
         }
     ),
 )
+
+CUSTOM = (
+    IMAGES[0].model_copy(
+        update={
+            "caption": (
+                "How well the score tells forget examples from holdout examples, which no model was trained on: the "
+                "share of forget examples found against the share of holdout examples mistaken for them. The dotted "
+                "line is guessing."
+            )
+        }
+    ),
+)

@@ -64,3 +64,20 @@ TEXT = (
         ),
     ),
 )
+
+CUSTOM = (
+    IMAGES[0].model_copy(
+        update={
+            "panels": ("attack",),
+            "where": {},
+            "y_label": "nearness to the original",
+            "caption": (
+                "How fast the forgotten examples come back while a copy is trained on a few of them: hidden knowledge "
+                "returns faster than in the references. The score is the mean over all attacks, which this "
+                "audit’s seed drew. 1 is the original, about 0 a reference before any attack; with fewer than two "
+                "references it is the given score itself."
+            ),
+        }
+    ),
+    BUDGET,
+)

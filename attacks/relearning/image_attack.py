@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auditor.attacks.relearning.drawn import DrawnAttack
+from auditor.checks.sets import LabelledSet
 from auditor.randomness import generator
 from auditor.tasks.classification.sets import Examples
 from auditor.tasks.classification.subject import Classifier
 
+Labelled = TypeVar("Labelled", bound=LabelledSet)
 Permutation = Callable[[int], NDArray[np.int64]]
 _NONE = torch.empty(0, dtype=torch.int64)
 
@@ -106,7 +109,7 @@ def true_probability(model: Classifier, examples: Examples) -> Tensor:
     return model.logits(examples).double().softmax(1).gather(1, examples.labels[:, None])[:, 0]
 
 
-def apart(attack: Examples, at_most: int, seed: int) -> tuple[Examples, Examples]:
+def apart(attack: Labelled, at_most: int, seed: int) -> tuple[Labelled, Labelled]:
     """(examples that shots are drawn from, examples by which arms are chosen): disjoint halves of each label."""
     random = generator(seed, "aside")
     shots, aside = [], []

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from auditor.models.training import train
 from auditor.randomness import derive_seed
@@ -20,9 +20,16 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData, split_facts
 from auditor.tasks.causal_lm.structure import find_decoder_layout
 from auditor.tasks.causal_lm.subject import CausalLM
 from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData, joined, split_in_halves
 from auditor.tasks.classification.structure import find_layout
 from auditor.tasks.classification.subject import Classifier
+from auditor.tasks.custom.decoys import recipes as custom_decoys
+from auditor.tasks.custom.sets import CustomExamples, CustomSets
+from auditor.tasks.custom.structure import find_layout as find_custom_layout
+from auditor.tasks.custom.subject import CustomModel
+from auditor.tasks.custom.user_code import UserTask
+from auditor.tasks.custom.utility import Judge
 from auditor.zoo.digits import N_CLASSES, digits_world
 from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.text.people import people_world, with_paraphrases
@@ -80,9 +87,9 @@ def contract_world(task: str) -> ContractWorld:
     """The world of a task, trained once in a process: seconds for images, some ten for text.
 
     Args:
-        task: ``classification`` or ``causal-lm``.
+        task: ``classification``, ``causal-lm`` or ``custom``.
     """
-    return {"classification": _digits, "causal-lm": _people}[task]()
+    return {"classification": _digits, "causal-lm": _people, "custom": _digits_by_class}[task]()
 
 
 def _digits() -> ContractWorld:
@@ -114,6 +121,50 @@ def _digits() -> ContractWorld:
         structure={"layout": layout},
         adapter=Classifier,
         by_chance={"retain": joined(found.retain, found.holdout.take(~kept)), "holdout": found.holdout.take(kept)},
+    )
+
+
+class _ByClass:
+    """What a user's class would say of the digits."""
+
+    def scores(self, model: DigitsNet, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Logit-scaled confidence in the label."""
+        return Recording(labels=targets, logits=model(inputs), features={}).margins
+
+    def features(self, model: DigitsNet, inputs: Tensor) -> dict[str, Tensor]:
+        """Two layers."""
+        maps = model.convolutions(inputs)
+        return {"convolutions": maps, "hidden": model.hidden(maps.flatten(1))}
+
+    def loss(self, model: DigitsNet, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return nn.functional.cross_entropy(model(inputs), targets)
+
+
+def _digits_by_class() -> ContractWorld:
+    """The models of the digits, looked at through a class of a user's."""
+    found = contract_world("classification")
+    sets = {name: CustomExamples(inputs=part.inputs, targets=part.labels) for name, part in found.data.splits().items()}
+    data = CustomSets(
+        request="class",
+        classes=(_FORGET_CLASS,),
+        n_classes=0,
+        forget_attack=sets["forget_attack"],
+        forget_eval=sets["forget_eval"],
+        retain=sets["retain"],
+        holdout=sets["holdout"],
+    )
+    code = UserTask(_ByClass(), "contract:ByClass", "")
+    return ContractWorld(
+        data=data,
+        original=found.original,
+        hidden=found.hidden,
+        decoys=tuple(decoy.name for decoy in custom_decoys.planned("", "", _SEED)),
+        structure={
+            "layout": find_custom_layout(code, found.original, data.retain.take(torch.arange(2 * _LAYOUT_ITEMS))),
+            "judge": Judge.by(code, found.original, data.retain),
+        },
+        adapter=CustomModel,
     )
 
 

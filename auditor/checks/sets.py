@@ -48,6 +48,14 @@ class ExampleSet(Protocol):
         """SHA-256 over everything that an audit uses of them."""
 
 
+class LabelledSet(ExampleSet, Protocol):
+    """Examples of which each belongs to one of several kinds."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Kind of each example, int64 [n]."""
+
+
 Example_co = TypeVar("Example_co", bound=ExampleSet, covariant=True)
 Example = TypeVar("Example", bound=ExampleSet)
 

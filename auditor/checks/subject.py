@@ -6,6 +6,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from auditor.checks.sets import ExampleSet
 from auditor.records.score import CanonicalForm
 
 
@@ -73,6 +74,14 @@ class Weights(Protocol):
         """Parameters and buffers by name."""
 
 
+@runtime_checkable
+class Loss(Protocol):
+    """Capability: what a training step descends, so that a copy of the model can be trained."""
+
+    def loss(self, examples: ExampleSet) -> Tensor:
+        """Mean loss over a few examples in one batch: one number, with gradients in the weights."""
+
+
 class ScoreSubject(Subject, Scores, Protocol):
     """For annotations: any subject that offers scores."""
 
@@ -93,4 +102,9 @@ def lacking(offered: type, asked: tuple[type, ...]) -> tuple[str, ...]:
     >>> lacking(Weights, (Scores, Features))
     ('scores', 'features')
     """
-    return tuple(capability.__name__.lower() for capability in asked if not issubclass(offered, capability))
+    return tuple(name_of(capability) for capability in asked if not issubclass(offered, capability))
+
+
+def name_of(capability: type) -> str:
+    """By which plans and messages call a capability."""
+    return capability.__name__.lower()

@@ -18,7 +18,7 @@ from auditor.errors import SpecError
 @click.argument("model")
 # What decides the form: what is dead in a model shows when it is run on the audit's data.
 @spec_options(
-    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture"),
+    *("config", "forget", "retain", "retain_test", "holdout", "control", "classes", "architecture", "task"),
     *("allow_download", "arguments", "request", "base"),
     *("device", "threads", "batch_size"),
 )

@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
     neither: tuple[str, ...]
     architecture: str | None
     arguments: tuple[str, ...]
+    task: str | None
     request: str | None
     goal: str | None
     checks: str | None
@@ -84,6 +85,9 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
     "arguments": click.option(
         "--argument", "arguments", multiple=True, help="NAME=VALUE that the architecture is called with; repeatable."
     ),
+    "task": click.option(
+        "--task", help="Models of any other kind: your class that scores them, task.py:MyTask. It is run."
+    ),
     "request": click.option(
         "--request", type=click.Choice(["class", "sample", "facts"]), help="What is to be forgotten."
     ),
@@ -120,7 +124,7 @@ _OPTIONS: dict[str, Callable[[_Wrapped], _Wrapped]] = {
 }
 MODELS_AND_DATA = (
     *("forget", "retain", "retain_test", "holdout", "control", "classes", "references", "neither", "architecture"),
-    *("arguments", "request", "goal", "base", "guard"),
+    *("arguments", "task", "request", "goal", "base", "guard"),
     *("allow_download",),
 )
 """What an audit is about; all others say how it runs."""
@@ -184,6 +188,7 @@ def by_section(options: Options, base: Path) -> dict[str, dict[str, object]]:
             "neither": tuple(_relative(path, base) for path in options.get("neither", ())),
             "architecture": _architecture(options.get("architecture"), base),
             "arguments": named_values(options.get("arguments", ()), "--argument") or None,
+            "task": _relative(options.get("task"), base),
             "base": _relative(options.get("base"), base),
             "guard": _relative(options.get("guard"), base),
         },

@@ -28,6 +28,7 @@ _UNRESOLVED = 3
     *(
         "allow_download",
         "arguments",
+        "task",
         "request",
         "goal",
         "base",

@@ -24,6 +24,7 @@ class _Options(TypedDict):
     rerun: bool
     architecture: str | None
     guard: str | None
+    task: str | None
     forget: str | None
     retain: str | None
     retain_test: str | None
@@ -48,6 +49,7 @@ class _Options(TypedDict):
 @click.option("--rerun", is_flag=True, help="Repeat the whole audit with --files and compare every number.")
 @click.option("--architecture", help="For --rerun: FILE.py:FUNCTION that you have read. It is run.")
 @click.option("--guard", help="For --rerun: FILE.py:FUNCTION around a language model, that you have read. It is run.")
+@click.option("--task", help="For --rerun: FILE.py:CLASS that scores the models, that you have read. It is run.")
 @click.option("--forget", help="For --rerun: this set instead of the planned one.")
 @click.option("--retain", help="For --rerun: this set instead of the planned one.")
 @click.option("--retain-test", help="For --rerun: this set instead of the planned one.")
@@ -87,7 +89,7 @@ def _refuse_half_a_request(options: Mapping[str, object]) -> None:
     for name in ("rerun", "model_key"):
         if options[name] and options["files"] is None:
             raise SpecError(f"--{name.replace('_', '-')} needs --files, the folder of models and data")
-    for name in ("architecture", "guard", "forget", "retain", "retain_test", "holdout", "control"):
+    for name in ("architecture", "guard", "task", "forget", "retain", "retain_test", "holdout", "control"):
         if options[name] is not None and not options["rerun"]:
             option = f"--{name.replace('_', '-')}"
             raise SpecError(f"{option} is for --rerun; add it, or leave {option} out")
@@ -110,6 +112,7 @@ def _with_files(results: "Results", files: Path, options: _Options) -> "Iterator
                 files,
                 architecture=options["architecture"],
                 guard=options["guard"],
+                task=options["task"],
                 data={
                     "forget": options["forget"],
                     "retain": options["retain"],

@@ -7,7 +7,7 @@ retain data.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +76,12 @@ def rescaled(module: nn.Module, pairs: Sequence[HomogeneousPair], factors: Seque
     return clone
 
 
-def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> nn.Module:
+def canonical(
+    module: nn.Module,
+    pairs: Sequence[HomogeneousPair],
+    batches: Sequence[Batch],
+    own_run: Callable[[nn.Module, Tensor], Tensor] | None = None,
+) -> nn.Module:
     """A copy whose paired units have unit root mean square over the batches where the consumer reads them.
 
     Args:
@@ -84,13 +89,15 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
         pairs: of its units.
         batches: examples or token ids, each with bool of the same shape for the tokens that are no padding; None
             where everything counts.
+        own_run: sends the first part of a batch through a network, for one that is not called with examples alone.
 
     Raises:
         ModelError: the pairs, which were found on the original, do not hold in this network.
     """
     clone = copy.deepcopy(module)
+    run = _run if own_run is None else lambda network, batch: own_run(network, batch[0])
     # One measurement serves all pairs: rescaling one changes nothing that another's consumer reads.
-    squares = _mean_squares(module, pairs, batches)
+    squares = _mean_squares(module, pairs, batches, run)
     with torch.no_grad():
         for pair in pairs:
             rms = squares[pair.consumer].view(-1, pair.repeat).mean(1).sqrt()
@@ -100,7 +107,7 @@ def canonical(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequ
             _apply(clone, pair, (1 / torch.where(scale > 0, scale, torch.ones_like(scale))).float())
         # Run again rather than kept: logits over a whole vocabulary of all batches would not fit beside a model.
         parts = (part for batch in batches for part in _parts(batch))
-        if any(_differ(_run(clone, part), _run(module, part), part[1]) for part in parts):
+        if any(_differ(run(clone, part), run(module, part), part[1]) for part in parts):
             raise ModelError(
                 "rescaling units that may be rescaled in the original changes what this network computes, so the two "
                 "cannot meet the same attack; check that both have the same architecture and activations"
@@ -180,7 +187,12 @@ def _put_back(*parts: nn.Module) -> Iterator[None]:
             tensor.copy_(before)
 
 
-def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: Sequence[Batch]) -> dict[str, Tensor]:
+def _mean_squares(
+    module: nn.Module,
+    pairs: Sequence[HomogeneousPair],
+    batches: Sequence[Batch],
+    run: Callable[[nn.Module, Batch], Tensor],
+) -> dict[str, Tensor]:
     """Mean square of every input channel of each pair's consumer, by the consumer's name."""
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
@@ -191,11 +203,12 @@ def _mean_squares(module: nn.Module, pairs: Sequence[HomogeneousPair], batches: 
                 for name in {pair.consumer for pair in pairs}:
                     hook = partial(_note, seen=seen, name=name, counted=batch[1])
                     stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)
-                _run(module, batch)
+                run(module, batch)
             for name, x in seen.items():
-                others = [d for d in range(x.ndim) if d != _channel(x)]
+                channel = _channel(module.get_submodule(name), x)
+                others = [d for d in range(x.ndim) if d != channel]
                 sums[name] = sums.get(name, torch.zeros(())) + doubled(x).square().sum(dim=others).cpu()
-                rows[name] = rows.get(name, 0) + x.numel() // x.shape[_channel(x)]
+                rows[name] = rows.get(name, 0) + x.numel() // x.shape[channel]
     return {name: total / rows[name] for name, total in sums.items()}
 
 
@@ -217,8 +230,9 @@ def _incoming_norm(producer: _Weighted) -> Tensor:
     return norm
 
 
-def _channel(x: Tensor) -> int:
-    return 1 if x.ndim in (2, 4) else x.ndim - 1
+def _channel(reader: nn.Module, x: Tensor) -> int:
+    """The axis that a map's input channels lie on: the last of a linear map, the second of all others."""
+    return x.ndim - 1 if isinstance(reader, nn.Linear) else 1
 
 
 def _apply(module: nn.Module, pair: HomogeneousPair, factor: Tensor) -> None:

@@ -36,17 +36,19 @@ class Lineup:
         architecture: the user's code, where weights need one.
         architecture_digest: SHA-256 of what the network's structure comes from; None for bare weights.
         made: what made a reference, by its name, where a fingerprint says so.
+        declared: the task that the request names; None where it names none.
     """
 
     entries: dict[str, Entry]
     architecture: Architecture | None
     architecture_digest: str | None
     made: Mapping[str, Made]
+    declared: str | None = None
 
     @property
     def task(self) -> str:
-        """``causal-lm`` where the original is a language model, that of logs for a log, else ``classification``."""
-        return self.entries["original"].task or "classification"
+        """As declared; else ``causal-lm`` for a language model, that of logs for a log, else ``classification``."""
+        return self.declared or self.entries["original"].task or "classification"
 
     @property
     def planned(self) -> list[PlannedModel]:
@@ -114,6 +116,7 @@ def load_lineup(
         architecture=architecture,
         architecture_digest=_architecture_digest(architecture, entries["original"]),
         made=fingerprints.of_models([entry.planned for entry in entries.values()], base),
+        declared=spec.declared_task,
     )
 
 

@@ -154,6 +154,9 @@ class Plan(Frozen):
     architecture: str | None
     preprocessing: dict[str, object]
     layers: tuple[str, ...]
+    offers: tuple[str, ...] | None = Field(
+        default=None, description="what the user's class lets a check ask of a model; None where the task decides"
+    )
     checks: tuple[PlannedCheck, ...]
     nulls: tuple[PlannedNull, ...] = Field(description="what scores may be held against, in the order they are asked")
     execution: Execution
@@ -175,7 +178,8 @@ class Plan(Frozen):
     @property
     def answers_only(self) -> bool:
         """Whether all there is to look at is what models answered elsewhere: none is run, and no weights are read."""
-        return not self.layers and any(check.role == "outputs" for check in self.checks)
+        # A class of the user's may give no layers, and its models are run all the same.
+        return not self.layers and self.offers is None and any(check.role == "outputs" for check in self.checks)
 
     def to_json(self) -> str:
         """The bytes of plan.json as text."""

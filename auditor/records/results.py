@@ -17,7 +17,7 @@ from auditor.records.verdict import Verdict
 
 # Raised with every change of a field: a file of another version is then refused by name instead of being misread
 # (tests/records/test_results.py keeps files of several).
-SCHEMA_VERSION = "9"
+SCHEMA_VERSION = "10"
 
 
 class PrimaryChoice(Frozen):

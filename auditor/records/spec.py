@@ -13,6 +13,8 @@ from auditor.records.access import Access
 from auditor.records.base import Frozen
 
 FILE_NAME = "audit.toml"
+CUSTOM = "custom"
+"""Name of the task whose models a class of the user's own runs."""
 Overrides = Mapping[str, Mapping[str, object]]
 """Options given beside the file, by section and field."""
 
@@ -59,6 +61,11 @@ class ModelsSpec(Frozen):
         default={},
         description="what the architecture is called with, by name",
         examples=[{"num_classes": 10}],
+    )
+    task: str | None = Field(
+        default=None,
+        description="models of any other kind: your class that says how they are scored, as module.py:Class; it is run",
+        examples=["task.py:MyTask"],
     )
     base: str | None = Field(
         default=None,
@@ -267,6 +274,11 @@ class AuditSpec(Frozen):
     audit: RunSpec = Field(default_factory=RunSpec)
     recipe: RecipeSpec = Field(default_factory=RecipeSpec)
     responsible: ResponsibleSpec = Field(default_factory=ResponsibleSpec)
+
+    @property
+    def declared_task(self) -> str | None:
+        """The task that the request names; None where the models say it themselves."""
+        return None if self.models.task is None else CUSTOM
 
     def without_folders(self) -> "AuditSpec":
         """The request as a plan records it: where results are computed and kept, and what beside, changes none."""

@@ -64,6 +64,7 @@ def repeat(
     *,
     architecture: str | None,
     guard: str | None = None,
+    task: str | None = None,
     data: Mapping[str, str | None],
     report: Callable[[Event], None],
 ) -> Iterator[Finding]:
@@ -74,13 +75,14 @@ def repeat(
         folder: that the plan's paths are relative to.
         architecture: ``module.py:function`` that the reviewer has read, relative to the working directory.
         guard: the same, of code around the unlearned model.
+        task: the same, of the class that says how models are scored.
         data: sets that the reviewer names instead of the planned ones, by name.
         report: told of every finished unit of work.
 
     Raises:
         UsageError: models were in memory, or the plan would need code that the reviewer did not name.
     """
-    spec = _spec(results.plan, {"architecture": architecture, "guard": guard}, data)
+    spec = _spec(results.plan, {"architecture": architecture, "guard": guard, "task": task}, data)
     with tempfile.TemporaryDirectory(prefix="audit-") as store:
         # Scores that came with the audit are what is in question: everything is computed again.
         run = spec.audit.model_copy(update={"store": store})

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from auditor.checks.check import AnyCheck
 from auditor.checks.sets import ExampleSet, Sets
-from auditor.checks.subject import lacking
+from auditor.checks.subject import lacking, name_of
 from auditor.errors import SpecError, nearest
 from auditor.records.access import Access, allows, from_outside
 from auditor.records.plan import Plan
@@ -14,12 +14,20 @@ from auditor.tasks import registry
 from auditor.tasks.task import AnyTask
 
 
-def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> list[AnyCheck]:
+def checks_to_run(
+    spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet], offers: Collection[str] | None = None
+) -> list[AnyCheck]:
     """The checks of an audit, in order.
 
+    Args:
+        spec: the request.
+        task: whose checks they are.
+        data: the sets.
+        offers: capabilities that the user's code gives the subjects; None where the task decides.
+
     Raises:
-        SpecError: a check is asked for that there is not, or that needs more access than is held, an installed one is
-            broken, or none is left.
+        SpecError: a check is asked for that there is not, that needs more access than is held, or what the user's code
+            does not give; an installed one is broken, or none is left.
     """
     access, guarded = spec.audit.access, spec.models.guard is not None
     # Every installed check is loaded here, for the list of those left out: a broken one stops the audit now.
@@ -29,10 +37,15 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
         # Asked for by nobody and unable to run, a check is listed as left out instead of failing.
         sets, own = {"forget", *data.splits()}, registry.checks_of(task)
         wanted = _wanted(spec.audit.checks, [*installed, *own])
-        unmet = {check.name: _unmet(check, data.request, sets, access, guarded) for check in own}
+        unmet = {
+            check.name: not_given(check, offers, spec.models.task) or _unmet(check, data.request, sets, access, guarded)
+            for check in own
+        }
         found = [check for check in own if check.name in wanted and unmet[check.name] is None]
     else:
-        _refuse_beyond([check for check in installed if check.name in spec.audit.checks], access, guarded)
+        asked = [check for check in installed if check.name in spec.audit.checks]
+        _refuse_not_given(asked, offers, spec.models.task)
+        _refuse_beyond(asked, access, guarded)
         open_ones = [check for check in installed if allows(access, needed(check, check.access, guarded))]
         always = {check.name for check in open_ones if check.role != "evidence"}
         found = registry.checks_of(task, {*spec.audit.checks, *always})
@@ -40,6 +53,25 @@ def checks_to_run(spec: AuditSpec, task: AnyTask, data: Sets[ExampleSet]) -> lis
         raise SpecError(f'no check runs with audit.access = "{access}" and these inputs; allow more, or give the sets')
     # Outputs come first: an original that cannot do its job stops the audit before anything else is run.
     return sorted(found, key=lambda check: (check.role != "outputs", check.name))
+
+
+def not_given(check: AnyCheck, offers: Collection[str] | None, code: str | None) -> str | None:
+    """What a check needs of the models that the user's code does not give, in words; None where nothing.
+
+    Args:
+        check: any.
+        offers: capabilities of the subjects by name; None where the task decides them.
+        code: the user's, as the request names it.
+    """
+    missing = [name for name in map(name_of, check.asks) if offers is not None and name not in offers]
+    return f"needs {' and '.join(missing)}, which {code} does not give" if missing else None
+
+
+def _refuse_not_given(wanted: list[AnyCheck], offers: Collection[str] | None, code: str | None) -> None:
+    """Stop where a check was asked for by name that the user's code leaves no way to run."""
+    for check in wanted:
+        if words := not_given(check, offers, code):
+            raise SpecError(f"{check.name} {words}; add the method, or take the check out of audit.checks")
 
 
 def needed(check: AnyCheck, own: Access, guarded: bool) -> Access:
@@ -96,6 +128,8 @@ def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
     if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
         sets = f" and {' and '.join(check.needs)} sets" if check.needs else ""
         return f"needs {task.others_need}{sets}"
+    if words := not_given(check, plan.offers, plan.asked.models.task):
+        return words
     given = {item.name for item in plan.data}
     asked, guarded = plan.asked.audit.access, plan.asked.models.guard is not None
     return _unmet(check, plan.request, given, asked, guarded) or "not among audit.checks"

@@ -24,7 +24,7 @@ from auditor.records.policy import Domain, Policy, load_policy
 from auditor.records.road import NO_REFERENCE
 from auditor.records.spec import AuditSpec
 from auditor.run import roads
-from auditor.run.choosing import needed
+from auditor.run.choosing import needed, not_given
 from auditor.tasks import registry as tasks
 from auditor.tasks.classification.sets import EXAMPLES_PER_CONCEPT
 from auditor.tasks.task import AnyMaterial
@@ -92,6 +92,7 @@ def make_plan(
         architecture=lineup.architecture.name if lineup.architecture is not None else None,
         preprocessing=material.preprocessing,
         layers=material.layers,
+        offers=material.offers,
         checks=tuple(_planned(check, material.task, request, spec, policy, settings[check.name]) for check in checks),
         nulls=nulls.planned(),
         execution=Execution(
@@ -245,7 +246,7 @@ def _obstacles(
             f"{k} references, DELETED needs {REFERENCES_FOR_A3} (five recommended): "
             "`audit reference` trains them from the retain set"
         )
-    found += _not_planned(missing, spec, material.task)
+    found += _not_planned(missing, spec, material)
     if material.data.request == "sample" and material.data.holdout is None:
         found.append("a holdout set, distributed like the forget samples and never trained on: data.holdout")
     if material.data.request == "sample" and material.data.holdout is not None:
@@ -264,15 +265,20 @@ def _obstacles(
     return found
 
 
-def _not_planned(missing: Sequence[str], spec: AuditSpec, task: str) -> list[str]:
-    """What keeps each primary check out of the plan: too little access, or a list of checks without it."""
+def _not_planned(missing: Sequence[str], spec: AuditSpec, material: AnyMaterial) -> list[str]:
+    """What keeps each primary check out of the plan: no way to run it, too little access, or a list without it."""
     held, guarded = spec.audit.access, spec.models.guard is not None
-    allowed = {
-        check.name for check in tasks.checks_of(tasks.load(task)) if allows(held, needed(check, check.access, guarded))
-    }
+    known = {check.name: check for check in tasks.checks_of(tasks.load(material.task))}
     found = []
     for names in missing:
-        if held == "training" or set(names.split(_OR)) & allowed:
+        able = [known[name] for name in names.split(_OR) if name in known]
+        lacks = [words for c in able if (words := not_given(c, material.offers, spec.models.task))]
+        allowed = [c for c in able if allows(held, needed(c, c.access, guarded))]
+        if material.offers is not None and not able:
+            found.append(f"a primary check {names}, which the task {material.task} does not have: it never clears here")
+        elif lacks and len(lacks) == len(able):
+            found.append(f"the primary check {names} {lacks[0]}: add the method")
+        elif held == "training" or allowed:
             found.append(f"the primary check {names} is not planned: add it to audit.checks")
         else:
             found.append(f"more access than to {held}, with which {names} cannot run: audit.access")

@@ -98,7 +98,7 @@ def prepare(
         # What cannot be written is said before the first score, not after the last.
         if spec.audit.write_canonical:
             _runnable_file(material)
-        checks = checks_to_run(spec, registry.load(material.task), material.data)
+        checks = checks_to_run(spec, registry.load(material.task), material.data, material.offers)
         plan = make_plan(spec, found, material, checks, base=base, command=command, frozen=frozen)
     work = Work(
         plan=plan,

@@ -55,14 +55,14 @@ def material_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], ba
 
 
 def workshop(spec: AuditSpec, base: Path) -> Workshop:
-    """The workshop of a request: that of the transformers directory it names, else of image classifiers.
+    """The workshop of a request: of the task or the transformers directory that it names, else of image classifiers.
 
     Raises:
         SpecError: a field that is needed is not given.
     """
     ground = spec.models.base or spec.models.original
-    named = task_of(base / ground) if ground is not None and (base / ground).is_dir() else "classification"
-    return load(named).workshop(spec, base)
+    found = task_of(base / ground) if ground is not None and (base / ground).is_dir() else "classification"
+    return load(spec.declared_task or found).workshop(spec, base)
 
 
 def checks_of(task: AnyTask, wanted: Iterable[str] | None = None) -> list[AnyCheck]:

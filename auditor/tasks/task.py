@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from torch import Tensor
 
 from auditor.checks.sets import ExampleSet, Sets
-from auditor.checks.subject import Subject
+from auditor.checks.subject import Loss, Subject
 from auditor.errors import SpecError
 from auditor.models.canonical_file import CanonicalFile
 from auditor.models.lineup import Lineup
@@ -41,6 +41,7 @@ class Material(Generic[SubjectT, SetsT]):
         notes: findings about the input.
         preprocessing: what is done to an example before the model sees it, for the plan.
         layers: names of the layers recorded; none where nothing can be run.
+        offers: capabilities of its subjects by name, where the user's code decides them; None where the task does.
         assignment: where chance divided forget and holdout; None where nothing says so.
         decoys: planned suppressed copies of the original.
         decoys_on_request: further ones, costly, which an audit makes only where a check asks for them by name.
@@ -65,6 +66,7 @@ class Material(Generic[SubjectT, SetsT]):
     notes: tuple[str, ...] = ()
     preprocessing: dict[str, object] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    offers: tuple[str, ...] | None = None
     assignment: PlannedAssignment | None = None
     decoys: tuple[PlannedModel, ...] = ()
     decoys_on_request: tuple[PlannedModel, ...] = ()
@@ -72,7 +74,7 @@ class Material(Generic[SubjectT, SetsT]):
     @property
     def runnable(self) -> bool:
         """Whether models can be run, not only compared."""
-        return bool(self.layers)
+        return bool(self.layers) or self.offers is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +187,8 @@ class Task(ABC, Generic[SubjectT, SetsT]):
         """Activations of one batch at every recorded layer: what the estimate of an audit times."""
 
     def loss(self, subject: SubjectT, examples: ExampleSet) -> Tensor | None:
-        """That of one training step, with gradients: by it the estimate knows what a step holds; default not known."""
-        return None
+        """That of one training step, with gradients: by it the estimate knows what a step holds; None if not known."""
+        return subject.loss(examples) if isinstance(subject, Loss) else None
 
 
 AnyTask: TypeAlias = Task[Any, Any]

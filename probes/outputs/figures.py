@@ -61,3 +61,18 @@ ANSWERS = (
         caption="How many of the answers’ words the model says. Forgotten ones lie with the references.",
     ),
 )
+
+CUSTOM = (
+    Figure(
+        x="split",
+        y="accuracy",
+        categories=True,
+        joined=False,
+        x_label="examples",
+        y_label="share that is right",
+        caption=(
+            "How many examples of each set the model is right about, by the class that was given or by how the "
+            "original scores kept ones. Forgotten ones lie with the references on the two forget halves."
+        ),
+    ),
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 from auditor.attacks.membership.images import blind_baseline
 from auditor.attacks.membership.readings import is_void
 from auditor.checks.check import Check, NoSettings
+from auditor.checks.sets import ExampleSet, Sets
 from auditor.inference.auc import Rate
 from auditor.probes.outputs import figures
 from auditor.randomness import derive_seed
@@ -16,7 +17,6 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import CheckRole, Reading, Score, Sides
-from auditor.tasks.causal_lm.sets import FactsData
 from auditor.tasks.classification.recording import Recording
 from auditor.tasks.classification.sets import AuditData
 from auditor.tasks.classification.sides import sides
@@ -99,7 +99,7 @@ def _not_by_chance(blind: Rate | None) -> str | None:
     )
 
 
-def utility_notes(data: AuditData | FactsData) -> tuple[str, ...]:
+def utility_notes(data: Sets[ExampleSet]) -> tuple[str, ...]:
     """What retain accuracy was measured on, where that flatters a model: on what it has seen it saturates."""
     if data.utility_split == "retain_test":
         return ()

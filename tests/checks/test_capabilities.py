@@ -7,7 +7,7 @@ import torch
 
 from auditor.checks.check import Check, NoSettings
 from auditor.checks.sets import ExampleSet, Sets
-from auditor.checks.subject import Features, Scores, ScoreSubject, Weights, lacking
+from auditor.checks.subject import Features, Loss, Scores, ScoreSubject, Weights, lacking
 from auditor.records.evidence import Family, May
 from auditor.records.score import Reading, Score
 from auditor.tasks import registry
@@ -58,9 +58,23 @@ def test_features_name_every_layer(world: World, text_world: TextWorld) -> None:
         assert all(rows.shape[0] == len(found.data.retain) for rows in features.values())
 
 
-@pytest.mark.parametrize("task", ["classification", "causal-lm"])
+@pytest.mark.parametrize("task", ["classification", "causal-lm", "custom"])
 def test_tasks_whose_models_run_offer_everything(task: str) -> None:
-    assert lacking(registry.load(task).subject_type, (Scores, Features, Weights)) == ()
+    assert lacking(registry.load(task).subject_type, (Scores, Features, Weights, Loss)) == ()
+
+
+def test_the_loss_is_that_of_a_training_step(world: World, text_world: TextWorld) -> None:
+    for found in (world, text_world):
+        subject = found.subject("original")
+        few = found.data.retain.take(torch.arange(5))
+        loss = subject.loss(few)
+        assert loss.shape == ()
+        loss.backward()
+        assert any(p.grad is not None and bool(p.grad.any()) for p in subject.module.parameters())
+    image = world.subject("original")
+    few = world.data.retain.take(torch.arange(5))
+    expected = torch.nn.functional.cross_entropy(image.logits(few), few.labels)
+    assert float(image.loss(few).detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_bare_weights_offer_neither_and_run_no_check_that_asks() -> None:

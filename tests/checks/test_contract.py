@@ -1,6 +1,7 @@
 """Every check of this distribution keeps the contract, in every task; and what is asked of our own beside it."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from auditor.records.policy import load_policy, shipped
 from auditor.tasks import registry as tasks
 from auditor.tasks.causal_lm.decoys import recipes as text_decoys
 from auditor.tasks.classification.decoys import recipes as decoys
+from auditor.tasks.custom.decoys import recipes as custom_decoys
 
 ROOT = Path(__file__).parents[2]
 # The worlds of the contract are networks; those of logs and answers are held to it in tests/probes and tests/audits.
@@ -28,6 +30,7 @@ PAGES = {
     "answers": "answers.md",
     "causal-lm": "checks-text.md",
     "classification": "checks.md",
+    "custom": "custom.md",
     "evaluation-logs": "evaluation-logs.md",
 }
 # Of what is drawn: more would change no answer of the contract, and take minutes.
@@ -41,6 +44,8 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("slow_relearning", "causal-lm"): {"attacks": 1, "drawn": SHORT},
     ("slow_relearning", "classification"): {"attacks": 1},
     ("soft_prompt", "causal-lm"): {"attacks": 1, "drawn": PROMPTS},
+    ("slow_relearning", "custom"): {"attacks": 1},
+    ("relearning", "custom"): {"attacks": 1},
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }
@@ -131,8 +136,20 @@ def test_every_primary_of_a_shipped_policy_is_a_check_that_may_clear() -> None:
                 assert request in check.requests
 
 
+def test_models_of_any_kind_have_a_primary_of_every_family_for_a_class_alone() -> None:
+    """Of listed samples no check looks behind the scores, so that no shipped policy can clear them."""
+    there = {name for name in registry.names("custom") if registry.load(name, "custom").may == "clear"}
+    for policy in map(load_policy, shipped()):
+        assert all(set(names) & there for names in policy.primaries["class"].values())
+        assert not set(policy.primaries["sample"]["representation"]) & there
+
+
 @pytest.mark.parametrize("task", RUN)
 def test_every_decoy_is_assigned_to_some_check(task: str) -> None:
     assigned = {decoy for name in registry.names(task) for decoy in registry.load(name, task).decoys}
-    made = decoys.planned("class", "", "", 0) if task == "classification" else text_decoys.planned("", "", 0)
-    assert {model.name for model in made} <= assigned
+    made = {
+        "classification": partial(decoys.planned, "class"),
+        "causal-lm": text_decoys.planned,
+        "custom": custom_decoys.planned,
+    }
+    assert {model.name for model in made[task]("", "", 0)} <= assigned

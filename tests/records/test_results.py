@@ -24,6 +24,7 @@ from tests.made_records import clean, plan
 
 OLD_RESULTS = sorted((Path(__file__).parents[1] / "old_results").glob("schema-*.json"))
 SCHEMA_DIGESTS = {
+    "10": "cf2f9fa47470a3e63073b981d5e647706ea084da0b36b9ed658812a7e0accc9f",
     "8": "a1275d017c35c946186dfbbe1ac0c9e48e1a7b27880edfbb2978c39413d36c70",
     "9": "b88af481102d6e843888ad71312b95c8e7b51b96c797322ec98a208a8d7141ff",
     "4": "5d4cdc97c9d935ad550a53b34565ed8b66e1f47348a7cf932d7d7cf1ec2b700b",

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
 from auditor.models.canonical import CANONICAL_FACTS, CANONICAL_PASSES, canonical
@@ -131,6 +132,12 @@ class CausalLM:
     def losses(self, tokens: Tokens) -> Tensor:
         """Mean cross-entropy over each answer's tokens, with gradients, float32 [n]."""
         return answer_losses(self.answer_logits(tokens), tokens)
+
+    def loss(self, examples: ExampleSet) -> Tensor:
+        """Mean of :meth:`losses`, with as much memory as the plan gives its gradients."""
+        assert isinstance(examples, Facts), "sets of this task are made of these"
+        with self.training():
+            return self.losses(self.one_batch(examples)).mean()
 
     @property
     def recomputed(self) -> tuple[str, ...]:

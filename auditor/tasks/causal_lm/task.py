@@ -144,12 +144,6 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
         assert isinstance(examples, Facts), "sets of this task are made of these"
         return subject.activations(next(subject.batches(examples)), subject.layers())
 
-    def loss(self, subject: CausalLM, examples: ExampleSet) -> Tensor:
-        """Of the answers, in one batch."""
-        assert isinstance(examples, Facts), "sets of this task are made of these"
-        with subject.training():
-            return subject.losses(subject.one_batch(examples)).mean()
-
 
 def encoder_of(
     spec: AuditSpec, source: str | None, original: nn.Module, given: Mapping[str, object], base: Path

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auditor.checks.sets import Sets
+from auditor.checks.sets import LabelledSet, Sets
 from auditor.digests import bytes_digest, chunks_digest, text_digest
 from auditor.loading.preprocessing import Preprocessing
 
@@ -124,7 +124,7 @@ def split_in_halves(examples: Examples, seed: int) -> tuple[Examples, Examples]:
     return examples.take(mask), examples.take(~mask)
 
 
-def attack_half(examples: Examples, seed: int) -> Tensor:
+def attack_half(examples: LabelledSet, seed: int) -> Tensor:
     """Which examples an attack may train on: half of each label, identical ones on one side, bool [n]."""
     hashes = np.array(examples.content_hashes)
     labels = examples.labels.numpy()

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
 from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES, canonical
@@ -94,6 +95,12 @@ class Classifier:
         with torch.no_grad():
             parts = [self.forward(inputs).float().cpu() for inputs, _ in self.batches(examples)]
         return torch.cat(parts)
+
+    def loss(self, examples: ExampleSet) -> Tensor:
+        """Mean cross-entropy, with gradients."""
+        assert isinstance(examples, Examples), "sets of this task are made of these"
+        logits = self.forward(examples.inputs.to(self._device)).float()
+        return nn.functional.cross_entropy(logits, examples.labels.to(self._device))
 
     def recording(self, split: str) -> Recording:
         """The one pass over a named split, made when first asked for and kept."""

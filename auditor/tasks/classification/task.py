@@ -107,12 +107,6 @@ class Classification(Task[Classifier, AuditData]):
         batch, _ = next(subject.batches(examples))
         return subject.activations(batch, subject.layers())
 
-    def loss(self, subject: Classifier, examples: ExampleSet) -> Tensor:
-        """Of the first batch."""
-        assert isinstance(examples, Examples), "sets of this task are made of these"
-        batch, labels = next(subject.batches(examples))
-        return nn.functional.cross_entropy(subject.forward(batch).float(), labels)
-
 
 def _preprocessing(spec: AuditSpec, lineup: Lineup, base: Path) -> Preprocessing:
     source = lineup.entries["original"].planned.source

@@ -241,7 +241,7 @@ def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
                     f"{shown(path)} holds the arrays {plain(', '.join(sorted(present)))}; "
                     f"it should hold {' or '.join(f'{x} and {y}' for x, y in pairs)}"
                 )
-            images, labels = (_read_array(archive, present[name], path) for name in found)
+            images, labels = (read_array(archive, present[name], path) for name in found)
     except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(path)} is no readable .npz file ({plain(error)}); save it again") from None
     return images, labels
@@ -251,10 +251,10 @@ def _read_groups(path: Path, part: str) -> np.ndarray | None:
     """The array ``groups`` of an archive that was read already; None where it has none."""
     name = f"{_GROUPS}_{part}.npy" if part else f"{_GROUPS}.npy"
     with zipfile.ZipFile(path) as archive:
-        return _read_array(archive, name, path) if name in archive.namelist() else None
+        return read_array(archive, name, path) if name in archive.namelist() else None
 
 
-def _read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray:
+def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> np.ndarray:
     """One array, its header's claim compared with the size of the entry before memory is given to it."""
     info = archive.getinfo(member)
     check_unpacked(info.file_size, path)
