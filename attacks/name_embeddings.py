@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from auditor.attacks.relearning.budget import course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.text_attack import Trainer
-from auditor.attacks.soft_prompt.text import SoftPrompt
+from auditor.attacks.soft_prompt.text import Sizes, SoftPrompt
 from auditor.errors import UsageError
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family
-from auditor.records.score import Score
+from auditor.records.figure import Figure
 from auditor.records.source import Source
 from auditor.tasks.causal_lm.editing import embeddings_of
 from auditor.tasks.causal_lm.encoding import Encoder
@@ -24,28 +24,13 @@ from auditor.tasks.causal_lm.sets import Facts, FactsData
 from auditor.tasks.causal_lm.subject import CausalLM
 
 
-class Settings(Frozen):
-    """A few attacks: some steps of Adam on the embeddings of names, on attack facts among retain facts."""
+class Settings(Sizes):
+    """A few attacks: some steps of Adam on the embeddings of names."""
 
     drawn: AttackRange = Field(
         default=AttackRange(steps=(80, 160), shots=(2, 16), learning_rate=(1.5e-1, 5e-1), forget_share=(0.5, 0.9)),
         description="from which attacks are drawn by the plan's seed; the rate is in units of the embeddings' size",
     )
-    attacks: int = Field(default=2, ge=1, description="drawn, and averaged in the score")
-    points: tuple[float, ...] = Field(
-        default=(0.25, 0.5, 0.75, 1.0), description="shares of an attack's length at which it is measured"
-    )
-    counted_from: float = Field(default=0.5, description="share of an attack's length from which measurements count")
-    batch: int = Field(default=32, ge=1, description="attack facts per step, at most")
-    retain_batch: int = Field(default=16, ge=1, description="retain facts per step")
-    permutations: int = Field(
-        default=9999, ge=9999, description="draws of the null, where never-taught facts are given"
-    )
-
-    @property
-    def counted(self) -> AttackRange:
-        """The range that the attacks are drawn from."""
-        return self.drawn
 
 
 class NameEmbeddings(SoftPrompt):
@@ -68,7 +53,7 @@ class NameEmbeddings(SoftPrompt):
     cost: ClassVar[str] = (
         "some two hundred and thirty training steps of the names, and a pass over the measured facts at eight of them"
     )
-    figures = tuple(
+    figures: ClassVar[tuple[Figure, ...]] = tuple(
         figure.model_copy(
             update={"caption": figure.caption.replace("a soft prompt is trained", "the names are trained")}
         )
@@ -82,7 +67,7 @@ class NameEmbeddings(SoftPrompt):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def trainer(self, subject: CausalLM, data: FactsData, settings: Settings, seed: int) -> Trainer:
+    def trainer(self, subject: CausalLM, data: FactsData, settings: Sizes, seed: int) -> Trainer:
         """Trains names in place of weights."""
         return _Names(subject, data, settings, seed)
 
@@ -90,15 +75,11 @@ class NameEmbeddings(SoftPrompt):
         """The attacker's, in words."""
         return f"{effort_of(tuple(attacks), 'a subject')}, through the embeddings of names"
 
-    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:  # type: ignore[override]  # other sizes of the same kind
-        """Attack one model."""
-        return super().score(subject, artefact, data, settings, seed)
-
 
 class _Names(Trainer):
     """Trains embeddings of names where :class:`~auditor.attacks.relearning.text_attack.Trainer` trains weights."""
 
-    def __init__(self, start: CausalLM, data: FactsData, settings: Settings, seed: int) -> None:
+    def __init__(self, start: CausalLM, data: FactsData, settings: Sizes, seed: int) -> None:
         super().__init__(start, data.retain, settings, seed)
         self._tokens = name_tokens(start.encoder, data)
 

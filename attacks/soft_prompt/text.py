@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from auditor.attacks.relearning.drawn import DrawnAttack, effort_of
+from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.pooled import Halves, Pooled, attack_both, attack_pooled
 from auditor.attacks.relearning.text_attack import CONTROL, SAME, Trainer
 from auditor.attacks.soft_prompt.attack import PromptAttack, PromptRange, PromptTrainer
@@ -31,15 +31,10 @@ _NOTHING_NEVER_TAUGHT = (
 )
 
 
-class Settings(Frozen):
-    """A few attacks: some steps of Adam on a soft prompt, on attack facts among retain facts."""
+class Sizes(Frozen):
+    """Of attacks that train embeddings on attack facts among retain facts, while the weights stand still."""
 
-    drawn: PromptRange = Field(
-        default=PromptRange(
-            steps=(40, 100), shots=(2, 16), learning_rate=(3e-2, 1e-1), forget_share=(0.5, 0.9), length=(2, 8)
-        ),
-        description="from which attacks are drawn by the plan's seed; the rate is in units of the embeddings' size",
-    )
+    drawn: AttackRange
     attacks: int = Field(default=2, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
         default=(0.25, 0.5, 0.75, 1.0), description="shares of an attack's length at which it is measured"
@@ -52,12 +47,23 @@ class Settings(Frozen):
     )
 
     @property
-    def counted(self) -> PromptRange:
+    def counted(self) -> AttackRange:
         """The range that the attacks are drawn from."""
         return self.drawn
 
 
-class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
+class Settings(Sizes):
+    """A few attacks: some steps of Adam on a soft prompt."""
+
+    drawn: PromptRange = Field(
+        default=PromptRange(
+            steps=(40, 100), shots=(2, 16), learning_rate=(3e-2, 1e-1), forget_share=(0.5, 0.9), length=(2, 8)
+        ),
+        description="from which attacks are drawn by the plan's seed; the rate is in units of the embeddings' size",
+    )
+
+
+class SoftPrompt(Check[CausalLM, FactsData, Sizes, None]):
     """A soft prompt trained on the attack half, measured on the eval half: other facts of the same subjects.
 
     Some embeddings that are no token's stand before every text (Lester et al. 2021, arXiv 2104.08691) and are trained
@@ -132,7 +138,7 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
     )
     settings_type: ClassVar[type[Frozen]] = Settings
 
-    def workload(self, data: FactsData, settings: Settings, n_layers: int) -> Workload:
+    def workload(self, data: FactsData, settings: Sizes, n_layers: int) -> Workload:
         """Steps times batch, and measurements times measured facts; of attacks of the expected length."""
         half = len(_never_taught(data)) // 2
         # Few facts of a subject are all that it has, whatever is drawn.
@@ -145,7 +151,7 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
             forward=settings.attacks * (len(settings.points) * measured + facts),
         )
 
-    def trainer(self, subject: CausalLM, data: FactsData, settings: Settings, seed: int) -> Trainer:
+    def trainer(self, subject: CausalLM, data: FactsData, settings: Sizes, seed: int) -> Trainer:
         """What trains, while the weights stand still."""
         return PromptTrainer(subject, data.retain, settings, seed)
 
@@ -154,7 +160,7 @@ class SoftPrompt(Check[CausalLM, FactsData, Settings, None]):
         longest = max(attack.length for attack in attacks if isinstance(attack, PromptAttack))
         return f"{effort_of(tuple(attacks), 'a subject')}, through {longest} embeddings at most"
 
-    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Settings, seed: int) -> Score:
+    def score(self, subject: CausalLM, artefact: None, data: FactsData, settings: Sizes, seed: int) -> Score:
         """Attack one model."""
         trainer = self.trainer(subject, data, settings, seed)
         if data.by_chance:

@@ -35,6 +35,7 @@ PAGES = {
 }
 # Of what is drawn: more would change no answer of the contract, and take minutes.
 SHORT = AttackRange(steps=(12, 12), shots=(2, 4), learning_rate=(1e-3, 2e-3), forget_share=(0.2, 0.4))
+NAMES = AttackRange(steps=(12, 12), shots=(2, 4), learning_rate=(0.2, 0.4), forget_share=(0.5, 0.9))
 PROMPTS = PromptRange(steps=(12, 12), shots=(2, 4), learning_rate=(0.03, 0.1), forget_share=(0.5, 0.9), length=(4, 16))
 ROUGH = TrainingSettings(steps=60)
 FEWER: dict[tuple[str, str], dict[str, Any]] = {
@@ -44,6 +45,7 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("slow_relearning", "causal-lm"): {"attacks": 1, "drawn": SHORT},
     ("slow_relearning", "classification"): {"attacks": 1},
     ("soft_prompt", "causal-lm"): {"attacks": 1, "drawn": PROMPTS},
+    ("name_embeddings", "causal-lm"): {"attacks": 1, "drawn": NAMES},
     ("slow_relearning", "custom"): {"attacks": 1},
     ("relearning", "custom"): {"attacks": 1},
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
@@ -51,7 +53,10 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
 }
 IN_BOTH_TASKS = ("outputs", "membership", "quantization", "relearning", "slow_relearning")
 BY_SUBJECT = (
-    *((name, "causal-lm") for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot", "elicitation", "soft_prompt")),
+    *(
+        (name, "causal-lm")
+        for name in (*IN_BOTH_TASKS, "logit_lens", "few_shot", "elicitation", "soft_prompt", "name_embeddings")
+    ),
     *((name, "classification") for name in (*IN_BOTH_TASKS, "feature_membership")),
 )
 DOCUMENTED = [*CASES, *LOGGED]

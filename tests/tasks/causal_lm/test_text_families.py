@@ -29,6 +29,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "relearning": {"drawn": DRAWN, "attacks": 1, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
     "sae_restoration": {"n_seeds": 1, "null_draws": 9, "control_draws": 1},
     "slow_relearning": {"drawn": DRAWN, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
+    "name_embeddings": {"drawn": DRAWN, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
     "soft_prompt": {"drawn": {**DRAWN, "length": (2, 2)}, "points": (0.5, 1.0), "batch": 4, "retain_batch": 4},
 }
 
