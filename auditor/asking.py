@@ -7,7 +7,8 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -15,14 +16,16 @@ from typing import Final, Protocol, Self
 from auditor.attacks.prompt_forms import FORMS, MOST_EXAMPLES, Context, Form
 from auditor.digests import text_digest
 from auditor.errors import ModelError, SpecError
-from auditor.loading.answers import PLAIN, Answer, Asked, Part, parsed
+from auditor.loading.answers import MOST_QUESTIONS, PLAIN, Answer, Asked, Part, parsed
 from auditor.loading.tensors import plain, shown
 from auditor.randomness import derive_seed, generator
 from auditor.records.base import Frozen
 from auditor.tasks.causal_lm.sets import Fact, Facts
 
 _FORMAT: Final = "unlearning-auditor answers 1"
-_LONGEST_ANSWER = 10**6  # characters of one line of the program
+_LONGEST_LINE = 10**5  # characters of what a program or a server writes at once
+_LONGEST_ANSWER = 4_000  # characters that are kept: what shows the knowledge is short
+_LONGEST_RIGHT = 2_000
 _MOST_TOKENS = 128  # of an answer of an endpoint
 _SECONDS = 300.0  # that an endpoint may take
 
@@ -61,9 +64,20 @@ def questions(forget: Facts, retain: Facts, seed: int) -> list[Question]:
 
     Forms that read probabilities or go on from the model's own words are left out, and so is that of other facts of the
     same subject, which would tell what is asked for elsewhere.
+
+    Raises:
+        SpecError: too many facts, or too long an answer.
     """
     random = generator(seed, "ask")
     examples = retain.take(random.permutation(len(retain))[:MOST_EXAMPLES].tolist()).items
+    if max(len(forget), len(retain)) > MOST_QUESTIONS:
+        raise SpecError(f"--forget and --retain may hold {MOST_QUESTIONS:,} facts each; ask about a sample of them")
+    long = next((fact for fact in (*forget.items, *retain.items) if len(fact.answer) > _LONGEST_RIGHT), None)
+    if long is not None:
+        raise SpecError(
+            f"the answer that begins {plain(long.answer[:60], 80)!r} has more than {_LONGEST_RIGHT:,} characters; ask "
+            "for something shorter"
+        )
     said = [form for form in FORMS if form.reads == "answer" and form.first is None]
     found = [question for form in said for question in _in_form(form, forget, examples)]
     return found + [
@@ -185,7 +199,7 @@ class Program(AbstractContextManager["Program"]):
         try:
             process.stdin.write(json.dumps({"prompt": prompt, "temperature": temperature, "seed": seed}) + "\n")
             process.stdin.flush()
-            line = process.stdout.readline(_LONGEST_ANSWER)
+            line = process.stdout.readline(_LONGEST_LINE)
         except BrokenPipeError:
             pass
         if not line:
@@ -201,7 +215,9 @@ class Program(AbstractContextManager["Program"]):
     ) -> None:
         """Close its input, and wait until it is gone."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            # What was not read by a program that has ended is lost with it.
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -217,14 +233,20 @@ class Program(AbstractContextManager["Program"]):
 def _said(line: str, who: str) -> str:
     try:
         found = json.loads(line)["answer"]
-    except (ValueError, KeyError, TypeError):
+    # Nesting without end is no answer either.
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, str):
         raise ModelError(
             f'{who} wrote {plain(line.strip(), 100)!r}, which is no answer; write one line {{"answer": "..."}} for '
             "each line that is read, and nothing else"
         )
-    return found
+    return _kept_of(found)
+
+
+def _kept_of(answer: str) -> str:
+    """What is written down: the beginning of a long answer, and no half of a pair of code units."""
+    return answer[:_LONGEST_ANSWER].encode("utf-8", "replace").decode("utf-8")
 
 
 class Endpoint:
@@ -250,14 +272,14 @@ class Endpoint:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as reply:
-                found = json.loads(reply.read(_LONGEST_ANSWER))["choices"][0]["text"]
+                found = json.loads(reply.read(_LONGEST_LINE))["choices"][0]["text"]
         except urllib.error.URLError as error:
             raise ModelError(f"--url {plain(self._url, 200)} gives no answer ({plain(error.reason, 200)})") from None
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError) as error:
             raise ModelError(
                 f"--url {plain(self._url, 200)} gives no completion ({plain(error, 200)}): it has to reply with "
                 '{"choices": [{"text": "..."}]}'
             ) from None
         if not isinstance(found, str):
             raise ModelError(f"--url {plain(self._url, 200)} gives a completion that is no text")
-        return found
+        return _kept_of(found)

@@ -196,8 +196,9 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(paper="arXiv 2503.21730", what="requests about skills", why="requests are classes, samples and facts"),
     NotBuilt(paper="UOE", what="unlearning one expert", why="no small mixture of experts is trained here"),
     NotBuilt(paper="arXiv 2604.12820", what="repair by prompts", why="not written yet"),
-    NotBuilt(paper="arXiv 2310.07579", what="a subject that only generates", why="subjects give logits so far"),
-    NotBuilt(paper="ALU", what="agents that answer for the model", why="subjects give logits so far"),
+    NotBuilt(
+        paper="arXiv 2310.07579", what="as an entry of the zoo", why="what only answers is audited by `audit ask`"
+    ),
 )
 
 
@@ -235,6 +236,12 @@ _COMMANDS = (
         "`audit discover`: classes or subjects by how far the two models' answers differ",
         "command",
         "[command-line.md](command-line.md)",
+    ),
+    (
+        "ALU",
+        "`audit ask`: agents and others that can only be asked, audited by what they say",
+        "command",
+        "[answers.md](answers.md)",
     ),
     (
         "MUSE ([2407.06460](https://arxiv.org/abs/2407.06460))",

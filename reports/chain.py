@@ -21,6 +21,7 @@ def render_chain(chain: Chain) -> str:
             links={place: _link(audit) for place, audit in at.items()},
             utility={after: _utility(chain, after) for after in range(1, len(chain.checkpoints) + 1)},
             back=[came_back(*found) for found in chain.came_back()],
+            held=_held(chain),
             last=[chain.of(request)[-1] for request in range(1, len(chain.requests) + 1)],
         )
     )
@@ -33,6 +34,21 @@ def came_back(first: ChainAudit, again: ChainAudit) -> str:
         f"Request {first.request} was DELETED after request {first.after} ({first.found.name}) and is "
         f"{again.found.outcome} after request {again.after} ({again.found.name})."
     )
+
+
+def _held(chain: Chain) -> str:
+    """What is to be said where nothing came back: only what was found again at every later checkpoint lasted."""
+    deleted = open_ = 0
+    for request in range(1, len(chain.requests) + 1):
+        outcomes = [audit.found.outcome for audit in chain.of(request)]
+        if "DELETED" in outcomes:
+            deleted += 1
+            open_ += any(outcome != "DELETED" for outcome in outcomes[outcomes.index("DELETED") :])
+    if deleted == 0:
+        return "No request was DELETED at any checkpoint."
+    if open_:
+        return f"Of {deleted} requests DELETED once, {open_} could not be decided again at a later checkpoint."
+    return "Every request that was DELETED once was DELETED at every later checkpoint."
 
 
 def _utility(chain: Chain, after: int) -> str:

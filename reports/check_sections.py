@@ -118,7 +118,8 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
             return "It accuses by its finding alone."
         return f"It accuses: ρ exceeds {bars.suppressed:g} by more than chance, corrected for the number of checks."
     if outcome == "DELETED" and e.primary:
-        return f"It clears: its whole interval lies between −{bars.over:g} and {bars.deleted:g}."
+        bar = f"{bars.deleted:g}" if e.shows == 1 else f"{bars.deleted * e.shows:.3g}, half of what it shows suppressed"
+        return f"It clears: its whole interval lies between −{bars.over:g} and {bar}."
     # Readers take an interval above the threshold for an accusation; where p-values support none, the page says so.
     above = e.rho is not None and e.rho.low > bars.suppressed
     if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.role != "outputs":

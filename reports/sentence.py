@@ -212,7 +212,7 @@ def _said(results: Results, reason: Reason) -> str:
     if words is None or ("{found}" in words and (e is None or e.rho is None) and reason.kind != "no power"):
         return reason.sentence
     low, high = (e.rho.shown[1:]) if e is not None and e.rho is not None else (0.0, 0.0)
-    bar = results.plan.policy.thresholds.deleted
+    bar = results.plan.policy.thresholds.deleted * (1.0 if e is None else e.shows)
     return words.format(
         check=reason.check or "",
         found="" if e is None else found(e),

@@ -24,7 +24,8 @@ def _certainty(results: Results) -> Iterator[str]:
         yield "Not sure: this audit can say neither."
     if verdict.outcome == "DELETED" and verdict.bound is not None:
         most, bar = formats.upper_percent(verdict.bound), formats.percent(bars.deleted)
-        yield f"With 95\u00a0% confidence no check leaves more than {most}; a deletion needs less than {bar}."
+        limit = "No check's upper limit, of 95\u00a0% confidence each, leaves more than"
+        yield f"{limit} {most}; a deletion needs less than {bar}."
     e = strongest(results)
     if verdict.outcome in ("SUPPRESSED", "NOT_DELETED") and e is not None and e.rho is not None and not e.conclusive:
         low, bar = formats.percent(e.rho.shown[1]), formats.percent(bars.suppressed)

@@ -229,8 +229,9 @@ HOW_TO_READ: Mapping[Outcome, str] = {
         "would say whether this model hides the knowledge or still shows it. Neither would be a deletion."
     ),
     "DELETED": (
-        "{bound} is the highest upper limit among the primary checks and the others that resolve well: what they could "
-        "not exclude, not an estimate of what is left."
+        "{bound} is the highest upper limit among the primary checks and the others that resolve well, each as a share "
+        "of what that check shows of a fully suppressed copy: what they could not exclude, not an estimate of what is "
+        "left."
     ),
     "INCONCLUSIVE": "",
 }

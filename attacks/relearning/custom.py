@@ -23,7 +23,7 @@ from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
-from auditor.tasks.custom.scale import Scale
+from auditor.tasks.custom.scale import Scale, halfway
 from auditor.tasks.custom.sets import CustomSets
 from auditor.tasks.custom.subject import CustomModel
 
@@ -183,7 +183,23 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
         learned = [float(shares(name, name.replace(_OWN, _OWN_BEFORE, 1)).mean()) for name in attacks]
         controls = {**score.controls, taught_name(AS_IS): self.taught(learned, score.n_examples)}
         rows = [_row_of(row, readings) for row in score.rows]
-        return score.model_copy(update={"readings": readings, "controls": controls, "rows": rows})
+        blind = score.cannot_clear_because if number is not None else self._ahead(score, scale, references)
+        return score.model_copy(
+            update={"readings": readings, "controls": controls, "rows": rows, "cannot_clear_because": blind}
+        )
+
+    def _ahead(self, score: Score, scale: Scale, references: Sequence[Score]) -> str | None:
+        """What was found about the weights' scale, else that the model is ahead of references, attacked or not."""
+        names = [_BEFORE, *(name for name, _ in _own_readings(score))]
+        found = (
+            halfway(
+                scale,
+                np.asarray(score.readings[name].examples),
+                [np.asarray(other.readings[name].examples) for other in references],
+            )
+            for name in names
+        )
+        return score.cannot_clear_because or next((words for words in found if words is not None), None)
 
     def summarise(
         self, scores: Mapping[str, Score], references: Sequence[str]

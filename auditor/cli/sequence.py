@@ -65,7 +65,7 @@ def _divided(steps: tuple[str, ...], options: CompareOptions) -> tuple[tuple[str
     """Checkpoints and forget sets, in order."""
     if options.get("forget"):
         raise SpecError("--forget is for one request; write each forget set behind its checkpoint: after-1.pt=f-1.npz")
-    found = [step.partition("=") for step in steps]
+    found = [step.rpartition("=") for step in steps]
     for step, (checkpoint, _, forget) in zip(steps, found, strict=True):
         if not checkpoint or not forget:
             raise SpecError(f"{step} is no checkpoint with its forget set; write after-1.pt=forget-1.npz")

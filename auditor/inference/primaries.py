@@ -10,10 +10,10 @@ from auditor.records.results import PrimaryChoice
 def choose(plan: Plan, evidence: Sequence[Evidence]) -> tuple[PrimaryChoice, ...]:
     """The primary of every family that the policy requires and that the plan can serve.
 
-    Of several candidates it is the one that resolves the smallest residue, among those that have power; resolution and
-    power come from original, references and decoys (:attr:`~auditor.records.evidence.Evidence.sighted`), so that what
-    the unlearned model scored has no influence. Under goal ``concept`` only a check held against control concepts
-    answers the question, so it comes first.
+    Of several candidates it is the one that resolves the smallest residue, as a share of what it shows of a suppressed
+    copy, among those that have power; resolution and power come from original, references and decoys
+    (:attr:`~auditor.records.evidence.Evidence.sighted`), so that what the unlearned model scored has no influence.
+    Under goal ``concept`` only a check held against control concepts answers the question, so it comes first.
 
     Args:
         plan: with the policy; a family none of whose candidates is planned is missing from the result.
@@ -30,7 +30,7 @@ def _choice(goal: str, family: str, names: Sequence[str], by_name: Mapping[str, 
     def rank(name: str) -> tuple[bool, bool, float]:
         e = by_name[name]
         other_question = goal == "concept" and e.null_kind != "controls"
-        return other_question, not e.sighted, float("inf") if e.resolution is None else e.resolution
+        return other_question, not e.sighted, float("inf") if e.finest is None else e.finest
 
     best = min(names, key=rank)  # of equals, the first in the policy
     return PrimaryChoice(family=family, check=best, resolutions={name: by_name[name].resolution for name in names})

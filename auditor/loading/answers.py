@@ -4,6 +4,7 @@
 limited in size, every field checked. What was said is held against the right answer here, word by word.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ Part = Literal["forget", "retain"]
 PARTS: tuple[Part, ...] = ("forget", "retain")
 # As many hexadecimal digits as an int64 holds: prompts and answers are told apart by them.
 _DIGITS = 15
-Text = Annotated[str, Field(max_length=100_000)]
+Text = Annotated[str, Field(max_length=20_000)]
+# Comparing takes as long as both texts times each other: what shows the knowledge is short.
+Right = Annotated[str, Field(min_length=1, max_length=2_000)]
+Said = Annotated[str, Field(max_length=4_000)]
 
 
 class Asked(Frozen):
@@ -55,10 +59,10 @@ class Answer(Frozen):
     question: int = Field(ge=0, lt=MOST_QUESTIONS, description="its place in the file of facts, from 0")
     form: str = Field(min_length=1, max_length=100)
     prompt: Text
-    right: Text = Field(min_length=1, description="what shows the knowledge")
-    said: str = Field(max_length=100_000, description="the answer, as probable as the program gives them")
+    right: Right = Field(description="what shows the knowledge")
+    said: Said = Field(description="the answer, as probable as the program gives them")
     # A list in JSON.
-    again: tuple[Text, ...] = Field(default=(), max_length=256, strict=False, description="sampled answers")
+    again: tuple[Said, ...] = Field(default=(), max_length=256, strict=False, description="sampled answers")
 
 
 _LINE = TypeAdapter(Answer)
@@ -82,8 +86,10 @@ class Answers:
         """Columns by name, each with a number for every question of a set, in their order.
 
         ``forget/question`` and ``forget/answer`` (numbers by which right answers are told apart), int64 [n];
-        ``forget/asked FORM`` (the same for prompts), int64 [n]; ``forget/said FORM``, recall of the right answer's
-        words, float64 [n]; ``forget/again``, of each sampled answer, float64 [n, samples]; and the same of retain.
+        ``forget/words`` (the same for everything that was said to a question), int64 [n];
+        ``forget/asked FORM`` (the same for prompts with their right answers), int64 [n]; ``forget/said FORM``, recall
+        of the right answer's words, float64 [n]; ``forget/again``, of each sampled answer, float64 [n, samples]; and
+        the same of retain.
         """
         return dict(column for part in PARTS for column in _columns(part, [x for x in self.lines if x.part == part]))
 
@@ -95,8 +101,10 @@ def _columns(part: Part, lines: Sequence[Answer]) -> Iterator[tuple[str, Tensor]
     plainly = by_form[PLAIN]
     yield f"{part}/question", torch.tensor([line.question for line in plainly], dtype=torch.int64)
     yield f"{part}/answer", _numbers([line.right for line in plainly])
+    # Two models that say other things may be right about the same words, and are two models.
+    yield f"{part}/words", _numbers([json.dumps([line.said, line.again]) for line in plainly])
     for form, asked in by_form.items():
-        yield f"{part}/asked {form}", _numbers([line.prompt for line in asked])
+        yield f"{part}/asked {form}", _numbers([json.dumps([line.prompt, line.right]) for line in asked])
         yield f"{part}/said {form}", _recalls([(line.right, line.said) for line in asked])
     if plainly[0].again:
         flat = _recalls([(line.right, said) for line in plainly for said in line.again])

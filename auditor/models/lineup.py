@@ -135,6 +135,13 @@ def _check_one_kind(entries: Mapping[str, Entry]) -> None:
             f"the {logs[0]} model is given by an evaluation log and the {others[0]} model by its weights; give logs of "
             "all models, or the weights of all"
         )
+    kinds = {entries[name].task: name for name in logs}
+    if len(kinds) > 1:
+        one, other = kinds.values()
+        raise SpecError(
+            f"the {one} model is given by an evaluation log and the {other} model by a file of answers, or the other "
+            "way round; give the same of all models"
+        )
 
 
 def _check_distinct(entries: Mapping[str, Entry]) -> None:

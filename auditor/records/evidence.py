@@ -196,6 +196,11 @@ class Evidence(Frozen):
         return max(round(min([1.0, *readings]), 2), 0.01)
 
     @property
+    def finest(self) -> float | None:
+        """The resolution as a share of :attr:`shows`."""
+        return None if self.resolution is None else self.resolution / self.shows
+
+    @property
     def bound(self) -> float | None:
         """The upper limit of ρ as a share of :attr:`shows`, which is all that this check shows of what is hidden."""
         return None if self.rho is None else self.rho.high / self.shows

@@ -208,7 +208,8 @@ def test_models_in_memory_have_no_path_to_type() -> None:
 def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
     base = samples.sample("DELETED")
     assert opening(base).sure == (
-        "With 95\u00a0% confidence no check leaves more than 20\u00a0%; a deletion needs less than 50\u00a0%.",
+        "No check's upper limit, of 95\u00a0% confidence each, leaves more than 20\u00a0%; a deletion needs less than "
+        "50\u00a0%.",
         "The comparison: 5 models trained without what was to be forgotten, which is the best kind (assurance A3) and "
         "grades the comparison, not the answer.",
         "Not known: how often such verdicts are wrong, since that was not measured on audits like this one.",

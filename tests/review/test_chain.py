@@ -86,8 +86,23 @@ def test_the_files_hold_the_chain(tmp_path: Path) -> None:
     assert "Request 1. Why 1 after 2. Request 2. is no checkpoint" in page.text
 
 
-def test_a_chain_that_held_says_so() -> None:
-    assert "Nothing that was deleted came back" in Page(render_chain(chain("DELETED", "DELETED", "DELETED"))).text
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (
+            ("DELETED", "DELETED", "DELETED"),
+            "Every request that was DELETED once was DELETED",
+        ),
+        (("DELETED", None, "DELETED"), "Of 2 requests DELETED once, 1 could not be decided again"),
+        (
+            ("DELETED", "INCONCLUSIVE", "SUPPRESSED"),
+            "Of 1 requests DELETED once, 1 could not be decided again",
+        ),
+        (("SUPPRESSED", "SUPPRESSED", "INCONCLUSIVE"), "No request was DELETED at any checkpoint."),
+    ],
+)
+def test_a_chain_of_which_nothing_came_back_says_what_held(outcomes: tuple[str | None, ...], words: str) -> None:
+    assert words in Page(render_chain(chain(*outcomes))).text
 
 
 def test_the_page_runs_and_fetches_nothing_whatever_files_are_called() -> None:

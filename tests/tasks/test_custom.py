@@ -15,7 +15,7 @@ from auditor.models.canonical import rescaled
 from auditor.records.spec import make_spec
 from auditor.run.preparing import Prepared, prepare
 from auditor.tasks.custom.readers import read_custom
-from auditor.tasks.custom.scale import Scale
+from auditor.tasks.custom.scale import Scale, halfway
 from auditor.tasks.custom.structure import find_layout
 from auditor.tasks.custom.subject import CustomModel
 from auditor.tasks.custom.user_code import UserTask, load_user_task
@@ -306,6 +306,17 @@ class TestScale:
             assert scale is not None
             gaps.append(float(scale.of(models[4]).mean() - scale.of_references().mean()))
         assert abs(np.mean(gaps)) < 3 * np.std(gaps) / 300**0.5 + 0.01
+
+    def test_a_model_two_thirds_of_the_way_counts_for_little_and_is_not_cleared(self) -> None:
+        """x is steep: what a forecaster at .4 of the original's error still knows would pass for forgotten."""
+        found = Scale.between([-0.1] * 40, [[-1.0] * 40, [-1.02] * 40, [-0.98] * 40])
+        assert found is not None
+        subject, references = np.full(40, -0.4), list(found.references)
+        assert float(found.of(subject).mean()) < 0.1
+        words = halfway(found, subject, references)
+        assert words is not None
+        assert words.startswith("its scores lie 0.6")
+        assert halfway(found, np.full(40, -0.97), references) is None
 
     def test_there_is_none_without_two_references_or_where_the_original_is_nowhere_above(self) -> None:
         assert Scale.between([1.0], [[0.0]]) is None

@@ -26,6 +26,8 @@ from auditor.records.score import Reading, Score
 Array = NDArray[np.float64]
 # Chosen on worlds in view; docs/custom.md reports on others.
 _STEEP = 8.0
+MOST_AHEAD = 0.25
+"""Of the way from references to original that a model may stand above every reference and still be cleared."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,17 @@ class Scale:
         above = gaps[gaps > 0]
         return cls(rows, float(np.median(above))) if len(above) else None
 
-    def of(self, values: Array, but: int | None = None) -> Array:
+    def share(self, values: Array, but: int | None = None) -> Array:
         """Y of one model, [..., n]; ``but`` the number of a reference, which is then no part of the null."""
         others = self.references if but is None else np.delete(self.references, but, axis=0)
-        share = np.clip((values - others.mean(axis=0)) / self.delta, 0.0, 1.0)
-        return np.asarray(np.exp(-_STEEP * (1.0 - share)))
+        return np.asarray(np.clip((values - others.mean(axis=0)) / self.delta, 0.0, 1.0))
+
+    def of(self, values: Array, but: int | None = None) -> Array:
+        """X of one model, [..., n]; arguments as of :meth:`share`."""
+        return np.asarray(np.exp(-_STEEP * (1.0 - self.share(values, but))))
 
     def of_references(self) -> Array:
-        """Y of the references, [K, n].
+        """X of the references, [K, n].
 
         Each is held against the others, as a further model is held against models that it is none of; deviations from
         their mean, K/(K − 1) times too large then, are brought back to size.
@@ -71,6 +76,23 @@ class Scale:
         rows = np.stack([self.of(row, but=i) for i, row in enumerate(self.references)])
         centre = rows.mean(axis=0)
         return np.asarray(centre + (rows - centre) * (k - 1) / k)
+
+
+def halfway(scale: Scale, values: Array, references: Sequence[Array]) -> str | None:
+    """Why a model that scores far above the references is not cleared, however little x makes of it; None where it may.
+
+    x is steep: two thirds of the way to the original are a tenth of it.
+
+    Args:
+        scale: of these examples.
+        values: scores of the model, [n].
+        references: scores of the references after the same, [n] each, in the order of the scale's.
+    """
+    highest = max(float(scale.share(own, but=i).mean()) for i, own in enumerate(references))
+    ahead = float(scale.share(values).mean()) - highest
+    if ahead < MOST_AHEAD:
+        return None
+    return f"its scores lie {ahead:.2f} of the way to the original's above those of every reference"
 
 
 def rescale(original: Score, references: Sequence[Score], name: str) -> Callable[[Score], Score]:

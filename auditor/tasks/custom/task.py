@@ -66,7 +66,7 @@ class Custom(Task[CustomModel, CustomSets]):
             canonical=CanonicalFile(network=factory.network, keep=save_weights, name=FILE),
             planned=loaded.planned,
             notes=(*loaded.notes, *factory.notes, *_missing(code)),
-            preprocessing={"task": code.name, "source": code.source_digest},
+            preprocessing={"task": {"source": code.name, "digest": code.source_digest}},
             layers=factory.layout.layers,
             offers=code.offers,
             decoys=tuple(made),
