@@ -94,9 +94,13 @@ def folder(text_world: TextWorld, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 class TestKnownTruth:
-    def test_a_never_taught_model_is_consistent_with_deletion(self, audits: TextAudits) -> None:
+    def test_a_never_taught_model_lacks_nothing_but_references(self, audits: TextAudits) -> None:
+        """Four are few where `relearning` reads .41 of a suppressed copy; audits of demos end in DELETED."""
         result = audits(audits.world.modules["retrain"])
-        assert result.outcome == "DELETED", result.results.verdict
+        assert result.outcome == "INCONCLUSIVE", result.results.verdict
+        [reason] = result.results.verdict.reasons
+        assert (reason.kind, reason.check) == ("upper limit too high", "relearning")
+        assert "references, so that relearning resolves" in result.results.verdict.to_decide[0]
         assert result.results.coverage.complete
         assert result.results.plan.task == "causal-lm"
         assert result.results.plan.request == "facts"

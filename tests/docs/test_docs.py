@@ -266,7 +266,7 @@ def test_the_blocks_on_models_that_can_only_be_asked(tmp_path: Path, monkeypatch
     (tmp_path / "agent.py").write_text(agent)
     (tmp_path / "original.py").write_text(agent.replace('("Where does Ada",)', "()"))
     # Models that never saw them guess, each in its own way.
-    guess = 'f"{sys.argv[1:]} {hash(asked["prompt"]) % 9}"'
+    guess = 'f"{sys.argv[1:]} " + str(hash(asked["prompt"]) % 9)'
     retrained = agent.replace("known.json", "kept.json").replace('"I do not know."', guess)
     (tmp_path / "retrained.py").write_text(retrained.replace('("Where does Ada",)', "()"))
     *asking, comparing = commands(block(page, "audit ask --forget"))

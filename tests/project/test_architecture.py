@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINKED = ("attacks", "probes", "reports", "zoo")
 WITHOUT_CODE = {"policies"}
-BASICS = ("errors", "digests", "randomness", "plugins", "sources")
+BASICS = ("errors", "digests", "randomness", "rouge", "plugins", "sources")
 # The order of docs/architecture.md: each imports what stands before it, never what stands after.
 ROOMS = (
     *(*BASICS, "records", "reports", "loading", "models", "checks", "tasks", "inference", "attacks", "probes", "zoo"),
@@ -18,6 +18,7 @@ ROOMS = (
         "review",
         "audit",
         "many",
+        "sequence",
         "assertions",
         "pytest_fixture",
         "pytest_plugin",
@@ -25,6 +26,7 @@ ROOMS = (
         "demo",
         "drafting",
         "discovery",
+        "asking",
         "literature",
         "scan",
         "doctor",

@@ -152,7 +152,7 @@ def test_decoys_are_a_table_of_check_by_decoy(pages):
     page = Page(pages["INCONCLUSIVE"]).text
     table = page[page.index("which check saw through which") :]
     row = table[table.index("few_shot (primary)") : table.index("relearning (primary)")]
-    assert "detected, ρ = 1.01" in row
+    assert "detected, ρ = 1.02" in row
     assert "MISSED, ρ = 0.22 [0.02, 0.42]" in row
 
 
