@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from auditor.attacks.relearning.budget import course_row
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.text_attack import Trainer
-from auditor.attacks.soft_prompt.text import Sizes, SoftPrompt
+from auditor.attacks.soft_prompt.text import Sizes, SoftPrompt, never_taught
 from auditor.errors import UsageError
 from auditor.records.base import Frozen, Row
 from auditor.records.evidence import Family
@@ -138,8 +138,8 @@ def name_tokens(encoder: Encoder, data: FactsData) -> Tensor:
     Raises:
         UsageError: there are none either.
     """
-    never = data.control or data.holdout or Facts(())
-    asked = Facts(data.forget.items + never.items)
+    # The very facts that forget is held against: names trained on one side alone would tell the sides apart.
+    asked = Facts(data.forget.items + never_taught(data).items)
     found = telling_tokens(encoder, asked, data.retain)
     if len(found) == 0:
         names = (encoder.tokenizer(f" {name}", add_special_tokens=False) for name in asked.subjects if name)

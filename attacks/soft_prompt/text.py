@@ -140,7 +140,7 @@ class SoftPrompt(Check[CausalLM, FactsData, Sizes, None]):
 
     def workload(self, data: FactsData, settings: Sizes, n_layers: int) -> Workload:
         """Steps times batch, and measurements times measured facts; of attacks of the expected length."""
-        half = len(_never_taught(data)) // 2
+        half = len(never_taught(data)) // 2
         # Few facts of a subject are all that it has, whatever is drawn.
         facts = min((2 if half else 1) * settings.batch, len(data.forget_attack) + half)
         measured = len(data.forget_eval) + half
@@ -190,15 +190,15 @@ class SoftPrompt(Check[CausalLM, FactsData, Sizes, None]):
         )
 
 
-def _never_taught(data: FactsData) -> Facts:
-    """Facts that no model was taught; none where none are given."""
+def never_taught(data: FactsData) -> Facts:
+    """Facts that no model was taught, by chance where it decided; none where none are given."""
     if data.by_chance and data.holdout is not None:
         return data.holdout
     return data.control or data.holdout or Facts(())
 
 
 def _halves(data: FactsData, seed: int) -> Halves:
-    never = split_facts(_never_taught(data), derive_seed(seed, "never-taught halves"))
+    never = split_facts(never_taught(data), derive_seed(seed, "never-taught halves"))
     return (data.forget_attack, never[0]), (data.forget_eval, never[1])
 
 

@@ -118,3 +118,13 @@ def test_it_does_not_fire_on_models_never_taught(scores: dict[str, Score], name:
 
 def test_the_effort_names_what_was_trained(scores: dict[str, Score]) -> None:
     assert scores["original"].effort == "up to 80 steps on 16 examples a subject, through the embeddings of names"
+
+
+def test_where_chance_decided_both_sides_are_renamed_whatever_control_is_given(text_world: TextWorld) -> None:
+    """Names trained on one side alone would make the sides differ in models that were taught neither."""
+    encoder, people = text_world.subject("original").encoder, text_world.people
+    some = people.retain.take([0])
+    drawn = dataclasses.replace(text_world.data, control=some, assigned="committed")
+    named = {encoder.decode([token]).strip() for token in name_tokens(encoder, drawn).tolist()}
+    for subject in (*people.forget.subjects, *people.holdout.subjects):
+        assert named & set(subject.split()), subject
