@@ -62,4 +62,4 @@ def _left(level: Access, seen: Sequence[Evidence], results: Results) -> str:
 
 def _sharp(e: Evidence, fine: float) -> bool:
     """Whether a check beside the primaries resolves so well that its limit counts (docs/verdict.md, rule 4)."""
-    return e.may != "inform" and e.role != "outputs" and e.finest is not None and e.finest <= fine
+    return e.may != "inform" and e.role != "outputs" and e.resolution is not None and e.resolution <= fine

@@ -54,7 +54,8 @@ class Case:
         # What resolves well saw well, so what it saw counts: adaptive subjects had been cleared while `depth`, no
         # primary there, read far above 0 (docs/verdict.md, rule 4b).
         fine = self.policy.thresholds.sharp_resolution
-        others = [e for e in self.able if not e.primary and e.finest is not None and e.finest <= fine]
+        # By w as it is: counted by what decoys show, fewer checks would be held to the bar.
+        others = [e for e in self.able if not e.primary and e.resolution is not None and e.resolution <= fine]
         return [*self.primaries, *others]
 
     @property

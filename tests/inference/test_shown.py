@@ -77,6 +77,11 @@ class TestVerdict:
         assert decide(plan(), [*clean(), depth]).outcome == "DELETED"
         assert decide(plan(), [*clean(), reading(depth, 0.5)]).outcome == "INCONCLUSIVE"
 
+    def test_none_beside_the_primaries_is_let_off_for_seeing_little(self) -> None:
+        depth = evidence("depth", (0.3, 0.0, 0.6)).model_copy(update={"resolution": 0.3})
+        for values in ((), (0.5,)):
+            assert decide(plan(), [*clean(), reading(depth, *values)]).outcome == "INCONCLUSIVE"
+
     def test_accusing_is_as_it_was(self) -> None:
         for values in ((), (0.4,)):
             verdict = decide(plan(), with_relearning((0.5, 0.3, 0.7), *values))
