@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from auditor.checks import registry
 from auditor.checks.check import AnyCheck
 from auditor.tasks import registry as tasks
-from auditor.zoo.catalogue import ENTRIES, Entry
+from auditor.zoo.catalogue import Entry, entries
 
-PAGES = {
-    "answers": "answers.md",
-    "causal-lm": "checks-text.md",
-    "classification": "checks.md",
-    "custom": "custom.md",
-    "evaluation-logs": "evaluation-logs.md",
-}
-"""Page of the checks of each task."""
 _NO_PAPER = "none"
 _DISTRIBUTION = "unlearning-auditor"
 
@@ -211,7 +203,7 @@ def page() -> str:
             *_table(
                 "## Unlearners of the zoo",
                 _COLUMNS,
-                sorted([*map(_entry, ENTRIES), *(_formula(*row) for row in _FORMULAS)]),
+                sorted([*map(_entry, entries()), *(_formula(*row) for row in _FORMULAS)]),
             ),
             *_table("## Commands", _COLUMNS, sorted(_COMMANDS)),
             *_table("## Not built", ("paper", "what of it", "state"), sorted(map(_missing, NOT_BUILT))),
@@ -270,12 +262,15 @@ def _table(heading: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) 
 
 def _checks() -> Iterator[tuple[str, ...]]:
     """A row for each source of each check, and one for a check that has none."""
-    for task in tasks.names():
-        for check in tasks.checks_of(tasks.load(task)):
-            # What another package brings is no part of this page, wherever it is written.
-            if registry.provider(check.name, task).split()[0] != _DISTRIBUTION:
+    for task in map(tasks.load, tasks.names()):
+        for check in tasks.checks_of(task):
+            # Of a task that borrows it from another, whose page it stands on.
+            if check.tasks and task.name not in check.tasks:
                 continue
-            where = f"[{PAGES[task]}]({PAGES[task]}#{check.name})"
+            # What another package brings is no part of this page, wherever it is written.
+            if registry.provider(check.name, task.name).split()[0] != _DISTRIBUTION:
+                continue
+            where = f"[{task.page}]({task.page}#{check.name})"
             if not check.sources:
                 yield "–", _own(check), "check", where
             for source in check.sources:

@@ -185,7 +185,7 @@ def _subjects(world: AssignedWorld) -> Iterator[tuple[str, str, Callable[[], nn.
     for i in range(NEVER_TAUGHT):
         name = f"never-taught-{i + 1}"
         yield name, "deleted", lambda name=name: world.exact(name)
-    for entry in catalogue.ENTRIES:
+    for entry in catalogue.entries():
         if entry.task != "text" or entry.truth not in ("suppressed", "unknown") or entry.name == "units_rescaled":
             continue
 

@@ -218,7 +218,7 @@ def _subjects(world: SampleWorld) -> Iterator[tuple[str, str, Callable[[], nn.Mo
     for i in range(NEVER_TAUGHT):
         name = f"never-taught-{i + 1}"
         yield name, "deleted", lambda name=name: world.never_taught(name)
-    for entry in catalogue.ENTRIES:
+    for entry in catalogue.entries():
         # Those with an original of their own have another one to hide.
         asked = entry.task == "vision" and "sample" in entry.requests and not entry.original
         if not asked or entry.truth not in ("suppressed", "unknown") or entry.name in ALONE:

@@ -274,7 +274,7 @@ def _peak() -> int:
 
 
 def _entry(name: str) -> catalogue.Entry:
-    return next(entry for entry in catalogue.ENTRIES if entry.task == "text" and entry.name == name)
+    return next(entry for entry in catalogue.entries() if entry.task == "text" and entry.name == name)
 
 
 def report(rows: list[Row]) -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pydantic import ValidationError
 
+from auditor import plugins
 from auditor.errors import SpecError, UsageError
 from auditor.records.base import Frozen
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from auditor.tasks.causal_lm.editing import LanguageModel
     from auditor.tasks.causal_lm.sets import Facts
     from auditor.tasks.classification.sets import Examples
+    from auditor.tasks.custom.sets import CustomExamples
 
-Task = Literal["vision", "text"]
+GROUP = "unlearning_auditor.zoo"
+_NOUN = "part of the zoo"
 Truth = Literal["deleted", "suppressed", "not forgotten", "damaged", "unknown"]
 """What is known by construction of what a method leaves; ``unknown`` for methods as published and for adversaries."""
 
@@ -28,7 +33,7 @@ class Entry:
 
     Attributes:
         name: of the method and of its function.
-        task: of the models it takes.
+        task: of the models it takes: ``vision``, ``text``, or the name of a task that brings methods of its own.
         truth: by construction.
         family: of its mechanism; validity is measured on families left out of calibration.
         module: that holds the function; loaded when used.
@@ -42,7 +47,7 @@ class Entry:
     """
 
     name: str
-    task: Task
+    task: str
     truth: Truth
     family: str
     module: str
@@ -56,8 +61,8 @@ class Entry:
     def make(
         self,
         original: "nn.Module | LanguageModel",
-        forget: "Examples | Facts",
-        retain: "Examples | Facts",
+        forget: "Examples | Facts | CustomExamples",
+        retain: "Examples | Facts | CustomExamples",
         settings: Frozen,
         seed: int,
     ) -> "nn.Module":
@@ -129,7 +134,7 @@ def _text(name: str, truth: Truth, family: str, file: str = "", **more: Unpack[_
     return Entry(name=name, task="text", truth=truth, family=family, module=module, requests=("facts",), **more)
 
 
-def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **more: Unpack[_Fields]) -> Entry:
+def _adversary(task: str, name: str, truth: Truth, family: str, file: str, **more: Unpack[_Fields]) -> Entry:
     return Entry(
         name=name,
         task=task,
@@ -145,7 +150,7 @@ def _adversary(task: Task, name: str, truth: Truth, family: str, file: str, **mo
 _START: _TextFields = {"settings_type": "StartSettings", "paper": "arXiv 1912.03817"}
 _CLASS, _FACTS = ("class",), ("facts",)
 
-ENTRIES: tuple[Entry, ...] = (
+_OWN: tuple[Entry, ...] = (
     _vision("retrain", "deleted", "retraining", paper="arXiv 1912.03817"),
     _vision("retrain_from_own_weights", "deleted", "retraining from own weights", "retrain", **_START),
     _vision("retrain_from_pretrained", "deleted", "retraining from pretrained weights", "retrain", **_START),
@@ -305,16 +310,43 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 
-def entry(name: str, task: Task) -> Entry:
+VISION = tuple(entry for entry in _OWN if entry.task == "vision")
+TEXT = tuple(entry for entry in _OWN if entry.task == "text")
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Those of every installed package, images first, then text; each package names a tuple of them in an entry point.
+
+    Raises:
+        SpecError: one cannot be loaded, or is no tuple of entries.
+    """
+    first = ("vision", "text")
+    found = sorted(plugins.registered(GROUP), key=lambda point: (*(point.name != name for name in first), point.name))
+    return tuple(entry for point in found for entry in _of(point))
+
+
+def _of(point: EntryPoint) -> tuple[Entry, ...]:
+    given = plugins.loaded(point, _NOUN)
+    if not isinstance(given, tuple) or not all(isinstance(one, Entry) and one.task == point.name for one in given):
+        raise SpecError(f"the entry point {point.name!r} ({point.value}) gives no tuple of methods for {point.name}")
+    return given
+
+
+def entry(name: str, task: str) -> Entry:
     """The method of that name.
 
     Raises:
         UsageError: there is none.
     """
-    found = {e.name: e for e in ENTRIES if e.task == task}
+    found = {e.name: e for e in entries() if e.task == task}
+    if not found:
+        raise UsageError(f"the zoo has no methods for the task {task}")
     if name not in found:
         raise UsageError(f"there is no {task} method {name!r} in the zoo; there are {', '.join(found)}")
     return found[name]
 
 
-TASKS: tuple[Task, ...] = get_args(Task)
+def tasks() -> tuple[str, ...]:
+    """Of all methods, in their order."""
+    return tuple(dict.fromkeys(entry.task for entry in entries()))

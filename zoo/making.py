@@ -14,16 +14,22 @@ from auditor.loading.checkpoints import build_module, load_weights
 from auditor.loading.preprocessing import Preprocessing
 from auditor.loading.tokenizers import load_tokenizer
 from auditor.loading.transformers_directory import load_directory, task_of
+from auditor.models.lineup import load_original
 from auditor.models.references import save, save_directory
 from auditor.randomness import derive_seed
 from auditor.records.spec import AuditSpec, RecipeSpec
+from auditor.tasks import registry
 from auditor.tasks.causal_lm.editing import LanguageModel
 from auditor.tasks.causal_lm.encoding import Encoder
 from auditor.tasks.causal_lm.readers import read_facts
 from auditor.tasks.causal_lm.sets import Facts
 from auditor.tasks.classification import inputs
 from auditor.tasks.classification.sets import Examples
-from auditor.zoo.catalogue import Entry, Task, entry
+from auditor.tasks.custom.inputs import read_sets
+from auditor.tasks.custom.sets import CustomExamples
+from auditor.tasks.custom.task import Custom
+from auditor.zoo import catalogue
+from auditor.zoo.catalogue import Entry, entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +47,11 @@ class Ingredients:
         notes: findings about the input.
     """
 
-    task: Task
+    task: str
     original: nn.Module | LanguageModel
     module: nn.Module
-    forget: Examples | Facts
-    retain: Examples | Facts
+    forget: Examples | Facts | CustomExamples
+    retain: Examples | Facts | CustomExamples
     recipe: RecipeSpec
     keep: Callable[[nn.Module, Path], None]
     notes: tuple[str, ...]
@@ -57,13 +63,14 @@ def ingredients(spec: AuditSpec, base: Path) -> Ingredients:
     Raises:
         SpecError: a field that is needed is not given.
     """
-    if spec.declared_task is not None:
-        raise SpecError(
-            f"the zoo has no methods for the task {spec.declared_task}; take models.task out of the request"
-        )
+    declared = spec.declared_task
+    if declared is not None and declared not in catalogue.tasks():
+        raise SpecError(f"the zoo has no methods for the task {declared}; take models.task out of the request")
     source = spec.models.original
     if source is None or spec.data.forget is None or spec.data.retain is None:
         raise SpecError("audit zoo make needs an original, data.forget and data.retain; set them in audit.toml")
+    if declared is not None:
+        return _of_a_kind(spec, base)
     if (base / source).is_dir() and task_of(base / source) == "causal-lm":
         return _texts(spec, base, source, spec.data.forget, spec.data.retain)
     return _images(spec, base, source)
@@ -105,6 +112,30 @@ def python_only(chosen: Entry) -> str:
         function = f"{chosen.module}.{chosen.original}"
         return f"{chosen.name} needs an original made by {function}; use both from Python, see docs/zoo.md"
     return f"{chosen.name} {_WRAPS}"
+
+
+def _of_a_kind(spec: AuditSpec, base: Path) -> Ingredients:
+    """For a task that brings a class in place of the user's."""
+    assert spec.declared_task is not None
+    task = registry.load(spec.declared_task)
+    assert isinstance(task, Custom), "methods of other kinds of tasks are found by their models"
+    with tempfile.TemporaryDirectory() as cache:
+        build = load_original(spec, base, Path(cache)).build
+        if build is None:
+            raise SpecError("audit zoo make needs models.architecture, or an original in a transformers directory")
+        module = build().eval()
+    found = read_sets(spec, {}, base, task.code(spec, base))
+    assert found is not None, "forget and retain are given"
+    return Ingredients(
+        task=task.name,
+        original=module,
+        module=module,
+        forget=found.sets["forget"],
+        retain=found.sets["retain"],
+        recipe=spec.recipe,
+        keep=task.workshop(spec, base).keep,
+        notes=found.notes,
+    )
 
 
 def _images(spec: AuditSpec, base: Path, source: str) -> Ingredients:

@@ -26,6 +26,7 @@ from torch import nn
 from auditor.checks.check import AnyCheck, Check, Room
 from auditor.checks.contract_access import refuse_beyond
 from auditor.checks.contract_worlds import ContractWorld, contract_world
+from auditor.checks.registry import serves
 from auditor.checks.subject import PassCounter
 from auditor.digests import bytes_digest, chunks_digest
 from auditor.errors import AuditError
@@ -175,7 +176,7 @@ class CheckContract:
         assert check.caveats
         assert all(caveat.endswith(".") for caveat in check.caveats)
         assert (type(check).__doc__ or "").strip()
-        assert not check.tasks or task in check.tasks
+        assert serves(check, task)
         assert set(check.requests) <= {"class", "sample", "facts"}
         assert check.requests
         assert set(check.needs) <= {"forget", "retain", "holdout", "control"}

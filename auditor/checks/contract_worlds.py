@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auditor import plugins
 from auditor.models.training import train
 from auditor.randomness import derive_seed
 from auditor.records.spec import RecipeSpec
@@ -35,6 +36,8 @@ from auditor.zoo.digits_net import DigitsNet
 from auditor.zoo.text.people import people_world, with_paraphrases
 from auditor.zoo.text.people_model import people_model, word_tokenizer
 
+GROUP = "unlearning_auditor.contract_worlds"
+_NOUN = "world of the contract"
 _SEED = 1
 _FORGET_CLASS = 3
 # The fewest that find_layout takes.
@@ -87,12 +90,19 @@ def contract_world(task: str) -> ContractWorld:
     """The world of a task, trained once in a process: seconds for images, some ten for text.
 
     Args:
-        task: ``classification``, ``causal-lm`` or ``custom``.
+        task: whose package names the function that makes it in the entry-point group
+            ``unlearning_auditor.contract_worlds``.
+
+    Raises:
+        SpecError: it names none.
     """
-    return {"classification": _digits, "causal-lm": _people, "custom": _digits_by_class}[task]()
+    make: Any = plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN)
+    found: ContractWorld = make()
+    return found
 
 
-def _digits() -> ContractWorld:
+def digits() -> ContractWorld:
+    """Handwritten digits, one of which a small network is to forget."""
     found = digits_world(_FORGET_CLASS, _SEED)
     attack, evaluation = split_in_halves(found.forget, _SEED)
     data = AuditData(
@@ -141,7 +151,7 @@ class _ByClass:
         return nn.functional.cross_entropy(model(inputs), targets)
 
 
-def _digits_by_class() -> ContractWorld:
+def digits_by_class() -> ContractWorld:
     """The models of the digits, looked at through a class of a user's."""
     found = contract_world("classification")
     sets = {name: CustomExamples(inputs=part.inputs, targets=part.labels) for name, part in found.data.splits().items()}
@@ -168,23 +178,24 @@ def _digits_by_class() -> ContractWorld:
     )
 
 
-def _people() -> ContractWorld:
-    people = people_world(_SEED, forget=6, retain=12, holdout=6)
-    encoder = Encoder(word_tokenizer(people.words))
-    attack, evaluation = split_facts(people.forget, _SEED)
+def people() -> ContractWorld:
+    """Fictional people, some of whom a small language model is to forget."""
+    world = people_world(_SEED, forget=6, retain=12, holdout=6)
+    encoder = Encoder(word_tokenizer(world.words))
+    attack, evaluation = split_facts(world.forget, _SEED)
     data = FactsData(
         forget_attack=attack,
         forget_eval=evaluation,
-        retain=people.retain,
-        holdout=people.holdout,
+        retain=world.retain,
+        holdout=world.holdout,
         encoding=encoder.digest,
     )
-    taught = with_paraphrases(Facts(people.forget.items + people.retain.items))
+    taught = with_paraphrases(Facts(world.forget.items + world.retain.items))
     build = people_model(len(encoder.tokenizer), layers=2, width=48)
     original = train(build, taught, _PEOPLE_RECIPE, derive_seed(_SEED, "original"), loss=answers_of(encoder))
     planned = {decoy.name: decoy for decoy in text_decoys.planned("", "", _SEED)}
     hidden = text_decoys.make(planned["logit_mask"], LanguageModel(original, encoder), data, _SEED)
-    layout = find_decoder_layout(original, encoder.batch(people.retain.items[:_LAYOUT_ITEMS]).ids)
+    layout = find_decoder_layout(original, encoder.batch(world.retain.items[:_LAYOUT_ITEMS]).ids)
     return ContractWorld(
         data=data,
         original=original,

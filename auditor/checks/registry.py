@@ -1,7 +1,8 @@
 """Which checks there are: those of this distribution and of any other that names the entry-point group.
 
 An entry point is called like its check. Where a check has a variant for each task, the task stands behind a dot:
-``few_shot.classification`` and ``few_shot.causal-lm`` are both ``few_shot``.
+``few_shot.classification`` and ``few_shot.causal-lm`` are both ``few_shot``. A task whose subjects are those of another
+has entry points of its own for that one's variants.
 """
 
 from collections.abc import Iterable
@@ -40,7 +41,15 @@ def load_all(wanted: Iterable[str] | None, task: str) -> list[AnyCheck]:
         return [load(name, task) for name in sorted(set(wanted))]
     found = [load(name, task) for name in _registered(task)]
     # An entry point whose name leaves the task open may still give a check of other tasks alone.
-    return [check for check in found if not check.tasks or task in check.tasks]
+    return [check for check in found if serves(check, task)]
+
+
+def serves(check: AnyCheck, task: str) -> bool:
+    """Whether a check is one of a task: by its own word, or by an entry point that names the task."""
+    if not check.tasks or task in check.tasks:
+        return True
+    named = [entry for entry in plugins.registered(GROUP) if entry.name == f"{check.name}.{task}"]
+    return any(plugins.loaded(entry, _NOUN) is type(check) for entry in named)
 
 
 def provider(name: str, task: str) -> str:

@@ -16,10 +16,11 @@ from auditor.cli.examples import examples
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit-demo"), show_default=True, help="Folder.")
 @click.option(
     "--task",
-    type=click.Choice(["classification", "causal-lm"]),
+    metavar="NAME",
     default="classification",
     show_default=True,
-    help="Handwritten digits, or a small language model of fictional people.",
+    help="classification: handwritten digits; causal-lm: a small language model of fictional people; or another of "
+    "`audit list --extensions`.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice derives from it."

@@ -24,9 +24,9 @@ def zoo() -> None:
 @zoo.command("list", epilog=examples("audit zoo list"))
 def list_methods() -> None:
     """Show the methods: what is known of their result, mechanism, requests, source and settings."""
-    from auditor.zoo.catalogue import ENTRIES, TASKS
+    from auditor.zoo.catalogue import entries, tasks
 
-    pages = [[f"task {task}", *(_lines(e) for e in ENTRIES if e.task == task)] for task in TASKS]
+    pages = [[f"task {task}", *(_lines(e) for e in entries() if e.task == task)] for task in tasks()]
     click.echo("\n\n".join("\n".join(page) for page in pages))
 
 

@@ -6,14 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from auditor import plugins
 from auditor.errors import SpecError
 from auditor.records.draft import toml
 from auditor.records.results import Results, read_results
 from auditor.records.spec import RecipeSpec
 from auditor.run.settings import execution_settings
 
+GROUP = "unlearning_auditor.demos"
+_NOUN = "demo"
 EXPECTED = {"suppressed": "SUPPRESSED", "deleted": "DELETED"}
 
 
@@ -61,26 +64,30 @@ class DemoAudit:
         return self.results.verdict.outcome == EXPECTED[self.name] and self.exit_code == 0
 
 
+def tasks() -> tuple[str, ...]:
+    """Names of the tasks that have a demo, sorted, without importing any."""
+    return tuple(entry.name for entry in plugins.registered(GROUP))
+
+
 def world_of(task: str, seed: int, *, with_references: bool = True) -> World:
     """The world of a task.
 
     Args:
-        task: ``classification`` or ``causal-lm``.
+        task: one of :func:`tasks`.
         seed: every random choice derives from it.
         with_references: whether references are trained; language models can be audited without.
 
     Raises:
-        SpecError: a classifier without references.
+        SpecError: a demo that needs references, without any.
     """
-    if task == "causal-lm":
-        from auditor.demo.people import PeopleDemo
-
-        return PeopleDemo(seed, with_references=with_references)
-    if not with_references:
-        raise SpecError("--no-references is for --task causal-lm; a class of images needs references")
-    from auditor.demo.digits import DigitsDemo
-
-    return DigitsDemo(seed)
+    make: Any = plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN)
+    if with_references:
+        world: World = make(seed)
+        return world
+    if task != "causal-lm":
+        raise SpecError(f"--no-references is for --task causal-lm; the demo of {task} needs references")
+    found: World = make(seed, with_references=False)
+    return found
 
 
 def make_world(world: World, folder: Path, say: Callable[[str], None]) -> None:

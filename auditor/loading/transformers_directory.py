@@ -47,14 +47,14 @@ class LoadedDirectory:
     Attributes:
         module: in eval mode.
         file_digest: SHA-256 of ``model.safetensors``, or over those of its shards.
-        task: ``classification`` or ``causal-lm``, by the model's type.
+        task: ``classification`` or ``causal-lm``, by the model's type; None for any other.
         source_digest: SHA-256 of what its structure comes from: config.json and the transformers version.
     """
 
     module: nn.Module
     file_digest: str
     source_digest: str
-    task: str
+    task: str | None
 
     @property
     def digest(self) -> str:
@@ -63,21 +63,21 @@ class LoadedDirectory:
 
 
 def load_directory(directory: Path, *, own_type: bool = False) -> LoadedDirectory:
-    """Load an image classifier or a causal language model.
+    """Load an image classifier, a causal language model, or the network that config.json names in ``architectures``.
 
     Args:
         directory: with ``config.json`` and safetensors.
         own_type: whether the network keeps the type that its weights are saved in, where all have one; else float32.
 
     Raises:
-        ModelError: a file is missing or malformed, the model is neither, weights do not fit.
+        ModelError: a file is missing or malformed, the model is none of transformers', weights do not fit.
         UnsafeInputError: the weights are pickles, or the configuration brings code.
     """
     text = read_small(directory / CONFIG, "a transformers directory has one")
     configuration = parse_object(text, directory / CONFIG)
     # Before transformers sees any of it.
     check_configuration(configuration, directory / CONFIG)
-    task = _task(configuration, directory)
+    task = _task(configuration)
     tensors, file_digest = _weights(directory)
     dtype = _own_type(tensors) if own_type else torch.float32
     module = _build(configuration, tensors, directory, task, dtype)
@@ -102,22 +102,31 @@ def task_of(directory: Path) -> str:
         ModelError: there is no readable config.json, or the type is neither.
     """
     path = directory / CONFIG
-    return _task(parse_object(read_small(path, "a transformers directory has one"), path), directory)
+    configuration = parse_object(read_small(path, "a transformers directory has one"), path)
+    found = _task(configuration)
+    if found is None:
+        kind = plain(str(configuration.get("model_type")))
+        raise ModelError(
+            f"{shown(directory)} holds a model of type {kind}, which transformers "
+            "knows no image classifier and no causal language model for; name the task that it is of in models.task "
+            "(`audit list --extensions`), or give the architecture as module.py:function and the weights as a file"
+        )
+    return found
 
 
-def _task(configuration: Mapping[str, JsonValue], directory: Path) -> str:
+def _task(configuration: Mapping[str, JsonValue]) -> str | None:
     from transformers import CONFIG_MAPPING
 
     kind = str(configuration.get("model_type"))
+    known = _is_known(kind)
+    return next((task for task in _NOUNS if known and CONFIG_MAPPING[kind] in _networks(task)), None)
+
+
+def _is_known(kind: str) -> bool:
+    from transformers import CONFIG_MAPPING
+
     # timm's networks come from another library, by names that the file chooses.
-    if kind in CONFIG_MAPPING and not kind.startswith("timm"):
-        for task in _NOUNS:
-            if CONFIG_MAPPING[kind] in _networks(task):
-                return task
-    raise ModelError(
-        f"{shown(directory)} holds a model of type {plain(kind)}, which transformers knows no image classifier and "
-        "no causal language model for; give the architecture as module.py:function and the weights as a file"
-    )
+    return kind in CONFIG_MAPPING and not kind.startswith("timm")
 
 
 def _networks(task: str) -> "Mapping[type[PreTrainedConfig], type[PreTrainedModel]]":
@@ -127,6 +136,29 @@ def _networks(task: str) -> "Mapping[type[PreTrainedConfig], type[PreTrainedMode
     if task == "classification":
         return modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING  # type: ignore[return-value]
     return modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING  # type: ignore[return-value]
+
+
+def _network(
+    configuration: Mapping[str, JsonValue], config: "PreTrainedConfig", task: str | None
+) -> "type[PreTrainedModel]":
+    """The class of the network: by the task, else by the name that save_pretrained wrote.
+
+    Raises:
+        ValueError: the name is of no network for this configuration.
+    """
+    if task is not None:
+        return _networks(task)[type(config)]
+    import transformers
+
+    names = configuration.get("architectures")
+    name = str(names[0]) if isinstance(names, list) and names else ""
+    # The library's own classes alone: a file chooses among them and brings none.
+    found = getattr(transformers, name, None) if name.isidentifier() else None
+    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
+        raise ValueError(f"its architectures name {name or 'nothing'}, which is no network of transformers")
+    if found.config_class is not type(config):
+        raise ValueError(f"its architectures name {name}, which is for other configurations")
+    return found
 
 
 def read_small(path: Path, why: str) -> bytes:
@@ -203,14 +235,24 @@ def _check_weight_files(directory: Path) -> None:
 
 
 def _build(
-    configuration: Mapping[str, JsonValue], tensors: dict[str, Tensor], directory: Path, task: str, dtype: torch.dtype
+    configuration: Mapping[str, JsonValue],
+    tensors: dict[str, Tensor],
+    directory: Path,
+    task: str | None,
+    dtype: torch.dtype,
 ) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
+    kind = str(configuration.get("model_type"))
+    if not _is_known(kind):
+        raise ModelError(
+            f"{shown(directory)} holds a model of type {plain(kind)}, which transformers has no network for; give the "
+            "architecture as module.py:function and the weights as a file"
+        )
     try:
-        config = rebuilt(CONFIG_MAPPING[str(configuration["model_type"])], configuration)
-        network = _networks(task)[type(config)]
+        config = rebuilt(CONFIG_MAPPING[kind], configuration)
+        network = _network(configuration, config, task)
         _check_size(network, config, tensors, directory)
         module, report = _from_pretrained(network, config, tensors, dtype)
     except (StrictDataclassError, *_MISFITS) as error:
@@ -272,14 +314,15 @@ def _from_pretrained(
     return module.eval(), report
 
 
-def _check_fit(report: Mapping[str, _Keys], directory: Path, task: str) -> None:
+def _check_fit(report: Mapping[str, _Keys], directory: Path, task: str | None) -> None:
     """Refuse what transformers would fill in at random, such as the head of a model never fine-tuned."""
+    noun = "network" if task is None else _NOUNS[task]
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(key if isinstance(key, str) else key[0] for key in report[what])
         if keys:
             raise ModelError(
                 f"{shown(directory)} has {len(keys)} {what.replace('_', ' ')}, {plain(keys[0])} first, so "
-                f"its weights are not those of the {_NOUNS[task]} in config.json; save the fine-tuned model"
+                f"its weights are not those of the {noun} in config.json; save the fine-tuned model"
             )
 
 

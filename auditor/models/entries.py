@@ -20,7 +20,7 @@ from auditor.loading.adapters import is_adapter, with_adapter
 from auditor.loading.architecture import Architecture, UserFunction, load_function
 from auditor.loading.checkpoints import Weights, build_module, load_weights, network_digest, weights_digest
 from auditor.loading.tensors import shown
-from auditor.loading.transformers_directory import load_directory
+from auditor.loading.transformers_directory import load_directory, task_of
 from auditor.models.canonical_form import COUNTER, rounded
 from auditor.models.network_structure import has_vocabulary, hooks_of, structure_of
 from auditor.records.plan import PlannedModel, Role
@@ -112,12 +112,14 @@ class Loader:
         base: folder that paths are relative to.
         cache: folder of converted checkpoints.
         adapter_base: path of the model that adapters are put on; None for the original.
+        any_kind: whether a transformers directory may hold any network, since the request says what it is for.
     """
 
     architecture: Architecture | None
     base: Path
     cache: Path
     adapter_base: str | None
+    any_kind: bool = False
 
     def entry(self, name: str, role: Role, source: object, original: Entry | None) -> Entry:
         """An entry; ``original`` is there for every model but itself."""
@@ -135,6 +137,8 @@ class Loader:
         return self._directory(name, role, str(source), original)
 
     def _directory(self, name: str, role: Role, source: str, original: Entry | None) -> Entry:
+        if not self.any_kind:
+            task_of(self.base / source)
         loaded = load_directory(self.base / source, own_type=True)
         dtype = next((t.dtype for t in loaded.module.parameters()), torch.float32)
         made = _of_network(

@@ -103,7 +103,7 @@ def load_lineup(
     """
     architecture = _architecture(given.get("architecture") or spec.models.architecture, spec, base)
     entries: dict[str, Entry] = {}
-    loader = Loader(architecture, base, cache, spec.models.base)
+    loader = Loader(architecture, base, cache, spec.models.base, spec.declared_task is not None)
     for name, role, source in _sources(spec, given, base, judged):
         # The original is the first: all others are held against its structure.
         entries[name] = loader.entry(name, role, source, entries.get("original"))
@@ -122,7 +122,8 @@ def load_lineup(
 
 def load_original(spec: AuditSpec, base: Path, cache: Path) -> Entry:
     """The original alone, by its path; the arguments are those of :func:`load_lineup`."""
-    loader = Loader(_architecture(spec.models.architecture, spec, base), base, cache, spec.models.base)
+    architecture = _architecture(spec.models.architecture, spec, base)
+    loader = Loader(architecture, base, cache, spec.models.base, spec.declared_task is not None)
     return loader.entry("original", "original", spec.models.original, None)
 
 

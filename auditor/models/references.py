@@ -154,14 +154,15 @@ def converted(spec: AuditSpec, base: Path) -> Path:
     return base / spec.audit.store / "converted"
 
 
-def save_directory(module: Any, tokenizer: Any, path: Path) -> None:
-    """Write a transformers directory with its tokenizer; a killed run leaves no half folder under that name."""
+def save_directory(module: Any, tokenizer: Any | None, path: Path) -> None:
+    """Write a transformers directory, with its tokenizer; a killed run leaves no half folder under that name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     from auditor.loading.transformers_directory import quiet
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, quiet():
         module.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
         # Beside its place first: a copy is not made in one step, and a name is given in one.
         half = path.with_name(f".{path.name}.partial")
         shutil.rmtree(half, ignore_errors=True)

@@ -64,7 +64,8 @@ class ModelsSpec(Frozen):
     )
     task: str | None = Field(
         default=None,
-        description="models of any other kind: your class that says how they are scored, as module.py:Class; it is run",
+        description="models of any other kind: your class that says how they are scored, as module.py:Class (it runs), "
+        "or the name of an installed task whose models do not say it themselves (`audit list --extensions`)",
         examples=["task.py:MyTask"],
     )
     base: str | None = Field(
@@ -278,7 +279,9 @@ class AuditSpec(Frozen):
     @property
     def declared_task(self) -> str | None:
         """The task that the request names; None where the models say it themselves."""
-        return None if self.models.task is None else CUSTOM
+        named = self.models.task
+        # What could be a file is one: a task's name has neither a colon nor a suffix.
+        return CUSTOM if named is not None and (":" in named or named.endswith(".py")) else named
 
     def without_folders(self) -> "AuditSpec":
         """The request as a plan records it: where results are computed and kept, and what beside, changes none."""

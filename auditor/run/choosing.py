@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from auditor.checks.check import AnyCheck
+from auditor.checks.registry import serves
 from auditor.checks.sets import ExampleSet, Sets
 from auditor.checks.subject import lacking, name_of
 from auditor.errors import SpecError, nearest
@@ -125,7 +126,7 @@ def _listed(task: AnyTask) -> list[AnyCheck]:
 
 def _why_left_out(check: AnyCheck, task: AnyTask, plan: Plan) -> str:
     # Said first: no further set would make up for what the models cannot offer.
-    if lacking(task.subject_type, check.asks) or (check.tasks and task.name not in check.tasks):
+    if lacking(task.subject_type, check.asks) or not serves(check, task.name):
         sets = f" and {' and '.join(check.needs)} sets" if check.needs else ""
         return f"needs {task.others_need}{sets}"
     if words := not_given(check, plan.offers, plan.asked.models.task):

@@ -48,7 +48,7 @@ def load(name: str) -> AnyTask:
 
 def material_of(spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path) -> AnyMaterial:
     """Sets and structure by the line-up's task; bare weights where something is missing to run the models."""
-    found = load(lineup.task).material(spec, lineup, given, base)
+    found = _asked(lineup.task, spec).material(spec, lineup, given, base)
     if found is None:
         found = WeightsOnly().material(spec, lineup, given, base)
     return replace(found, notes=(*_same_twice(lineup), *found.notes))
@@ -60,9 +60,23 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
     Raises:
         SpecError: a field that is needed is not given.
     """
+    return _asked(spec.declared_task or _recognised(spec, base), spec).workshop(spec, base)
+
+
+def _asked(name: str, spec: AuditSpec) -> AnyTask:
+    """The task of a request, which names it only where the models do not."""
+    task = load(name)
+    if spec.declared_task is not None and task.recognised:
+        raise SpecError(
+            f"models.task = {name!r}, which is seen from the models themselves; leave it out, or name your class as "
+            "module.py:Class"
+        )
+    return task
+
+
+def _recognised(spec: AuditSpec, base: Path) -> str:
     ground = spec.models.base or spec.models.original
-    found = task_of(base / ground) if ground is not None and (base / ground).is_dir() else "classification"
-    return load(spec.declared_task or found).workshop(spec, base)
+    return task_of(base / ground) if ground is not None and (base / ground).is_dir() else "classification"
 
 
 def checks_of(task: AnyTask, wanted: Iterable[str] | None = None) -> list[AnyCheck]:
@@ -76,7 +90,7 @@ def tasks_of(check: AnyCheck) -> tuple[str, ...]:
     return tuple(
         name
         for name in (*names(), WeightsOnly.name)
-        if (not check.tasks or name in check.tasks) and not lacking(load(name).subject_type, check.asks)
+        if checks.serves(check, name) and not lacking(load(name).subject_type, check.asks)
     )
 
 

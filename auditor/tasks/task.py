@@ -101,7 +101,10 @@ class Task(ABC, Generic[SubjectT, SetsT]):
     Attributes:
         name: as written in the plan, and the name of the entry point.
         subject_type: class of its subjects; by the methods it has, checks of no task find out whether they can run.
+        recognised: whether models or what was written of them say that they are of this task; else ``models.task`` has
+            to name it.
         suspects: what to look at where an accuracy is not what it should be, as a request: "check …".
+        page: of the documentation that holds its checks, in docs/.
         reads_autoencoders: whether an autoencoder saved by sae-lens can be used.
         others_listed: the task whose checks are listed as left out; the task itself by default.
         others_need: what those need beside example sets.
@@ -109,7 +112,9 @@ class Task(ABC, Generic[SubjectT, SetsT]):
 
     name: ClassVar[str]
     subject_type: ClassVar[type]
+    recognised: ClassVar[bool] = False
     suspects: ClassVar[str]
+    page: ClassVar[str] = "extending.md"
     reads_autoencoders: ClassVar[bool] = False
     others_listed: ClassVar[str | None] = None
     others_need: ClassVar[str] = "an architecture"

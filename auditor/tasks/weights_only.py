@@ -98,6 +98,7 @@ class WeightsOnly(Task[Weights, NoSets]):
 
     name: ClassVar[str] = "weights"
     subject_type: ClassVar[type] = Weights
+    recognised: ClassVar[bool] = True
     suspects: ClassVar[str] = "check the two checkpoints"
     # Nothing says what the models are for; what an image audit would have run is what a reader can do next.
     others_listed: ClassVar[str | None] = "classification"

@@ -109,7 +109,7 @@ def _entries(world: World) -> list[Entry]:
     request = world.about["request"]
     return [
         entry
-        for entry in catalogue.ENTRIES
+        for entry in catalogue.entries()
         if entry.task == task and entry.name not in APART and request in entry.requests and not entry.adversary
     ]
 

@@ -17,7 +17,7 @@ from auditor.records.spec import RecipeSpec
 from auditor.tasks.causal_lm.readers import write_facts
 from auditor.tasks.classification.editing import accuracy
 from auditor.zoo import direction_projection
-from auditor.zoo.catalogue import ENTRIES
+from auditor.zoo.catalogue import entries
 from auditor.zoo.digits_net import build
 from tests.people_worlds import TextWorld
 from tests.worlds import World
@@ -47,7 +47,7 @@ def folder(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_the_list_names_every_method_with_its_truth() -> None:
     shown = zoo("list")
     assert shown.exit_code == 0, shown.output
-    for entry in ENTRIES:
+    for entry in entries():
         assert f"\n{entry.name}   {entry.truth}\n" in shown.output
     assert "sisa needs an original made by auditor.zoo.sisa.train_sharded; use both from Python" in shown.output
 

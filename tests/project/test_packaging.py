@@ -155,7 +155,8 @@ def test_entry_points_of_the_project_resolve() -> None:
             made = EntryPoint(name=name, value=value, group=group).load()
             assert made.name == name.partition(".")[0]
             if "." in name:
-                assert made.tasks == (name.partition(".")[2],)
+                # A task that brings a class in place of the user's is served by the variants for that.
+                assert made.tasks in ((name.partition(".")[2],), ("custom",))
     (plugin,) = PROJECT["project"]["entry-points"]["pytest11"].items()
     assert plugin[0] == "unlearning_auditor"
     assert callable(EntryPoint(name=plugin[0], value=plugin[1], group="pytest11").load().pytest_runtest_call)

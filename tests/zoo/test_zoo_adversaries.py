@@ -406,7 +406,7 @@ class TestLanguageModels:
 
 
 def test_every_adversary_says_so_in_the_catalogue() -> None:
-    told = {entry.name for entry in catalogue.ENTRIES if entry.adversary}
-    assert told == {entry.name for entry in catalogue.ENTRIES if ".adversaries." in entry.module}
+    told = {entry.name for entry in catalogue.entries() if entry.adversary}
+    assert told == {entry.name for entry in catalogue.entries() if ".adversaries." in entry.module}
     assert len(told) == 11
     assert told - set(QUICK) == {"sleeping", "lens_npo", "rehearsed_npo", "imitated_holdout"}

@@ -13,12 +13,12 @@ from auditor.errors import ModelError, SpecError, UsageError
 from auditor.tasks.classification.decoys import head_relabelling
 from auditor.tasks.classification.editing import accuracy, descend, is_class_request
 from auditor.zoo import catalogue, fresh, wrong_examples
-from auditor.zoo.catalogue import ENTRIES, Entry
+from auditor.zoo.catalogue import Entry, entries
 from auditor.zoo.units_rescaled import with_units_rescaled
 from tests.worlds import World
 from tests.zoo_worlds import QUICK, few, forget_of, same, samples
 
-VISION = [entry for entry in ENTRIES if entry.task == "vision" and not entry.original]
+VISION = [entry for entry in entries() if entry.task == "vision" and not entry.original]
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +71,20 @@ def test_listed_examples_of_several_classes(world: World, start: Path, entry: En
 
 class TestCatalogue:
     def test_names_are_unique_and_every_entry_loads(self) -> None:
-        assert len({(entry.name, entry.task) for entry in ENTRIES}) == len(ENTRIES)
-        for entry in ENTRIES:
+        assert len({(entry.name, entry.task) for entry in entries()}) == len(entries())
+        for entry in entries():
             if entry.settings_type != "StartSettings":
                 entry.settings()
 
     def test_every_published_method_names_its_paper(self) -> None:
-        assert [e.name for e in ENTRIES if e.truth == "unknown" and e.paper == "none" and not e.adversary] == []
+        assert [e.name for e in entries() if e.truth == "unknown" and e.paper == "none" and not e.adversary] == []
 
     def test_the_page_has_every_entry(self) -> None:
         page = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text(encoding="utf-8")
         for task, part in zip(("vision", "text"), page.split("## Language models"), strict=True):
             rows = [line.split(" | ") for line in part.splitlines() if line.startswith("| `")]
             table = {row[0].split("`")[1]: (row[1], row[-2]) for row in rows if len(row) == 5}
-            expected = {e.name: (e.truth, "" if e.paper == "none" else e.paper) for e in ENTRIES if e.task == task}
+            expected = {e.name: (e.truth, "" if e.paper == "none" else e.paper) for e in entries() if e.task == task}
             assert table == expected
 
     def test_an_unknown_name(self) -> None:

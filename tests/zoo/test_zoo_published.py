@@ -15,7 +15,7 @@ from tests.zoo_worlds import few, forget_of, same
 
 PUBLISHED = [
     e.name
-    for e in catalogue.ENTRIES
+    for e in catalogue.entries()
     if e.task == "vision" and e.truth == "unknown" and e.name != "units_rescaled" and not e.adversary
 ]
 

@@ -13,7 +13,7 @@ from auditor.zoo.surgery import inputs_of
 from tests.worlds import FORGET, World
 from tests.zoo_worlds import forget_of, samples
 
-SUPPRESSED = [e.name for e in catalogue.ENTRIES if e.task == "vision" and e.truth == "suppressed" and not e.original]
+SUPPRESSED = [e.name for e in catalogue.entries() if e.task == "vision" and e.truth == "suppressed" and not e.original]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ class Answers(EvaluationLogs):
     """As with evaluation logs, questions and what was said come with the models; nothing is run."""
 
     name: ClassVar[str] = TASK
+    page: ClassVar[str] = "answers.md"
     suspects: ClassVar[str] = "check which program was asked for the original"
     access_note: ClassVar[str] = "read from answers: what the models said, and nothing of what their weights hold"
 

@@ -51,6 +51,8 @@ class CausalLanguageModels(Task[CausalLM, FactsData]):
 
     name: ClassVar[str] = "causal-lm"
     subject_type: ClassVar[type] = CausalLM
+    recognised: ClassVar[bool] = True
+    page: ClassVar[str] = "checks-text.md"
     suspects: ClassVar[str] = "check the checkpoint, its tokenizer and data.template"
     reads_autoencoders: ClassVar[bool] = True
 

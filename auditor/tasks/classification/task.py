@@ -38,6 +38,8 @@ class Classification(Task[Classifier, AuditData]):
 
     name: ClassVar[str] = "classification"
     subject_type: ClassVar[type] = Classifier
+    recognised: ClassVar[bool] = True
+    page: ClassVar[str] = "checks.md"
     suspects: ClassVar[str] = "check the checkpoint, data.mean, data.std and data.resize, and the order of the classes"
 
     def material(

@@ -35,27 +35,41 @@ _NO_TARGETS = "scores do not depend on the targets: that the original works was 
 
 
 class Custom(Task[CustomModel, CustomSets]):
-    """Models that the class named by ``models.task`` runs."""
+    """Models that the class named by ``models.task`` runs.
+
+    A task for one kind of model is a subclass that brings such a class with it, and is named in ``models.task``. Its
+    entry points say which checks serve it, those written for this task among them (docs/extending.md).
+    """
 
     name: ClassVar[str] = CUSTOM
-    subject_type: ClassVar[type] = CustomModel
+    subject_type: ClassVar[type[CustomModel]] = CustomModel
+    page: ClassVar[str] = "custom.md"
     suspects: ClassVar[str] = "check the checkpoint, the architecture and the methods of models.task"
     others_need: ClassVar[str] = "models of another task"
+
+    def code(self, spec: AuditSpec, base: Path) -> UserTask:
+        """What scores, reads and trains the models.
+
+        Raises:
+            SpecError: no such file or class, or a class without ``scores``.
+            ModelError: file or class raises.
+        """
+        assert spec.models.task is not None, "by it the task is chosen"
+        return load_user_task(spec.models.task, base)
 
     def material(
         self, spec: AuditSpec, lineup: Lineup, given: Mapping[str, object], base: Path
     ) -> Material[CustomModel, CustomSets] | None:
         """Sets and structure; None where sets or architecture are missing."""
-        assert spec.models.task is not None, "by it the task is chosen"
         entry = lineup.entries["original"]
         if entry.logged:
             raise SpecError("models.task runs models, and the original is an evaluation log; leave one of the two out")
-        code = load_user_task(spec.models.task, base)
+        code = self.code(spec, base)
         loaded = inputs.read_sets(spec, given, base, code)
         if loaded is None or entry.build is None:
             return None
         data = inputs.split(loaded, spec.audit.seed, code)
-        factory = _factory(spec, lineup, data, code, base)
+        factory = _factory(spec, lineup, data, code, base, self.subject_type)
         made = decoys.planned(lineup.planned[0].digest, data.digest, spec.audit.seed) if "loss" in code.offers else []
         return Material(
             task=self.name,
@@ -74,7 +88,7 @@ class Custom(Task[CustomModel, CustomSets]):
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From initial weights that the user's architecture makes, by the user's loss."""
-        return references.workshop(spec, base)
+        return references.workshop(spec, base, self.code(spec, base))
 
     def accuracy(self, subject: CustomModel, data: CustomSets) -> Accuracy:
         """At most 512 examples of the forget set and of what is kept."""
@@ -110,6 +124,7 @@ class _Factory:
     run: RunSpec
     forms: Canonicaliser
     judge: Judge
+    kind: type[CustomModel]
     notes: tuple[str, ...]
 
     def network(self, model: PlannedModel) -> tuple[nn.Module, CanonicalForm]:
@@ -129,7 +144,7 @@ class _Factory:
         return self._subject(model, self.lineup.module(model.name), None)
 
     def _subject(self, model: PlannedModel, module: nn.Module, form: CanonicalForm | None) -> CustomModel:
-        return CustomModel(
+        return self.kind(
             # After the form, which is the same whatever type the audit computes in.
             module.to(getattr(torch, self.run.dtype)),
             role=model.role,
@@ -143,7 +158,9 @@ class _Factory:
         )
 
 
-def _factory(spec: AuditSpec, lineup: Lineup, data: CustomSets, code: UserTask, base: Path) -> _Factory:
+def _factory(
+    spec: AuditSpec, lineup: Lineup, data: CustomSets, code: UserTask, base: Path, kind: type[CustomModel]
+) -> _Factory:
     original, kept = lineup.module("original"), data.splits()[data.utility_split]
     layout = find_layout(code, original, data.retain.take(torch.arange(min(_LAYOUT_EXAMPLES, len(data.retain)))))
     share = prefers_own_targets(code, original, data.retain)
@@ -158,6 +175,7 @@ def _factory(spec: AuditSpec, lineup: Lineup, data: CustomSets, code: UserTask, 
         run=spec.audit,
         forms=_canonicaliser(layout, data, code, spec.audit),
         judge=judge,
+        kind=kind,
         notes=(judge.words, *((_NO_TARGETS,) if share is None else ())),
     )
 

@@ -1,5 +1,6 @@
 """The user's class: ``scores`` and some of ``features``, ``loss``, ``correct`` and ``read``, run as their own code."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auditor.digests import file_digest
 from auditor.errors import AuditError, DataError, ModelError, SpecError, nearest
 from auditor.loading.architecture import load_function
 from auditor.models.memory import out_of_memory
@@ -153,6 +155,16 @@ class UserTask:
         if not isinstance(found, Tensor):
             raise ModelError(f"{self.name}: {name} gave a {type(found).__name__}; return a torch tensor")
         return found
+
+
+def built_in(made: object, name: str) -> UserTask:
+    """A class of this project's own, or of a package's, in place of a user's.
+
+    Args:
+        made: the object.
+        name: of the task it serves.
+    """
+    return UserTask(made, name, file_digest(Path(inspect.getfile(type(made)))))
 
 
 def load_user_task(source: str, base: Path) -> UserTask:

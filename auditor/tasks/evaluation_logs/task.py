@@ -26,6 +26,8 @@ class EvaluationLogs(Task[LoggedAnswers, LoggedSets]):
 
     name: ClassVar[str] = TASK
     subject_type: ClassVar[type] = LoggedAnswers
+    recognised: ClassVar[bool] = True
+    page: ClassVar[str] = "evaluation-logs.md"
     suspects: ClassVar[str] = "check which model each log is of"
     others_listed: ClassVar[str | None] = "causal-lm"
     others_need: ClassVar[str] = "the models themselves"
