@@ -95,8 +95,10 @@ def test_a_transformer_can_be_cut_recorded_and_made_canonical(directory):
             "describes a model of .* parameters but model.safetensors holds",
         ),
         ({"hidden_size": "wide"}, ModelError, "fits no model"),
-        ({"model_type": "t5"}, ModelError, "no image classifier"),
-        ({"model_type": "../evil"}, ModelError, "no image classifier"),
+        ({"model_type": "t5"}, ModelError, "which is for other configurations"),
+        ({"model_type": "t5", "architectures": ["AutoModel"]}, ModelError, "AutoModel, which is no network"),
+        ({"model_type": "t5", "architectures": "os.system"}, ModelError, "name nothing, which is no network"),
+        ({"model_type": "../evil"}, ModelError, "of type ../evil, which transformers has no network for"),
         (
             {"num_labels": 7, "id2label": {str(i): str(i) for i in range(7)}},
             ModelError,
