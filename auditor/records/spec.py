@@ -64,8 +64,7 @@ class ModelsSpec(Frozen):
     )
     task: str | None = Field(
         default=None,
-        description="models of any other kind: your class that says how they are scored, as module.py:Class (it runs), "
-        "or the name of an installed task whose models do not say it themselves (`audit list --extensions`)",
+        description="models of any other kind: your class that says how they are scored, as module.py:Class; it is run",
         examples=["task.py:MyTask"],
     )
     base: str | None = Field(

@@ -42,6 +42,7 @@ ELSEWHERE = {
     ("docs/extending.md", '"""Models trained by'): "tests/project/test_extension_points.py installs and runs it",
     ("docs/extending.md", '"""Tables as example sets'): "tests/project/test_extension_points.py installs and runs it",
     ("docs/extending.md", '"""Every unit in a forked'): "tests/project/test_extension_points.py installs and runs it",
+    ("docs/extending.md", '"""Forecasters of meters'): "tests/project/test_extension_points.py installs and runs it",
     ("docs/what-do-i-need.md", "audit assign"): "tests/audits/test_assigned_audit.py runs it",
     ("docs/what-do-i-need.md", "# of images"): "tests/tasks/classification/test_assigned_pools.py runs it",
     ("docs/what-do-i-need.md", "[data]"): "tests/tasks/classification/test_assigned_pools.py audits with it",

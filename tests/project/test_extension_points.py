@@ -1,4 +1,4 @@
-"""What docs/architecture.md promises: a check, a null, a reader, an executor, each one new file and one entry point.
+"""What docs/architecture.md promises: a check, a null, a reader, an executor, a task, a file and entry points each.
 
 The code is that of docs/extending.md. The check is tried in test_packaging.py beside this file, in whole audits of both
 tasks.
@@ -13,29 +13,35 @@ import numpy as np
 import pytest
 
 import auditor
+from auditor.audit import AuditResult
+from auditor.checks import registry as checks
 from auditor.errors import DataError, SpecError
 from auditor.inference.combine import combine
 from auditor.inference.compared import CheckScores
 from auditor.inference.nulls import asked, planned
 from auditor.loading.preprocessing import Preprocessing
+from auditor.models.references import job
 from auditor.probes.few_shot.images import FewShot
 from auditor.records.plan import PlannedNull
 from auditor.records.policy import load_policy
 from auditor.records.score import Reading, Score
+from auditor.records.spec import make_spec, read_spec
 from auditor.run.executors.registry import load
+from auditor.tasks import registry as tasks
 from auditor.tasks.causal_lm.readers import read_facts
 from auditor.tasks.classification.readers import files
 from auditor.tasks.classification.readers.files import read_examples
+from auditor.zoo import catalogue
 from tests.installed import install_groups, shown_in_the_docs
 
 POLICY = load_policy("default")
-MODULES = {"perturbed_recipe": 2, "tables": 3, "one_process_each": 4}
+MODULES = {"perturbed_recipe": 2, "tables": 3, "one_process_each": 4, "load_meters": 5}
 """Files of docs/extending.md, and which of its blocks of Python each is."""
 
 
 def install(site: Path, module: str) -> None:
     """One module, with the entry points that the page gives it."""
-    blocks = [tomllib.loads(shown_in_the_docs("toml", i))["project"]["entry-points"] for i in range(4)]
+    blocks = [tomllib.loads(shown_in_the_docs("toml", i))["project"]["entry-points"] for i in range(5)]
     groups = next(block for block in blocks if module in str(block))
     install_groups(site, f"{module}_package", {module: shown_in_the_docs("python", MODULES[module])}, groups)
 
@@ -237,3 +243,56 @@ class TestExecutor:
             self.audited(fresh, "cloud")
         with pytest.raises(SpecError, match="there is no executor called 'cloud'"):
             load("cloud")
+
+
+class TestTask:
+    @pytest.fixture
+    def there(self, site: Path, meters_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        install(site, "load_meters")
+        monkeypatch.chdir(meters_folder)
+        return meters_folder
+
+    def audited(self, task: str, **models: object) -> AuditResult:
+        spec = {"models": {"task": task, **models}, "audit": {"store": f".audit-{task}", "out": f"out-{task}"}}
+        checks = {"checks": ["outputs"]}
+        spec["audit"] |= checks
+        return auditor.compare(config="audit.toml", options={**spec, "request": {"kind": "class"}})
+
+    def test_is_served_by_checks_written_for_the_users_class(self, there: Path) -> None:
+        """The same models, looked at through the package's class and through one of the user's: one number."""
+        ours, theirs = self.audited("load-meters"), self.audited("task.py:MyTask")
+        assert (ours.results.plan.task, theirs.results.plan.task) == ("load-meters", "custom")
+        first, second = ours.evidence("outputs"), theirs.evidence("outputs")
+        assert first is not None
+        assert second is not None
+        assert first.rho == second.rho
+        assert "few_shot" not in checks.names("load-meters")
+
+    def test_trains_its_references(self, there: Path, tmp_path: Path) -> None:
+        spec = make_spec(
+            read_spec(there / "audit.toml"), {"models": {"task": "load-meters"}, "request": {"kind": "class"}}
+        )
+        made = tasks.workshop(spec, there)
+        own = job(spec.recipe.model_copy(update={"epochs": 1}), 1, 0)
+        module = made.reference(own, tmp_path, "cpu", lambda done, steps: None)
+        assert made.quality(module).loss > 0
+        with pytest.raises(SpecError, match="was made differently"):
+            tasks.workshop(
+                make_spec(read_spec(there / "audit.toml"), {"request": {"kind": "class"}}), there
+            ).check_folder(tmp_path, [own])
+
+    def test_that_is_not_there_is_named(self, there: Path) -> None:
+        with pytest.raises(SpecError, match=r"there is no task called 'load-meter'; there are: .*load-meters"):
+            self.audited("load-meter")
+
+    @pytest.mark.parametrize("task", ["classification", "causal-lm", "evaluation-logs", "answers"])
+    def test_that_models_say_themselves_is_not_asked_for(self, there: Path, task: str) -> None:
+        with pytest.raises(SpecError, match=f"models.task = '{task}', which is seen from the models themselves"):
+            self.audited(task)
+
+    def test_zoo_of_another_task_is_refused(self, site: Path) -> None:
+        source = "from auditor.zoo.catalogue import VISION as METHODS\n"
+        install_groups(site, "odd", {"odd": source}, {catalogue.GROUP: {"odd": "odd:METHODS"}})
+        catalogue.entries.cache_clear()
+        with pytest.raises(SpecError, match=r"'odd' \(odd:METHODS\) gives no tuple of methods for odd"):
+            catalogue.entries()
