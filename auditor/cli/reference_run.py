@@ -52,8 +52,7 @@ class ReferenceRun:
             with live_progress(self._quiet) as progress:
                 found, policy = resolutions(self._with_references(number), self._base, report=progress.hear)
             bar = target(policy)
-            named = ", ".join(f"{one.check} {'no gap' if one.w is None else f'{one.w:.2f}'}" for one in found)
-            self._console.say(f"{number} references resolve: {named} (wanted: {bar:.2f})")
+            self._console.say(f"{number} references resolve: {', '.join(map(_words, found))} (wanted: {bar:.2f})")
             if not unresolved(found, bar):
                 return True
         short = [one for one in found if one.family in unresolved(found, bar)]
@@ -100,10 +99,17 @@ class ReferenceRun:
         )
 
 
+def _words(one: Resolved) -> str:
+    missed = f", but misses the decoy {' and '.join(one.missed)}" if one.missed else ""
+    return f"{one.check} {'no gap' if one.w is None else f'{one.w:.2f}'}{missed}"
+
+
 def _wish(one: Resolved, number: int, bar: float) -> str:
     """What would let a check resolve the target, in words."""
     if one.w is None:
         return f"{one.check} finds no more in the original than in them; see whether the original knows the forget set"
+    if one.missed and one.w <= bar:
+        return f"{one.check} does not see through the decoy {' and '.join(one.missed)}, which more need not change"
     needed = references_needed(one.w, number, bar)
     if needed is None:
         return f"{one.check} would not with any number of this recipe; give more forget examples"

@@ -38,12 +38,19 @@ class Resolved:
     Attributes:
         check: its name.
         family: of the check; one check of each family has to resolve.
-        w: smallest residue it can rule out, in units of ρ; None where original and references show no gap.
+        w: smallest residue it can rule out, as a share of what it reads of suppressed copies
+            (:attr:`~auditor.records.evidence.Evidence.finest`); None where original and references show no gap.
+        missed: decoys that it has to see through and does not: no number of references alone lets it clear then.
     """
 
     check: str
     family: str
     w: float | None
+    missed: tuple[str, ...] = ()
+
+    def enough(self, bar: float) -> bool:
+        """Whether it could clear a true retrain, to be expected at this bar."""
+        return self.w is not None and self.w <= bar and not self.missed
 
 
 def target(policy: Policy) -> float:
@@ -59,7 +66,7 @@ def unresolved(found: Sequence[Resolved], bar: float) -> list[str]:
     >>> unresolved([few_shot], 0.35), unresolved([few_shot, depth], 0.35)
     (['representation'], [])
     """
-    enough = {one.family for one in found if one.w is not None and one.w <= bar}
+    enough = {one.family for one in found if one.enough(bar)}
     return [family for family in dict.fromkeys(one.family for one in found) if family not in enough]
 
 
@@ -93,9 +100,7 @@ def resolutions(
     with execution_settings(work.plan.execution.threads):
         scores = run(work)
     checks = [check for check in work.checks if check.name in wanted]
-    return [
-        Resolved(check=check.name, family=check.family, w=_resolution(work.plan, check, scores)) for check in checks
-    ], work.plan.policy
+    return [_resolved(work.plan, check, scores) for check in checks], work.plan.policy
 
 
 def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
@@ -107,20 +112,21 @@ def _narrowed(work: Work, wanted: Sequence[str]) -> Work:
             "`audit compare --dry-run` says what is lacking"
         )
     kept = {*wanted, *(check.name for check in work.checks if check.role == "outputs")}
+    decoys = {name for check in work.checks if check.name in wanted for name in check.decoys}
     plan = work.plan.model_copy(
         update={
-            # The resolution rests on original and references; decoys would be made and scored for nothing.
-            "models": tuple(model for model in work.plan.models if model.role != "decoy"),
+            # A decoy that none of them has to see through would be made and scored for nothing.
+            "models": tuple(model for model in work.plan.models if model.role != "decoy" or model.name in decoys),
             "checks": tuple(check for check in work.plan.checks if check.name in kept),
         }
     )
     return replace(work, plan=plan, checks=[check for check in work.checks if check.name in kept])
 
 
-def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
+def _resolved(plan: Plan, check: AnyCheck, scores: Scores) -> Resolved:
     by_role = {
         role: {model.name: _scored(check, scores[check.name][model.name]) for model in plan.models_of(role)}
-        for role in ("original", "reference", "perturbed", "neither")
+        for role in ("original", "reference", "perturbed", "neither", "decoy")
     }
     original = by_role["original"]["original"]
     lineup = CheckScores(
@@ -130,7 +136,7 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         references=by_role["reference"],
         drawn={},
         perturbed=by_role["perturbed"],
-        decoys={},
+        decoys=by_role["decoy"],
         neither=by_role["neither"],
     )
     prior = plan.domain.spread.get(check.name) if plan.domain is not None else None
@@ -144,7 +150,9 @@ def _resolution(plan: Plan, check: AnyCheck, scores: Scores) -> float | None:
         prior=prior,
         assignment=plan.assignment,
     )
-    return evidence.resolution
+    seen = evidence.decoys
+    missed = tuple(name for name in evidence.assigned_decoys if name in seen and not seen[name].detected)
+    return Resolved(check=check.name, family=check.family, w=evidence.finest, missed=missed)
 
 
 def _scored(check: AnyCheck, score: Score | Failure) -> Score:

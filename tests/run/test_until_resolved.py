@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
+from auditor.cli.reference_run import _wish, _words
 from auditor.errors import UsageError
 from auditor.inference import statistics
 from auditor.records.events import Event
@@ -36,7 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     text = config.read_text().replace('"reference-*.safetensors"', '"references/reference-*.pt"')
     text = text.replace("[data]", 'perturbed = ["references/perturbed-*.pt"]\n\n[data]')
     config.write_text(text.replace("[audit]", "[recipe]\nepochs = 30\nlearning_rate = 0.03\n[audit]"))
-    (folder / "easy.toml").write_text(_policy('[primaries.class]\ntampering = ["relearning"]'))
+    (folder / "easy.toml").write_text(_policy('[primaries.class]\nrepresentation = ["depth"]'))
+    (folder / "blind.toml").write_text(_policy('[primaries.class]\ntampering = ["relearning"]'))
     (folder / "hard.toml").write_text(
         _policy('[primaries.class]\nrepresentation = ["few_shot"]\ntampering = ["relearning"]')
     )
@@ -82,8 +84,15 @@ def test_references_are_added_up_to_the_maximum_and_what_each_number_resolves_is
 def test_it_stops_where_the_primaries_resolve(world: Path) -> None:
     done = command("--count", str(START), "--policy", "easy.toml")
     assert done.exit_code == 0, done.output
-    assert done.output.count("references resolve: relearning") == 1
+    assert done.output.count("references resolve: depth") == 1
+    assert f"{START} references resolve: depth" in done.output
+
+
+def test_it_does_not_stop_at_a_primary_that_misses_a_decoy(world: Path) -> None:
+    done = command("--count", str(START), "--policy", "blind.toml")
+    assert done.exit_code == 3, done.output
     assert f"{START} references resolve: relearning" in done.output
+    assert "relearning does not see through the decoy gradient_ascent, which more need not change" in done.output
 
 
 def test_the_audit_after_it_computes_nothing_again_and_resolves_the_same(world: Path) -> None:
@@ -94,13 +103,13 @@ def test_the_audit_after_it_computes_nothing_again_and_resolves_the_same(world: 
         asked(world, policy="hard.toml", checks=("few_shot", "relearning")), world, {}, report=events.append
     )
     results = execute(prepared, None)
-    aside = {m.name for m in prepared.plan.models if m.role in ("unlearned", "decoy")}
+    aside = {m.name for m in prepared.plan.models if m.role == "unlearned"}
     again = {(e.check, e.model) for e in events if not e.reused and e.model not in aside}
     assert {check for check, _ in again} <= {"weight_delta"}, "no primary, and no outputs"
     for one in found:
         evidence = results.of(one.check)
         assert evidence is not None
-        assert evidence.resolution == one.w
+        assert evidence.finest == one.w
 
 
 def test_checks_are_those_that_are_named(world: Path) -> None:
@@ -154,6 +163,22 @@ def test_one_check_of_each_family_has_to_resolve() -> None:
     assert unresolved(found, 0.35) == ["tampering"]
     assert unresolved(found, 0.5) == []
     assert resolving.target(load_policy("default")) == pytest.approx(0.35)
+
+
+def test_what_a_check_reads_of_decoys_counts(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the verdict: half of what it reads of a suppressed copy is twice the residue."""
+    [before], _ = resolutions(asked(world, policy="easy.toml"), world)
+    monkeypatch.setattr("auditor.records.evidence.Evidence.shows", 0.5)
+    [after], _ = resolutions(asked(world, policy="easy.toml"), world)
+    assert before.w is not None
+    assert after.w == pytest.approx(2 * before.w, rel=0.02)
+
+
+def test_a_check_that_misses_a_decoy_is_not_enough() -> None:
+    missing = Resolved(check="relearning", family="tampering", w=0.1, missed=("gradient_ascent",))
+    assert unresolved([missing], 0.35) == ["tampering"]
+    assert _words(missing) == "relearning 0.10, but misses the decoy gradient_ascent"
+    assert _wish(missing, 6, 0.35).startswith("relearning does not see through the decoy gradient_ascent")
 
 
 class TestStoppingOnTheResolution:
