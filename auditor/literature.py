@@ -53,6 +53,7 @@ NAMES = {
     "arXiv 2202.05262": "ROME",
     "arXiv 2203.03466": "muP (Yang et al. 2022)",
     "arXiv 2205.08096": "Bad Teacher",
+    "arXiv 2209.02299": "survey taxonomy (Nguyen et al. 2022)",
     "arXiv 2207.00112": "weighted low-rank factorisation (Hsu et al. 2022)",
     "arXiv 2210.01504": "gradient ascent for text (Jang et al. 2022)",
     "arXiv 2212.04089": "task arithmetic",
@@ -105,6 +106,7 @@ NAMES = {
     "arXiv 2505.13312": "GUARD",
     "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
     "arXiv 2505.16831": "Fisher information of unlearning",
+    "arXiv 2506.09227": "SoK intent (Ren et al. 2025)",
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
     "arXiv 2506.07795": "ORT and ROCR",
     "arXiv 2508.15449": "MRP",
@@ -150,12 +152,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     ),
     NotBuilt(
         paper="arXiv 2510.16629", what="references by order of training stages", why="references are of one stage"
-    ),
-    NotBuilt(paper="SoK intent", what="a place for every check in its taxonomy", why="the page is not written yet"),
-    NotBuilt(
-        paper="Unlearning survey taxonomy",
-        what="a place for every method in its taxonomy",
-        why="the page is not written yet",
     ),
     NotBuilt(
         paper="arXiv 2601.19755",
@@ -223,6 +219,18 @@ _FORMULAS = (
 )
 """What entries of the zoo take from a second paper: paper, entry, its task, what."""
 _COMMANDS = (
+    (
+        "SoK intent (Ren et al. 2025) ([2506.09227](https://arxiv.org/abs/2506.09227))",
+        "`audit list --taxonomy`: what every method means to do, and what every check looks at",
+        "command",
+        "[taxonomy.md](taxonomy.md)",
+    ),
+    (
+        "survey taxonomy (Nguyen et al. 2022) ([2209.02299](https://arxiv.org/abs/2209.02299))",
+        "`audit list --taxonomy`: what every method rests on",
+        "command",
+        "[taxonomy.md](taxonomy.md)",
+    ),
     (
         "What was unlearned? (model diffing)",
         "`audit discover`: classes or subjects by how far the two models' answers differ",

@@ -17,10 +17,13 @@ _WIDTH = 79
 _MAY = {"clear": "clear, accuse", "accuse": "accuse", "inform": "inform"}
 
 
-@click.command("list", epilog=examples("audit list", "audit list --extensions", "audit list --literature"))
+@click.command(
+    "list", epilog=examples("audit list", "audit list --extensions", "audit list --literature", "audit list --taxonomy")
+)
 @click.option("--extensions", is_flag=True, help="instead the tasks, nulls, readers and executors, and who brings them")
 @click.option("--literature", is_flag=True, help="instead the page docs/literature.md: which paper is what here")
-def list_checks(*, extensions: bool, literature: bool) -> None:
+@click.option("--taxonomy", is_flag=True, help="instead the page docs/taxonomy.md: intent and place of every method")
+def list_checks(*, extensions: bool, literature: bool, taxonomy: bool) -> None:
     """Show the checks: family, what each may do, tasks, needs and extra cost."""
     from auditor.tasks import registry
 
@@ -28,6 +31,11 @@ def list_checks(*, extensions: bool, literature: bool) -> None:
         from auditor.literature import page
 
         click.echo(page(), nl=False)
+        return
+    if taxonomy:
+        from auditor.taxonomy import page as places
+
+        click.echo(places(), nl=False)
         return
     if extensions:
         click.echo("\n\n".join(_extensions()))

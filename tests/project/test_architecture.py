@@ -28,6 +28,7 @@ ROOMS = (
         "discovery",
         "asking",
         "literature",
+        "taxonomy",
         "scan",
         "doctor",
     ),
