@@ -1,7 +1,7 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -153,8 +153,16 @@ def with_sides(score: Score, both: Sides) -> Score:
     return score.model_copy(update={"readings": {**score.readings, MARGIN: margin}})
 
 
-def about(data: AuditData, *halves: str) -> dict[str, Any]:
-    """What single items are about, as fields of :class:`Items`; none where every example stands alone.
+class About(TypedDict, total=False):
+    """What single items are about, as fields of :class:`Items`."""
+
+    forget_about: tuple[str, ...]
+    holdout_about: tuple[str, ...]
+    noun: str
+
+
+def about(data: AuditData, *halves: str) -> About:
+    """What single items are about; nothing where every example stands alone.
 
     Args:
         data: sets with a holdout.

@@ -1,10 +1,10 @@
 """Small trained models for the contract of checks: an original, and a copy that hides what it knows."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +96,8 @@ def contract_world(task: str) -> ContractWorld:
     Raises:
         SpecError: it names none.
     """
-    make: Any = plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN)
-    found: ContractWorld = make()
-    return found
+    make = cast(Callable[[], ContractWorld], plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN))
+    return make()
 
 
 def digits() -> ContractWorld:
