@@ -81,6 +81,7 @@ class Measured:
     check: AnyCheck
     world: ContractWorld
     settings: Frozen
+    # Any: of whichever check is under test; the subjects below are of whichever task it serves.
     artefact: Any = None
     scores: dict[str, Score] = field(default_factory=dict)
     disturbed: dict[str, list[str]] = field(default_factory=dict)

@@ -59,6 +59,7 @@ class ContractWorld:
         by_chance: sets in place of the request's, where chance is said to have divided forget and holdout.
     """
 
+    # Any: sets, layouts and subjects of whichever task the world is for.
     data: Any
     original: nn.Module
     hidden: nn.Module

@@ -44,6 +44,7 @@ def read_csv(path: Path, *, as_text: bool) -> "pd.DataFrame":
         ) from None
 
 
+# Any: record batches of pyarrow, which comes without types.
 def read_parquet(path: Path, limit: int) -> Iterator[Any]:
     """The record batches of a Parquet file, one after the other.
 
