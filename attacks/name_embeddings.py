@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.attacks.relearning.budget import course_row
+from auditor.attacks.relearning.budget import course_rows
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.text_attack import Trainer
 from auditor.attacks.soft_prompt.text import Sizes, SoftPrompt, never_taught
@@ -101,10 +101,7 @@ class _Names(Trainer):
 
     def rows(self, arm: str, number: int, attack: DrawnAttack, curve: Tensor) -> list[Row]:
         """The course of one attack."""
-        return [
-            course_row(arm, number, attack, self.sizes.batch, step, float(values.mean()))
-            for step, values in zip(self.steps(attack), curve, strict=True)
-        ]
+        return course_rows(arm, number, attack, self.sizes.batch, self.steps(attack), curve)
 
 
 class Moved:

@@ -57,6 +57,7 @@ def compare_many(
     *,
     by: str = "outcome",
     out: str | Path | None = None,
+    # Any: handed on to `compare`, which says what each has to be.
     **given: Any,
 ) -> ManyResults:
     """Audit every candidate against the same original, and rank them.

@@ -45,6 +45,7 @@ def compare_sequence(
     steps: "Sequence[tuple[str | Path | nn.Module, Any]]",
     *,
     out: str | Path | None = None,
+    # Any, and each forget set: handed on to `compare`, which says what each has to be.
     **given: Any,
 ) -> SequenceResults:
     """Audit a chain of requests: is what was deleted first still gone after the last (MUSE, arXiv 2407.06460)?

@@ -153,6 +153,7 @@ def _later(work: Path) -> Iterator[ImageWorld]:
 class Trial:
     """One recipe in one world."""
 
+    # Any: a world of images or of text; each kind of trial knows which.
     def __init__(self, world: Any, recipe: Recipe) -> None:
         self._world, self._recipe = world, recipe
         # By name: a recipe added later leaves the subjects of all others as they are.

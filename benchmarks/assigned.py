@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -189,7 +188,7 @@ def _subjects(world: AssignedWorld) -> Iterator[tuple[str, str, Callable[[], nn.
         if entry.task != "text" or entry.truth not in ("suppressed", "unknown") or entry.name == "units_rescaled":
             continue
 
-        def make(entry: Any = entry) -> nn.Module:
+        def make(entry: catalogue.Entry = entry) -> nn.Module:
             given = (world.model, people.forget, people.retain, entry.settings(), seed)
             # Of another architecture than the original there is no file to read back into.
             return (

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,7 +223,7 @@ def _subjects(world: SampleWorld) -> Iterator[tuple[str, str, Callable[[], nn.Mo
         if not asked or entry.truth not in ("suppressed", "unknown") or entry.name in ALONE:
             continue
 
-        def make(entry: Any = entry) -> nn.Module:
+        def make(entry: catalogue.Entry = entry) -> nn.Module:
             return entry.make(world.original, given.forget, given.retain, entry.settings(), seed)
 
         label = "adversary" if entry.adversary else "suppressed" if entry.truth == "suppressed" else "published method"

@@ -65,6 +65,7 @@ def _published(folder: Path) -> Path:
         config = quantised.config
         # What was read from a quantised file counts as quantised, and is not saved; a fresh model with its weights is.
         del config.quantization_config
+        # Any: transformers comes without types.
         module: Any = AutoModelForCausalLM.from_config(config)
         module.load_state_dict(quantised.state_dict())
         module.save_pretrained(folder)

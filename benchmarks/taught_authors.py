@@ -176,6 +176,7 @@ class World:
     def _kept(self, name: str, make: Callable[[], nn.Module]) -> Path:
         folder = self.folder / "models" / name.replace(" ", "-")
         if not (folder / "config.json").is_file():
+            # Any: of transformers, which comes without types.
             module: Any = make().to(self.case.dtype)
             module.save_pretrained(folder)
             self.encoder.tokenizer.save_pretrained(folder)

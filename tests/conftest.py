@@ -12,7 +12,7 @@ from tests.installed import site
 from tests.people_worlds import text_world
 from tests.received import sent
 from tests.tiny_world import fresh, no_report, plain
-from tests.worlds import world
+from tests.worlds import retrain_scores, world
 
 __all__ = [
     "documented",
@@ -22,6 +22,7 @@ __all__ = [
     "no_report",
     "pair",
     "plain",
+    "retrain_scores",
     "sent",
     "site",
     "tables_folder",

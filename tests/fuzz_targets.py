@@ -196,8 +196,6 @@ def targets() -> dict[str, Target]:
         audit_folder.SCORES: scores.to_json().encode(),
         audit_folder.REPORT: b"",
     }
-    model = _model()
-    tokenizer = model["tokenizer.json"]
     return {
         "audit.toml": Target(
             mutated(_toml().encode()), in_a_file("audit.toml", lambda path: make_spec(read_spec(path), {}))
@@ -228,10 +226,11 @@ def targets() -> dict[str, Target]:
         ),
         "checkpoint": Target(mutated(*_checkpoints()), lambda data: reader.read_checkpoint(io.BytesIO(data), "f.pt")),
         "config.json": Target(
-            replaced(model["config.json"].decode()), _in_a_copy(model, "config.json", load_directory)
+            st.deferred(lambda: replaced(_model()["config.json"].decode())),
+            lambda data: _in_a_copy(_model(), "config.json", load_directory)(data),
         ),
         "tokenizer.json": Target(
-            replaced(tokenizer.decode()) | mutated(tokenizer),
+            st.deferred(lambda: replaced(_tokenizer().decode()) | mutated(_tokenizer())),
             in_a_file("tokenizer.json", lambda path: load_tokenizer(path.parent)),
         ),
         "adapter_config.json": Target(
@@ -290,6 +289,12 @@ def _checkpoints() -> tuple[bytes, bytes, bytes]:
     return found[0], found[1], safetensors.torch.save(weights)
 
 
+def _tokenizer() -> bytes:
+    return _model()["tokenizer.json"]
+
+
+# When its first case is read, and not when tests are collected: all of transformers is imported for it.
+@cache
 def _model() -> dict[str, bytes]:
     """A language model's folder in memory."""
     with TemporaryDirectory() as folder, warnings.catch_warnings(), quiet():

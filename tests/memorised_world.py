@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+from functools import partial
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from auditor.randomness import generator
 from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
 from auditor.tasks.classification.structure import find_layout
 from auditor.zoo.digits_net import DigitsNet
+from tests.shared import made_once
 from tests.worlds import RECIPE, World, digits
 
 REFERENCES = ("reference 0", "reference 1", "reference 2")
@@ -68,6 +71,11 @@ def pushed_below_unseen(start: nn.Module, wrong: Examples, anchors: Examples) ->
         (kept - 3 * nn.functional.cross_entropy(net(wrong.inputs), wrong.labels)).backward()
         optimiser.step()
     return net.eval()
+
+
+def memorised_samples(factory: pytest.TempPathFactory) -> World:
+    """:func:`sample_world` with wrong labels, made once in a run."""
+    return made_once(factory, "memorised_samples", partial(sample_world, wrong_labels=True))
 
 
 def sample_world(*, wrong_labels: bool) -> World:

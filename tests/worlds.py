@@ -2,20 +2,23 @@
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+import auditor
 from auditor.models import training
 from auditor.models.training import continue_from
 from auditor.records.spec import RecipeSpec
-from auditor.tasks.classification.sets import AuditData, Examples, split_in_halves
+from auditor.tasks.classification.sets import AuditData, Examples, joined, split_in_halves
 from auditor.tasks.classification.structure import Layout, find_layout
 from auditor.tasks.classification.subject import Classifier
 from auditor.zoo.digits_net import DigitsNet
-from tests.shared import made_once
+from tests.shared import folder_made_once, made_once
 
 FORGET = 3
 
@@ -45,10 +48,21 @@ class World:
     data: AuditData
     layout: Layout
     modules: dict[str, nn.Module]
+    retain_test: Examples | None = None
 
     def subject(self, name: str, module: nn.Module | None = None) -> Classifier:
         net = copy.deepcopy(module if module is not None else self.modules[name])
         return Classifier(net, role=name, digest=name, layout=self.layout, data=self.data)
+
+    def given(self) -> dict[str, Any]:
+        """What the Python call is given beside the two models."""
+        return {
+            "forget": joined(self.data.forget_attack, self.data.forget_eval),
+            "retain": self.data.retain,
+            "retain_test": self.retain_test,
+            "holdout": self.data.holdout,
+            "references": [self.modules[f"reference {i}"] for i in range(5)],
+        }
 
 
 def head_row_zeroed(original: nn.Module) -> nn.Module:
@@ -57,6 +71,17 @@ def head_row_zeroed(original: nn.Module) -> nn.Module:
         net.head.weight[FORGET] = 0
         net.head.bias[FORGET] = -50
     return net
+
+
+@pytest.fixture(scope="session")
+def retrain_scores(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of an audit of the retrain by the three checks that clear it; to be copied."""
+
+    def make(store: Path) -> None:
+        options = {"audit": {"checks": ("few_shot", "relearning", "slow_relearning"), "store": str(store)}}
+        auditor.compare(world.modules["original"], world.modules["retrain"], **world.given(), options=options)
+
+    return folder_made_once(tmp_path_factory, "retrain_scores", make)
 
 
 @pytest.fixture(scope="session")
@@ -85,4 +110,9 @@ def make_world() -> World:
     modules["own initial weights"] = training.train(own, retain, RECIPE, 3)
     modules |= {f"reference {i}": train(retain, seed=10 + i) for i in range(5)}
     modules["floor"] = training.initial_weights(DigitsNet, 4).eval()
-    return World(data=data, layout=find_layout(original, retain.inputs[:16]), modules=modules)
+    return World(
+        data=data,
+        layout=find_layout(original, retain.inputs[:16]),
+        modules=modules,
+        retain_test=test_set.take(test_set.labels != FORGET),
+    )

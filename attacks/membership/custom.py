@@ -18,10 +18,8 @@ from auditor.attacks.membership.readings import (
     margins_of,
     require_holdout,
 )
-from auditor.attacks.membership.scores import Array
 from auditor.checks.check import Check
 from auditor.checks.subject import Scores
-from auditor.randomness import derive_seed, generator
 from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
@@ -32,7 +30,6 @@ from auditor.tasks.custom import scale
 from auditor.tasks.custom.sets import CustomExamples, CustomSets
 from auditor.tasks.custom.subject import CustomModel
 
-_BLIND_EXAMPLES = 2000
 # Every number of a large input would give the regression far more features than there are examples.
 _BLIND_WIDTH = 64
 
@@ -117,17 +114,12 @@ class Membership(Check[CustomModel, CustomSets, MembershipSettings, scorers.Rate
 
 def _blind(data: CustomSets, holdout: CustomExamples, seed: int) -> scorers.Rate | None:
     """AUC of forget against holdout by inputs and targets alone; None where a side has fewer than ten examples."""
-    drawn = {
-        name: _at_most(part, generator(seed, "membership", "blind", name))
-        for name, part in {"forget": data.forget, "holdout": holdout, "retain": data.retain}.items()
-    }
-    fold_seed = derive_seed(seed, "membership", "folds")
-    return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
+    return scorers.blind_rate({"forget": data.forget, "holdout": holdout, "retain": data.retain}, _table, seed)
 
 
-def _at_most(examples: CustomExamples, random: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
-    """(inputs and targets as one row of numbers each, labels) of some examples."""
-    some = examples.take(torch.from_numpy(np.sort(random.permutation(len(examples))[:_BLIND_EXAMPLES])))
+def _table(examples: CustomExamples, places: NDArray[np.int64]) -> scorers.Table:
+    """Inputs and targets as one row of numbers each, and labels."""
+    some = examples.take(torch.from_numpy(places))
     parts = [_narrow(some.inputs)] if some.labelled else [_narrow(some.inputs), _narrow(some.targets)]
     return torch.cat(parts, dim=1).double().numpy(), some.labels.numpy()
 

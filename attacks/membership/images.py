@@ -1,7 +1,7 @@
 """Membership in the outputs: can an adversary tell that the forget examples were trained on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from auditor.attacks.membership.readings import (
 )
 from auditor.attacks.membership.scores import Array
 from auditor.checks.check import Check
-from auditor.randomness import derive_seed, generator
 from auditor.records.access import Access
 from auditor.records.base import Row
 from auditor.records.evidence import Family, May
@@ -38,7 +37,6 @@ _RMIA_GRID = tuple(round(0.1 * i, 1) for i in range(11))
 _RMIA_GAMMA = 1.0
 # Every pixel of a large image would give the regression far more features than there are examples.
 _BLIND_SIZE = 8
-_BLIND_EXAMPLES = 2000
 
 
 class Membership(Check[Classifier, AuditData, MembershipSettings, scorers.Rate | None]):
@@ -153,8 +151,16 @@ def with_sides(score: Score, both: Sides) -> Score:
     return score.model_copy(update={"readings": {**score.readings, MARGIN: margin}})
 
 
-def about(data: AuditData, *halves: str) -> dict[str, Any]:
-    """What single items are about, as fields of :class:`Items`; none where every example stands alone.
+class About(TypedDict, total=False):
+    """What single items are about, as fields of :class:`Items`."""
+
+    forget_about: tuple[str, ...]
+    holdout_about: tuple[str, ...]
+    noun: str
+
+
+def about(data: AuditData, *halves: str) -> About:
+    """What single items are about; nothing where every example stands alone.
 
     Args:
         data: sets with a holdout.
@@ -170,12 +176,11 @@ def blind_baseline(data: AuditData, holdout: Examples, seed: int) -> scorers.Rat
     """AUC of forget against holdout by inputs and labels alone; None where a side has fewer than ten subjects."""
     # One example of each group: its others are like it, and would make the limits narrower than they are.
     sets = {"forget": first_of_each(data.forget), "holdout": first_of_each(holdout), "retain": data.retain}
-    drawn = {
-        name: _at_most(_downsampled(part).numpy(), part.labels.numpy(), generator(seed, "membership", "blind", name))
-        for name, part in sets.items()
-    }
-    fold_seed = derive_seed(seed, "membership", "folds")
-    return scorers.blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], fold_seed)
+    return scorers.blind_rate(sets, _table, seed)
+
+
+def _table(examples: Examples, places: NDArray[np.int64]) -> scorers.Table:
+    return _downsampled(examples).numpy()[places].astype(np.float64), examples.labels.numpy()[places]
 
 
 def _downsampled(examples: Examples) -> Tensor:
@@ -189,13 +194,6 @@ def _small(inputs: Tensor) -> Tensor:
         height, width = (min(int(side), _BLIND_SIZE) for side in inputs.shape[2:])
         inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, (height, width))
     return inputs.flatten(1)
-
-
-def _at_most(
-    inputs: NDArray[np.generic], labels: NDArray[np.int64], random: np.random.Generator
-) -> tuple[Array, NDArray[np.int64]]:
-    picks = np.sort(random.permutation(len(labels))[:_BLIND_EXAMPLES])
-    return inputs[picks].astype(np.float64), labels[picks]
 
 
 def _fitted_a(original: Score, references: Sequence[Score]) -> float | None:

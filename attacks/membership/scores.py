@@ -5,8 +5,9 @@ p_y = 1/(1 + e^{−φ}) and the loss is log(1 + e^{−φ}). *Members* are forget
 holdout examples. Higher always means more likely a member.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,15 @@ from scipy import special
 from auditor.inference.auc import Rate as Rate  # the checks name it as a score's own
 from auditor.inference.auc import auc_with_limits
 from auditor.inference.statistics import exact_rate_limits
+from auditor.randomness import derive_seed, generator
 
 Array = NDArray[np.float64]
+Table = tuple[Array, NDArray[np.int64]]
+"""(features [n, d], labels [n]) of some examples."""
+_Set = TypeVar("_Set", bound=Sized)
 
 FEWEST_FALSE_POSITIVES = 10
+_BLIND_EXAMPLES = 2000
 
 
 def negative_losses(margins: Array) -> Array:
@@ -214,12 +220,23 @@ def roc_points(members: Array, non_members: Array, n_points: int) -> list[tuple[
     return [(float(counts[i] / n), rates[i]) for i in ends]
 
 
-def blind_auc(
-    members: tuple[Array, NDArray[np.int64]],
-    non_members: tuple[Array, NDArray[np.int64]],
-    retain: tuple[Array, NDArray[np.int64]],
-    seed: int,
-) -> Rate | None:
+def blind_rate(sets: Mapping[str, _Set], table: Callable[[_Set, NDArray[np.int64]], Table], seed: int) -> Rate | None:
+    """:func:`blind_auc` of forget against holdout, on at most two thousand examples of each set.
+
+    Args:
+        sets: ``forget``, ``holdout`` and ``retain``.
+        table: of a set and the places of those that were drawn, ascending.
+        seed: of what is drawn, and of the folds.
+    """
+    drawn = {}
+    for name, part in sets.items():
+        places = generator(seed, "membership", "blind", name).permutation(len(part))[:_BLIND_EXAMPLES]
+        drawn[name] = table(part, np.sort(places))
+    folds = derive_seed(seed, "membership", "folds")
+    return blind_auc(drawn["forget"], drawn["holdout"], drawn["retain"], folds)
+
+
+def blind_auc(members: Table, non_members: Table, retain: Table, seed: int) -> Rate | None:
     """Measure how well members are told from non-members by their inputs and labels alone, no model involved.
 
     A ridge-penalised logistic regression, five-fold cross-validated, on the input's features, the label, and

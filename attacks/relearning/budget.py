@@ -7,6 +7,7 @@ domain, and retain examples where he has none, out of domain. Drawn beside the s
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from auditor.attacks.relearning.drawn import DrawnAttack
 from auditor.records.base import Row
@@ -35,6 +36,17 @@ def course_row(arm: str, number: int, attack: DrawnAttack, examples: int, step: 
     """
     name = f"attack {number}"
     return {"arm": arm, "attack": name, "step": step, "effort": step * examples, "value": value, **attack.row()}
+
+
+def course_rows(
+    arm: str, number: int, attack: DrawnAttack, examples: int, steps: Sequence[int], curve: Tensor
+) -> list[Row]:
+    """The whole course of one attack: :func:`course_row` for each of ``steps``, after which it was measured.
+
+    ``curve`` has what was measured on each example then, float64 [measured steps, n].
+    """
+    points = zip(steps, curve, strict=True)
+    return [course_row(arm, number, attack, examples, step, float(values.mean())) for step, values in points]
 
 
 def budget_rows(scores: Mapping[str, Score], references: Sequence[str], arms: Sequence[str]) -> list[Row]:

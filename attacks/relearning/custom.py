@@ -11,9 +11,9 @@ from torch import Tensor
 from auditor.attacks.relearning import arms, figures
 from auditor.attacks.relearning.arms import AS_IS, reading_name
 from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught, taught_name
-from auditor.attacks.relearning.budget import budget_rows, course_row
+from auditor.attacks.relearning.budget import budget_rows, course_rows
 from auditor.attacks.relearning.custom_attack import CustomCourse, CustomTrainer
-from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
+from auditor.attacks.relearning.drawn import AttackRange, effort_of
 from auditor.attacks.relearning.image_attack import apart
 from auditor.checks.check import ATTACK_COPIES, Check, Workload
 from auditor.checks.subject import Loss, Scores
@@ -126,7 +126,7 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
             )
             course = trainer.run(attack, number, (data.forget_eval, aside))
             readings |= _readings(number, course)
-            rows += _rows(number, attack, course)
+            rows += course_rows(AS_IS, number, attack, attack.shots, course.steps, course.curves[0])
         return Score(
             check=self.name,
             readings=readings,
@@ -235,13 +235,6 @@ def _readings(number: int, course: CustomCourse) -> dict[str, Reading]:
         found[reading_name(AS_IS, number, step)] = _reading(own)
         found[reading_name(_ASIDE, number, step)] = _reading(spare)
     return found
-
-
-def _rows(number: int, attack: DrawnAttack, course: CustomCourse) -> list[Row]:
-    return [
-        course_row(AS_IS, number, attack, attack.shots, step, float(values.mean()))
-        for step, values in zip(course.steps, course.curves[0], strict=True)
-    ]
 
 
 def _row_of(row: Row, readings: Mapping[str, Reading]) -> Row:

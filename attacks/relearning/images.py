@@ -9,7 +9,7 @@ from pydantic import Field
 from auditor.attacks.relearning import figures
 from auditor.attacks.relearning.arms import AS_IS, ROW_RESET, reading_name, rescale
 from auditor.attacks.relearning.attack_validity import odd_scale, scales, taught, taught_name, withstands
-from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_row
+from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, budget_rows, course_rows
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, effort_of
 from auditor.attacks.relearning.image_attack import Course, Trainer, apart, row_reset
 from auditor.attacks.relearning.pooled_images import NOUN, Attacker
@@ -277,10 +277,7 @@ def _readings(arm: str, number: int, course: Course) -> dict[str, Reading]:
 
 def _rows(arm: str, number: int, attack: DrawnAttack, course: Course, examples: int | None = None) -> list[Row]:
     counted = attack.shots if examples is None else examples
-    return [
-        course_row(arm, number, attack, counted, step, float(values.mean()))
-        for step, values in zip(course.steps, course.curves[0], strict=True)
-    ]
+    return course_rows(arm, number, attack, counted, course.steps, course.curves[0])
 
 
 def _drawn_beside(start: Classifier, attack: DrawnAttack, data: AuditData, settings: Settings, seed: int) -> list[Row]:

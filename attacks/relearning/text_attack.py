@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, course_row
+from auditor.attacks.relearning.budget import OUT_OF_DOMAIN, course_rows
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack, LowRankRange
 from auditor.models.low_rank import Branch, low_rank_branches
 from auditor.randomness import generator
@@ -166,11 +166,9 @@ class Trainer:
     def rows(self, arm: str, number: int, attack: DrawnAttack, curve: Tensor) -> list[Row]:
         """The course of one attack."""
         examples = self.sizes.retain_batch if arm == OUT_OF_DOMAIN else self.sizes.batch
-        return [
-            # In every row, empty where all weights are trained: rows of one figure have the same columns.
-            {**course_row(arm, number, attack, examples, step, float(values.mean())), "rank": attack.rank}
-            for step, values in zip(self.steps(attack), curve, strict=True)
-        ]
+        rows = course_rows(arm, number, attack, examples, self.steps(attack), curve)
+        # In every row, empty where all weights are trained: rows of one figure have the same columns.
+        return [{**row, "rank": attack.rank} for row in rows]
 
     def _batches(self, facts: Facts | None, steps: int, pooled: int) -> Iterator[tuple[tuple[Fact, ...], Facts]]:
         """Attack and retain facts, drawn again at each step; the same for every model."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from auditor.attacks.relearning import custom as relearning
 from auditor.attacks.relearning.drawn import AttackRange
+from auditor.attacks.slow_relearning.images import EIGHTHS, PATIENT
 from auditor.records.base import Frozen
 
 
@@ -14,14 +15,12 @@ class Settings(relearning.Settings):
     """Long attacks on one example."""
 
     drawn: AttackRange = Field(
-        default=AttackRange(
-            steps=(32, 128), shots=(1, 1), learning_rate=(5e-4, 2e-3), momentum=(0.8, 0.95), forget_share=(0.15, 0.4)
-        ),
+        default=PATIENT,
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )
     attacks: int = Field(default=8, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
-        default=(1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0),
+        default=EIGHTHS,
         description="shares of an attack's length at which it is measured",
     )
     retain_batch: int = Field(default=16, ge=1, description="retain examples per step")

@@ -10,20 +10,23 @@ from auditor.attacks.relearning.drawn import AttackRange
 from auditor.records.base import Frozen
 from auditor.records.source import Source
 
+# Chosen on four digits worlds in view: docs/checks.md#slow_relearning has what other ranges missed.
+PATIENT = AttackRange(
+    steps=(32, 128), shots=(1, 1), learning_rate=(5e-4, 2e-3), momentum=(0.8, 0.95), forget_share=(0.15, 0.4)
+)
+EIGHTHS = tuple(i / 8 for i in range(1, 9))
+
 
 class Settings(relearning.Settings):
     """Long attacks on one example, and a shorter run without any."""
 
     drawn: AttackRange = Field(
-        # Chosen on four digits worlds in view: docs/checks.md#slow_relearning has what other ranges missed.
-        default=AttackRange(
-            steps=(32, 128), shots=(1, 1), learning_rate=(5e-4, 2e-3), momentum=(0.8, 0.95), forget_share=(0.15, 0.4)
-        ),
+        default=PATIENT,
         description="from which the attacks are drawn by the plan's seed, the same for every model",
     )
     attacks: int = Field(default=8, ge=1, description="drawn, and averaged in the score")
     points: tuple[float, ...] = Field(
-        default=(1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0),
+        default=EIGHTHS,
         description="shares of an attack's length at which it is measured",
     )
     retain_batch: int = Field(default=16, ge=1, description="retain examples per step")

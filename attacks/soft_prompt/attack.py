@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from scipy.stats import qmc
 from torch import Tensor
 
-from auditor.attacks.relearning.budget import course_row
+from auditor.attacks.relearning.budget import course_rows
 from auditor.attacks.relearning.drawn import AttackRange, DrawnAttack
 from auditor.attacks.relearning.text_attack import Trainer
 from auditor.attacks.soft_prompt.prompt import soft_prompt
@@ -57,7 +57,4 @@ class PromptTrainer(Trainer):
 
     def rows(self, arm: str, number: int, attack: DrawnAttack, curve: Tensor) -> list[Row]:
         """The course of one attack."""
-        return [
-            course_row(arm, number, attack, self.sizes.batch, step, float(values.mean()))
-            for step, values in zip(self.steps(attack), curve, strict=True)
-        ]
+        return course_rows(arm, number, attack, self.sizes.batch, self.steps(attack), curve)

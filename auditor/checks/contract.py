@@ -81,6 +81,7 @@ class Measured:
     check: AnyCheck
     world: ContractWorld
     settings: Frozen
+    # Any: of whichever check is under test; the subjects below are of whichever task it serves.
     artefact: Any = None
     scores: dict[str, Score] = field(default_factory=dict)
     disturbed: dict[str, list[str]] = field(default_factory=dict)
@@ -382,8 +383,8 @@ def _watched(found: Measured, step: str, subject: Any) -> Iterator[None]:
     found.disturbed[step] = [name for name in after if after[name] != before[name]]
 
 
-def _surroundings(found: Measured, subject: Any) -> dict[str, Any]:
-    numpy_state: Any = np.random.get_state()  # the global stream, which a check must not touch
+def _surroundings(found: Measured, subject: Any) -> dict[str, object]:
+    numpy_state = np.random.get_state(legacy=False)  # the global stream, which a check must not touch
     return {
         "weights": _digest(subject.weights().values()),
         "training mode": subject.module.training,
@@ -395,7 +396,7 @@ def _surroundings(found: Measured, subject: Any) -> dict[str, Any]:
         ),
         "data": found.world.data.digest,
         "torch's random state": _digest([torch.get_rng_state()]),
-        "numpy's random state": bytes_digest(numpy_state[1].tobytes()),
+        "numpy's random state": bytes_digest(numpy_state["state"]["key"].tobytes()),
         "Python's random state": hash(random.getstate()),
         "whether gradients are recorded": torch.is_grad_enabled(),
         "threads": torch.get_num_threads(),

@@ -1,10 +1,10 @@
 """Small trained models for the contract of checks: an original, and a copy that hides what it knows."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class ContractWorld:
         by_chance: sets in place of the request's, where chance is said to have divided forget and holdout.
     """
 
+    # Any: sets, layouts and subjects of whichever task the world is for.
     data: Any
     original: nn.Module
     hidden: nn.Module
@@ -96,9 +97,8 @@ def contract_world(task: str) -> ContractWorld:
     Raises:
         SpecError: it names none.
     """
-    make: Any = plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN)
-    found: ContractWorld = make()
-    return found
+    make = cast(Callable[[], ContractWorld], plugins.loaded(plugins.named(GROUP, task, _NOUN), _NOUN))
+    return make()
 
 
 def digits() -> ContractWorld:

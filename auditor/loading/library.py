@@ -4,7 +4,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 from urllib.parse import parse_qsl
 
 from auditor.digests import digest_of
@@ -75,7 +75,7 @@ def _together(queried: Mapping[str, object], arguments: Mapping[str, object], so
     return {**queried, **arguments}
 
 
-def _imported(package: str) -> Any:
+def _imported(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -109,7 +109,7 @@ class _Library:
     make: Callable[[str, Mapping[str, object]], object]
 
 
-def _timm(timm: Any) -> _Library:
+def _timm(timm: ModuleType) -> _Library:
     return _Library(
         knows=timm.is_model,
         names=timm.list_models,
@@ -117,7 +117,7 @@ def _timm(timm: Any) -> _Library:
     )
 
 
-def _torchvision(_: Any) -> _Library:
+def _torchvision(_: ModuleType) -> _Library:
     models = importlib.import_module("torchvision.models")
     # Its classifiers alone: detectors and the like fetch the weights of their backbone unless told otherwise.
     names = models.list_models(module=models)
@@ -128,4 +128,4 @@ def _torchvision(_: Any) -> _Library:
     )
 
 
-_LIBRARIES: Mapping[str, Callable[[Any], _Library]] = {"timm": _timm, "torchvision": _torchvision}
+_LIBRARIES: Mapping[str, Callable[[ModuleType], _Library]] = {"timm": _timm, "torchvision": _torchvision}

@@ -4,6 +4,7 @@ import importlib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import DataError, UnsafeInputError, UsageError
@@ -28,13 +29,12 @@ def read_csv(path: Path, *, as_text: bool) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    kind: dict[str, Any] = {"dtype": str, "na_filter": False} if as_text else {}
+    kind = str if as_text else None
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             # A row of more cells than there are names is an error, and never the index of the others.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame: pd.DataFrame = pd.read_csv(file, encoding="utf-8-sig", index_col=False, **kind)
-            return frame
+            return pd.read_csv(file, encoding="utf-8-sig", index_col=False, dtype=kind, na_filter=not as_text)
     except UnicodeDecodeError:
         raise DataError(f"{shown(path)} is not UTF-8 text; save it as CSV in UTF-8") from None
     except (ValueError, pd.errors.ParserWarning, OverflowError) as error:
@@ -44,6 +44,7 @@ def read_csv(path: Path, *, as_text: bool) -> "pd.DataFrame":
         ) from None
 
 
+# Any: record batches of pyarrow, which comes without types.
 def read_parquet(path: Path, limit: int) -> Iterator[Any]:
     """The record batches of a Parquet file, one after the other.
 
@@ -74,7 +75,7 @@ def read_parquet(path: Path, limit: int) -> Iterator[Any]:
         raise DataError(f"{shown(path)} is no readable Parquet file ({plain(error, 150)}); write it again") from None
 
 
-def _pyarrow(path: Path) -> Any:
+def _pyarrow(path: Path) -> ModuleType:
     try:
         return importlib.import_module("pyarrow.parquet")
     except ImportError:

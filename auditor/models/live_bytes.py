@@ -24,6 +24,11 @@ class LiveBytes(TorchDispatchMode):
         self.course: list[int] = []
         self._alive: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would import torch's compiler, which takes longer than all that is counted here. Nothing is compiled.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],

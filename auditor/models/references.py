@@ -154,6 +154,7 @@ def converted(spec: AuditSpec, base: Path) -> Path:
     return base / spec.audit.store / "converted"
 
 
+# Any: what transformers and peft make, which come without types.
 def save_directory(module: Any, tokenizer: Any | None, path: Path) -> None:
     """Write a transformers directory, with its tokenizer; a killed run leaves no half folder under that name."""
     path.parent.mkdir(parents=True, exist_ok=True)

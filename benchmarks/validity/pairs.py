@@ -7,6 +7,7 @@ from typing import Any
 import auditor
 from auditor.records.evidence import Evidence
 
+# Any: as JSON has it.
 Row = dict[str, Any]
 
 DECIDED = ("DELETED", "SUPPRESSED", "NOT_DELETED", "NOT_FORGOTTEN")

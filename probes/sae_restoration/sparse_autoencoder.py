@@ -131,6 +131,7 @@ def load(folder: str, digest: str, width: int) -> SparseAutoencoder:
         warnings.simplefilter("ignore")
         from sae_lens import SAE
 
+        # Any: sae-lens comes without types.
         sae: Any = SAE.load_from_disk(folder)
     kind, shape = str(sae.cfg.architecture()), tuple(sae.W_enc.shape)
     if kind != "topk" or sae.cfg.normalize_activations != "none" or shape[0] != width:

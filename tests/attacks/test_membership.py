@@ -20,7 +20,7 @@ from auditor.inference.auc import auc_with_limits
 from auditor.models.canonical import rescaled
 from auditor.records.score import Score
 from auditor.tasks.classification.sets import AuditData, Examples
-from tests.memorised_world import REFERENCES, sample_world
+from tests.memorised_world import REFERENCES, memorised_samples, sample_world
 from tests.probes.test_cka import permuted
 from tests.worlds import World, digits
 
@@ -30,8 +30,8 @@ Scores = dict[str, Score]
 
 
 @pytest.fixture(scope="module")
-def memorised() -> World:
-    return sample_world(wrong_labels=True)
+def memorised(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return memorised_samples(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -187,10 +187,14 @@ def test_sets_that_were_not_drawn_are_refused(here: Path) -> None:
     assert "is the record of another draw than data.forget comes from" in done.stderr
 
 
-def test_a_never_taught_model_is_left_open_by_few_subjects_alone(
-    text_world: TextWorld, tmp_path: Path, folder: Path
-) -> None:
-    results = declared(text_world, "retrain", tmp_path)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of the original and of what never was taught serve both audits of them."""
+    return tmp_path_factory.mktemp("store")
+
+
+def test_a_never_taught_model_is_left_open_by_few_subjects_alone(text_world: TextWorld, store: Path) -> None:
+    results = declared(text_world, "retrain", store)
     assert results.verdict.outcome == "INCONCLUSIVE"
     # First what is lacking, then the primaries, which say the same of what they measured.
     assert [reason.kind for reason in results.verdict.reasons] == ["too few subjects", "no power", "no power"]
@@ -199,8 +203,8 @@ def test_a_never_taught_model_is_left_open_by_few_subjects_alone(
     assert results.plan.assignment.commitment is None
 
 
-def test_a_cheap_model_that_saw_neither_says_how_hard_each_subject_is(text_world: TextWorld, tmp_path: Path) -> None:
-    results = declared(text_world, "retrain", tmp_path, references=[text_world.modules["reference 0"]])
+def test_a_cheap_model_that_saw_neither_says_how_hard_each_subject_is(text_world: TextWorld, store: Path) -> None:
+    results = declared(text_world, "retrain", store, references=[text_world.modules["reference 0"]])
     relearning = results.of("relearning")
     assert relearning is not None
     assert relearning.null_kind == "holdout", "one reference is no null, and not asked to be"
@@ -208,7 +212,7 @@ def test_a_cheap_model_that_saw_neither_says_how_hard_each_subject_is(text_world
     assert results.verdict.outcome == "INCONCLUSIVE"
 
 
-def declared(world: TextWorld, subject: str, folder: Path, **more: Any) -> Results:
+def declared(world: TextWorld, subject: str, store: Path, **more: Any) -> Results:
     return auditor.compare(
         world.modules["original"],
         world.modules[subject],
@@ -218,7 +222,7 @@ def declared(world: TextWorld, subject: str, folder: Path, **more: Any) -> Resul
         tokenizer=world.encoder.tokenizer,
         options={
             "assignment": {"kind": "random"},
-            "audit": {"checks": ["few_shot", "relearning"], "store": str(folder / "store")},
+            "audit": {"checks": ["few_shot", "relearning"], "store": str(store)},
         },
         **more,
     ).results

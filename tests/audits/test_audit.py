@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,27 +36,17 @@ class Audits:
     def __call__(self, subject: nn.Module, *, options: dict[str, Any] | None = None, **changes: Any) -> Any:
         merged = {k: {**FAST.get(k, {}), **(options or {}).get(k, {})} for k in {*FAST, *(options or {})}}
         merged["audit"]["store"] = str(self.store)
-        arguments = {
-            "forget": self.forget,
-            "retain": self.world.data.retain,
-            "holdout": self.world.data.holdout,
-            "references": self.references(5),
-            "options": merged,
-        }
-        return auditor.compare(self.world.modules["original"], subject, **{**arguments, **changes})
-
-    @property
-    def forget(self) -> Examples:
-        raw = torch.cat([self.world.data.forget_attack.raw, self.world.data.forget_eval.raw])
-        return Examples(raw=raw, labels=torch.full((len(raw),), FORGET))
+        given = {**self.world.given(), "options": merged, **changes}
+        return auditor.compare(self.world.modules["original"], subject, **given)
 
     def references(self, n: int) -> list[nn.Module]:
         return [self.world.modules[f"reference {i}"] for i in range(n)]
 
 
 @pytest.fixture(scope="module")
-def audits(world: World, tmp_path_factory: pytest.TempPathFactory) -> Audits:
-    return Audits(world, tmp_path_factory.mktemp("store"))
+def audits(world: World, retrain_scores: Path, tmp_path_factory: pytest.TempPathFactory) -> Audits:
+    store = tmp_path_factory.mktemp("audits") / "store"
+    return Audits(world, Path(shutil.copytree(retrain_scores, store)))
 
 
 def test_a_retrain_is_consistent_with_deletion(audits: Audits) -> None:
@@ -243,7 +234,8 @@ def test_another_seed_is_another_score(audits: Audits, tmp_path: Path) -> None:
     events: dict[int, list[Event]] = {0: [], 1: []}
     for seed in (0, 1):
         options = {"audit": {"seed": seed, "checks": ("few_shot",)}}
-        fresh(audits.world.modules["retrain"], options=options, report=events[seed].append)
+        given = {"options": options, "references": audits.references(1)}
+        fresh(audits.world.modules["retrain"], report=events[seed].append, **given)
     assert events[1]
     assert not any(event.reused for event in events[1] if event.check == "few_shot")
 
@@ -281,7 +273,7 @@ def test_an_interrupted_audit_resumes_to_the_same_bytes(audits: Audits, tmp_path
 def test_a_check_that_was_lost_on_one_model_is_not_tried_on_the_others(audits: Audits, tmp_path: Path) -> None:
     world = audits.world
     given = {"original": world.modules["original"], "unlearned": world.modules["retrain"]}
-    given |= {"forget": audits.forget, "retain": world.data.retain}
+    given |= {"forget": world.given()["forget"], "retain": world.data.retain}
     spec = make_spec({}, {"audit": {"checks": ("quantization", "weight_delta"), "store": str(tmp_path)}})
     work = prepare(spec, tmp_path, given).work
     begun: list[Begun] = []
@@ -351,6 +343,7 @@ class TestBadInput:
                 audits.world.modules["retrain"],
                 forget=Examples(raw=1 - data.forget_eval.raw, labels=data.forget_eval.labels),
                 retain=Examples(raw=torch.rand_like(data.retain.raw), labels=data.retain.labels.roll(1)),
+                retain_test=None,
             )
 
     def test_a_network_that_cannot_take_the_inputs(self, audits: Audits) -> None:
@@ -360,6 +353,7 @@ class TestBadInput:
                 audits.world.modules["retrain"],
                 forget=Examples(raw=data.forget_eval.raw[..., :4, :4], labels=data.forget_eval.labels),
                 retain=Examples(raw=data.retain.raw[..., :4, :4], labels=data.retain.labels),
+                retain_test=None,
                 holdout=None,
             )
 

@@ -24,7 +24,9 @@ from tests.asked_worlds import FORGET, RETAIN
 from tests.documented_world import CHECKS, ROOT, block, blocks, in_memory
 from tests.logged_worlds import Logged, write_open_unlearning, write_tofu
 from tests.people_worlds import N_REFERENCES, TextWorld
+from tests.worlds import World
 
+SETS = ("forget", "retain", "retain_test", "holdout")
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 ELSEWHERE = {
     ("README.md", "make demo"): "sets up the environment it is run in; tests/demo/test_demo.py runs what it calls",
@@ -130,7 +132,7 @@ def test_the_readmes_commands_in_their_order(here: Path) -> None:
     results = read_results(here / "audit-out" / "results.json")
     assert (results.verdict.outcome, results.verdict.assurance) == ("DELETED", "A3")
     assert (results.plan.request, results.plan.classes) == ("class", (3,))
-    assert {item.name for item in results.plan.data} == {"forget", "retain", "retain_test", "holdout"}
+    assert {item.name for item in results.plan.data} == set(SETS)
     frozen = run(["compare", "--plan", "plan.json"])
     assert frozen.exit_code == 0, frozen.output
 
@@ -142,13 +144,19 @@ def test_the_readmes_audit_toml_asks_for_what_it_seems_to() -> None:
     assert spec.audit.checks is None
 
 
-def test_the_readmes_python_call(here: Path) -> None:
-    names: dict[str, Any] = in_memory(here)
+def test_the_readmes_python_call(
+    world: World, retrain_scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On models in memory, whose scores tests/audits/test_audit.py looks at as well."""
+    shutil.copytree(retrain_scores, tmp_path / ".audit")
+    monkeypatch.chdir(tmp_path)
+    given = {name: (held.raw, held.labels) if name in SETS else held for name, held in world.given().items()}
+    names = {"original": world.modules["original"], "unlearned": world.modules["retrain"], **given}
     exec(compile(block("README.md", "import auditor"), "README.md", "exec"), names)
     result = names["result"]
     assert result.outcome == "DELETED"
     assert result.evidence("few_shot").rho.low < result.evidence("few_shot").rho.value < 0.25
-    assert (here / "audit-out" / "in-python" / "report.html").is_file()
+    assert (tmp_path / "audit-out" / "in-python" / "report.html").is_file()
 
 
 def pytest_run(here: Path, text: str) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,7 @@ from auditor.errors import UsageError
 from auditor.records.score import Reading, Score, Sides
 from auditor.tasks.classification.sets import AuditData, Examples, joined, split_in_halves
 from auditor.tasks.classification.sides import by_subject, first_of_each, n_subjects, names_of, sides, subjects_of
-from tests.memorised_world import REFERENCES, sample_world
-from tests.shared import made_once
+from tests.memorised_world import REFERENCES, memorised_samples
 from tests.worlds import World
 
 SEED = 0
@@ -46,7 +45,7 @@ NEVER_TAUGHT = ("retrain", *REFERENCES)
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Sixty wrong labels that were learnt by heart, and a hundred that chance kept from every model."""
-    return made_once(tmp_path_factory, "assigned samples", lambda: sample_world(wrong_labels=True))
+    return memorised_samples(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

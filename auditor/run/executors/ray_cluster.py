@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from auditor.errors import AuditError, UsageError
 from auditor.records.events import Event, Unit
@@ -32,6 +32,13 @@ _RETRIES = 2
 
 _Names = tuple[str, tuple[str, ...]]
 """Of a model, and of the checks that are to be run on it."""
+
+
+class _Task(Protocol):
+    """What Ray makes of :func:`done_on_a_node`."""
+
+    def remote(self, plan: str, base: str, spec: str, names: _Names) -> "ObjectRef[None]":
+        """Send it, with the arguments of the function."""
 
 
 class RayCluster(InProcess):
@@ -88,7 +95,7 @@ def _refuse(prepared: Prepared) -> None:
 
 
 @contextmanager
-def _cluster() -> Iterator[Callable[..., Any]]:
+def _cluster() -> Iterator[Callable[..., _Task]]:
     """The function that submits tasks, while connected."""
     import ray
 
@@ -99,7 +106,7 @@ def _cluster() -> Iterator[Callable[..., Any]]:
         ray.shutdown()
 
 
-def _sender(submit: Callable[..., Any], prepared: Prepared, plan: Path) -> "Callable[[_Names], ObjectRef[None]]":
+def _sender(submit: Callable[..., _Task], prepared: Prepared, plan: Path) -> "Callable[[_Names], ObjectRef[None]]":
     execution = prepared.plan.execution
     task = submit(
         num_cpus=execution.threads,

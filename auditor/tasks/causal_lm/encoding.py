@@ -169,7 +169,7 @@ class Encoder:
 
     @property
     def padding(self) -> int:
-        """Id of the token to pad with. Any will do: padding is masked, and positions are counted without it."""
+        """Id of the token to pad with. It may be any token: padding is masked, and positions are counted without it."""
         padding = self.tokenizer.pad_token_id
         return int(padding if padding is not None else (self.tokenizer.eos_token_id or 0))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ def workshop(spec: AuditSpec, base: Path) -> Workshop:
     # A forget fact that stands in retain as well would be taught to every reference.
     notes = drop_leaks(sets, "facts")
     loaded = load_directory(base / ground)
-    start: Any = loaded.module
+    start = loaded.module
     tokenizer = load_tokenizer(base / (spec.models.tokenizer or ground))
     encoder = Encoder(tokenizer, spec.data.template, spec.data.chat_template)
     continued = spec.models.base is not None

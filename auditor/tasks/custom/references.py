@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -110,7 +109,7 @@ def _ground(spec: AuditSpec, base: Path) -> _Ground:
 
 def _of_directory(path: Path, *, continued: bool) -> _Ground:
     loaded = load_directory(path)
-    start: Any = loaded.module
+    start = loaded.module
     # Of the weights that the original has none are taken: they know the forget set.
     kind, config = type(start), copy.deepcopy(start.config)
     return _Ground(

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +112,7 @@ class UserTask:
             )
         return found.reshape(()).float()
 
-    def read(self, path: Path) -> tuple[Any, Any]:
+    def read(self, path: Path) -> tuple[object, object]:
         """(inputs, targets) of a file, as arrays or tensors.
 
         Raises:

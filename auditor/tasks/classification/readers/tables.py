@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +76,7 @@ def _features(frame: pd.DataFrame, label: str, path: Path) -> tuple[np.ndarray, 
     return features.to_numpy(dtype=np.float32, copy=True), frame[label].to_numpy(copy=True)
 
 
-def _pictures(cells: list[Any], path: Path) -> np.ndarray:
+def _pictures(cells: list[object], path: Path) -> np.ndarray:
     pictures: list[np.ndarray] = []
     total = 0
     for row, cell in enumerate(cells):
