@@ -122,7 +122,7 @@ def test_powerless_checks_say_why_in_the_forest_plot_and_in_their_section(pages)
 
 def test_checks_without_rho_are_listed_with_the_reason(pages):
     page = Page(pages["DELETED"]).text
-    listed = page[page.index("Checks without ρ") : page.index("Open: what the verdict rests on")]
+    listed = page[page.index("Checks without ρ") : page.index("The checks, one by one What the verdict rests on")]
     assert "cka : informs, decides nothing" in listed
     assert "quantization : could not run: layer conv2 has a weight" in listed
 
