@@ -110,6 +110,9 @@ def why_no_rho(evidence: Evidence) -> str:
 def _brief(e: Evidence) -> str:
     if e.rho is not None:
         return formats.prose(sentence.found(e))
+    # That it decides nothing stands beside its name already.
+    if e.may == "inform" and e.failure is None and not e.conclusive and not e.powerless_because:
+        return formats.prose(e.summary)
     return f"{formats.sentence_case(why_no_rho(e))}."
 
 
