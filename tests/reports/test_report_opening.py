@@ -488,3 +488,9 @@ def test_the_page_describes_itself_to_what_shows_links() -> None:
         a["content"] for a in Page(render(samples.sample("SUPPRESSED"))).all("meta") if a.get("name") == "description"
     ]
     assert words == f"SUPPRESSED: {sentence.sentence(samples.sample('SUPPRESSED'))}"
+
+
+def test_a_folded_check_that_only_informs_says_what_it_measured() -> None:
+    [cka] = [c for c in document.build(samples.sample("DELETED")).checks if c.evidence.check == "cka"]
+    assert cka.brief == "Compared each layer's features with the original's by debiased linear CKA."
+    assert cka.standing == "informs, decides nothing"
