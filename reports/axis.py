@@ -11,6 +11,7 @@ from typing import Literal
 from auditor.records.evidence import Evidence, Interval
 from auditor.records.policy import Thresholds
 from auditor.reports import formats, text
+from auditor.reports.titles import titles
 
 LOW, HIGH = -0.25, 1.25  # of ρ; what lies beyond gets an arrow
 
@@ -44,6 +45,7 @@ class AxisRow:
 
     Attributes:
         check: its name.
+        title: what was done, in words that no other row here has.
         family: what kind of evidence it is, in plain words.
         anchor: of its section; empty where the page has none.
         primary: whether a deletion rests on it.
@@ -57,6 +59,7 @@ class AxisRow:
     """
 
     check: str
+    title: str
     family: str
     anchor: str
     primary: bool
@@ -106,10 +109,11 @@ def build(
         bounding: name of the one whose upper limit is the bound; None where there is none.
         anchors: of the checks' sections, by name.
     """
+    placed = [(e, e.rho) for e in evidence if e.rho is not None]
+    named = titles([e for e, _ in placed])
     rows = tuple(
-        _row(e, e.rho, accusing, clearing, bounding, (anchors or {}).get(e.check, ""))
-        for e in evidence
-        if e.rho is not None
+        _row(e, rho, title, accusing, clearing, bounding, (anchors or {}).get(e.check, ""))
+        for (e, rho), title in zip(placed, named, strict=True)
     )
     return Axis(
         rows=rows,
@@ -123,6 +127,7 @@ def build(
 def _row(
     e: Evidence,
     rho: Interval,
+    title: str,
     accusing: Collection[str],
     clearing: Collection[str],
     bounding: str | None,
@@ -141,6 +146,7 @@ def _row(
     limits = f"{low} to {high}"
     return AxisRow(
         check=e.check,
+        title=title,
         family=text.FAMILIES[e.family],
         anchor=anchor,
         primary=e.primary,

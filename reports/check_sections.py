@@ -1,16 +1,23 @@
 """One section for each check: what it may do, what came of it, and every number behind it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from auditor.records.evidence import Evidence, SpreadRecord
 from auditor.records.results import Results
 from auditor.reports import formats, sentence, tables, text
+from auditor.reports.not_accusing import not_accusing
 from auditor.reports.places import place
 from auditor.reports.tables import Table
 
 Rank = Literal["first", "other", "last"]
+# In the order of the page. Those of the first stand open, the others are folded.
+RANKS: Mapping[Rank, str] = {
+    "first": "What the verdict rests on",
+    "other": "What else was looked at",
+    "last": "What only informs",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,13 +51,19 @@ class CheckSection:
 
 def in_order(results: Results) -> tuple[Evidence, ...]:
     """Evidence by rank: what the verdict rests on, then what may accuse, then what only informs."""
-    places = ("first", "other", "last")
+    places = tuple(RANKS)
     return tuple(
         sorted(
             results.evidence,
             key=lambda e: (places.index(_rank(e, results)), not e.primary, e.role != "outputs"),
         )
     )
+
+
+def grouped(sections: Sequence[CheckSection]) -> tuple[tuple[str, tuple[CheckSection, ...]], ...]:
+    """Title and sections of every rank that has any."""
+    ranked = ((title, tuple(s for s in sections if s.rank == rank)) for rank, title in RANKS.items())
+    return tuple((title, of_rank) for title, of_rank in ranked if of_rank)
 
 
 def _rank(e: Evidence, results: Results) -> Rank:
@@ -97,6 +110,9 @@ def why_no_rho(evidence: Evidence) -> str:
 def _brief(e: Evidence) -> str:
     if e.rho is not None:
         return formats.prose(sentence.found(e))
+    # That it decides nothing stands beside its name already.
+    if e.may == "inform" and e.failure is None and not e.conclusive and not e.powerless_because:
+        return formats.prose(e.summary)
     return f"{formats.sentence_case(why_no_rho(e))}."
 
 
@@ -120,14 +136,7 @@ def _part_in_verdict(e: Evidence, results: Results) -> str:
     if outcome == "DELETED" and e.primary:
         bar = f"{bars.deleted:g}" if e.shows == 1 else f"{bars.deleted * e.shows:.3g}, half of what it shows suppressed"
         return f"It clears: its whole interval lies between −{bars.over:g} and {bar}."
-    # Readers take an interval above the threshold for an accusation; where p-values support none, the page says so.
-    above = e.rho is not None and e.rho.low > bars.suppressed
-    if outcome in ("SUPPRESSED", "NOT_DELETED") and above and e.may != "inform" and e.role != "outputs":
-        return (
-            f"Its interval lies above {bars.suppressed:g}, yet it does not accuse: that takes a p-value that stays "
-            "small when corrected for the number of checks, and a model that is not damaged."
-        )
-    return ""
+    return not_accusing(e, results)
 
 
 def _power(e: Evidence) -> str:

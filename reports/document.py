@@ -8,7 +8,7 @@ from auditor.records.results import PrimaryChoice, Results
 from auditor.records.road import Road
 from auditor.reports import access, axis, formats, opening, review, roads, tables, text
 from auditor.reports.axis import Axis
-from auditor.reports.check_sections import CheckSection, check_section, in_order, why_no_rho
+from auditor.reports.check_sections import CheckSection, check_section, grouped, in_order, why_no_rho
 from auditor.reports.glossary import GLOSSARY
 from auditor.reports.opening import Opening, Reasoning
 from auditor.reports.review import Review
@@ -41,6 +41,11 @@ class Document:
     command: str
     review: Review
     glossary: tuple[tuple[str, str], ...] = GLOSSARY
+
+    @property
+    def groups(self) -> tuple[tuple[str, tuple[CheckSection, ...]], ...]:
+        """The checks by what the verdict owes them, with a title for each."""
+        return grouped(self.checks)
 
 
 def build(results: Results) -> Document:

@@ -26,7 +26,6 @@ def environment() -> Environment:
     )
     made.filters["breakable"] = _breakable
     made.filters["coded"] = _coded
-    made.filters["sentence"] = formats.sentence_case
     return made
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from auditor.reports import formats
+from auditor.reports.slim import slim
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -184,6 +185,7 @@ def _inline(source: str, anchor: str, title: str, description: str) -> Markup:
                 parent.remove(child)
     for element in root.iter():
         _simplify(element, anchor, referred)
+    slim(root)
     # No width and height: the page fits the figure to the screen.
     root.attrib = {
         "viewBox": root.attrib["viewBox"],

@@ -55,6 +55,10 @@ def _deployed(results: Results) -> Iterator[Step]:
 
 def _decided(results: Results) -> Iterator[Step]:
     yield Step(words="Do not release this model as one that has forgotten: nobody can tell yet.")
+    if any(reason.kind == "items kept" for reason in results.verdict.reasons):
+        yield Step(
+            words="Unlearn again until those few examples are gone, too: no more data clears a model that kept some."
+        )
     wishes = results.verdict.to_decide
     for wish in wishes[:MOST_WISHES]:
         yield Step(words=formats.sentence_case(formats.prose(wish)))

@@ -11,8 +11,10 @@ from auditor.records.verdict import Verdict
 from auditor.reports import axis, formats, text
 from auditor.reports.axis import Axis
 from auditor.reports.next_steps import Step, next_steps
+from auditor.reports.not_accusing import not_accusing
 from auditor.reports.sentence import deciding, sentence
 from auditor.reports.sureness import how_sure
+from auditor.reports.tally import tally
 
 MOST_ROWS = 5  # of the first screen's axis: outputs, three primaries and the check of the bound; all stand further down
 
@@ -31,9 +33,10 @@ class Opening:
         asked: what was to be forgotten; empty where no forget set was given.
         flags: names with what they mean.
         axis: the checks that decided.
+        tally: what became of all checks, counted.
         sure: assurance, then the error rate.
         steps: what to do next.
-        signed: date, version and who is responsible.
+        signed: date, who is responsible, and version, as short phrases.
     """
 
     outcome: str
@@ -45,9 +48,10 @@ class Opening:
     asked: str
     flags: tuple[tuple[str, str], ...]
     axis: Axis
+    tally: str
     sure: tuple[str, ...]
     steps: tuple[Step, ...]
-    signed: tuple[tuple[str, str], ...]
+    signed: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,7 @@ class Reasoning:
     warnings: tuple[str, ...]
     assurance: str
     assurance_meaning: str
+    scale: tuple[tuple[str, str], ...]
     comparison: str
     pair: tuple[tuple[str, str], ...]
 
@@ -102,6 +107,7 @@ def opening(results: Results, ordered: Sequence[Evidence], anchors: dict[str, st
             bounding(verdict),
             anchors,
         ),
+        tally=tally(results, (*clearing(verdict), *filter(None, (bounding(verdict),)))),
         sure=how_sure(results),
         steps=next_steps(results),
         signed=tuple(_signed(plan)),
@@ -135,15 +141,15 @@ def _asked(plan: Plan) -> str:
     return f"{n} {'facts' if plan.request == 'facts' else 'listed examples'}"
 
 
-def _signed(plan: Plan) -> Iterator[tuple[str, str]]:
+def _signed(plan: Plan) -> Iterator[str]:
     named = plan.asked.responsible
     who = ", ".join(part for part in (named.person, named.organisation) if part)
     # What nobody stated is said to be missing, with where it is stated: a page without a name looks like anybody's.
-    yield "Date", named.date.isoformat() if named.date is not None else "not stated"
-    yield "Responsible", who or "not stated"
+    yield f"Date: {named.date.isoformat() if named.date is not None else 'not stated'}"
+    yield f"Responsible: {who or 'not stated'}"
     if not who or named.date is None:
-        yield "To state them", "[responsible] in audit.toml: person, organisation, date"
-    yield "Auditor", f"version {plan.auditor_version}, policy {plan.policy.name} {plan.policy.version}"
+        yield "State them by `[responsible]` in audit.toml"
+    yield f"Auditor {plan.auditor_version}, policy {plan.policy.name} {plan.policy.version}"
 
 
 def reasoning(results: Results, anchors: dict[str, str]) -> Reasoning:
@@ -160,6 +166,7 @@ def reasoning(results: Results, anchors: dict[str, str]) -> Reasoning:
         warnings=tuple(_warnings(results, verdict)),
         assurance=verdict.assurance,
         assurance_meaning=text.assurance(verdict.assurance, plan),
+        scale=tuple(text.ASSURANCE_SCALE.items()),
         comparison=_comparison(plan),
         pair=(
             ("original", _identified(plan, "original")),
@@ -202,7 +209,10 @@ def _assigned(plan: Plan) -> str:
 def _reason(reason: verdicts.Reason, results: Results, anchors: dict[str, str]) -> Reason:
     words = formats.prose(reason.sentence)
     e = results.of(reason.check) if reason.check is not None else None
-    return Reason(words=words) if e is None else Reason(words=words, gloss=e.summary, anchor=anchors[e.check])
+    if e is None:
+        return Reason(words=words)
+    gloss = " ".join(filter(None, (e.summary, not_accusing(e, results))))
+    return Reason(words=words, gloss=gloss, anchor=anchors[e.check])
 
 
 def _sources(plan: Plan, role: Role) -> str:

@@ -6,6 +6,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.results import Results
 from auditor.records.verdict import Reason, ReasonKind
 from auditor.reports import formats
+from auditor.reports.not_accusing import not_accusing
 
 KNEW = "of what the original knew"
 # Where nothing decided: what the first reason means, in words that need no glossary. {check}, {found} and the numbers
@@ -69,6 +70,16 @@ _OPEN: Mapping[ReasonKind, str] = {
         "seeing through them proves little."
     ),
 }
+# Asked they were, and nothing can be concluded from what they said.
+_NO_SCALE = (
+    "What the outputs show says nothing here: by them even the original cannot be told from models that never saw the "
+    "forget set. Without a measure of the outputs nothing else can be weighed."
+)
+# “Too little” would not be believed of a check whose whole interval lies above the threshold to accuse.
+_HIGH_TRACE = (
+    "{found} That is more than chance gives, at least {low}, and yet it decides nothing: of many checks one may read "
+    "so high by luck. So this model cannot be cleared, and is not accused either."
+)
 
 
 def sentence(results: Results) -> str:
@@ -211,6 +222,10 @@ def _said(results: Results, reason: Reason) -> str:
         return f"{formats.sentence_case(reason.sentence)}."
     if words is None or ("{found}" in words and (e is None or e.rho is None) and reason.kind != "no power"):
         return reason.sentence
+    if reason.kind == "outputs unknown" and e is not None and e.failure is None:
+        words = _NO_SCALE
+    if reason.kind == "trace" and e is not None and not_accusing(e, results):
+        words = _HIGH_TRACE
     low, high = (e.rho.shown[1:]) if e is not None and e.rho is not None else (0.0, 0.0)
     bar = results.plan.policy.thresholds.deleted * (1.0 if e is None else e.shows)
     return words.format(

@@ -101,6 +101,16 @@ ASSURANCE: Mapping[Assurance, str] = {
     ),
 }
 
+# Every level in a line, for who meets one of them alone.
+ASSURANCE_SCALE: Mapping[Assurance, str] = {
+    "A0": "just the pair: nothing shows what was never learnt",
+    "A1": "examples never trained on, and fewer than two models that never saw the forget set",
+    "A2": "few models that never saw the forget set",
+    "A3": "enough of them: every verdict is possible",
+    "A3d": "in their place, subjects that someone declares to be alike",
+    "A3r": "in their place, subjects that chance held out",
+}
+
 ANY_VERDICT = "At this level an audit may end in any of its verdicts, deletion included."
 FROM_OUTSIDE = (
     "This audit saw only what the model gives out, and could not end in a deletion whatever it was held against."
@@ -115,16 +125,16 @@ ANSWERS_ONLY = (
 # The same in one line, for the first screen.
 ASSURANCE_SHORT: Mapping[Assurance, str] = {
     "A3": (
-        "The comparison: {against} trained without what was to be forgotten, which is the best kind (assurance A3) and "
-        "grades the comparison, not the answer."
+        "The comparison: {against} trained without what was to be forgotten. That is the best of four kinds "
+        "(assurance A3, of A0 to A3), which grade the comparison and not the answer."
     ),
     "A3r": (
         "The comparison: the model with itself, {against}. It is good enough for a deletion of this very model "
-        "(assurance A3r) and grades the comparison, not the answer."
+        "(assurance A3r, at the upper end of A0 to A3), and that grades the comparison, not the answer."
     ),
     "A3d": (
         "The comparison: the model with itself, {against}. It is good enough for a deletion as far as that word is "
-        "good (assurance A3d), and grades the comparison, not the answer."
+        "good (assurance A3d, at the upper end of A0 to A3), and that grades the comparison, not the answer."
     ),
     "A2": (
         "The comparison: {against} trained without what was to be forgotten. They are few, so that a deletion is given "
@@ -136,7 +146,7 @@ ASSURANCE_SHORT: Mapping[Assurance, str] = {
     ),
     "A0": (
         "The comparison: none with a model that never saw what was to be forgotten. It could be accused, and not "
-        "called deleted (assurance A0, the lowest)."
+        "called deleted (assurance A0, the lowest of A0 to A3)."
     ),
 }
 

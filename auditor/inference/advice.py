@@ -17,8 +17,8 @@ def to_decide(case: Case) -> tuple[str, ...]:
         wishes.append("references trained by the original's recipe")
     if not wishes and case.outputs is not None and case.outputs.resolution is not None:
         wishes.append(
-            "more references (`audit reference --until-resolved`) or more forget examples: this model lies between the "
-            f"thresholds, and its outputs are resolved to {case.outputs.resolution:.2f}"
+            "more references (`audit reference --until-resolved`) or more forget examples: what was found lies between "
+            f"what clears and what accuses (the outputs are resolved to {case.outputs.resolution:.2f})"
         )
     return tuple(dict.fromkeys(wishes)) or ("more references or more forget examples: nothing here decides",)
 

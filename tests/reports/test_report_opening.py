@@ -13,11 +13,13 @@ from auditor.records.evidence import ContrastRow, DecoyResult, Evidence, Interva
 from auditor.records.plan import PlannedAssignment
 from auditor.records.results import Results
 from auditor.records.spec import AuditSpec
-from auditor.records.verdict import Outcome, Reason, ReasonKind, Verdict
+from auditor.records.verdict import Assurance, Outcome, Reason, ReasonKind, Verdict
 from auditor.reports import document, formats, sentence
 from auditor.reports.html import render
+from auditor.reports.not_accusing import not_accusing
 from auditor.reports.opening import Opening
 from auditor.reports.places import place
+from auditor.reports.titles import TITLES, titles
 from tests import report_samples as samples
 from tests.made_records import DOMAIN
 from tests.report_page import Page
@@ -210,8 +212,8 @@ def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
     assert opening(base).sure == (
         "No check's upper limit, of 95\u00a0% confidence each, leaves more than 20\u00a0%; a deletion needs less than "
         "50\u00a0%.",
-        "The comparison: 5 models trained without what was to be forgotten, which is the best kind (assurance A3) and "
-        "grades the comparison, not the answer.",
+        "The comparison: 5 models trained without what was to be forgotten. That is the best of four kinds (assurance "
+        "A3, of A0 to A3), which grade the comparison and not the answer.",
         "Not known: how often such verdicts are wrong, since that was not measured on audits like this one.",
     )
     rates = {
@@ -228,15 +230,15 @@ def test_how_sure_quotes_a_measured_rate_or_says_that_there_is_none() -> None:
 def test_who_says_so_and_when_or_how_to_state_it() -> None:
     base = samples.sample("DELETED")
     assert opening(base).signed == (
-        ("Date", "2026-01-31"),
-        ("Responsible", "A. Auditor, Audit House"),
-        ("Auditor", f"version 0.1.0, policy default {base.plan.policy.version}"),
+        "Date: 2026-01-31",
+        "Responsible: A. Auditor, Audit House",
+        f"Auditor 0.1.0, policy default {base.plan.policy.version}",
     )
     unsigned = base.model_copy(update={"plan": base.plan.model_copy(update={"asked": AuditSpec()})})
     assert opening(unsigned).signed[:3] == (
-        ("Date", "not stated"),
-        ("Responsible", "not stated"),
-        ("To state them", "[responsible] in audit.toml: person, organisation, date"),
+        "Date: not stated",
+        "Responsible: not stated",
+        "State them by `[responsible]` in audit.toml",
     )
 
 
@@ -348,3 +350,147 @@ def test_the_first_line_says_what_was_to_be_forgotten(changes: dict[str, object]
 def test_bare_weights_were_asked_to_forget_nothing() -> None:
     base = samples.sample("INCONCLUSIVE")
     assert opening(base.model_copy(update={"plan": base.plan.model_copy(update={"data": ()})})).asked == ""
+
+
+def above_the_bar(outcome: Outcome = "INCONCLUSIVE", **changes: object) -> Results:
+    """An audit in which one check's whole interval lies above the threshold to accuse, and which accuses nobody."""
+    base = samples.sample(outcome)
+    high: dict[str, object] = {"rho": Interval(value=0.6, low=0.31, high=0.9), "p_value": 0.03}
+    found = tuple(
+        e.model_copy(update=high | changes) if e.check == "sae_restoration" else e.model_copy(update={"p_value": 0.5})
+        for e in base.evidence
+    )
+    trace = samples.reason("trace", "sae_restoration", "ρ = 0.60 [0.31, 0.90], above 0 by more than chance")
+    return changed(outcome, found, reasons=(trace,), flags=())
+
+
+def evidence_of(results: Results, check: str) -> Evidence:
+    found = results.of(check)
+    assert found is not None
+    return found
+
+
+def test_an_interval_above_the_threshold_that_does_not_accuse_is_explained_under_an_open_verdict() -> None:
+    """An audit of listed samples once had “[0.31, 0.90]” beside “too little to accuse”, with 0.25 as the threshold."""
+    results = above_the_bar()
+    said = plain(sentence.sentence(results))
+    assert "too little" not in said
+    assert "at least 31 %, and yet it decides nothing: of many checks one may read so high by luck" in said
+    page = plain(Page(render(results)).text)
+    words = (
+        "Its whole interval lies above 25 %, and yet it does not accuse: the interval is that of this check alone, and "
+        "of many checks one may read so high by luck. Its p-value, 0.03, is not small enough when corrected for the "
+        "number of checks."
+    )
+    why = page[page.index("Why, in the verdict’s own terms") : page.index("Contents")]
+    assert words in why
+    assert page.count(words) == 2, "in the check's own section, too"
+
+
+def test_why_a_high_interval_does_not_accuse_depends_on_what_kept_it_from_that() -> None:
+    assert "nothing tells how often chance alone gives as much" in render(above_the_bar(p_value=None))
+    damaged = above_the_bar(family="tampering")
+    damaged = damaged.model_copy(update={"verdict": damaged.verdict.model_copy(update={"flags": ("DAMAGED",)})})
+    assert "the model is damaged, and what an attack brings back from damage says nothing" in render(damaged)
+    for harmless in ({"may": "inform"}, {"role": "outputs"}, {"rho": Interval(value=0.6, low=0.25, high=0.9)}):
+        results = above_the_bar(**harmless)
+        assert not_accusing(evidence_of(results, "sae_restoration"), results) == ""
+    accused = samples.sample("SUPPRESSED")
+    assert not_accusing(evidence_of(accused, "few_shot"), accused) == "", "since it does"
+
+
+def test_outputs_without_a_scale_were_asked_all_the_same() -> None:
+    words = "no interval: even a whole copy of the original's knowledge would be lost"
+    results = changed("INCONCLUSIVE", reasons=(samples.reason("outputs unknown", "outputs", words),))
+    said = sentence.sentence(results)
+    assert said.startswith("What the outputs show says nothing here: by them even the original cannot be told from")
+    nobody = changed("INCONCLUSIVE", (), reasons=(samples.reason("outputs unknown", "outputs", "not measured"),))
+    assert sentence.sentence(nobody).startswith("Nobody could ask the model anything")
+
+
+def test_kept_items_are_to_be_forgotten_and_not_to_be_measured_again() -> None:
+    results = changed("INCONCLUSIVE", reasons=(samples.reason("items kept", "membership", "single items were kept"),))
+    assert opening(results).steps[1].words.startswith("Unlearn again until those few examples are gone")
+
+
+def test_no_two_rows_of_the_axis_stand_under_one_heading() -> None:
+    for outcome in OUTCOMES:
+        rows = document.axis_of(samples.sample(outcome)).rows
+        assert len({row.title for row in rows}) == len(rows)
+    first = {row.check: row.title for row in opening(samples.sample("SUPPRESSED")).axis.rows}
+    assert first["relearning"] == "Retrained briefly"
+    assert first["slow_relearning"] == "Retrained for long"
+
+
+def test_checks_of_another_package_are_told_apart_by_their_names() -> None:
+    base = samples.unknown_check(samples.knowledge("SUPPRESSED"))
+    two = [base, base.model_copy(update={"check": "acme_other"}), samples.few_shot(samples.knowledge("SUPPRESSED"))]
+    assert titles(two) == (
+        "What can be read from inside the model (acme_residue)",
+        "What can be read from inside the model (acme_other)",
+        "Read by a simple probe",
+    )
+    assert titles(two[:1]) == ("What can be read from inside the model",)
+
+
+@pytest.mark.parametrize("task", ["classification", "causal-lm", "custom"])
+def test_every_check_has_a_heading_of_its_own(task: str) -> None:
+    names = {check.name for check in registry.load_all(None, task)}
+    assert names <= set(TITLES)
+    assert len(set(TITLES.values())) == len(TITLES)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (
+            "SUPPRESSED",
+            "9 checks in all: 2 decided this, 1 showed what a user sees, 2 were not needed, 2 could not clear, 1 could "
+            "not run and 1 only informs.",
+        ),
+        (
+            "DELETED",
+            "9 checks in all: 3 decided this, 2 were not needed, 2 could not clear, 1 could not run and 1 only "
+            "informs.",
+        ),
+        (
+            "INCONCLUSIVE",
+            "9 checks in all: 2 left this open, 3 decided nothing, 2 could not clear, 1 could not run and 1 only "
+            "informs.",
+        ),
+    ],
+)
+def test_the_first_screen_counts_all_checks_and_links_them(outcome: Outcome, words: str) -> None:
+    assert opening(samples.sample(outcome)).tally == words
+    assert f'{words} <a href="#axis">All on one axis</a>' in render(samples.sample(outcome))
+
+
+def test_every_group_of_checks_has_a_title_with_its_number() -> None:
+    page = Page(render(samples.sample("SUPPRESSED"))).text
+    places = [
+        page.index(w) for w in ("What the verdict rests on (3)", "What else was looked at (5)", "What only informs (1)")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_level_of_assurance_stands_on_its_scale() -> None:
+    for level in get_args(Assurance):
+        results = changed("INCONCLUSIVE", assurance=level)
+        page = render(results)
+        assert f"Assurance {level}, on a scale from A0 to A3" in page
+        assert page.count("(this audit)") == 1
+        assert re.search(rf'<li class="here"><b>{level}</b> [^<]*\(this audit\)', page)
+        assert "A0 to A3" in " ".join(opening(results).sure)
+
+
+def test_the_page_describes_itself_to_what_shows_links() -> None:
+    [words] = [
+        a["content"] for a in Page(render(samples.sample("SUPPRESSED"))).all("meta") if a.get("name") == "description"
+    ]
+    assert words == f"SUPPRESSED: {sentence.sentence(samples.sample('SUPPRESSED'))}"
+
+
+def test_a_folded_check_that_only_informs_says_what_it_measured() -> None:
+    [cka] = [c for c in document.build(samples.sample("DELETED")).checks if c.evidence.check == "cka"]
+    assert cka.brief == "Compared each layer's features with the original's by debiased linear CKA."
+    assert cka.standing == "informs, decides nothing"
