@@ -103,6 +103,7 @@ NAMES = {
     "arXiv 2504.13774": "DP2Unlearning",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
+    "arXiv 2505.22649": "UnlearnRec",
     "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
     "arXiv 2505.16831": "Fisher information of unlearning",
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",

@@ -1,0 +1,77 @@
+"""Whole audits of recommenders, by the files and commands that docs/recommender.md shows."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import auditor
+from auditor.cli import main
+from tests.documented_world import block
+
+SHORT = '\n[audit]\nchecks = ["few_shot", "ranking", "fold_in", "graph", "membership"]\n'
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), prog_name="audit")
+
+
+@pytest.fixture(scope="module")
+def world(tastes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, in which scores are kept from one audit to the next."""
+    made = Path(shutil.copytree(tastes_folder, tmp_path_factory.mktemp("tastes") / "world"))
+    with (made / "audit.toml").open("a", encoding="utf-8") as file:
+        file.write(SHORT)
+    return made
+
+
+@pytest.fixture
+def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(world)
+    return world
+
+
+def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tastes_folder)
+    told = run("compare", "--dry-run")
+    assert told.exit_code == 0, told.output
+    said = " ".join(told.output.split())
+    for name in ("few_shot*", "fold_in", "graph", "membership", "ranking", "relearning*", "slow_relearning*"):
+        assert name in said
+    assert "DELETED is within reach of this plan" in said
+
+
+def test_rows_deleted_are_called_suppressed_by_what_the_items_keep(here: Path) -> None:
+    found = auditor.compare(unlearned="rows_deleted.pt", config=here / "audit.toml")
+    assert found.outcome == "SUPPRESSED", found.verdict.sentences
+    assert found.evidence("fold_in").rho.value > 0.4
+    assert found.evidence("outputs").rho.value < 0.1
+
+
+def test_a_retrain_is_accused_by_nothing(here: Path) -> None:
+    found = auditor.compare(unlearned="unlearned.pt", config=here / "audit.toml")
+    # Not DELETED: the attacks are left out here.
+    assert found.outcome == "INCONCLUSIVE"
+    for check in ("outputs", "few_shot", "ranking", "fold_in", "graph"):
+        assert found.evidence(check).rho.value < 0.25
+
+
+def test_the_original_again_is_not_forgotten(here: Path) -> None:
+    assert auditor.compare(unlearned="original.pt", config=here / "audit.toml").outcome == "NOT_FORGOTTEN"
+
+
+def test_the_commands_of_the_page(tastes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference by the recipe; the two audits are those above."""
+    made = Path(shutil.copytree(tastes_folder, tmp_path / "world"))
+    shutil.rmtree(made / "references")
+    monkeypatch.chdir(made)
+    lines = block("docs/recommender.md", "# references by").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "audit reference",
+        "audit compare --dry-run",
+        "audit compare",
+    ]
+    done = run("reference", "--count", "1", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert len(list((made / "references").glob("*.pt"))) >= 1
