@@ -31,6 +31,7 @@ class NotBuilt:
 
 
 NAMES = {
+    "arXiv 1205.2618": "BPR",
     "arXiv 1312.6114": "variational autoencoders",
     "arXiv 1506.02617": "Path-SGD",
     "arXiv 1606.00709": "f-GAN",
@@ -103,10 +104,10 @@ NAMES = {
     "arXiv 2504.13774": "DP2Unlearning",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
-    "arXiv 2505.22649": "UnlearnRec",
     "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
     "arXiv 2505.16831": "Fisher information of unlearning",
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
+    "arXiv 2505.22649": "UnlearnRec",
     "arXiv 2506.07795": "ORT and ROCR",
     "arXiv 2508.15449": "MRP",
     "arXiv 2508.18671": "A-LiRA",

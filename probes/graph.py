@@ -11,6 +11,7 @@ from auditor.records.base import Row
 from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
+from auditor.records.source import Source
 from auditor.tasks.custom.sets import CustomSets
 from auditor.tasks.recommender.subject import RecommenderModel
 
@@ -22,8 +23,8 @@ class Graph(Check[RecommenderModel, CustomSets, NoSettings, None]):
     """The share of forgotten interactions that are edges of the model's own graph.
 
     A network that spreads rows over who took what has that data in it, beside what it learnt from it, and what stands
-    there was not deleted, whatever the rows became. So a single one is a finding by itself, whatever the share. A graph that
-    is kept elsewhere, and handed to the network when it runs, is not seen.
+    there was not deleted, whatever the rows became. So a single one is a finding by itself, whatever the share. A graph
+    that is kept elsewhere, and handed to the network when it runs, is not seen.
     """
 
     name: ClassVar[str] = "graph"
@@ -44,6 +45,11 @@ class Graph(Check[RecommenderModel, CustomSets, NoSettings, None]):
             x_label="interactions",
             y_label="share held in the graph",
             caption="Which interactions of each set stand in the model’s own graph. Forgotten ones must not.",
+        ),
+    )
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source(
+            paper="arXiv 2002.02126", here="the graph that it spreads rows over, as data that a model holds", part=True
         ),
     )
     caveats: ClassVar[tuple[str, ...]] = ("A graph that is no part of the weights is not seen.",)

@@ -53,8 +53,8 @@ class Ranking(Check[RecommenderModel, CustomSets, NoSettings, None]):
             x_label="interactions",
             y_label="share of never-taken items below",
             caption=(
-                "How far up interactions of each set rank among those that the same users never made. Holdout ones were "
-                "kept out of training; forgotten ones lie with the references on the two forget halves."
+                "How far up interactions of each set rank among those that the same users never made. Holdout ones "
+                "were kept out of training; forgotten ones lie with the references on the two forget halves."
             ),
         ),
     )
@@ -63,7 +63,7 @@ class Ranking(Check[RecommenderModel, CustomSets, NoSettings, None]):
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "An item that a user never took may be one that the user would like: no model ranks all of them below.",
-        "Scores show what a model would recommend, not what its rows hold: fold_in looks there.",
+        "Scores show what a model would recommend, not what its rows hold: few_shot looks there.",
     )
 
     def workload(self, data: CustomSets, settings: NoSettings, n_layers: int) -> Workload:
@@ -88,7 +88,7 @@ class Ranking(Check[RecommenderModel, CustomSets, NoSettings, None]):
 def _asked(split: str, examples: CustomExamples) -> Asked:
     """All of forget; of other sets, which are drawn and not counted, some, evenly."""
     step = 1 if split.startswith("forget") else max(1, len(examples) // _SHOWN)
-    return Asked.of(examples.take(torch.arange(0, len(examples), step)))
+    return Asked.of(examples.inputs[::step])
 
 
 def _ranks(subject: RecommenderModel, data: CustomSets, asked: Asked) -> Tensor:

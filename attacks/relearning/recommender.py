@@ -26,8 +26,8 @@ class Settings(custom.Settings):
 class Relearning(custom.Relearning):
     """Relearning of models of any kind, at ten times the rate.
 
-    The weights of a recommender are rows of users and items whose numbers grow to about one, and Adam moves each by about
-    the rate at a step: at the rates of maps of a network no attack gets anywhere
+    The weights of a recommender are rows of users and items whose numbers grow to about one, and Adam moves each by
+    about the rate at a step: at the rates of maps of a network no attack gets anywhere
     (:class:`auditor.attacks.relearning.custom.Relearning`).
     """
 

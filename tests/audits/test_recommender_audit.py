@@ -10,7 +10,7 @@ import auditor
 from auditor.cli import main
 from tests.documented_world import block
 
-SHORT = '\n[audit]\nchecks = ["few_shot", "ranking", "fold_in", "graph", "membership"]\n'
+SHORT = '\n[audit]\nchecks = ["few_shot", "ranking", "graph", "membership"]\n'
 
 
 def run(*arguments: str) -> Result:
@@ -37,7 +37,7 @@ def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: p
     told = run("compare", "--dry-run")
     assert told.exit_code == 0, told.output
     said = " ".join(told.output.split())
-    for name in ("few_shot*", "fold_in", "graph", "membership", "ranking", "relearning*", "slow_relearning*"):
+    for name in ("few_shot*", "graph", "membership", "ranking", "relearning*", "slow_relearning*"):
         assert name in said
     assert "DELETED is within reach of this plan" in said
 
@@ -45,7 +45,7 @@ def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: p
 def test_rows_deleted_are_called_suppressed_by_what_the_items_keep(here: Path) -> None:
     found = auditor.compare(unlearned="rows_deleted.pt", config=here / "audit.toml")
     assert found.outcome == "SUPPRESSED", found.verdict.sentences
-    assert found.evidence("fold_in").rho.value > 0.4
+    assert found.evidence("few_shot").rho.value > 0.4
     assert found.evidence("outputs").rho.value < 0.1
 
 
@@ -53,7 +53,7 @@ def test_a_retrain_is_accused_by_nothing(here: Path) -> None:
     found = auditor.compare(unlearned="unlearned.pt", config=here / "audit.toml")
     # Not DELETED: the attacks are left out here.
     assert found.outcome == "INCONCLUSIVE"
-    for check in ("outputs", "few_shot", "ranking", "fold_in", "graph"):
+    for check in ("outputs", "few_shot", "ranking", "graph"):
         assert found.evidence(check).rho.value < 0.25
 
 

@@ -77,7 +77,7 @@ class TestFiles:
         for arrays, message in (
             ({"users": np.arange(2), "items": np.arange(3)}, "holds 2 users and 3 items"),
             ({"inputs": np.zeros((2, 2))}, "interactions are float64 of shape"),
-            ({"rows": np.zeros(2)}, "it should hold users and items, or inputs"),
+            ({"rows": np.zeros(2)}, "it should hold users and items"),
         ):
             np.savez(tmp_path / "x.npz", **arrays)
             with pytest.raises(DataError, match=message):

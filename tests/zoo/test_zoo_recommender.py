@@ -90,7 +90,9 @@ class TestUnlearnRec:
         # Item 3 has degree 2 there, users 1.
         expected = (encoder.influence[0] + encoder.influence[1]) / 2**0.5
         torch.testing.assert_close(influence[encoder.n_users + 3], expected)
-        torch.testing.assert_close(own[0], encoder.read[encoder.n_users + 3] * encoder.weights[encoder.n_users + 3] / 2**0.5)
+        torch.testing.assert_close(
+            own[0], encoder.read[encoder.n_users + 3] * encoder.weights[encoder.n_users + 3] / 2**0.5
+        )
 
     def test_rows_that_no_removal_touches_stay_before_it_was_taught(self, tastes: Tastes) -> None:
         encoder = InfluenceEncoder(tastes.modules["original"], layers=2)
@@ -114,7 +116,9 @@ def test_another_kind_of_network_is_refused_in_words() -> None:
 
 def test_the_page_has_every_method() -> None:
     page = (ROOT / "docs" / "recommender.md").read_text(encoding="utf-8").partition("\n## Methods\n")[2]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
     found = {row[0].strip("`"): (row[1], row[3]) for row in rows if len(row) == 4}
     expected: Callable[[Entry], tuple[str, str]] = lambda e: (e.truth, "" if e.paper == "none" else e.paper)  # noqa: E731
     assert found == {entry.name: expected(entry) for entry in ENTRIES}

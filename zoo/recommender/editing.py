@@ -38,8 +38,8 @@ def copy_of(original: nn.Module) -> nn.Module:
     missing = [name for name in _PARTS if not hasattr(original, name)]
     if missing:
         raise ModelError(
-            f"the network has no {', '.join(missing)}; methods of the zoo take recommenders with tables users and items "
-            "and a graph that connect(pairs) makes (docs/recommender.md)"
+            f"the network has no {', '.join(missing)}; methods of the zoo take recommenders with tables users and "
+            "items and a graph that connect(pairs) makes (docs/recommender.md)"
         )
     return copy.deepcopy(original).eval()
 
@@ -86,6 +86,8 @@ def descend(
         # Not backward, which would leave gradients in what stands still.
         gradients = torch.autograd.grad(loss(), moved)
         for parameter, gradient in zip(moved, gradients, strict=True):
-            parameter.grad = gradient if rows is None else torch.zeros_like(gradient).index_copy(0, rows, gradient[rows])
+            parameter.grad = (
+                gradient if rows is None else torch.zeros_like(gradient).index_copy(0, rows, gradient[rows])
+            )
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)

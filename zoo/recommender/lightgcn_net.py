@@ -1,8 +1,9 @@
 """A small LightGCN (He et al. 2020, arXiv 2002.02126). It needs torch alone, so the demo copies this file.
 
 Each user and each item has a row of numbers, E⁰. With A the graph of who took what and D its degrees, layers are
-E^(k+1) = D^(−1/2) A D^(−1/2) E^k, what is read is their mean, and a user's score of an item is the product of their rows.
-There are no other weights. The graph is data, and it is kept in the state dict: a model brings its own graph with it.
+E^(k+1) = D^(−1/2) A D^(−1/2) E^k, what is read is their mean, and a user's score of an item is the product of their
+rows. There are no other weights. The graph is data, and it is kept in the state dict: a model brings its own graph with
+it.
 """
 
 import torch

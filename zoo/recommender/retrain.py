@@ -1,4 +1,4 @@
-"""Retraining without the forgotten interactions: exact unlearning by definition (Bourtoule et al. 2021, arXiv 1912.03817)."""
+"""Retraining without the forgotten interactions: exact by definition (Bourtoule et al. 2021, arXiv 1912.03817)."""
 
 from torch import nn
 

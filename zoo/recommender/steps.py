@@ -36,16 +36,14 @@ def retain_steps(
     module = copy_of(original)
     batches = endless(retain, settings.batch_size, torch.Generator().manual_seed(seed))
     with torch_seed(seed):
-        descend(
-            module.parameters(), lambda: loss_on(module, next(batches)), settings.steps, settings.learning_rate
-        )
+        descend(module.parameters(), lambda: loss_on(module, next(batches)), settings.steps, settings.learning_rate)
     return module
 
 
 def bpr_ascent(
     original: nn.Module, forget: CustomExamples, retain: CustomExamples, settings: AscentSettings, seed: int
 ) -> nn.Module:
-    """The subject of NegGrad+ (Kurmanji et al. 2023, arXiv 2302.09880) with the pairwise loss; its truth is not known."""
+    """The subject of NegGrad+ (Kurmanji et al. 2023, arXiv 2302.09880) with the pairwise loss; its truth is unknown."""
     module = copy_of(original) if settings.edges else without_edges(original, retain)
     random = torch.Generator().manual_seed(seed)
     kept, lost = (endless(part, settings.batch_size, random) for part in (retain, forget))

@@ -1,15 +1,15 @@
-"""UnlearnRec: an encoder learns beforehand what a removal does to the rows (Chen, Xia and Huang 2025, arXiv 2505.22649).
+"""UnlearnRec: an encoder learns what a removal does to the rows (Chen, Xia and Huang 2025, arXiv 2505.22649).
 
-After the abstract, and equations 15 to 20 and 25 as the field quotes them; no line of the authors' code is used. With Ā the
-normalised graph of the removed interactions alone (the paper's influence dependency matrix), E the rows of the original
-and Ē what it reads of them,
+After the abstract, and equations 15 to 20 and 25 as the field quotes them; no line of the authors' code is used. With Ā
+the normalised graph of the removed interactions alone (the paper's influence dependency matrix), E the rows of the
+original and Ē what it reads of them,
 
     H̄ = Ā^L H,    Ē_w = Ā^L (Ē ⊙ w),    Ẽ = E + MLP(H̄ − Ē_w),
 
-H and w learnt. Before any request arrives the encoder sees random removals and descends the model's own loss on the graph
-that remains, λ_u times −log σ(−s) of each removed interaction, λ_p times the change of scores that should stay and λ_c
-times a contrast of H̄ under a removal with H̄ under a part of it. Of the last two the paper's form was not to be had: a squared
-difference, and the cosine of a node against that of the others in the batch, are ours. The answer to a request is Ẽ,
+H and w learnt. Before any request arrives the encoder sees random removals and descends the model's own loss on the
+graph that remains, λ_u times −log σ(−s) of each removed interaction, λ_p times the change of scores that should stay
+and λ_c times a contrast of H̄ under a removal with H̄ under a part of it. Of the last two the paper's form was not to be
+had: a squared difference, and the cosine of a user against that of the others, are ours. The answer to a request is Ẽ,
 followed by a little training on the first two terms.
 """
 
@@ -112,7 +112,11 @@ def _normalised(pairs: Tensor, nodes: int) -> Tensor:
 
 
 def _rehearse(
-    encoder: InfluenceEncoder, module: nn.Module, everything: CustomExamples, settings: Settings, random: torch.Generator
+    encoder: InfluenceEncoder,
+    module: nn.Module,
+    everything: CustomExamples,
+    settings: Settings,
+    random: torch.Generator,
 ) -> None:
     """Teach the encoder by requests of its own."""
     optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate)
@@ -144,7 +148,8 @@ def _rehearsal_loss(
         loss_on(scored, kept)
         + settings.forget_weight * _denied(scored, removed)
         + settings.keep_weight * change.square().mean()
-        + settings.contrast_weight * _contrast(encoder.spread(removed.inputs)[0], encoder.spread(part)[0], removed.inputs)
+        + settings.contrast_weight
+        * _contrast(encoder.spread(removed.inputs)[0], encoder.spread(part)[0], removed.inputs)
     )
 
 

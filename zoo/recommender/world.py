@@ -39,8 +39,8 @@ class Sizes:
     groups: int = 6
     users: int = 30
     items: int = 30
-    own: int = 20
-    others: int = 8
+    own: int = 18
+    others: int = 14
     width: int = 32
 
 

@@ -29,8 +29,8 @@ class Interactions:
     def scores(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The mean of log σ(s_ui − s_uj) over all other items j, s the model's scores: [n], at most 0.
 
-        What pairwise training climbs (BPR, Rendle et al. 2009, arXiv 1205.2618), over every item and not a drawn one: the
-        log-probability, averaged, that the user is shown the item before another.
+        What pairwise training climbs (BPR, Rendle et al. 2009, arXiv 1205.2618), over every item and not a drawn one:
+        the log-probability, averaged, that the user is shown the item before another.
         """
         every = _scores_of(model, inputs, targets)
         margins = nn.functional.logsigmoid(every.gather(1, targets) - every)

@@ -1,11 +1,11 @@
-"""Where an interaction stands among those that the same user never made: pure functions on tensors."""
+"""Where an interaction stands among those that were never made: pure functions on tensors."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from auditor.tasks.custom.sets import CustomExamples, CustomSets
+from auditor.tasks.custom.sets import CustomSets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class Asked:
     """Interactions whose rank is asked for.
 
     Attributes:
-        users: who made any of them, each once, int64 [users].
+        users: who made any of them, each once and sorted, int64 [users].
         rows: of each interaction the place of its user among these, int64 [n].
         items: of each interaction, int64 [n].
     """
@@ -23,25 +23,34 @@ class Asked:
     items: Tensor
 
     @classmethod
-    def of(cls, examples: CustomExamples) -> "Asked":
-        """Of some examples, in their order."""
-        users, rows = examples.inputs[:, 0].unique(return_inverse=True)
-        return cls(users=users, rows=rows, items=examples.inputs[:, 1])
+    def of(cls, pairs: Tensor, by: int = 0) -> "Asked":
+        """Of interactions [n, 2], in their order; ``by`` 1 turns users and items round."""
+        users, rows = pairs[:, by].unique(return_inverse=True)
+        return cls(users=users, rows=rows, items=pairs[:, 1 - by])
+
+
+def taken_by(pairs: Tensor, users: Tensor, n_items: int, by: int = 0) -> Tensor:
+    """Which items each user took, bool [users, items].
+
+    Args:
+        pairs: interactions, int64 [n, 2].
+        users: each once, sorted, int64 [users].
+        n_items: of the network.
+        by: 1 turns users and items round.
+
+    >>> taken_by(torch.tensor([[4, 1], [7, 0]]), torch.tensor([7]), 2).tolist()
+    [[True, False]]
+    """
+    found = torch.zeros(len(users), n_items, dtype=torch.bool)
+    own = pairs[torch.isin(pairs[:, by], users)]
+    found[torch.searchsorted(users, own[:, by].contiguous()), own[:, 1 - by]] = True
+    return found
 
 
 def never_made(data: CustomSets, users: Tensor, n_items: int) -> Tensor:
-    """Which items a user took in none of the audit's sets, bool [users, items].
-
-    Args:
-        data: the audit's sets.
-        users: each once, sorted, int64 [users].
-        n_items: of the network.
-    """
-    free = torch.ones(len(users), n_items, dtype=torch.bool)
-    for examples in data.splits().values():
-        asked = examples.inputs[torch.isin(examples.inputs[:, 0], users)]
-        free[torch.searchsorted(users, asked[:, 0].contiguous()), asked[:, 1]] = False
-    return free
+    """Which items a user took in none of the audit's sets, bool [users, items]; arguments as of :func:`taken_by`."""
+    parts = [taken_by(examples.inputs, users, n_items) for examples in data.splits().values()]
+    return ~torch.stack(parts).any(0)
 
 
 def ranks(scores: Tensor, asked: Asked, free: Tensor) -> Tensor:

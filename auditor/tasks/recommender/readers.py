@@ -63,7 +63,7 @@ def _from_npz(path: Path) -> Pairs:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{shown(str(path))} is no readable .npz file ({plain(error)}); save it again") from None
     raise DataError(
-        f"{shown(str(path))} holds the arrays {plain(', '.join(sorted(names)))}; it should hold users and items, or inputs"
+        f"{shown(str(path))} holds the arrays {plain(', '.join(sorted(names)))}; it should hold users and items"
     )
 
 
@@ -77,7 +77,8 @@ def _from_table(path: Path) -> Pairs:
     missing = [name for name in (_USERS, _ITEMS) if name not in table.columns]
     if missing:
         raise DataError(
-            f"{shown(str(path))} has the columns {plain(', '.join(table.columns))}; it should have {_USERS} and {_ITEMS}"
+            f"{shown(str(path))} has the columns {plain(', '.join(table.columns))}; "
+            f"it should have {_USERS} and {_ITEMS}"
         )
     ids = table[[_USERS, _ITEMS]].to_numpy()
     if len(ids) == 0:
