@@ -51,8 +51,8 @@ class FewShot(custom.FewShot):
     name: ClassVar[str] = "few_shot"
     tasks: ClassVar[tuple[str, ...]] = ("recommender",)
     summary: ClassVar[str] = (
-        "Gave a probe one forgotten interaction to find the others by, put forgotten users together from half of the "
-        "items they took, and items from half of their users, and looked how far up the others then rank by the model's rows."
+        "Gave a probe one forgotten interaction to find the others by, put forgotten users together from half of what "
+        "they took (or items from half of their users), and looked how far up the others then rank by the model's rows."
     )
     finds: ClassVar[str] = "Given a few forgotten interactions, the model's inner rows put the others together by"
     unit: ClassVar[str] = (
@@ -69,8 +69,9 @@ class FewShot(custom.FewShot):
             x_label="layer",
             y_label="share of what was never taken below",
             caption=(
-                "How far up forgotten interactions rank when users are put together from items, or items from users, by the "
-                "rows of each layer. 0.5 is chance; what forgotten users share with others lifts the references above it."
+                "How far up forgotten interactions rank when users are put together from items, or items from users, by"
+                " the rows of each layer. 0.5 is chance; what forgotten users share with others lifts the references "
+                "above it."
             ),
         ),
     )
