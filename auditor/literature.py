@@ -43,6 +43,7 @@ NAMES = {
     "arXiv 1905.02383": "Gaussian differential privacy",
     "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
     "arXiv 1912.03817": "SISA",
+    "arXiv 2002.02126": "LightGCN",
     "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
     "arXiv 2104.08691": "prompt tuning (Lester et al. 2021)",
     "arXiv 2106.09685": "LoRA",

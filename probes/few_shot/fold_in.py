@@ -73,4 +73,5 @@ def unit(rows: Tensor, kept: Tensor) -> Tensor:
     known = rows[kept]
     spread = known.std(0, correction=0)
     scaled = (rows - known.mean(0)) / torch.where(spread > _EMPTY, spread, torch.inf)
-    return scaled / scaled.norm(dim=1, keepdim=True).clamp_min(_EMPTY)
+    found: Tensor = scaled / scaled.norm(dim=1, keepdim=True).clamp_min(_EMPTY)
+    return found

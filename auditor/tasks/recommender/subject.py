@@ -27,12 +27,11 @@ class RecommenderModel(CustomModel):
         """By layer, rows of users and of items, float64 [users, width] and [items, width], on the processor."""
         self.passes.examples += 1
         with torch.no_grad():
-            found = self.module.tables()  # type: ignore[operator]  # asked of every network of this task
-        tables = {name: tuple(side.double().cpu() for side in pair) for name, pair in found.items()}
-        for name, pair in tables.items():
-            for side in pair:
-                self._finite(side, f"rows at {name}")
-        return tables  # type: ignore[return-value]  # pairs stay pairs
+            found: dict[str, tuple[Tensor, Tensor]] = self.module.tables()  # type: ignore[operator]  # of every network
+        return {name: (self._rows(name, pair[0]), self._rows(name, pair[1])) for name, pair in found.items()}
+
+    def _rows(self, layer: str, rows: Tensor) -> Tensor:
+        return self._finite(rows.double().cpu(), f"rows at {layer}")
 
     def in_graph(self, examples: CustomExamples) -> Tensor | None:
         """Which interactions stand in the graph that the model carries, bool [n]; None where it carries none."""
