@@ -212,10 +212,10 @@ def film_world(source: Path, genre: str, seed: int) -> FilmWorld:
         titles["class:token_seq"].fillna("").str.split().apply(lambda all_: genre in all_), "item_id:token"
     ]
     liked = ratings[ratings["rating:float"] >= 4]
-    pairs = torch.from_numpy(liked[["user_id:token", "item_id:token"]].to_numpy(dtype="int64"))
+    pairs = torch.tensor(liked[["user_id:token", "item_id:token"]].to_numpy(dtype="int64"))
     pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))]
     lost, trained = (
-        torch.isin(pairs[:, 1], torch.from_numpy(ids.to_numpy(dtype="int64"))),
+        torch.isin(pairs[:, 1], torch.tensor(ids.to_numpy(dtype="int64"))),
         torch.arange(len(pairs)) % 3 > 0,
     )
     parts: dict[str, CustomExamples] = {

@@ -10,7 +10,7 @@ import auditor
 from auditor.cli import main
 from tests.documented_world import block
 
-SHORT = '\n[audit]\nchecks = ["few_shot", "ranking", "graph", "membership"]\n'
+SHORT = '\n[audit]\nchecks = ["ranking", "graph", "membership"]\n'
 
 
 def run(*arguments: str) -> Result:
@@ -42,18 +42,18 @@ def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: p
     assert "DELETED is within reach of this plan" in said
 
 
-def test_rows_deleted_are_called_suppressed_by_what_the_items_keep(here: Path) -> None:
-    found = auditor.compare(unlearned="rows_deleted.pt", config=here / "audit.toml")
+def test_a_model_whose_graph_holds_what_was_to_be_forgotten_is_called_suppressed(here: Path) -> None:
+    found = auditor.compare(unlearned="ascent.pt", config=here / "audit.toml")
     assert found.outcome == "SUPPRESSED", found.verdict.sentences
-    assert found.evidence("few_shot").rho.value > 0.4
+    assert "stand in the graph that the model carries" in " ".join(found.verdict.sentences)
     assert found.evidence("outputs").rho.value < 0.1
 
 
 def test_a_retrain_is_accused_by_nothing(here: Path) -> None:
     found = auditor.compare(unlearned="unlearned.pt", config=here / "audit.toml")
-    # Not DELETED: the attacks are left out here.
+    # Not DELETED: what looks inside is left out here, and runs in the demo.
     assert found.outcome == "INCONCLUSIVE"
-    for check in ("outputs", "few_shot", "ranking", "graph"):
+    for check in ("outputs", "ranking", "graph"):
         assert found.evidence(check).rho.value < 0.25
 
 
