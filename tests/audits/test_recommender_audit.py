@@ -42,11 +42,13 @@ def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: p
     assert "DELETED is within reach of this plan" in said
 
 
-def test_a_model_whose_graph_holds_what_was_to_be_forgotten_is_called_suppressed(here: Path) -> None:
+def test_a_model_whose_graph_holds_what_was_to_be_forgotten_is_accused(here: Path) -> None:
     found = auditor.compare(unlearned="ascent.pt", config=here / "audit.toml")
-    assert found.outcome == "SUPPRESSED", found.verdict.sentences
-    assert "stand in the graph that the model carries" in " ".join(found.verdict.sentences)
-    assert found.evidence("outputs").rho.value < 0.1
+    assert found.outcome in ("SUPPRESSED", "NOT_DELETED"), found.verdict.sentences
+    assert found.evidence("outputs").rho.value < 0.2
+    graph = found.evidence("graph")
+    assert graph.rho.value == 1
+    assert graph.conclusive.endswith("forgotten interactions stand in the graph that the model carries")
 
 
 def test_a_retrain_is_accused_by_nothing(here: Path) -> None:
