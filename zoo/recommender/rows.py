@@ -57,13 +57,13 @@ def users_pushed(
         return -loss_on(module, next(batches)).clamp(max=settings.cap)
 
     with torch_seed(seed):
-        table = tabled(module).users.weight
-        descend([table], loss, settings.steps, settings.learning_rate, rows=_unknown_users(forget, retain))
+        table, gone = module.get_parameter("users.weight"), _unknown_users(forget, retain)
+        descend([table], loss, settings.steps, settings.learning_rate, rows=gone)
     return module
 
 
 def _unknown_users(forget: CustomExamples, retain: CustomExamples) -> Tensor:
     """Users of forget that retain does not name, int64, sorted; all of forget where it names each of them."""
     users = forget.inputs[:, 0].unique()
-    gone = users[~torch.isin(users, retain.inputs[:, 0])]
+    gone: Tensor = users[~torch.isin(users, retain.inputs[:, 0])]
     return gone if len(gone) else users

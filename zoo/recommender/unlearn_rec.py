@@ -66,6 +66,9 @@ class InfluenceEncoder(nn.Module):
         layers: how often influence is spread.
     """
 
+    rows: Tensor
+    read: Tensor
+
     def __init__(self, original: nn.Module, layers: int) -> None:
         super().__init__()
         self.layers = layers
@@ -86,7 +89,8 @@ class InfluenceEncoder(nn.Module):
     def spread(self, removed: Tensor) -> tuple[Tensor, Tensor]:
         """H̄ and Ē_w for removed interactions [n, 2], each [nodes, width]."""
         graph = _normalised(removed + torch.tensor([0, self.n_users]), len(self.influence))
-        influence, own = self.influence, self.read * self.weights
+        influence: Tensor = self.influence
+        own = self.read * self.weights
         for _ in range(self.layers):
             influence, own = graph @ influence, graph @ own
         return influence, own

@@ -96,4 +96,5 @@ def _weights_of_others(model: Any, users: Tensor, every: Tensor) -> Tensor:
     # An item that nobody took is no item yet: drawn, it would be trained all the same.
     known = made.any(0).to(every.dtype)
     # Never all zero: a user may have taken everything.
-    return known * ~made[users] + _TINY
+    found: Tensor = known * ~made[users] + _TINY
+    return found
