@@ -31,6 +31,7 @@ class NotBuilt:
 
 
 NAMES = {
+    "arXiv 1205.2618": "BPR",
     "arXiv 1312.6114": "variational autoencoders",
     "arXiv 1506.02617": "Path-SGD",
     "arXiv 1606.00709": "f-GAN",
@@ -42,6 +43,7 @@ NAMES = {
     "arXiv 1905.02383": "Gaussian differential privacy",
     "arXiv 1911.04933": "Eternal Sunshine (Golatkar et al. 2020)",
     "arXiv 1912.03817": "SISA",
+    "arXiv 2002.02126": "LightGCN",
     "arXiv 2012.07805": "Extracting Training Data (Carlini et al. 2021)",
     "arXiv 2104.08691": "prompt tuning (Lester et al. 2021)",
     "arXiv 2106.09685": "LoRA",
@@ -108,6 +110,7 @@ NAMES = {
     "arXiv 2505.16831": "Fisher information of unlearning",
     "arXiv 2506.09227": "SoK intent (Ren et al. 2025)",
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
+    "arXiv 2505.22649": "UnlearnRec",
     "arXiv 2506.07795": "ORT and ROCR",
     "arXiv 2508.15449": "MRP",
     "arXiv 2508.18671": "A-LiRA",

@@ -11,6 +11,7 @@ from tests.documented_world import documented
 from tests.installed import site
 from tests.people_worlds import text_world
 from tests.received import sent
+from tests.recommender_worlds import tastes, tastes_folder
 from tests.tiny_world import fresh, no_report, plain
 from tests.worlds import retrain_scores, world
 
@@ -26,6 +27,8 @@ __all__ = [
     "sent",
     "site",
     "tables_folder",
+    "tastes",
+    "tastes_folder",
     "text_world",
     "world",
 ]
