@@ -17,7 +17,9 @@ class Settings(Frozen):
 
     strength: float = Field(default=1.0, ge=0, description="η, of the guidance away from the concept")
     kept: float = Field(default=1.0, ge=0, description="γ, of what is held to the original on retain")
-    radius: float = Field(default=0.5, ge=0, description="of the attack on each number of the vector, in the table's RMS")
+    radius: float = Field(
+        default=0.5, ge=0, description="of the attack on each number of the vector, in the table's RMS"
+    )
     attack_steps: int = Field(default=4, ge=0, description="of the lower level, by the sign of the gradient")
     learning_rate: float = Field(default=5e-4, gt=0, description="of Adam, upper level")
     steps: int = Field(default=150, ge=1, description="of the upper level")

@@ -17,38 +17,38 @@ from auditor.tasks.diffusion.code import DiffusionCode
 from auditor.tasks.diffusion.task import NAME
 from auditor.zoo.diffusion.digits import RECIPE, diffusion_digits, trained
 
-_SEED = 1
-_FORGET_CLASS = 3
+SEED = 1
+FORGET_CLASS = 3
+SHORT = RECIPE.model_copy(update={"epochs": 12})
+"""Enough to know the digits by, not to draw them well."""
 _SIZES = {"forget": 32, "retain": 96, "holdout": 24}
 _HIDES = Settings(last_layer=True, learning_rate=3e-3, steps=40, weight=1.0)
 
 
 def drawn_digits() -> ContractWorld:
     """Digits that a network was taught to draw, and a copy whose last layer alone was turned against one of them."""
-    world = diffusion_digits(_FORGET_CLASS, _SEED)
+    world = diffusion_digits(FORGET_CLASS, SEED)
     sets = {name: evenly(world[name], most) for name, most in _SIZES.items()}
-    half = attack_half(sets["forget"], derive_seed(_SEED, "split"))
+    half = attack_half(sets["forget"], derive_seed(SEED, "split"))
     data = CustomSets(
         request="class",
-        classes=(_FORGET_CLASS,),
+        classes=(FORGET_CLASS,),
         n_classes=0,
         forget_attack=sets["forget"].take(half),
         forget_eval=sets["forget"].take(~half),
         retain=sets["retain"],
         holdout=sets["holdout"],
     )
-    original = trained(world["train"], _SEED, RECIPE.model_copy(update={"epochs": 12}))
+    original = trained(world["train"], SEED, SHORT)
     code = built_in(DiffusionCode(), NAME)
     layout = find_layout(code, original, data.retain.take(torch.arange(8)))
-    with torch_seed(_SEED):
-        hidden = loss_ascent(
-            original, data.forget, data.retain, _HIDES, _SEED, code=code, last_map=layout.last_map
-        )
+    with torch_seed(SEED):
+        hidden = loss_ascent(original, data.forget, data.retain, _HIDES, SEED, code=code, last_map=layout.last_map)
     return ContractWorld(
         data=data,
         original=original,
         hidden=hidden,
-        decoys=tuple(decoy.name for decoy in decoys.planned("", "", _SEED)),
+        decoys=tuple(decoy.name for decoy in decoys.planned("", "", SEED)),
         structure={"layout": layout, "judge": Judge.by(code, original, data.retain)},
         adapter=CustomModel,
     )

@@ -1,4 +1,4 @@
-"""What methods on conditional diffusion models share: batches, draws of times and noise, predictions under any vector."""
+"""What methods on conditional diffusion models share: noisy batches, and predictions under labels and vectors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +26,7 @@ class Noisy:
     labels: Tensor
 
 
-def noisy_batches(
-    model: Denoiser, examples: CustomExamples, size: int, random: torch.Generator
-) -> Iterator[Noisy]:
+def noisy_batches(model: Denoiser, examples: CustomExamples, size: int, random: torch.Generator) -> Iterator[Noisy]:
     """Endless batches of random examples at random times.
 
     Args:

@@ -1,4 +1,4 @@
-"""The small conditional diffusion model of the digits: diffusers' UNet, with the schedule of noise that it is trained on.
+"""The small conditional diffusion model of the digits: diffusers' UNet, and the schedule of noise it is trained on.
 
 A file of its own that needs torch and diffusers alone: the demo copies it beside the audit.
 """
@@ -10,7 +10,10 @@ def build() -> nn.Module:
     """An untrained network of images [1, 8, 8] in [-1, 1] and five labels, with a sixth that stands for none."""
     # Loaded when used: it takes seconds.
     from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers.utils import logging
 
+    # Else it warns at every move of a network that some layers, of which it has none, should stay in float32.
+    logging.set_verbosity_error()
     network: nn.Module = UNet2DModel(
         sample_size=8,
         in_channels=1,

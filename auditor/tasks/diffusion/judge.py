@@ -36,7 +36,7 @@ class Judge:
             labels: int64 [n], each among those known.
         """
         with torch.no_grad():
-            shares = self._network(self._scaled(inputs)).double().softmax(1)
+            shares: Tensor = self._network(self._scaled(inputs)).double().softmax(1)
         return shares.gather(1, torch.searchsorted(self.labels, labels)[:, None])[:, 0]
 
     def _scaled(self, inputs: Tensor) -> Tensor:

@@ -40,11 +40,12 @@ def left_over(maps: Tensor, aim: Tensor) -> Tensor:
     size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)[:, None, None]
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     weights = torch.linalg.solve(gram / size + _RIDGE * eye, columns.transpose(1, 2) @ wanted / size)
-    return (wanted - columns @ weights).square().mean((1, 2))
+    left: Tensor = (wanted - columns @ weights).square().mean((1, 2))
+    return left
 
 
 def beliefs(left: Tensor, positions: int) -> Tensor:
-    """Which label fits each example, from the noise that each leaves: softmax of −½·positions·Σ over times; [n, labels].
+    """Which label fits each example, from the noise that each leaves: softmax of −½·positions·Σ; [n, labels].
 
     Args:
         left: as :func:`left_over` gives it, by time and label, [n, times, labels].
@@ -96,7 +97,8 @@ def _last_of_size(maps: dict[str, Tensor], inputs: Tensor) -> Tensor:
 @contextmanager
 def _maps(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Outputs of the blocks of the way up, by name, while open."""
-    blocks, maps = getattr(module, _BLOCKS, None), {}
+    blocks: object = getattr(module, _BLOCKS, None)
+    maps: dict[str, Tensor] = {}
     if not isinstance(blocks, nn.ModuleList):
         raise ModelError(
             f"the network has no {_BLOCKS}, from which features are read; the task diffusion reads networks such as "
