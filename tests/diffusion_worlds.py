@@ -22,7 +22,7 @@ from auditor.zoo.diffusion.network import build
 from tests.documented_world import block
 from tests.shared import folder_made_once
 
-N_REFERENCES = 3
+N_REFERENCES = 2
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class TestReading:
         code = DiffusionCode()
         inputs = drawn.world.data.forget.inputs
         share = [
-            float(code.features(module, inputs)["last block"][:, 3].mean())
+            float(code.features(module, inputs)["last block"][:, 3].detach().mean())
             for module in (drawn.world.original, *drawn.references)
         ]
         assert share[0] > max(share[1:]) + 0.2
