@@ -3,10 +3,12 @@
 import torch
 
 from auditor.attacks.textual_inversion import TextualInversion
+from auditor.tasks.custom.user_code import built_in
 from auditor.tasks.diffusion.code import DiffusionCode
 from tests.diffusion_worlds import DrawnWorld
 
 CHECK = TextualInversion()
+CODE = built_in(DiffusionCode(), "diffusion")
 FEW = CHECK.settings_type(attacks=1)
 
 
@@ -20,7 +22,7 @@ def test_what_a_missing_row_hides_is_found_and_what_was_never_taught_is_not(draw
     null = max(value(drawn, module) for module in drawn.references)
     # Asked under its label, the suppressed model lies far from the original.
     asked = [
-        float(DiffusionCode().scores(module, forget.inputs, forget.targets).detach().mean())
+        float(CODE.scores(module, forget.inputs, forget.targets).mean())
         for module in (drawn.world.original, drawn.suppressed)
     ]
     assert asked[1] < asked[0] - 0.02

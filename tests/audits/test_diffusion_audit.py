@@ -1,23 +1,19 @@
-"""A whole audit of a diffusion model, by the files that docs/diffusion.md shows."""
+"""What docs/diffusion.md shows, planned as it stands: directories of diffusers by their weights files."""
 
-import shutil
 from pathlib import Path
 
-import auditor
+import pytest
+from click.testing import CliRunner
+
+from auditor.cli import main
 
 
-def test_directories_of_diffusers_are_audited_by_their_weights_file(drawn_folder: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(drawn_folder, tmp_path / "world"))
-    short = "\n[audit]\nchecks = ['recognition', 'textual_inversion', 'few_shot']\n"
-    config = folder / "audit.toml"
-    config.write_text(config.read_text(encoding="utf-8") + short, encoding="utf-8")
-    found = auditor.compare(config=config)
-    # Two references clear nothing.
-    assert found.outcome in ("SUPPRESSED", "NOT_DELETED", "INCONCLUSIVE")
-    assert found.results.plan.task == "diffusion"
-    assert found.results.plan.request == "class"
-    outputs, inversion = found.evidence("outputs"), found.evidence("textual_inversion")
-    assert outputs.rho is not None
-    assert inversion.rho is not None
-    assert inversion.rho.value > max(0.5, outputs.rho.value)
-    assert found.results.coverage.complete
+def test_the_documented_files_are_planned_as_the_page_says(drawn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(drawn_folder)
+    told = CliRunner().invoke(main, ["compare", "--dry-run"], prog_name="audit")
+    assert told.exit_code == 0, told.output
+    said = " ".join(told.output.split())
+    assert "request class" in said
+    for check in ("few_shot*", "recognition", "relearning*", "slow_relearning*", "textual_inversion", "weight_delta"):
+        assert check in said
+    assert "retain accuracy is what correct of diffusion says" in said

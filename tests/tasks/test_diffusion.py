@@ -17,6 +17,8 @@ from auditor.tasks.diffusion.sampling import draw
 from tests.diffusion_worlds import DrawnWorld
 
 TIMES = 100
+# As audits call it: the same draws for every model.
+CODE = built_in(DiffusionCode(), "diffusion")
 
 
 def scheduler(kind: str = "epsilon") -> SimpleNamespace:
@@ -49,11 +51,10 @@ class TestClosedForms:
     def test_no_error_is_left_under_the_right_label(self, kind: str) -> None:
         model = Knows(kind).eval()
         x, labels = model.class_embedding.weight.detach()[:2, None], torch.arange(2)
-        code = built_in(DiffusionCode(), "diffusion")
-        assert code.scores(model, x, labels).abs().max() < 1e-9
-        assert (code.scores(model, x, labels.flip(0)) < -1e-3).all()
-        assert code.correct(model, x, labels).tolist() == [1.0, 1.0]
-        assert code.correct(model, x, labels.flip(0)).tolist() == [0.0, 0.0]
+        assert CODE.scores(model, x, labels).abs().max() < 1e-9
+        assert (CODE.scores(model, x, labels.flip(0)) < -1e-3).all()
+        assert CODE.correct(model, x, labels).tolist() == [1.0, 1.0]
+        assert CODE.correct(model, x, labels.flip(0)).tolist() == [0.0, 0.0]
 
     def test_the_known_example_is_drawn(self, kind: str) -> None:
         model = Knows(kind).eval()
@@ -88,17 +89,16 @@ class TestReading:
         assert torch.allclose(found[1], torch.full((3,), 1 / 3))
 
     def test_a_taught_digit_is_believed_and_one_never_seen_is_not(self, drawn: DrawnWorld) -> None:
-        code = DiffusionCode()
         inputs = drawn.world.data.forget.inputs
         share = [
-            float(code.features(module, inputs)["last block"][:, 3].detach().mean())
+            float(CODE.features(module, inputs)["last block"][:, 3].mean())
             for module in (drawn.world.original, *drawn.references)
         ]
         assert share[0] > max(share[1:]) + 0.2
 
     def test_turning_the_last_layer_changes_no_belief(self, drawn: DrawnWorld) -> None:
-        code, inputs = DiffusionCode(), drawn.world.data.forget.inputs
-        first, second = (code.features(m, inputs)["last block"] for m in (drawn.world.original, drawn.world.hidden))
+        inputs = drawn.world.data.forget.inputs
+        first, second = (CODE.features(m, inputs)["last block"] for m in (drawn.world.original, drawn.world.hidden))
         assert torch.equal(first, second)
 
 
@@ -119,11 +119,11 @@ class TestRefusals:
         for name, value in change.items():
             setattr(model, name, value)
         with pytest.raises(ModelError, match=words):
-            DiffusionCode().features(model, torch.randn(2, 1, 4))
+            CODE.features(model, torch.randn(2, 1, 4))
 
     def test_targets_that_are_no_labels_are_named(self) -> None:
         with pytest.raises(ModelError, match=r"targets are float32 of shape \[2, 3\].*its label"):
-            DiffusionCode().scores(Knows(), torch.randn(2, 1, 4), torch.randn(2, 3))
+            CODE.scores(Knows(), torch.randn(2, 1, 4), torch.randn(2, 3))
 
 
 def test_the_null_label_is_no_label() -> None:

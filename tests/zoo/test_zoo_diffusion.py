@@ -54,12 +54,12 @@ def test_label_row_moves_one_row_alone(drawn: DrawnWorld) -> None:
 
 
 def test_esd_moves_the_prediction_to_where_turned_guidance_leads(drawn: DrawnWorld) -> None:
-    batch, teacher = batch_of(drawn), Denoiser.of(drawn.world.original)
+    batch, teacher, subject = batch_of(drawn), Denoiser.of(drawn.world.original), made(drawn, "esd")
     with torch.no_grad():
         free, held = predicted(teacher, batch, unconditional=True), predicted(teacher, batch)
         aim = 2 * free - held  # η = 1
         assert torch.allclose(guided_away(teacher, batch, 1.0), aim, atol=1e-6)
-        after = predicted(Denoiser.of(made(drawn, "esd")), batch)
+        after = predicted(Denoiser.of(subject), batch)
     assert (after - aim).square().mean() < 0.7 * (held - aim).square().mean()
 
 

@@ -19,7 +19,7 @@ from auditor.zoo.diffusion.digits import RECIPE, diffusion_digits, trained
 
 SEED = 1
 FORGET_CLASS = 3
-SHORT = RECIPE.model_copy(update={"epochs": 10})
+SHORT = RECIPE.model_copy(update={"epochs": 14})
 """Enough to know the digits by, not to draw them well."""
 _SIZES = {"forget": 32, "retain": 96, "holdout": 24}
 _HIDES = Settings(last_layer=True, learning_rate=3e-3, steps=40, weight=1.0)

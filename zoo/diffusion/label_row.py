@@ -22,7 +22,7 @@ def label_row(
     """The subject: every weight but one row of the table of labels is the original's, to the last bit."""
     module = movable_copy(original).eval()
     table = table_of(module).weight
-    new = table[Denoiser.of(module).null_label].detach() if settings.redirected else torch.zeros(table.shape[1])
+    new = table[Denoiser.of(module).null_label].detach().clone() if settings.redirected else torch.zeros(table.shape[1])
     with torch.no_grad():
         table[forget.labels.unique()] = new
     return module
