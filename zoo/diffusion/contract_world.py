@@ -22,7 +22,7 @@ FORGET_CLASS = 3
 SHORT = RECIPE.model_copy(update={"epochs": 14})
 """Enough to know the digits by, not to draw them well."""
 _SIZES = {"forget": 32, "retain": 96, "holdout": 24}
-_HIDES = Settings(last_layer=True, learning_rate=3e-3, steps=40, weight=1.0)
+_HIDES = Settings(last_layer=True, learning_rate=1e-2, steps=60, weight=1.0)
 
 
 def drawn_digits() -> ContractWorld:
