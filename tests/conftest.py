@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from tests.command_line import empty, pair
 from tests.custom_worlds import meters_folder, tables_folder
+from tests.diffusion_worlds import drawn, drawn_folder
 from tests.documented_world import documented
 from tests.installed import site
 from tests.people_worlds import text_world
@@ -17,6 +18,8 @@ from tests.worlds import retrain_scores, world
 
 __all__ = [
     "documented",
+    "drawn",
+    "drawn_folder",
     "empty",
     "fresh",
     "meters_folder",

@@ -43,6 +43,10 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("relearning", "custom"): {"attacks": 1},
     ("relearning", "recommender"): {"attacks": 1},
     ("slow_relearning", "recommender"): {"attacks": 1},
+    ("slow_relearning", "diffusion"): {"attacks": 1, "drawn": SHORT},
+    ("relearning", "diffusion"): {"attacks": 1, "drawn": SHORT},
+    ("textual_inversion", "diffusion"): {"attacks": 1},
+    ("recognition", "diffusion"): {"drawn": 8, "kept": 4, "steps": 4},
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
 }

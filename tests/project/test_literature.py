@@ -20,6 +20,7 @@ WANTED = (
     *("A-LiRA", "(model diffing)", "LAF", "CUPID", "Concept poisoning", "ACU", "LMEraser", "WAGLE", "LoKU", "MRP"),
     *("FLAT", "ULD", "Effective skill unlearning", "UOE", "DP2Unlearning", "RePAIR", "In-context unlearning", "ALU"),
     *("gradient ascent for text", "Merging as unlearning"),
+    *("AdvUnlearn", "ESD", "textual inversion"),
 )
 
 

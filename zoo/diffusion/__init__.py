@@ -1,0 +1,1 @@
+"""Conditional diffusion models: unlearning methods, and a small world of digits."""
