@@ -126,7 +126,9 @@ def _searched(subject: DualEncoder, data: CustomSets, settings: Settings, seed: 
     return {
         TO_TEXT: _among_captions(evaluation @ texts.T, own),
         TO_IMAGE: _by_column((evaluation * texts[own]).sum(1), retain[aside] @ texts.T, own),
-        FEW: np.mean([_ranked(*pair) for pair in zip((evaluation @ asked).T, (retain[aside] @ asked).T, strict=True)], 0),
+        FEW: np.mean(
+            [_ranked(*pair) for pair in zip((evaluation @ asked).T, (retain[aside] @ asked).T, strict=True)], 0
+        ),
         PROBE: _probed(subject, background, aside, settings.ridge),
     }
 
@@ -138,7 +140,9 @@ def _captions(subject: DualEncoder, data: CustomSets) -> tuple[Tensor, Tensor]:
     """Captions of the audit and of the eval half, int64 [captions, length], and the place of each eval image's own."""
     rows, places = torch.cat([subject.captions, data.forget_eval.targets]).unique(dim=0, return_inverse=True)
     if len(rows) < 2:
-        raise UsageError("retrieval tells captions apart, and all of forget and retain are one; caption retain otherwise")
+        raise UsageError(
+            "retrieval tells captions apart, and all of forget and retain are one; caption retain otherwise"
+        )
     return rows, places[len(subject.captions) :]
 
 
@@ -183,7 +187,9 @@ def _probed(subject: DualEncoder, background: Tensor, aside: Tensor, ridge: floa
     mean = retain[background].mean(0)
     x = (seen - mean) * weight
     # Both sides weigh the same, however many images either has.
-    sides = torch.cat([torch.full((len(attack),), 0.5 / len(attack)), torch.full((len(background),), 0.5 / len(background))])
+    sides = torch.cat(
+        [torch.full((len(attack),), 0.5 / len(attack)), torch.full((len(background),), 0.5 / len(background))]
+    )
     y = torch.cat([torch.ones(len(attack)), -torch.ones(len(background))]).double()
     weighted = x * sides.double()[:, None]
     probe = torch.linalg.solve(weighted.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), weighted.T @ y)

@@ -101,7 +101,9 @@ def with_prompts(module: nn.Module, settings: Settings) -> Prompted:
     """Put prompts into a network, in place; what was put there."""
     blocks = getattr(getattr(getattr(module, "vision_model", None), "encoder", None), "layers", None)
     if not isinstance(blocks, nn.ModuleList) or (settings.block or 0) >= len(blocks):
-        raise ModelError("adu puts prompts before a block of vision_model.encoder.layers, and the network has no such one")
+        raise ModelError(
+            "adu puts prompts before a block of vision_model.encoder.layers, and the network has no such one"
+        )
     place = len(blocks) - 1 if settings.block is None else settings.block
     made = Prompted(blocks[place], _width(module), settings.prompts, module.config.vision_config.num_attention_heads)  # type: ignore[union-attr]
     blocks[place] = made.eval()

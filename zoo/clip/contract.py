@@ -6,13 +6,13 @@ from torch import nn
 from auditor.checks.contract_worlds import ContractWorld
 from auditor.models.training import train
 from auditor.randomness import derive_seed
+from auditor.tasks.classification.request_kind import Request
 from auditor.tasks.clip.subject import DualEncoder
 from auditor.tasks.custom.decoys import recipes as decoys
 from auditor.tasks.custom.inputs import Inputs, split
 from auditor.tasks.custom.sets import CustomSets
 from auditor.tasks.custom.structure import CustomLayout, find_layout
 from auditor.tasks.custom.utility import Judge
-from auditor.tasks.classification.request_kind import Request
 from auditor.zoo.clip.drawn_digits import RECIPE, DrawnDigits, drawn_digits, small_clip
 
 _SEED = 1
@@ -46,5 +46,3 @@ def sets_of(world: DrawnDigits, seed: int) -> CustomSets:
 def layout_of(world: DrawnDigits, original: nn.Module) -> CustomLayout:
     """The structure as an audit finds it."""
     return find_layout(world.code, original, world.sets["retain"].take(torch.arange(_LAYOUT_EXAMPLES)))
-
-

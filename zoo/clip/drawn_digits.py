@@ -78,7 +78,12 @@ def drawn_digits(forgotten: str, seed: int) -> DrawnDigits:
         inputs=_pixels(_drawn(images.reshape(-1, _SIDE, _SIDE) / _PIXEL_MAX, domains)),
         targets=_captions(domains, labels),
     )
-    parts = {"forget": gone & ~tested, "retain": ~gone & ~tested, "holdout": gone & tested, "retain_test": ~gone & tested}
+    parts = {
+        "forget": gone & ~tested,
+        "retain": ~gone & ~tested,
+        "holdout": gone & tested,
+        "retain_test": ~gone & tested,
+    }
     return DrawnDigits(sets={name: everything.take(torch.from_numpy(part)) for name, part in parts.items()})
 
 

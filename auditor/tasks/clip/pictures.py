@@ -180,5 +180,7 @@ def _part(configuration: Mapping[str, object], name: str, directory: Path) -> Ma
 def _whole(fields: Mapping[str, object], name: str, default: int, directory: Path) -> int:
     found = fields.get(name, default)
     if not isinstance(found, int) or not 1 <= found <= _LARGEST:
-        raise DataError(f"{shown(directory / CONFIG)}: {name} is no whole number of a dual encoder; save the model again")
+        raise DataError(
+            f"{shown(directory / CONFIG)}: {name} is no whole number of a dual encoder; save the model again"
+        )
     return found

@@ -57,9 +57,7 @@ class Clip(Custom):
         return reader(captions_of(found) if found else None)
 
 
-def _with_tables(
-    spec: AuditSpec, base: Path, origins: Mapping[str, object]
-) -> Callable[[Tensor | None], UserTask]:
+def _with_tables(spec: AuditSpec, base: Path, origins: Mapping[str, object]) -> Callable[[Tensor | None], UserTask]:
     """Makes the code; one that reads tables where a set is one. What it has read once it does not read again."""
     tabled = any(str(source).endswith(TABLES) for source in origins.values() if isinstance(source, str | Path))
     kept: dict[Path, tuple[Tensor, Tensor]] = {}
