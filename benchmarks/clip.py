@@ -1,6 +1,7 @@
 """Pairs of known truth for dual encoders: a small CLIP of drawn digits that is to forget a domain, or a class.
 
-For each request and seed references and eight subjects: two retrains, and six models that were never retrained. Prints
+For each request and seed eight references and twelve subjects: three retrains, and nine models that were never
+retrained. Prints
 outcomes, and ρ of every check. Finished audits are kept in the work folder.
 
     python benchmarks/clip.py --work bench-clip
@@ -27,8 +28,19 @@ from auditor.zoo.clip.drawn_digits import RECIPE, drawn_digits, small_clip
 # Fixed before any run; 0 to 3 were looked at while the world and the check were made.
 SEEDS = (21, 22)
 REQUESTS = ("sketched",)
-DELETED = ("retrain", "another retrain")
-METHODS = ("adu", "null_space", "caption_tuning", "gradient_difference", "retain_steps", "small_noise")
+DELETED = ("retrain", "another retrain", "a third retrain")
+METHODS: dict[str, tuple[str, dict[str, float]]] = {
+    "adu": ("adu", {}),
+    "null_space": ("null_space", {}),
+    "caption_tuning": ("caption_tuning", {}),
+    "gradient_difference": ("gradient_difference", {}),
+    "small_noise": ("small_noise", {}),
+    "retain_steps": ("retain_steps", {}),
+    "most of null_space": ("null_space", {"share": 0.7}),
+    "strong gradient_difference": ("gradient_difference", {"weight": 1.0, "loss_cap": 12.0}),
+    "long retain_steps": ("retain_steps", {"steps": 200, "learning_rate": 1e-3}),
+}
+"""Methods of the zoo by what they are called here, with their settings."""
 CHECKS = ("outputs", "few_shot", "relearning", "slow_relearning", "retrieval")
 
 
@@ -58,9 +70,9 @@ class World:
         """By name, how each is made."""
 
         def method(name: str) -> Callable[[], nn.Module]:
-            found, seed = entry(name, "clip"), derive_seed(self.seed, "zoo", name)
+            found, seed = entry(METHODS[name][0], "clip"), derive_seed(self.seed, "zoo", name)
             forget, retain = self.sets["forget"], self.sets["retain"]
-            return lambda: found.make(self.original, forget, retain, found.settings(), seed)
+            return lambda: found.make(self.original, forget, retain, found.settings(METHODS[name][1]), seed)
 
         retrains = {name: (lambda name=name: self.trained(name)) for name in DELETED}
         return {**retrains, **{name: method(name) for name in METHODS}}

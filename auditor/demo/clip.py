@@ -16,7 +16,8 @@ from auditor.zoo.clip import drawn_digits as world
 from auditor.zoo.clip.gradient_difference import Settings, caption_tuning
 
 FORGOTTEN = "sketched"
-N_REFERENCES = 6
+# With six, relearning saw too coarsely now and then.
+N_REFERENCES = 8
 
 _SPEC = """\
 # Written by `audit demo --task clip`. A small CLIP is to forget digits that are {forgotten}.

@@ -31,7 +31,7 @@ def test_a_shut_text_encoder_is_found_by_images_and_not_by_captions(scores: dict
     nulls = {way: np.mean([scores[name].readings[way].value for name in REFERENCES]) for way in original}
     for way in (FEW, PROBE):
         assert shut[way].value == original[way].value > nulls[way]
-    assert shut[TO_TEXT].value < 0.3
+    assert shut[TO_TEXT].value < original[TO_TEXT].value / 2
     assert original[TO_TEXT].value > 0.9
     assert original[TO_IMAGE].value > nulls[TO_IMAGE] + 0.1
     assert ahead(scores, "captions shut") > 0.15

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from auditor.errors import AuditError, DataError
+from auditor.loading.transformers_directory import load_directory, task_of
 from auditor.models.lineup import load_original
 from auditor.records.spec import make_spec
 from auditor.tasks.clip.code import MOST_CAPTIONS, DualEncoderCode, captions_of, line_up
@@ -107,8 +108,8 @@ class TestFeatures:
             found = DualEncoderCode(FIXED).features(network, examples.inputs)
             images = network.vision_model(pixel_values=examples.inputs)
             out = network(input_ids=FIXED, pixel_values=examples.inputs)
-        assert list(found) == ["block 1", "block 2", "pooled", "embedding"]
-        assert torch.equal(found["block 2"], images.last_hidden_state)
+        assert list(found) == ["pooled", "embedding"]
+        assert torch.equal(found["pooled"], images.pooler_output)
         unit = nn.functional.normalize(found["embedding"], dim=1)
         torch.testing.assert_close(unit, out.image_embeds, atol=1e-5, rtol=0)
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
@@ -117,13 +118,14 @@ class TestFeatures:
         from transformers import SiglipConfig, SiglipModel
 
         torch.manual_seed(0)
-        shared = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+        shared = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 4}
         text = shared | {"vocab_size": 15, "max_position_embeddings": 4, "projection_size": 16}
         vision = shared | {"image_size": 8, "patch_size": 4, "num_channels": 1}
         network, examples = SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).eval(), some(4)
         code = DualEncoderCode(FIXED)
         assert bool(code.scores(network, examples.inputs, examples.targets).isfinite().all())
-        assert list(code.features(network, examples.inputs)) == ["block 1", "pooled", "embedding"]
+        assert list(code.features(network, examples.inputs)) == ["block 2", "pooled", "embedding"]
+        assert not any(m._forward_hooks for m in network.modules())
         code.loss(network, examples.inputs, examples.targets).backward()
 
 
@@ -253,3 +255,12 @@ def test_captions_of_two_lengths_are_refused(clip_world: ClipWorld) -> None:
     task._given = {"forget": (np.zeros((12, 1, 8, 8)), np.zeros((12, 5), dtype=np.int64)), "retain": retain}
     with pytest.raises(DataError, match="captions have several lengths; pad all targets to one length"):
         task.code(spec_of(), clip_world.folder)
+
+
+def test_a_directory_of_a_dual_encoder_is_loaded_as_one(clip_world: ClipWorld, tmp_path: Path) -> None:
+    """transformers has a classifier of images of the same type, which such a directory holds no head for."""
+    loaded = load_directory(clip_world.folder / "original")
+    assert loaded.task is None
+    assert type(loaded.module).__name__ == "CLIPModel"
+    with pytest.raises(AuditError, match=r"name the task that it is of in models\.task"):
+        task_of(clip_world.folder / "original")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DOMAINS = ("plain", "negative", "sketched")
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-RECIPE = RecipeSpec(epochs=20, learning_rate=3e-3, weight_decay=0.01)
+RECIPE = RecipeSpec(epochs=20, learning_rate=3e-3, weight_decay=0.01, schedule="one-cycle")
 LENGTH = 4
 """Tokens of a caption: its beginning, two words, its end."""
 _BEGIN, _END = range(2)
@@ -88,7 +88,7 @@ def drawn_digits(forgotten: str, seed: int) -> DrawnDigits:
 
 
 def small_clip(width: int = 32) -> nn.Module:
-    """An untrained CLIP of one text block and two image blocks, 31,329 weights; from torch's global seed."""
+    """An untrained CLIP of one text block and two image blocks, 29,185 weights; from torch's global seed."""
     from transformers import CLIPConfig, CLIPModel
 
     shared = {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 4}
@@ -101,7 +101,14 @@ def small_clip(width: int = 32) -> nn.Module:
         "pad_token_id": _END,
     }
     vision = {"image_size": _SIDE, "patch_size": _PATCH, "num_channels": 1, "num_hidden_layers": 2}
-    return CLIPModel(CLIPConfig(text_config=shared | text, vision_config=shared | vision, projection_dim=width))
+    config = CLIPConfig(
+        text_config=shared | text,
+        vision_config=shared | vision,
+        projection_dim=width,
+        # Below the library's 2.66: these few images are told apart at less, and wrong captions end less far away.
+        logit_scale_init_value=2.0,
+    )
+    return CLIPModel(config)
 
 
 def tokenizer() -> "PreTrainedTokenizerFast":

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 MOST_CAPTIONS = 128
 """Captions that an image's own is held against, at most; each is encoded again in every batch."""
-_BLOCKS = 3
+_DEEP = 4
+"""Blocks from which on the one halfway is read as well."""
 POOLED, EMBEDDING = "pooled", "embedding"
 """Layers of features: the image encoder's last word, and what captions are compared with."""
 
@@ -92,22 +93,20 @@ class DualEncoderCode:
         return held >= logits.log_softmax(1).max(1).values
 
     def features(self, model: Any, inputs: Tensor) -> dict[str, Tensor]:
-        """What the image encoder makes of each image: after a few of its blocks [n, positions, width], and at its end.
+        """What the image encoder makes of each image: halfway where it is deep, [n, positions, width], and at its end.
 
         Pooled are features before they are projected to the space of captions: a projection that shuts them out leaves
         them as they were.
         """
         images = model.vision_model
         blocks = list(images.encoder.layers)
-        shown = sorted({max(1, round((i + 1) * len(blocks) / _BLOCKS)) for i in range(_BLOCKS)})
-        with _outputs([blocks[number - 1] for number in shown]) as caught:
+        # Of a few blocks the first half sees little more than pixels, which differ as much in models that know nothing.
+        halfway = [len(blocks) // 2] if len(blocks) >= _DEEP else []
+        with _outputs([blocks[number - 1] for number in halfway]) as caught:
             pooled = images(pixel_values=inputs).pooler_output
         projected = model.get_image_features(pixel_values=inputs).pooler_output
-        return {
-            **{f"block {number}": rows for number, rows in zip(shown, caught, strict=True)},
-            POOLED: pooled,
-            EMBEDDING: projected,
-        }
+        found = {f"block {number}": rows for number, rows in zip(halfway, caught, strict=True)}
+        return {**found, POOLED: pooled, EMBEDDING: projected}
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The symmetric contrastive loss, with a fixed list of captions in place of the batch's.
