@@ -218,6 +218,9 @@ class TestTables:
         (folder / "original/preprocessor_config.json").write_text('{"image_mean": [0.5]}')
         with pytest.raises(DataError, match="should hold image_mean and image_std, a number for each of 1 channels"):
             Clip().code(spec_of(), folder)
+        (folder / "original/preprocessor_config.json").write_text('{"do_normalize": false}')
+        with pytest.raises(DataError, match="does not scale pixels by 1/255 and normalise them"):
+            Clip().code(spec_of(), folder)
         (folder / "original/preprocessor_config.json").unlink()
         with pytest.raises(DataError, match=r"has no preprocessor_config\.json, which says how images are normalised"):
             Clip().code(spec_of(), folder)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".jsonl")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_ROUNDED = 4e-9
 _LARGEST = 4096  # pixels along a side, and tokens of a caption: more is no dual encoder's
 
 
@@ -156,6 +157,7 @@ def _normalisation(directory: Path, channels: int) -> tuple[tuple[float, ...], t
     found = parse_object(read_small(path, "it says how images are normalised"), path)
     inner = found.get("image_processor")
     fields = inner if isinstance(inner, dict) else found
+    _check_usual(fields, path)
     values = tuple(fields.get(name) for name in ("image_mean", "image_std"))
     if not all(_is_row(value, channels) for value in values) or 0 in (values[1] or ()):  # type: ignore[operator]
         raise DataError(
@@ -164,6 +166,17 @@ def _normalisation(directory: Path, channels: int) -> tuple[tuple[float, ...], t
         )
     mean, std = (tuple(float(x) for x in value) for value in values)  # type: ignore[union-attr,arg-type]
     return mean, std
+
+
+def _check_usual(fields: Mapping[str, object], path: Path) -> None:
+    """Refuse what would be prepared otherwise than the model was trained on."""
+    factor = fields.get("rescale_factor", 1 / 255)
+    # To a millionth: some files hold 1/255 rounded.
+    usual = isinstance(factor, int | float) and abs(factor - 1 / 255) < _ROUNDED
+    if not usual or not all(fields.get(name, True) for name in ("do_rescale", "do_normalize")):
+        raise DataError(
+            f"{shown(path)} does not scale pixels by 1/255 and normalise them; give pixel values and token ids as .npz"
+        )
 
 
 def _is_row(value: object, channels: int) -> bool:
