@@ -26,7 +26,7 @@ from auditor.zoo.catalogue import entry
 from auditor.zoo.clip.drawn_digits import RECIPE, drawn_digits, small_clip
 
 # Fixed before any run; 0 to 3 were looked at while the world and the check were made.
-SEEDS = (21, 22)
+SEEDS = (21,)
 REQUESTS = ("sketched",)
 DELETED = ("retrain", "another retrain", "a third retrain")
 METHODS: dict[str, tuple[str, dict[str, float]]] = {
