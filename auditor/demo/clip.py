@@ -16,7 +16,7 @@ from auditor.zoo.clip import drawn_digits as world
 from auditor.zoo.clip.gradient_difference import Settings, caption_tuning
 
 FORGOTTEN = "sketched"
-# With six, relearning saw too coarsely now and then.
+# With five, relearning saw too coarsely to clear a retrain.
 N_REFERENCES = 8
 
 _SPEC = """\
