@@ -1,5 +1,6 @@
 """Dual encoders: scores, loss and features by formulas of their own, and sets from arrays and tables."""
 
+import copy
 import json
 import math
 import shutil
@@ -66,6 +67,13 @@ class TestScores:
         assert held.tokens.tolist() == [*FIXED.tolist(), [0, 4, 8, 1], [0, 4, 9, 1]]
         assert held.allowed[:5].tolist() == [[True] * 3 + [False] * 2] * 5
         assert held.allowed[5].tolist() == [True] * 3 + [False, True]
+
+    def test_a_network_that_embeds_everything_as_nothing_tells_no_captions_apart(self, network: nn.Module) -> None:
+        wreck, examples = copy.deepcopy(network), some(4)
+        with torch.no_grad():
+            wreck.text_projection.weight.zero_()
+        found = DualEncoderCode(FIXED).scores(wreck, examples.inputs, examples.targets)
+        assert found.tolist() == pytest.approx([-math.log(3)] * 4)
 
     def test_of_very_many_captions_an_even_part_is_held_against(self) -> None:
         many = torch.arange(1000)[:, None].repeat(1, 4)

@@ -132,8 +132,11 @@ class DualEncoderCode:
             captions: token ids [captions, length].
         """
         # The network is called as a whole: what an audit compares of two networks is what comes out of that call.
-        found: Tensor = model(input_ids=captions, pixel_values=inputs).logits_per_image
-        return found.float()
+        found: Any = model(input_ids=captions, pixel_values=inputs)
+        # Of unit length is nothing that is 0: a wreck's embeddings are alike to all, and are no NaN.
+        silent = _silent(found.vision_model_output)[:, None] | _silent(found.text_model_output)[None]
+        logits: Tensor = found.logits_per_image
+        return logits.float().masked_fill(silent, 0.0)
 
     def _held(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """(logits [n, captions] of those allowed, log-probability of the own caption [n])."""
@@ -156,6 +159,12 @@ def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _silent(encoded: Any) -> Tensor:
+    """Which rows an encoder embeds as 0, bool [n]."""
+    embedded: Tensor = encoded.pooler_output
+    return (embedded == 0).all(1)
 
 
 def _masked(logits: Tensor, captions: Lineup) -> Tensor:
