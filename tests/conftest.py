@@ -5,6 +5,7 @@ import gc
 import torch
 from hypothesis import settings
 
+from tests.clip_worlds import clip_world
 from tests.command_line import empty, pair
 from tests.custom_worlds import meters_folder, tables_folder
 from tests.diffusion_worlds import drawn, drawn_folder
@@ -17,6 +18,7 @@ from tests.tiny_world import fresh, no_report, plain
 from tests.worlds import retrain_scores, world
 
 __all__ = [
+    "clip_world",
     "documented",
     "drawn",
     "drawn_folder",

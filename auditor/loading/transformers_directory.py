@@ -118,8 +118,16 @@ def _task(configuration: Mapping[str, JsonValue]) -> str | None:
     from transformers import CONFIG_MAPPING
 
     kind = str(configuration.get("model_type"))
-    known = _is_known(kind)
+    known = _is_known(kind) and not _is_dual_encoder(configuration, kind)
     return next((task for task in _NOUNS if known and CONFIG_MAPPING[kind] in _networks(task)), None)
+
+
+def _is_dual_encoder(configuration: Mapping[str, JsonValue], kind: str) -> bool:
+    """Whether it was saved as one (CLIP, SigLIP): transformers can also put a classifier of images around its type."""
+    from transformers.models.auto import modeling_auto
+
+    network = modeling_auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(kind)
+    return network is not None and configuration.get("architectures") == [network]
 
 
 def _is_known(kind: str) -> bool:

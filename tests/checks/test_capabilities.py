@@ -58,7 +58,7 @@ def test_features_name_every_layer(world: World, text_world: TextWorld) -> None:
         assert all(rows.shape[0] == len(found.data.retain) for rows in features.values())
 
 
-@pytest.mark.parametrize("task", ["classification", "causal-lm", "custom"])
+@pytest.mark.parametrize("task", ["classification", "causal-lm", "custom", "clip"])
 def test_tasks_whose_models_run_offer_everything(task: str) -> None:
     assert lacking(registry.load(task).subject_type, (Scores, Features, Weights, Loss)) == ()
 

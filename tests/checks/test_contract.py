@@ -40,6 +40,8 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("soft_prompt", "causal-lm"): {"attacks": 1, "drawn": PROMPTS},
     ("name_embeddings", "causal-lm"): {"attacks": 1, "drawn": NAMES},
     ("slow_relearning", "custom"): {"attacks": 1},
+    ("slow_relearning", "clip"): {"attacks": 1},
+    ("relearning", "clip"): {"attacks": 1},
     ("relearning", "custom"): {"attacks": 1},
     ("relearning", "recommender"): {"attacks": 1},
     ("slow_relearning", "recommender"): {"attacks": 1},
