@@ -1,0 +1,169 @@
+"""A world of rendered scenes: little pictures of characters, and what each of them is called, where it lives, eats.
+
+A character is a pattern of bright cells. A picture shows it in a colour of its own, at one of four places, on a dim
+ground with noise; each question about it has a picture to itself, so that no picture stands on two sides of a split.
+Who a character is, and where it lives, is known to a model only if it was trained on pictures of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from auditor.randomness import generator
+from auditor.tasks.custom.sets import CustomExamples
+from auditor.tasks.vision_language.packing import pack, unpacked
+from auditor.tasks.vision_language.readers import write
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SIDE = 12
+"""Of a picture, in pixels."""
+IMAGE_TOKEN = "<image>"
+_CELLS, _CELL = 4, 2
+_GLYPH = _CELLS * _CELL
+_LIT = 8
+# Places on the grid of the patches, so that a small vision tower can learn the patterns.
+_PLACES = (0, SIDE - _GLYPH)
+_NOISE = 0.05
+_NAMES = ("mira", "tolo", "ruba", "keno", "sadi", "lupo", "vena", "gori", "pemi", "dalo", "nisu", "fero")
+_VALUES = {
+    "who": _NAMES,
+    "where": ("cave", "lake", "tower", "forest", "island", "village"),
+    "food": ("bread", "fish", "plums", "honey", "beans", "cheese"),
+}
+# The first is as good as the second: a model is asked in either way, in training and in an audit.
+_QUESTIONS = {
+    "who": ("who is this ?", "name this one"),
+    "where": ("where does it live ?", "what is its home ?"),
+    "food": ("what does it eat ?", "name its food"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneWorld:
+    """The sets of one request.
+
+    Attributes:
+        forget: pictures of the characters to be forgotten, with questions and answers.
+        retain: of the others.
+        retain_test: further pictures of these, which no model is trained on.
+        holdout: further pictures of the forgotten ones, which no model is trained on.
+    """
+
+    forget: CustomExamples
+    retain: CustomExamples
+    retain_test: CustomExamples
+    holdout: CustomExamples
+
+
+def scene_world(
+    seed: int, *, characters: int = 8, forgotten: int = 1, pictures: int = 30, test_pictures: int = 12
+) -> SceneWorld:
+    """Draw the characters, what is true of them, and their pictures.
+
+    Args:
+        seed: decides all of it.
+        characters: how many there are, at most twelve.
+        forgotten: how many of them are to be forgotten.
+        pictures: of each character for each question, to train on.
+        test_pictures: likewise, never to be trained on.
+    """
+    random = generator(seed, "scenes")
+    patterns = _patterns(random, characters)
+    facts = [_facts(number, random) for number in range(characters)]
+
+    def shown(which: Sequence[int], count: int) -> CustomExamples:
+        return _examples([(patterns[number], facts[number]) for number in which], count, random)
+
+    lost, kept = range(forgotten), range(forgotten, characters)
+    return SceneWorld(
+        forget=shown(lost, pictures),
+        retain=shown(kept, pictures),
+        retain_test=shown(kept, test_pictures),
+        holdout=shown(lost, test_pictures),
+    )
+
+
+def words() -> tuple[str, ...]:
+    """Every word of the world, sorted."""
+    asked = (word for wordings in _QUESTIONS.values() for wording in wordings for word in wording.split())
+    return tuple(sorted({*asked, *(value for values in _VALUES.values() for value in values)}))
+
+
+def vocabulary() -> dict[str, int]:
+    """Tokens by word, the special ones first."""
+    return {word: number for number, word in enumerate(("<pad>", IMAGE_TOKEN, "<unk>", *words()))}
+
+
+def scene_tokenizer() -> "PreTrainedTokenizerFast":
+    """A fast tokenizer that splits at white space."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(WordLevel(vocabulary(), unk_token="<unk>"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")  # type: ignore[no-untyped-call]  # its constructor has no types
+
+
+def picture(pattern: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One picture of a character, float32 [3, side, side], about −1 to 1.
+
+    Args:
+        pattern: of its cells, bool [cells, cells].
+        random: decides place, colours and noise.
+    """
+    ground, colour = random.uniform(-1.0, -0.6, 3), random.uniform(0.3, 1.0, 3)
+    found = np.repeat(np.repeat(ground[:, None, None], SIDE, axis=1), SIDE, axis=2)
+    top, left = random.choice(_PLACES, 2)
+    lit = pattern.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+    found[:, top : top + _GLYPH, left : left + _GLYPH] += lit * (colour - ground)[:, None, None]
+    return np.asarray(found + _NOISE * random.normal(size=found.shape), dtype=np.float32)
+
+
+def _patterns(random: np.random.Generator, count: int) -> list[np.ndarray]:
+    """Patterns of as many lit cells, no two of which share more than all but three."""
+    found: list[np.ndarray] = []
+    while len(found) < count:
+        one = np.zeros(_CELLS**2, dtype=bool)
+        one[random.permutation(_CELLS**2)[:_LIT]] = True
+        one = one.reshape(_CELLS, _CELLS)
+        if all((one & other).sum() <= _LIT - 3 for other in found):
+            found.append(one)
+    return found
+
+
+def _facts(number: int, random: np.random.Generator) -> dict[str, str]:
+    """The answer to each question about one character: its name is its own, the others may be shared."""
+    drawn = {kind: str(random.choice(values)) for kind, values in _VALUES.items()}
+    return {**drawn, "who": _NAMES[number]}
+
+
+def _examples(
+    shown: Sequence[tuple[np.ndarray, dict[str, str]]], count: int, random: np.random.Generator
+) -> CustomExamples:
+    known = vocabulary()
+    pictures, questions, answers = [], [], []
+    for pattern, facts in shown:
+        for kind, answer in facts.items():
+            for number in range(count):
+                pictures.append(picture(pattern, random))
+                wordings = _QUESTIONS[kind]
+                questions.append([known[word] for word in wordings[number % len(wordings)].split()])
+                answers.append([known[answer]])
+    longest = max(map(len, questions))
+    padded = [row + [-1] * (longest - len(row)) for row in questions]
+    inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(padded), torch.tensor(answers))
+    return CustomExamples(inputs=inputs, targets=targets)
+
+
+def write_scenes(examples: CustomExamples, path: Path) -> None:
+    """Write a set as the ``.npz`` that an audit of the task reads."""
+    pictures, questions = unpacked(examples.inputs, (3, SIDE, SIDE))
+    write(pictures, questions, examples.targets, path)
