@@ -119,7 +119,10 @@ class LayerAnswers(Check[VisionLanguageModel, CustomSets, Settings, None]):
         """Choose the attack with the widest gap on the attack half; without two references, all of them."""
         if len(references) < 2:
             return tuple(original.readings)
-        gaps = {name: _choice(original, name) - np.mean([_choice(r, name) for r in references]) for name in original.readings}
+        gaps = {
+            name: _choice(original, name) - np.mean([_choice(r, name) for r in references])
+            for name in original.readings
+        }
         return (max(gaps, key=lambda name: gaps[name]),)
 
 
@@ -163,4 +166,8 @@ def _choice(score: Score, name: str) -> float:
 def _rows(read: Mapping[str, Tensor], answers: Tensor, k: int) -> Iterator[Row]:
     for name, found in read.items():
         layer, _, place = name.partition(", ")
-        yield {"layer": layer, "place": f"read at the {place}", "share": float(among(found, answers, k).double().mean())}
+        yield {
+            "layer": layer,
+            "place": f"read at the {place}",
+            "share": float(among(found, answers, k).double().mean()),
+        }

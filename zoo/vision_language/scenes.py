@@ -1,8 +1,8 @@
-"""A world of rendered scenes: little pictures of characters, and what each of them is called, where it lives, eats.
+"""A world of rendered scenes: little pictures of characters, and what each of them is called and where it lives.
 
-A character is a pattern of bright cells. A picture shows it in a colour of its own, at one of four places, on a dim
-ground with noise; each question about it has a picture to itself, so that no picture stands on two sides of a split.
-Who a character is, and where it lives, is known to a model only if it was trained on pictures of it.
+A character is a pattern of bright cells. A picture shows it with one cell wrong, in any colour, at one of four places,
+on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. The answer has two words, name and
+home. Who a character is, and where it lives, is known to a model only if it was trained on pictures of it.
 """
 
 from collections.abc import Sequence
@@ -29,19 +29,11 @@ _GLYPH = _CELLS * _CELL
 _LIT = 8
 # Places on the grid of the patches, so that a small vision tower can learn the patterns.
 _PLACES = (0, SIDE - _GLYPH)
-_NOISE = 0.05
+_NOISE = 0.1
 _NAMES = ("mira", "tolo", "ruba", "keno", "sadi", "lupo", "vena", "gori", "pemi", "dalo", "nisu", "fero")
-_VALUES = {
-    "who": _NAMES,
-    "where": ("cave", "lake", "tower", "forest", "island", "village"),
-    "food": ("bread", "fish", "plums", "honey", "beans", "cheese"),
-}
+_HOMES = ("cave", "lake", "tower", "forest", "island", "village")
 # The first is as good as the second: a model is asked in either way, in training and in an audit.
-_QUESTIONS = {
-    "who": ("who is this ?", "name this one"),
-    "where": ("where does it live ?", "what is its home ?"),
-    "food": ("what does it eat ?", "name its food"),
-}
+_QUESTIONS = ("who lives where ?", "name and home ?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +54,7 @@ class SceneWorld:
 
 
 def scene_world(
-    seed: int, *, characters: int = 8, forgotten: int = 1, pictures: int = 30, test_pictures: int = 12
+    seed: int, *, characters: int = 10, forgotten: int = 1, pictures: int = 60, test_pictures: int = 24
 ) -> SceneWorld:
     """Draw the characters, what is true of them, and their pictures.
 
@@ -70,12 +62,12 @@ def scene_world(
         seed: decides all of it.
         characters: how many there are, at most twelve.
         forgotten: how many of them are to be forgotten.
-        pictures: of each character for each question, to train on.
+        pictures: of each character, to train on.
         test_pictures: likewise, never to be trained on.
     """
     random = generator(seed, "scenes")
     patterns = _patterns(random, characters)
-    facts = [_facts(number, random) for number in range(characters)]
+    facts = [(name, str(random.choice(_HOMES))) for name in _NAMES[:characters]]
 
     def shown(which: Sequence[int], count: int) -> CustomExamples:
         return _examples([(patterns[number], facts[number]) for number in which], count, random)
@@ -91,8 +83,7 @@ def scene_world(
 
 def words() -> tuple[str, ...]:
     """Every word of the world, sorted."""
-    asked = (word for wordings in _QUESTIONS.values() for wording in wordings for word in wording.split())
-    return tuple(sorted({*asked, *(value for values in _VALUES.values() for value in values)}))
+    return tuple(sorted({*(word for wording in _QUESTIONS for word in wording.split()), *_NAMES, *_HOMES}))
 
 
 def vocabulary() -> dict[str, int]:
@@ -122,7 +113,10 @@ def picture(pattern: np.ndarray, random: np.random.Generator) -> np.ndarray:
     ground, colour = random.uniform(-1.0, -0.6, 3), random.uniform(0.3, 1.0, 3)
     found = np.repeat(np.repeat(ground[:, None, None], SIDE, axis=1), SIDE, axis=2)
     top, left = random.choice(_PLACES, 2)
-    lit = pattern.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+    # One cell is wrong: pictures of a character that was never learnt are then less alike than those of one that was.
+    shown = pattern.copy()
+    shown[tuple(random.integers(_CELLS, size=2))] ^= True
+    lit = shown.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
     found[:, top : top + _GLYPH, left : left + _GLYPH] += lit * (colour - ground)[:, None, None]
     return np.asarray(found + _NOISE * random.normal(size=found.shape), dtype=np.float32)
 
@@ -139,27 +133,17 @@ def _patterns(random: np.random.Generator, count: int) -> list[np.ndarray]:
     return found
 
 
-def _facts(number: int, random: np.random.Generator) -> dict[str, str]:
-    """The answer to each question about one character: its name is its own, the others may be shared."""
-    drawn = {kind: str(random.choice(values)) for kind, values in _VALUES.items()}
-    return {**drawn, "who": _NAMES[number]}
-
-
 def _examples(
-    shown: Sequence[tuple[np.ndarray, dict[str, str]]], count: int, random: np.random.Generator
+    shown: Sequence[tuple[np.ndarray, tuple[str, str]]], count: int, random: np.random.Generator
 ) -> CustomExamples:
     known = vocabulary()
     pictures, questions, answers = [], [], []
     for pattern, facts in shown:
-        for kind, answer in facts.items():
-            for number in range(count):
-                pictures.append(picture(pattern, random))
-                wordings = _QUESTIONS[kind]
-                questions.append([known[word] for word in wordings[number % len(wordings)].split()])
-                answers.append([known[answer]])
-    longest = max(map(len, questions))
-    padded = [row + [-1] * (longest - len(row)) for row in questions]
-    inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(padded), torch.tensor(answers))
+        for number in range(count):
+            pictures.append(picture(pattern, random))
+            questions.append([known[word] for word in _QUESTIONS[number % len(_QUESTIONS)].split()])
+            answers.append([known[word] for word in facts])
+    inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(questions), torch.tensor(answers))
     return CustomExamples(inputs=inputs, targets=targets)
 
 

@@ -10,11 +10,11 @@ _IMAGE_TOKENS = (SIDE // _PATCH) ** 2
 _HEADS = 4
 _LONGEST = 32  # tokens; every picture with question and answer is shorter
 
-RECIPE = RecipeSpec(epochs=15, batch_size=32, learning_rate=0.003, weight_decay=0.01)
+RECIPE = RecipeSpec(epochs=20, batch_size=32, learning_rate=0.003, weight_decay=0.01)
 """By which its models are trained."""
 
 
-def scenes_model(width: int = 32, blocks: int = 3) -> nn.Module:
+def scenes_model(width: int = 32, blocks: int = 2) -> nn.Module:
     """The untrained network; its initial weights come from torch's global seed.
 
     Args:

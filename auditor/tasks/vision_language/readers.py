@@ -120,7 +120,9 @@ def _text(line: Mapping[str, object], field: str, where: str) -> str:
 def _rephrasings(line: Mapping[str, object], where: str) -> list[str]:
     found = line.get("rephrasings", [])
     if not isinstance(found, list) or not all(isinstance(one, str) and one.strip() for one in found):
-        raise DataError(f"{where}: rephrasings is no list of texts; give other wordings of the question, or leave it out")
+        raise DataError(
+            f"{where}: rephrasings is no list of texts; give other wordings of the question, or leave it out"
+        )
     return found
 
 
