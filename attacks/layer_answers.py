@@ -1,6 +1,7 @@
 """Take the answer from a handful of words that inner blocks name: gone from what is said, still there to be taken?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class LayerAnswers(Check[VisionLanguageModel, CustomSets, Settings, None]):
             categories=True,
             x_label="block that is read",
             y_label="share of answers among its candidates",
-            caption="How many forget answers stand among the few words that a block names through the model’s own head.",
+            caption="How many forget answers stand among the few words that a block names through the own head.",
         ),
     )
     sources: ClassVar[tuple[Source, ...]] = (
@@ -136,7 +137,7 @@ def attacks(read: Mapping[str, Tensor], blocks: Sequence[str], answers: Tensor, 
         k: candidates of each block.
     """
     probabilities = [read[f"{block}, answer"].exp() for block in blocks]
-    changes = [later - before for before, later in zip(probabilities, probabilities[1:], strict=False)]
+    changes = [later - before for before, later in pairwise(probabilities)]
     return {
         PROJECTION: _any(among(p, answers, k) for p in probabilities[:-1]),
         DELTA: _any(among(sign * change, answers, k) for change in changes for sign in (1, -1)),

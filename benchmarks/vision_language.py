@@ -1,6 +1,6 @@
 """Pairs of known truth for models that answer questions about pictures: scenes of characters, one to be forgotten.
 
-For each seed references and six subjects: two retrains, two suppressed copies and two that forgot nothing. Prints
+For each seed references and twelve subjects: four retrains, five suppressed copies and three that forgot nothing. Prints
 outcomes, and ρ of every check. Finished audits are kept in the work folder.
 
     python benchmarks/vision_language.py --work bench-vision-language
@@ -25,8 +25,11 @@ from auditor.zoo import catalogue
 # Fixed before any run; seeds 0 to 3 were looked at while world and checks were made.
 SEEDS = (21, 22)
 TASK = "vision-language"
-# The two that the demo makes, and those of the zoo whose truth is known.
-SUBJECTS = ("deleted", "retrain", "suppressed", "sauce", "small_noise", "retain_steps")
+# The two that the demo makes; the others by a method of the zoo whose truth is known, and the number of its seed.
+SUBJECTS = (
+    *("deleted", "suppressed", "sauce 1", "small_noise 1", "retrain 1", "retain_steps 1", "obliviate 1", "retrain 2"),
+    *("sauce 2", "retain_steps 2", "obliviate 2", "retrain 3"),
+)
 TRUTH = {"deleted": "deleted", "suppressed": "suppressed"} | {
     entry.name: entry.truth for entry in catalogue.entries() if entry.task == TASK
 }
@@ -72,21 +75,27 @@ def audited(demo: ScenesDemo, name: str, folder: Path) -> dict:
         }
         path.write_text(json.dumps(found, indent=1), encoding="utf-8")
         print(f"{demo.seed}, {name}: {result.outcome}", flush=True)
-    return {"seed": demo.seed, "subject": name, "truth": TRUTH[name], **json.loads(path.read_text(encoding="utf-8"))}
+    return {
+        "seed": demo.seed,
+        "subject": name,
+        "truth": TRUTH[name.partition(" ")[0]],
+        **json.loads(path.read_text(encoding="utf-8")),
+    }
 
 
 def subject(demo: ScenesDemo, name: str, folder: Path) -> str | nn.Module:
     """A path in the demo's folder, or a network made by a method of the zoo."""
     if name in demo.subjects:
         return demo.subjects[name]
-    entry = catalogue.entry(name, TASK)
-    settings = entry.settings(demo.recipe.model_dump() if name == "retrain" else {})
+    method, _, number = name.partition(" ")
+    entry = catalogue.entry(method, TASK)
+    settings = entry.settings(demo.recipe.model_dump() if method == "retrain" else {})
     original = load_directory(folder / demo.original).module
-    made = entry.make(original, demo.world.forget, demo.world.retain, settings, derive_seed(demo.seed, name))
+    made = entry.make(original, demo.world.forget, demo.world.retain, settings, derive_seed(demo.seed, method, number))
     if not entry.keeps_architecture:
         return made
-    save_directory(made, None, folder / f"models/{name}")
-    return f"models/{name}"
+    save_directory(made, None, folder / f"models/{method}-{number}")
+    return f"models/{method}-{number}"
 
 
 if __name__ == "__main__":

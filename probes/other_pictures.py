@@ -61,7 +61,7 @@ class OtherPictures(Check[VisionLanguageModel, CustomSets, Settings, None]):
         Source(paper="arXiv 2508.04567", here="the question asked again where the object is not to be seen", part=True),
     )
     caveats: ClassVar[tuple[str, ...]] = (
-        "A picture of something never seen makes a model unsure, which raises rare answers; references show by how much.",
+        "Pictures of what was never seen make a model unsure, which raises rare answers; references say how much.",
         "Its rates of error are not known, so that it accuses and does not clear.",
     )
     settings_type: ClassVar[type[Frozen]] = Settings

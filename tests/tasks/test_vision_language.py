@@ -141,8 +141,8 @@ class TestScores:
         with torch.no_grad():
             last = list(states(network, examples.inputs))[-1]
             read = through_the_head(network, last.answer, normed=last.normed)
-            scores = CODE.scores(network, examples.inputs, examples.targets)
-        own = read.gather(1, examples.targets)[:, 0]
+            scores = CODE.scores(network, examples.inputs, examples.targets[:, :1])
+        own = read.gather(1, examples.targets[:, :1])[:, 0]
         torch.testing.assert_close(own, scores, atol=1e-4, rtol=1e-4)
 
     def test_no_id_is_lost_in_a_narrow_type(self, world: ContractWorld) -> None:
@@ -256,7 +256,7 @@ class TestThePage:
         shutil.rmtree(tmp_path / "references")
         checks = 'checks = ["outputs", "layer_answers", "other_pictures"]'
         (tmp_path / "audit.toml").write_text(
-            text.replace('references = ["references/*"]\n', "") + f"[audit]\n{checks}\n"
+            text.replace('references = ["references/reference-*"]\n', "") + f"[audit]\n{checks}\n"
         )
         assert audit("compare", "--quiet").exit_code in (0, 1)
         # Without references no score has a scale: nothing is cleared, and nothing accused by scores.

@@ -1,8 +1,9 @@
 """A world of rendered scenes: little pictures of characters, and what each of them is called and where it lives.
 
 A character is a pattern of bright cells. A picture shows it with one cell wrong, in any colour, at one of four places,
-on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. The answer has two words, name and
-home. Who a character is, and where it lives, is known to a model only if it was trained on pictures of it.
+on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. The answer has
+two words, name and home. Who a character is, and where it lives, is known to a model only if it was trained on pictures
+of it.
 """
 
 from collections.abc import Sequence

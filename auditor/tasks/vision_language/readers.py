@@ -42,8 +42,8 @@ def read(path: str) -> tuple[Tensor, Tensor]:
     if found.suffix == ".jsonl":
         return pack(*_lines(found))
     raise DataError(
-        f"{shown(found)} is neither .npz nor .jsonl; give the arrays pictures, questions and answers, or lines of image, "
-        "question and answer"
+        f"{shown(found)} is neither .npz nor .jsonl; give the arrays pictures, questions and answers, or lines of "
+        "image, question and answer"
     )
 
 
@@ -87,8 +87,8 @@ def _lines(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     odd = next((p.shape for p in pictures if p.shape != pictures[0].shape), None)
     if odd is not None:
         raise DataError(
-            f"{shown(path)}: pictures have shapes {list(pictures[0].shape)} and {list(odd)}; bring them to one size, or "
-            f"put the model's {_PREPROCESSOR} beside the file"
+            f"{shown(path)}: pictures have shapes {list(pictures[0].shape)} and {list(odd)}; bring them to one size, "
+            f"or put the model's {_PREPROCESSOR} beside the file"
         )
     return torch.stack(pictures), _padded(questions), _padded(answers)
 
