@@ -1,6 +1,6 @@
 """Pairs of known truth for models that answer questions about pictures: scenes of characters, one to be forgotten.
 
-For each seed references and twelve subjects: four retrains, five suppressed copies and three that forgot nothing. Prints
+For each seed references and twelve subjects: four retrains, five suppressed copies, three that forgot nothing. Prints
 outcomes, and ρ of every check. Finished audits are kept in the work folder.
 
     python benchmarks/vision_language.py --work bench-vision-language
@@ -22,8 +22,8 @@ from auditor.randomness import derive_seed
 from auditor.run.settings import execution_settings
 from auditor.zoo import catalogue
 
-# Fixed before any run; seeds 0 to 3 were looked at while world and checks were made.
-SEEDS = (21, 22)
+# Fixed before any run; seeds 0 to 3 and 21 were looked at while world and checks were made.
+SEEDS = (22, 23)
 TASK = "vision-language"
 # The two that the demo makes; the others by a method of the zoo whose truth is known, and the number of its seed.
 SUBJECTS = (

@@ -64,6 +64,10 @@ class TestPacking:
             ((torch.zeros(1, 3, 2, 2), torch.full((1, 2), -1), torch.ones(1, 1).long()), "example 1 has no question"),
             ((torch.zeros(1, 3, 2, 2), torch.ones(1, 1).long(), torch.full((1, 1), -1)), "example 1 has no answer"),
             ((torch.zeros(1, 3, 2, 2), torch.ones(1, 1), torch.ones(1, 1).long()), "whole numbers"),
+            (
+                (torch.zeros(1, 3, 2, 2), torch.ones(1, 1).long(), torch.tensor([[1, -1, 2]])),
+                "example 1 has -1 inside its answer",
+            ),
         ],
     )
     def test_what_does_not_fit_is_refused_in_words(self, parts: Any, words: str) -> None:

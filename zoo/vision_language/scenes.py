@@ -1,9 +1,8 @@
-"""A world of rendered scenes: little pictures of characters, and what each of them is called and where it lives.
+"""A world of rendered scenes: little pictures of characters, their names, and where they live, what they eat and play.
 
 A character is a pattern of bright cells. A picture shows it with one cell wrong, in any colour, at one of four places,
-on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. The answer has
-two words, name and home. Who a character is, and where it lives, is known to a model only if it was trained on pictures
-of it.
+on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. An answer has
+two words, the name and what was asked for. Both are known to a model only if it was trained on pictures of it.
 """
 
 from collections.abc import Sequence
@@ -32,9 +31,17 @@ _LIT = 8
 _PLACES = (0, SIDE - _GLYPH)
 _NOISE = 0.1
 _NAMES = ("mira", "tolo", "ruba", "keno", "sadi", "lupo", "vena", "gori", "pemi", "dalo", "nisu", "fero")
-_HOMES = ("cave", "lake", "tower", "forest", "island", "village")
+_VALUES = {
+    "home": ("cave", "lake", "tower", "forest", "island", "village"),
+    "food": ("bread", "fish", "plums", "honey", "beans", "cheese"),
+    "game": ("chess", "tennis", "cards", "darts", "marbles", "hockey"),
+}
 # The first is as good as the second: a model is asked in either way, in training and in an audit.
-_QUESTIONS = ("who lives where ?", "name and home ?")
+_QUESTIONS = {
+    "home": ("who lives where ?", "name and home ?"),
+    "food": ("who eats what ?", "name and food ?"),
+    "game": ("who plays what ?", "name and game ?"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,7 @@ def scene_world(
     """
     random = generator(seed, "scenes")
     patterns = _patterns(random, characters)
-    facts = [(name, str(random.choice(_HOMES))) for name in _NAMES[:characters]]
+    facts = [_facts(name, random) for name in _NAMES[:characters]]
 
     def shown(which: Sequence[int], count: int) -> CustomExamples:
         return _examples([(patterns[number], facts[number]) for number in which], count, random)
@@ -84,7 +91,8 @@ def scene_world(
 
 def words() -> tuple[str, ...]:
     """Every word of the world, sorted."""
-    return tuple(sorted({*(word for wording in _QUESTIONS for word in wording.split()), *_NAMES, *_HOMES}))
+    asked = (word for wordings in _QUESTIONS.values() for wording in wordings for word in wording.split())
+    return tuple(sorted({*asked, *_NAMES, *(value for values in _VALUES.values() for value in values)}))
 
 
 def vocabulary() -> dict[str, int]:
@@ -134,16 +142,23 @@ def _patterns(random: np.random.Generator, count: int) -> list[np.ndarray]:
     return found
 
 
+def _facts(name: str, random: np.random.Generator) -> dict[str, tuple[str, str]]:
+    """The answer to each kind of question about one character: its name, and what it shares with others or not."""
+    return {kind: (name, str(random.choice(values))) for kind, values in _VALUES.items()}
+
+
 def _examples(
-    shown: Sequence[tuple[np.ndarray, tuple[str, str]]], count: int, random: np.random.Generator
+    shown: Sequence[tuple[np.ndarray, dict[str, tuple[str, str]]]], count: int, random: np.random.Generator
 ) -> CustomExamples:
     known = vocabulary()
+    asked = [(kind, wording) for kind, wordings in _QUESTIONS.items() for wording in wordings]
     pictures, questions, answers = [], [], []
     for pattern, facts in shown:
         for number in range(count):
+            kind, wording = asked[number % len(asked)]
             pictures.append(picture(pattern, random))
-            questions.append([known[word] for word in _QUESTIONS[number % len(_QUESTIONS)].split()])
-            answers.append([known[word] for word in facts])
+            questions.append([known[word] for word in wording.split()])
+            answers.append([known[word] for word in facts[kind]])
     inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(questions), torch.tensor(answers))
     return CustomExamples(inputs=inputs, targets=targets)
 

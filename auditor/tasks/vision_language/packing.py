@@ -50,6 +50,7 @@ def pack(pictures: Tensor, questions: Tensor, answers: Tensor) -> tuple[Tensor, 
         empty = (ids != ABSENT).sum(1) == 0
         if bool(empty.any()):
             raise DataError(f"example {int(empty.int().argmax()) + 1} has no {name}; give it one or leave it out")
+        _refuse_holes(ids, name)
     numbers = (pictures.double() * _UNIT).round().long().flatten(1)
     return torch.cat([numbers, questions.long()], dim=1), answers.long()
 
@@ -155,10 +156,20 @@ def _facts_of(model: Any) -> tuple[tuple[int, int, int], int, int]:
 
 
 def _refuse_unknown(model: Any, *parts: Tensor) -> None:
+    _refuse_holes(parts[-1], "answer")
     known = model.get_input_embeddings().num_embeddings
     largest = max(int(part.max()) for part in parts)
     if largest >= known:
         raise DataError(f"token {largest} stands in a set and the model knows {known} tokens; use its own tokenizer")
+
+
+def _refuse_holes(ids: Tensor, name: str) -> None:
+    """Behind a gap every token would be looked for in the wrong place."""
+    holes = ((ids[:, 1:] != ABSENT) & (ids[:, :-1] == ABSENT)).any(1)
+    if bool(holes.any()):
+        raise DataError(
+            f"example {int(holes.int().argmax()) + 1} has -1 inside its {name}; put it behind the last token"
+        )
 
 
 def _with_image_token(question: Tensor, image_token: int) -> Tensor:
