@@ -18,7 +18,7 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.records.source import Source
-from auditor.tasks.custom.sets import CustomSets
+from auditor.tasks.custom.sets import CustomExamples, CustomSets
 from auditor.tasks.vision_language.reading import first_tokens
 from auditor.tasks.vision_language.subject import VisionLanguageModel
 
@@ -93,24 +93,15 @@ class LayerAnswers(Check[VisionLanguageModel, CustomSets, Settings, None]):
         Raises:
             UsageError: its language model has a single block.
         """
-        halves = data.forget_attack, data.forget_eval
-        (chosen_by, measured), rows = ([], []), []
-        for half, found in zip(halves, (chosen_by, measured), strict=True):
-            read, answers = subject.lens(half), first_tokens(half.targets)
-            blocks = [name.removesuffix(", answer") for name in read if name.endswith(", answer")]
-            if len(blocks) < 2:
-                raise UsageError(f"{self.name} reads blocks before the last, and the model has only one; leave it out")
-            found += [attacks(read, blocks, answers, settings.candidates)]
-            rows = list(_rows(read, answers, settings.candidates))
+        chosen_by, _ = _found(subject, data.forget_attack, settings.candidates)
+        measured, rows = _found(subject, data.forget_eval, settings.candidates)
         return Score(
             check=self.name,
             readings={
                 name: Reading(
-                    value=float(hits.double().mean()),
-                    examples=tuple(hits.double().tolist()),
-                    choice=float(chosen_by[0][name].double().mean()),
+                    value=float(hits.mean()), examples=tuple(hits.tolist()), choice=float(chosen_by[name].mean())
                 )
-                for name, hits in measured[0].items()
+                for name, hits in measured.items()
             },
             n_examples=len(data.forget_eval),
             rows=rows,
@@ -125,6 +116,16 @@ class LayerAnswers(Check[VisionLanguageModel, CustomSets, Settings, None]):
             for name in original.readings
         }
         return (max(gaps, key=lambda name: gaps[name]),)
+
+
+def _found(subject: VisionLanguageModel, examples: CustomExamples, k: int) -> tuple[dict[str, Tensor], list[Row]]:
+    """Which answers each attack finds, float64 [n], and the rows behind the figure."""
+    read, answers = subject.lens(examples), first_tokens(examples.targets)
+    blocks = [name.removesuffix(", answer") for name in read if name.endswith(", answer")]
+    if len(blocks) < 2:
+        raise UsageError("layer_answers reads blocks before the last, and the model has only one; leave it out")
+    hits = {name: found.double() for name, found in attacks(read, blocks, answers, k).items()}
+    return hits, list(_rows(read, answers, k))
 
 
 def attacks(read: Mapping[str, Tensor], blocks: Sequence[str], answers: Tensor, k: int) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from auditor.models.copies import movable_copy
 from auditor.randomness import derive_seed
 from auditor.records.base import Frozen
 from auditor.tasks.custom.sets import CustomExamples
@@ -61,6 +60,7 @@ class Steered(nn.Module):
     def __init__(self, projector: nn.Module, autoencoder: Autoencoder, held: Tensor, strength: float) -> None:
         super().__init__()
         self.projector, self.autoencoder, self.strength = projector, autoencoder, strength
+        self.held: Tensor
         self.register_buffer("held", held)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def sauce(
 def _projected(original: Network, examples: CustomExamples) -> Tensor:
     """What the projector gives for each picture, [n, tokens, width]."""
     caught: list[Tensor] = []
-    network = movable_copy(original).eval()
+    network = copy_of(original)
     network.model.multi_modal_projector.register_forward_hook(lambda _, __, output: caught.append(output))
     with torch.no_grad():
         for batch in examples.batches(64):

@@ -134,9 +134,7 @@ def _patterns(random: np.random.Generator, count: int) -> list[np.ndarray]:
     """Patterns of as many lit cells, no two of which share more than all but three."""
     found: list[np.ndarray] = []
     while len(found) < count:
-        one = np.zeros(_CELLS**2, dtype=bool)
-        one[random.permutation(_CELLS**2)[:_LIT]] = True
-        one = one.reshape(_CELLS, _CELLS)
+        one = np.isin(np.arange(_CELLS**2), random.permutation(_CELLS**2)[:_LIT]).reshape(_CELLS, _CELLS)
         if all((one & other).sum() <= _LIT - 3 for other in found):
             found.append(one)
     return found

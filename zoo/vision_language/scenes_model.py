@@ -53,7 +53,7 @@ def scenes_model(width: int = 32, blocks: int = 2) -> nn.Module:
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=known[IMAGE_TOKEN],
+        image_token_index=known[IMAGE_TOKEN],
         image_seq_length=_IMAGE_TOKENS,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",

@@ -128,7 +128,7 @@ def _rephrasings(line: Mapping[str, object], where: str) -> list[str]:
 
 def _ids(tokenizer: "PreTrainedTokenizerFast", text: str) -> list[int]:
     # The template of a chat belongs into the question, as the model is asked.
-    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]  # its types are those of batches
+    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return found
 
 
