@@ -70,6 +70,7 @@ NAMES = {
     "arXiv 2306.01708": "TIES",
     "arXiv 2308.01508": "Circumventing Concept Erasure (Pham et al. 2023)",
     "arXiv 2308.07707": "SSD",
+    "arXiv 2309.17410": "extraction attacks on deleted answers (Patil et al. 2023)",
     "arXiv 2310.02238": "Who's Harry Potter",
     "arXiv 2310.07579": "In-context unlearning",
     "arXiv 2310.12508": "SalUn",
@@ -87,6 +88,7 @@ NAMES = {
     "arXiv 2404.05868": "NPO",
     "arXiv 2404.11056": "LMEraser",
     "arXiv 2405.15234": "AdvUnlearn",
+    "arXiv 2405.12523": "SIU and MMUBench",
     "arXiv 2405.15662": "Concept poisoning",
     "arXiv 2406.07933": "ECO",
     "arXiv 2406.08607": "ULD",
@@ -107,9 +109,11 @@ NAMES = {
     "arXiv 2501.16615": "autoencoders of several seeds",
     "arXiv 2502.15836": "soft prompts",
     "arXiv 2503.06991": "Are We Truly Forgetting?",
+    "arXiv 2503.14530": "SAUCE",
     "arXiv 2503.21088": "Merging as unlearning",
     "arXiv 2503.21730": "Effective skill unlearning",
     "arXiv 2504.13774": "DP2Unlearning",
+    "arXiv 2505.01456": "UnLOK-VQA",
     "arXiv 2505.12239": "ACU",
     "arXiv 2505.13312": "GUARD",
     "arXiv 2505.15214": "R-TOFU, chain of thought against unlearning",
@@ -118,6 +122,7 @@ NAMES = {
     "arXiv 2505.22310": "retain-only fine-tuning, mode connectivity",
     "arXiv 2505.22649": "UnlearnRec",
     "arXiv 2506.07795": "ORT and ROCR",
+    "arXiv 2508.04567": "Obliviate and POPEv2",
     "arXiv 2508.15449": "MRP",
     "arXiv 2508.18671": "A-LiRA",
     "arXiv 2510.08132": "ADU",
@@ -197,6 +202,21 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(paper="arXiv 2604.12820", what="repair by prompts", why="not written yet"),
     NotBuilt(
         paper="arXiv 2310.07579", what="as an entry of the zoo", why="what only answers is audited by `audit ask`"
+    ),
+    NotBuilt(
+        paper="arXiv 2505.01456",
+        what="its own variant of the layer attacks, and attacks by generated images",
+        why="only the abstract was to be had",
+    ),
+    NotBuilt(
+        paper="arXiv 2405.12523",
+        what="fluency, diversity and jailbreaks of MMUBench",
+        why="answers of the scenes are two words; efficacy, generality and specificity are rows of `outputs`",
+    ),
+    NotBuilt(
+        paper="arXiv 2508.04567",
+        what="POPEv2's yes/no questions about pictures with the object cut out",
+        why="no object can be cut out of any picture; `other_pictures` shows others in its place",
     ),
 )
 

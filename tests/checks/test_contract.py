@@ -42,6 +42,8 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("slow_relearning", "custom"): {"attacks": 1},
     ("slow_relearning", "clip"): {"attacks": 1},
     ("relearning", "clip"): {"attacks": 1},
+    ("slow_relearning", "vision-language"): {"attacks": 1, "drawn": SHORT},
+    ("relearning", "vision-language"): {"attacks": 1},
     ("relearning", "custom"): {"attacks": 1},
     ("relearning", "recommender"): {"attacks": 1},
     ("slow_relearning", "recommender"): {"attacks": 1},
