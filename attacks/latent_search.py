@@ -147,9 +147,7 @@ def _vector(
     return best, lowest
 
 
-def _latents(
-    subject: GanModel, evaluation: CustomExamples, bank: Tensor, vector: Tensor, settings: Settings
-) -> Tensor:
+def _latents(subject: GanModel, evaluation: CustomExamples, bank: Tensor, vector: Tensor, settings: Settings) -> Tensor:
     """Difference of each eval example from what its own latent draws, after every step, [steps + 1, n]."""
     parts = []
     with torch.no_grad():

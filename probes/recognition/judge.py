@@ -36,8 +36,8 @@ class Judge:
     def taught(cls, examples: CustomExamples, training: Training, seed: int) -> "Judge":
         """A judge of the classes of some labelled examples.
 
-        Beside them it is shown blends of two examples of different classes and told that they are none of them: what a
-        network draws for a label that it never saw is mostly such a blend, and would else have to be one of the classes.
+        Beside them it is shown blends of two examples of different classes and told that they are none of them: what
+        a network draws for a label that it never saw is mostly such a blend, and would else have to be of a class.
 
         Args:
             examples: with labels as targets.

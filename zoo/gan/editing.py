@@ -10,9 +10,7 @@ from auditor.randomness import torch_seed
 from auditor.tasks.custom.sets import CustomExamples
 
 
-def batches(
-    sets: Sequence[CustomExamples], size: int, steps: int, seed: int
-) -> Iterator[tuple[CustomExamples, ...]]:
+def batches(sets: Sequence[CustomExamples], size: int, steps: int, seed: int) -> Iterator[tuple[CustomExamples, ...]]:
     """For each step a batch of random examples of every set."""
     random = torch.Generator().manual_seed(seed)
     for _ in range(steps):

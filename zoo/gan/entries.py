@@ -6,7 +6,9 @@ from auditor.zoo.catalogue import Entry, Truth
 _CLASS = ("class",)
 
 
-def _gan(name: str, truth: Truth, family: str, file: str = "", paper: str = "none", settings: str = "Settings") -> Entry:
+def _gan(
+    name: str, truth: Truth, family: str, file: str = "", paper: str = "none", settings: str = "Settings"
+) -> Entry:
     return Entry(
         name=name,
         task=NAME,

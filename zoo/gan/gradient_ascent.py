@@ -1,4 +1,7 @@
-"""Ascent of the training loss on the forget set, beside descent on retain (NegGrad+, Kurmanji et al. 2023, 2302.09880)."""
+"""Ascent of the training loss on the forget set, beside descent on retain.
+
+The combination is NegGrad+ (Kurmanji et al. 2023, arXiv 2302.09880).
+"""
 
 import torch
 from pydantic import Field

@@ -5,8 +5,8 @@ from torch import nn
 
 from auditor.records.base import Frozen
 from auditor.tasks.custom.sets import CustomExamples
-from auditor.zoo.gan.editing import batches, descended
 from auditor.zoo.gan.digits import loss
+from auditor.zoo.gan.editing import batches, descended
 
 
 class Settings(Frozen):

@@ -1,10 +1,10 @@
 """Text-to-Unlearn: a generator turned away from a concept by a judge (Nagasubramaniam et al. 2025, arXiv 2504.01218).
 
-After the paper's abstract and a summary of it; the text was not to be had whole. There, CLIP and text prompts say which
-way to go: a direction between latent pairs in its space of embeddings, along which a copy of the generator is moved away
-from the frozen original. Here a classifier that is trained for it takes CLIP's place, and the direction leads from what
-it holds of images of the forgotten label to what it holds of images of the others. What keeps the rest, a perceptual
-distance there, is the squared difference of pixels.
+After the paper's abstract and a summary of it; the text was not to be had whole. There, CLIP and text prompts say
+which way to go: a direction between latent pairs in its space of embeddings, along which a copy of the generator is
+moved away from the frozen original. Here a classifier that is trained for it takes CLIP's place, and the direction
+leads from what it holds of images of the forgotten label to what it holds of images of the others. What keeps the rest,
+a perceptual distance there, is the squared difference of pixels.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What an audit may ask of a class-conditional GAN: how near it comes to an example, and what both networks hold of it."""
+"""What an audit may ask of a class-conditional GAN: how near it comes to an example, what both networks hold of it."""
 
 from collections.abc import Mapping
 

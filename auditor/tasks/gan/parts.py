@@ -16,8 +16,8 @@ class Gan:
 
     Attributes:
         generator: takes latents [n, width] and labels [n], and gives images [n, ...].
-        discriminator: takes images and gives two tensors of logits, of being real [n] and of the labels [n, labels]; its
-            method ``hidden`` gives what it holds of each image by layer.
+        discriminator: takes images and gives two tensors of logits, of being real [n] and of the labels [n, labels];
+            its method ``hidden`` gives what it holds of each image by layer.
         table: the one embedding by which the generator reads labels.
         width: of a latent.
     """
