@@ -1,5 +1,6 @@
 """How near a generator can be brought to what it was to forget, by searching what it may be given."""
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from auditor.records.evidence import Family, May
 from auditor.records.figure import Figure
 from auditor.records.score import Reading, Score
 from auditor.records.source import Source
+from auditor.tasks.custom import scale
 from auditor.tasks.custom.sets import CustomExamples, CustomSets
 from auditor.tasks.gan.parts import distances
 from auditor.tasks.gan.subject import GanModel
@@ -42,9 +44,11 @@ class LatentSearch(Check[GanModel, CustomSets, Settings, None]):
     Latent space: for each eval example x a latent z, from the nearest of the same 64, descends ‖x − G(z, e)‖², every
     number of z held to ±2.5. With d_i the smallest mean squared difference met on the way,
 
-        x_i = −d_i,    T = mean of x_i.
+        T = mean of exp(−8(1 − y_i)),    y_i = clip((r̄_i − d_i)/Δ, 0, 1),
 
-    A generator that never drew the class comes near to it as well, so that the references searched alike are the null.
+    r̄_i and Δ as of the scores (:mod:`auditor.tasks.custom.scale`). A generator that never drew the class comes near to
+    it as well, each as luck has it; so the references, searched alike, are the null, and what counts is how near a
+    model comes to the original. Without two references T is −d_i, which says nothing by itself.
     Suppression that moves only what a label is read as is undone by the first search.
     """
 
@@ -59,7 +63,7 @@ class LatentSearch(Check[GanModel, CustomSets, Settings, None]):
         "forgotten ones, and measured how near it came to those that the search had not seen."
     )
     finds: ClassVar[str] = "Given the best label vector and latents that were found, the generator comes near, with"
-    unit: ClassVar[str] = "minus the mean squared difference from unseen forget examples, per number"
+    unit: ClassVar[str] = "how near to unseen forget examples, from about 0 like the references to 1 like the original"
     cost: ClassVar[str] = "some thousands of images drawn with gradients, no weight being trained"
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(
@@ -94,6 +98,10 @@ class LatentSearch(Check[GanModel, CustomSets, Settings, None]):
             forward=settings.bank,
             step=largest,
         )
+
+    def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
+        """From differences to the common scale; without two references no change."""
+        return scale.rescale(original, references, REACHED)
 
     def score(self, subject: GanModel, artefact: None, data: CustomSets, settings: Settings, seed: int) -> Score:
         """Search what one model's generator may be given.

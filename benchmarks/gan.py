@@ -1,6 +1,6 @@
 """Pairs of known truth for class-conditional GANs: six handwritten digits, one of which is to be forgotten.
 
-For each seed five references and nine subjects: two retrains, one more from the initial weights of the original, and
+For each seed six references and nine subjects: two retrains, one more from the initial weights of the original, and
 six models that were never retrained, or of which one half was not. Prints outcomes, and ρ of every check. Finished
 audits are kept in the work folder.
 

@@ -17,7 +17,7 @@ from auditor.zoo.gan.digits import RECIPE, gan_digits, trained
 from auditor.zoo.gan.label_row import Settings, label_row
 
 FORGET_CLASS = 3
-N_REFERENCES = 5
+N_REFERENCES = 6
 
 _SPEC = """\
 # Written by `audit demo --task gan`. Digit {forget} of six handwritten digits is to be forgotten by a GAN.
@@ -31,7 +31,6 @@ task = "gan"
 forget = "forget.npz"
 retain = "retain.npz"
 retain_test = "retain_test.npz"
-holdout = "holdout.npz"
 
 [request]
 kind = "class"
@@ -65,7 +64,7 @@ class GanDemo:
         """Write data, architecture and audit.toml."""
         source = (files("auditor.zoo.gan") / "network.py").read_text(encoding="utf-8")
         (folder / "gan_network.py").write_text(source, encoding="utf-8")
-        for name in ("forget", "retain", "retain_test", "holdout"):
+        for name in ("forget", "retain", "retain_test"):
             write_custom(self._sets[name], folder / f"{name}.npz")
         text = _SPEC.format(forget=FORGET_CLASS, seed=self._seed) + recipe_lines
         (folder / FILE_NAME).write_text(text, encoding="utf-8")

@@ -31,7 +31,7 @@ class Settings(Frozen):
     samples: int = Field(default=200, ge=2, description="images drawn under each label")
     training: Training = Field(default=Training(), description="of the judge")
     reliable: float = Field(
-        default=0.8, ge=0, le=1, description="share of real forget examples that the judge has to recognise"
+        default=0.5, ge=0, le=1, description="share of real forget examples that the judge has to recognise"
     )
 
 

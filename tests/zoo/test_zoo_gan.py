@@ -94,5 +94,7 @@ def test_gradient_ascent_forgets_and_retain_steps_do_not(world: ContractWorld) -
 def test_a_retrain_looks_at_retain_alone(world: ContractWorld) -> None:
     known, (forget, retain) = entry("retrain", "gan"), sets(world)
     few = known.settings({"epochs": 1})
-    one, other = (known.make(world.original, part, retain, few, SEED) for part in (forget, forget.take(torch.arange(3))))
+    one, other = (
+        known.make(world.original, part, retain, few, SEED) for part in (forget, forget.take(torch.arange(3)))
+    )
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))

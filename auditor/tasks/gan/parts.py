@@ -1,6 +1,6 @@
 """What a module has to have to be read as a class-conditional GAN, and images drawn with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ class Gan:
     """The two networks of one module.
 
     Attributes:
+        module: that holds both.
         generator: takes latents [n, width] and labels [n], and gives images [n, ...].
         discriminator: takes images and gives two tensors of logits, of being real [n] and of the labels [n, labels];
             its method ``hidden`` gives what it holds of each image by layer.
@@ -22,6 +23,7 @@ class Gan:
         width: of a latent.
     """
 
+    module: nn.Module
     generator: nn.Module
     discriminator: nn.Module
     table: nn.Embedding
@@ -48,7 +50,7 @@ class Gan:
                 "the discriminator has no method hidden(images) that gives its layers by name; add one, since it keeps "
                 "what the pair was trained on, too"
             )
-        return cls(generator, discriminator, tables[0], width)
+        return cls(module, generator, discriminator, tables[0], width)
 
     @property
     def labels(self) -> int:
@@ -62,9 +64,31 @@ class Gan:
 
     def images(self, latents: Tensor, label: int) -> Tensor:
         """Images under one label."""
-        labels = torch.full((len(latents),), label, device=latents.device)
-        images: Tensor = self.generator(latents, labels)
-        return images
+        return self.under(latents, [label])[0]
+
+    def under(self, latents: Tensor, labels: Sequence[int]) -> Tensor:
+        """Images from the same latents [n, width] under several labels, in one pass, [labels, n, ...]."""
+        images: Tensor = self.generator(*_each(latents, labels))
+        return images.unflatten(0, (len(labels), len(latents)))
+
+    def beside(self, examples: Tensor, latents: Tensor, labels: Sequence[int]) -> Tensor:
+        """The same by the module's own forward, by which an audit sees how both networks are built.
+
+        Args:
+            examples: that the discriminator is shown, [m, ...].
+            latents: [n, width].
+            labels: those to draw under.
+
+        Raises:
+            ModelError: it does not give images first.
+        """
+        given = self.module(examples, *_each(latents, labels))
+        images = given[0] if isinstance(given, tuple | list) and given else given
+        if not isinstance(images, Tensor) or len(images) != len(labels) * len(latents):
+            raise ModelError(
+                "forward(images, latents, labels) of a GAN has to give the images drawn, then what the discriminator says"
+            )
+        return images.unflatten(0, (len(labels), len(latents)))
 
     def images_at(self, latents: Tensor, vectors: Tensor) -> Tensor:
         """Images under vectors [n, width of the table] in place of rows of the table."""
@@ -118,6 +142,12 @@ def distances(images: Tensor, others: Tensor) -> Tensor:
     # By differences: as squares less products, small distances would be lost to rounding.
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(flat.float(), theirs.float(), compute_mode=exact).square() / flat.shape[1]
+
+
+def _each(latents: Tensor, labels: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Every latent under every label, label by label."""
+    under = torch.tensor(labels, device=latents.device).repeat_interleave(len(latents))
+    return latents.repeat(len(labels), 1), under
 
 
 def _part(module: nn.Module, name: str) -> nn.Module:

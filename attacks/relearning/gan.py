@@ -1,0 +1,31 @@
+"""Fine-tuning a GAN on a handful of forget examples: how fast does it draw the rest again?"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from auditor.attacks.relearning import custom
+from auditor.attacks.relearning.drawn import AttackRange
+from auditor.records.base import Frozen
+
+
+class Settings(custom.Settings):
+    """More steps than classifiers need, and one attack more."""
+
+    drawn: AttackRange = Field(
+        default=AttackRange(steps=(32, 80), shots=(3, 8), learning_rate=(1e-3, 3e-3), forget_share=(0.2, 0.4)),
+        description="from which the attacks are drawn by the plan's seed, the same for every model",
+    )
+    attacks: int = Field(default=4, ge=1, description="drawn, and averaged in the score")
+
+
+class Relearning(custom.Relearning):
+    """Both networks trained on the attack half by the loss of the task, measured on the eval half by its scores.
+
+    As for models of any kind (:class:`auditor.attacks.relearning.custom.Relearning`), with the ranges of
+    :class:`Settings`: in a dozen steps a generator hardly moves, whatever it still knows (docs/gan.md).
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("gan",)
+    cost: ClassVar[str] = "some two hundred training steps and one short measurement at each measured step"
+    settings_type: ClassVar[type[Frozen]] = Settings
