@@ -40,6 +40,8 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("soft_prompt", "causal-lm"): {"attacks": 1, "drawn": PROMPTS},
     ("name_embeddings", "causal-lm"): {"attacks": 1, "drawn": NAMES},
     ("slow_relearning", "custom"): {"attacks": 1},
+    ("slow_relearning", "gan"): {"attacks": 1},
+    ("relearning", "gan"): {"attacks": 1},
     ("relearning", "custom"): {"attacks": 1},
     ("sae_restoration", "causal-lm"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},
     ("sae_restoration", "classification"): {"n_seeds": 1, "control_draws": 2, "training": ROUGH},

@@ -57,6 +57,8 @@ ELSEWHERE = {
     ("docs/custom.md", "# references by"): "the same",
     ("docs/custom.md", '"""How the next six hours'): "the same",
     ("docs/custom.md", "import auditor"): "the same",
+    ("docs/gan.md", "[models]"): "tests/audits/test_gan_audit.py audits with it",
+    ("docs/gan.md", "# references by"): "the same",
     ("docs/cluster.md", "audit plan"): "tests/run/test_work.py does the same in three parts",
     ("docs/cluster.md", "for i in"): "needs eight cards; tests/run/test_work.py runs the commands",
     ("docs/cluster.md", "export RAY"): "needs a cluster; tests/run/test_ray_cluster.py starts one",

@@ -1,4 +1,4 @@
-"""What a judge recognises in what a GAN draws: seen under whichever label, and nothing said by a judge that is blind."""
+"""What a judge recognises in what a GAN draws, under whichever label; from a blind judge nothing follows."""
 
 import copy
 

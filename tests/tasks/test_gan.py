@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.errors import ModelError
+from auditor.randomness import torch_seed
 from auditor.tasks.gan.code import GanCode
 from auditor.tasks.gan.parts import Gan
 from auditor.zoo.gan.network import LABELS, LATENTS, build
@@ -69,6 +70,20 @@ class TestWhatIsRefused:
         with pytest.raises(ModelError, match=words):
             CODE.scores(fresh(), batch()[0], targets)
 
+    def test_a_forward_that_gives_something_else(self) -> None:
+        class Other(nn.Module):
+            latents = LATENTS
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.generator, self.discriminator = fresh().generator, fresh().discriminator
+
+            def forward(self, images: Tensor, latents: Tensor, labels: Tensor) -> Tensor:
+                return images
+
+        with pytest.raises(ModelError, match="has to give the images drawn first"):
+            CODE.scores(Other(), *batch())
+
     def test_images_of_another_size(self) -> None:
         with pytest.raises(ModelError, match=r"the generator draws \[1, 8, 8\], and examples are \[1, 10, 10\]"):
             CODE.scores(fresh(), torch.zeros(2, 1, 10, 10), torch.zeros(2, dtype=torch.int64))
@@ -101,16 +116,17 @@ class TestWhatIsAsked:
         module, given = fresh(), batch()
         module.requires_grad_(True)
         names = [name for name, _ in module.named_parameters()]
-        torch.manual_seed(2)
-        both = dict(zip(names, torch.autograd.grad(CODE.loss(module, *given), list(module.parameters())), strict=True))
-        torch.manual_seed(2)
+        with torch_seed(2):
+            gradients = torch.autograd.grad(CODE.loss(module, *given), list(module.parameters()))
+        both = dict(zip(names, gradients, strict=True))
         module.discriminator.requires_grad_(False)
         own = [name for name in names if name.startswith("generator")]
-        alone = torch.autograd.grad(CODE.loss(module, *given), [module.get_parameter(name) for name in own])
+        with torch_seed(2):
+            alone = torch.autograd.grad(CODE.loss(module, *given), [module.get_parameter(name) for name in own])
         for name, gradient in zip(own, alone, strict=True):
             assert torch.equal(both[name], gradient), name
         # A discriminator that learns calls real images real: uphill for its own loss, whatever the generator wants.
-        drawn = module.generator(torch.randn(9, LATENTS), given[1])
+        drawn = module.generator(Gan.of(module).latents(9, 0), given[1])
         step = {name: both[name] for name in names if name.startswith("discriminator")}
         with torch.no_grad():
             before = module.discriminator(given[0])[0].mean() - module.discriminator(drawn)[0].mean()

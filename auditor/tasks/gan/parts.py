@@ -86,7 +86,8 @@ class Gan:
         images = given[0] if isinstance(given, tuple | list) and given else given
         if not isinstance(images, Tensor) or len(images) != len(labels) * len(latents):
             raise ModelError(
-                "forward(images, latents, labels) of a GAN has to give the images drawn, then what the discriminator says"
+                "forward(images, latents, labels) of a GAN has to give the images drawn first, then what the "
+                "discriminator says of the others"
             )
         return images.unflatten(0, (len(labels), len(latents)))
 
