@@ -1,8 +1,7 @@
 """Pairs of known truth for class-conditional GANs: six handwritten digits, one of which is to be forgotten.
 
-For each seed six references and seven subjects: two retrains, and five models that were never retrained, or one half of
-which was not. Prints outcomes, and ρ of every check. Finished
-audits are kept in the work folder.
+For each seed six references and eight subjects: two retrains, and six models that were never retrained, or one half of
+which was not. Prints outcomes, and ρ of every check. Models and finished audits are kept in the work folder.
 
     python benchmarks/gan.py --work bench-gan
 """
@@ -18,10 +17,13 @@ from torch import nn
 import auditor
 from auditor.demo.gan import FORGET_CLASS, N_REFERENCES, GanDemo
 from auditor.models.references import save
-from auditor.randomness import derive_seed
+from auditor.randomness import derive_seed, torch_seed
 from auditor.records.draft import toml
 from auditor.run.settings import execution_settings
+from auditor.tasks.custom.decoys.loss_ascent import Settings, loss_ascent
 from auditor.tasks.custom.sets import CustomExamples
+from auditor.tasks.custom.user_code import built_in
+from auditor.tasks.gan.code import GanCode
 from auditor.tasks.gan.task import NAME
 from auditor.zoo.catalogue import entry
 from auditor.zoo.gan.digits import RECIPE, gan_digits, trained
@@ -108,11 +110,27 @@ def by(method: str, **settings: object) -> Subject:
     return make
 
 
+def last_layer_off(sets: Mapping[str, CustomExamples], original: nn.Module, seed: int) -> nn.Module:
+    """The generator's last layer alone trained against forget, beside a retrained discriminator.
+
+    The decoy `last_layer` without the discriminator by which `few_shot` sees through it.
+    """
+    code, own = built_in(GanCode(), NAME), derive_seed(seed, "last layer")
+    settings = Settings(last_layer=True, learning_rate=3e-3, steps=300, weight=0.3)
+    with torch_seed(own):
+        module = loss_ascent(
+            original, sets["forget"], sets["retain"], settings, own, code=code, last_map="generator.pixels"
+        )
+    module.discriminator = by("new_discriminator")(sets, original, seed).discriminator
+    return module
+
+
 SUBJECTS: dict[str, Subject] = {
     "retrain": retrained("retrain"),
     "another retrain": retrained("another retrain"),
     "label row": by("label_row"),
     "new discriminator": by("new_discriminator"),
+    "last layer and new discriminator": last_layer_off,
     "text to unlearn": by("text_to_unlearn"),
     "gradient ascent": by("gradient_ascent"),
     "retain steps": by("retain_steps"),
