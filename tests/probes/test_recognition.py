@@ -31,7 +31,7 @@ def scored(world: ContractWorld, judge: Judge, module: torch.nn.Module) -> Score
 def test_the_judge_knows_classes_from_blends(world: ContractWorld, judge: Judge) -> None:
     eval_half, retain = world.data.forget_eval, world.data.retain
     forgotten = eval_half.labels.unique()
-    assert float(judge.of_classes(eval_half.inputs, forgotten).mean()) > 0.8
+    assert float(judge.of_classes(eval_half.inputs, forgotten).mean()) > 0.6
     assert float(judge.of_classes(retain.inputs, forgotten).mean()) < 0.05
     blends = (eval_half.inputs[:20] + retain.inputs[:20]) / 2
     assert float(judge.log_probabilities(blends)[:, -1].exp().mean()) > 0.5

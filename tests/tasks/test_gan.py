@@ -11,7 +11,7 @@ from auditor.checks.contract_worlds import ContractWorld, contract_world
 from auditor.errors import ModelError
 from auditor.randomness import torch_seed
 from auditor.tasks.gan.code import GanCode
-from auditor.tasks.gan.parts import Gan
+from auditor.tasks.gan.parts import Gan, distances
 from auditor.zoo.gan.network import LABELS, LATENTS, build
 
 CODE = GanCode()
@@ -86,7 +86,7 @@ class TestWhatIsRefused:
 
     def test_images_of_another_size(self) -> None:
         with pytest.raises(ModelError, match=r"the generator draws \[1, 8, 8\], and examples are \[1, 10, 10\]"):
-            CODE.scores(fresh(), torch.zeros(2, 1, 10, 10), torch.zeros(2, dtype=torch.int64))
+            distances(torch.zeros(2, 1, 10, 10), torch.zeros(3, 1, 8, 8))
 
 
 class TestWhatIsAsked:

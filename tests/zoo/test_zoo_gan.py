@@ -61,7 +61,7 @@ def test_label_row_changes_the_forgotten_row_alone(world: ContractWorld, zeros: 
     assert changed(world, module) == {"generator.label.weight"}
     moved = (Gan.of(module).table.weight != Gan.of(world.original).table.weight).any(1)
     assert torch.nonzero(moved)[:, 0].tolist() == list(world.data.classes)
-    assert mean_score(module, world.data.forget) < 2 * mean_score(world.original, world.data.forget)
+    assert mean_score(module, world.data.forget) < 1.7 * mean_score(world.original, world.data.forget)
 
 
 def test_new_discriminator_keeps_all_of_the_generator_but_the_row(world: ContractWorld) -> None:

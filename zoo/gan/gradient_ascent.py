@@ -19,7 +19,7 @@ class Settings(Frozen):
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     steps: int = Field(default=150, ge=1)
     batch_size: int = Field(default=32, ge=1, description="of retain and of forget examples each")
-    weight: float = Field(default=0.3, gt=0, description="of the ascent, beside 1 for the descent")
+    weight: float = Field(default=1.0, gt=0, description="of the ascent, beside 1 for the descent")
     cap: float = Field(default=20.0, gt=0, description="of the loss that is climbed: uphill it has no end")
 
 

@@ -25,11 +25,11 @@ _EPSILON = 1e-6
 class Settings(Frozen):
     """The fine-tuning, and the judge's training."""
 
-    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    learning_rate: float = Field(default=3e-3, gt=0, description="of Adam")
     steps: int = Field(default=200, ge=1)
     batch_size: int = Field(default=32, ge=1, description="latents per step")
     direction_weight: float = Field(default=1.0, ge=0, description="of 1 − cos, which way images move")
-    concept_weight: float = Field(default=1.0, ge=0, description="of the judge's score of the concept")
+    concept_weight: float = Field(default=2.0, ge=0, description="of the judge's score of the concept")
     kept_weight: float = Field(default=100.0, ge=0, description="of the squared difference under the labels kept")
     judge: Training = Field(default=Training(), description="in CLIP's place")
 
@@ -41,7 +41,7 @@ def text_to_unlearn(
 
     With h the judge's embedding, G* the original generator, c a forgotten label, y a kept one and i the direction,
 
-        L = 1 − cos(h(G(z, c)) − h(G*(z, c)), i) + p(c | G(z, c)) + 100·‖G(z, y) − G*(z, y)‖².
+        L = 1 − cos(h(G(z, c)) − h(G*(z, c)), i) + 2p(c | G(z, c)) + 100·‖G(z, y) − G*(z, y)‖².
     """
     judge = Judge.taught(joined(retain, forget), settings.judge, seed)
     frozen, forgotten, kept = Gan.of(original), forget.labels.unique(), retain.labels.unique()
