@@ -44,6 +44,8 @@ FEWER: dict[tuple[str, str], dict[str, Any]] = {
     ("relearning", "clip"): {"attacks": 1},
     ("slow_relearning", "vision-language"): {"attacks": 1, "drawn": SHORT},
     ("relearning", "vision-language"): {"attacks": 1},
+    ("slow_relearning", "gan"): {"attacks": 1},
+    ("relearning", "gan"): {"attacks": 1},
     ("relearning", "custom"): {"attacks": 1},
     ("relearning", "recommender"): {"attacks": 1},
     ("slow_relearning", "recommender"): {"attacks": 1},

@@ -73,6 +73,8 @@ ELSEWHERE = {
     ("docs/vision_language.md", "# references by"): "the same",
     ("docs/vision_language.md", '{"image"'): "the same reads it",
     ("docs/vision_language.md", "import torch"): "the same runs it",
+    ("docs/gan.md", "[models]"): "tests/audits/test_gan_audit.py audits with it",
+    ("docs/gan.md", "# references by"): "the same",
     ("docs/cluster.md", "audit plan"): "tests/run/test_work.py does the same in three parts",
     ("docs/cluster.md", "for i in"): "needs eight cards; tests/run/test_work.py runs the commands",
     ("docs/cluster.md", "export RAY"): "needs a cluster; tests/run/test_ray_cluster.py starts one",

@@ -1,0 +1,1 @@
+"""What is recognised in what a model draws: a classifier that is trained for the audit is the judge."""
