@@ -70,7 +70,6 @@ NAMES = {
     "arXiv 2305.18290": "DPO",
     "arXiv 2306.01708": "TIES",
     "arXiv 2308.01508": "Circumventing Concept Erasure (Pham et al. 2023)",
-    "arXiv 2308.01508": "circumventing concept erasure (Pham et al. 2023)",
     "arXiv 2308.07707": "SSD",
     "arXiv 2309.17410": "extraction attacks on deleted answers (Patil et al. 2023)",
     "arXiv 2310.02238": "Who's Harry Potter",

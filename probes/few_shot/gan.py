@@ -57,4 +57,4 @@ class FewShot(custom.FewShot):
 def _by_example(score: Score, network: str) -> np.ndarray:
     """Mean over the layers of one network, [n]."""
     layers = [reading.examples for name, reading in score.readings.items() if name.startswith(f"{network} ")]
-    return np.mean(np.asarray(layers, dtype=np.float64), axis=0)
+    return np.asarray(np.mean(np.asarray(layers, dtype=np.float64), axis=0))

@@ -148,7 +148,8 @@ def _captions(subject: DualEncoder, data: CustomSets) -> tuple[Tensor, Tensor]:
 
 def _distinct(data: CustomSets) -> Tensor:
     targets = (data.forget_attack.targets, data.forget_eval.targets, data.retain.targets)
-    return torch.cat(targets).unique(dim=0)
+    found: Tensor = torch.cat(targets).unique(dim=0)
+    return found
 
 
 def _among_captions(similar: Tensor, own: Tensor) -> _Array:

@@ -153,4 +153,4 @@ def _drawn(images: _Images, domains: NDArray[np.int64]) -> _Images:
 def _sketched(images: _Images) -> _Images:
     """Where ink begins and ends, from left to right and from top to bottom."""
     across, down = (np.abs(np.diff(images, axis=axis, prepend=0)) for axis in (2, 1))
-    return np.minimum(across + down, 1)
+    return np.asarray(np.minimum(across + down, 1))

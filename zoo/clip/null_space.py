@@ -56,7 +56,8 @@ def directions(module: nn.Module, forget: CustomExamples, retain: CustomExamples
     lost, kept = (_embedded(module, part.targets.unique(dim=0)) for part in (forget, retain))
     rows = lost - kept.mean(0) if centred else lost
     _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
-    return basis[sizes > _RANK_TOLERANCE * sizes.max()].T
+    found: Tensor = basis[sizes > _RANK_TOLERANCE * sizes.max()].T
+    return found
 
 
 def _embedded(module: nn.Module, captions: Tensor) -> Tensor:

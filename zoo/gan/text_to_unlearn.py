@@ -56,9 +56,10 @@ def text_to_unlearn(
         turned = 1 - nn.functional.cosine_similarity(moved, away[None], eps=_EPSILON)
         shown = judge.of_classes(images, forgotten)
         held = (moving(latents, others) - same).square().flatten(1).mean(1)
-        return (
+        total: Tensor = (
             settings.direction_weight * turned + settings.concept_weight * shown + settings.kept_weight * held
-        ).mean()
+        )
+        return total.mean()
 
     steps = _draws(frozen, forgotten, kept, settings, seed)
     return descended(original, steps, loss, settings.learning_rate, seed, part="generator")

@@ -25,7 +25,7 @@ def captions_of(targets: Sequence[Tensor]) -> Tensor:
     Returns:
         Int64 [captions, length]; evenly spread ones where there are more than :data:`MOST_CAPTIONS`.
     """
-    distinct = torch.cat(list(targets)).unique(dim=0)
+    distinct: Tensor = torch.cat(list(targets)).unique(dim=0)
     return distinct[:: -(-len(distinct) // MOST_CAPTIONS)]
 
 

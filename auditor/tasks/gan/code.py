@@ -1,6 +1,7 @@
 """What an audit may ask of a class-conditional GAN: how near it comes to an example, what both networks hold of it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ class GanCode:
         so that the row of no single label decides what is found.
         """
         gan = Gan.of(model)
-        hidden = gan.discriminator.hidden(inputs)
+        discriminator: Any = gan.discriminator  # of the user's; it has `hidden`, or it says so
+        hidden = discriminator.hidden(inputs)
         # As many as of the discriminator: a mean over layers must not drown the network that draws.
         own = {f"generator {i}": -distances(inputs, _between_labels(gan, i)) for i in range(1, len(hidden) + 1)}
         return {**own, **{f"discriminator {name}": rows for name, rows in hidden.items()}}
@@ -90,5 +92,6 @@ def _reached(gan: Gan, inputs: Tensor, labels: Tensor) -> Tensor:
     """Mean distance of the examples from the nearest of a few images under their labels (Li and Malik 2018)."""
     asked, places = labels.unique(return_inverse=True)
     drawn = gan.under(torch.randn(_NEAREST, gan.width).to(inputs), asked.tolist())
-    nearest = distances(inputs, drawn.flatten(0, 1)).unflatten(1, drawn.shape[:2]).min(2).values
+    apart: Tensor = distances(inputs, drawn.flatten(0, 1)).unflatten(1, drawn.shape[:2])
+    nearest = apart.min(2).values
     return nearest.gather(1, places[:, None]).mean()

@@ -69,7 +69,8 @@ class Gan:
     def under(self, latents: Tensor, labels: Sequence[int]) -> Tensor:
         """Images from the same latents [n, width] under several labels, in one pass, [labels, n, ...]."""
         images: Tensor = self.generator(*_each(latents, labels))
-        return images.unflatten(0, (len(labels), len(latents)))
+        drawn: Tensor = images.unflatten(0, (len(labels), len(latents)))
+        return drawn
 
     def beside(self, examples: Tensor, latents: Tensor, labels: Sequence[int]) -> Tensor:
         """The same by the module's own forward, by which an audit sees how both networks are built.
@@ -89,7 +90,8 @@ class Gan:
                 "forward(images, latents, labels) of a GAN has to give the images drawn first, then what the "
                 "discriminator says of the others"
             )
-        return images.unflatten(0, (len(labels), len(latents)))
+        drawn: Tensor = images.unflatten(0, (len(labels), len(latents)))
+        return drawn
 
     def images_at(self, latents: Tensor, vectors: Tensor) -> Tensor:
         """Images under vectors [n, width of the table] in place of rows of the table."""
