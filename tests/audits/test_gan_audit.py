@@ -44,10 +44,15 @@ def test_the_commands_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert "request class" in said
     assert "latent_search" in said
     done = CliRunner().invoke(main, [*compare, "--quiet"], prog_name="audit")
-    assert done.exit_code == 1, done.output
+    # Eight epochs make no references of this original, and without any nothing is decided.
+    assert done.exit_code == 3, done.output
     found = read_results(folder / "audit-out" / "results.json")
-    assert (found.plan.task, found.verdict.outcome) == ("gan", "SUPPRESSED")
-    few_shot = found.of("few_shot")
-    assert few_shot is not None
-    assert few_shot.rho is not None
-    assert few_shot.rho.value > 0.8
+    assert (found.plan.task, found.verdict.outcome) == ("gan", "INCONCLUSIVE")
+    for check in ("few_shot", "recognition", "latent_search"):
+        evidence = found.of(check)
+        assert evidence is not None
+        assert evidence.failure is None
+    # A label that is off draws nothing of the digit, and what it is searched by finds it.
+    shown, reached = (found.of(check).scores for check in ("recognition", "latent_search"))
+    assert shown.unlearned < 0.5 * shown.original
+    assert abs(reached.unlearned - reached.original) < 0.3 * abs(reached.original)
