@@ -201,7 +201,8 @@ def _ranked(mine: Tensor, others: Tensor) -> _Array:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(rows.double(), dim=1)
+    unit: Tensor = torch.nn.functional.normalize(rows.double(), dim=1)
+    return unit
 
 
 def _row(way: str, values: _Array) -> Row:

@@ -62,4 +62,5 @@ def directions(module: nn.Module, forget: CustomExamples, retain: CustomExamples
 def _embedded(module: nn.Module, captions: Tensor) -> Tensor:
     with torch.no_grad():
         found: Tensor = module.get_text_features(input_ids=captions).pooler_output  # type: ignore[operator]
-    return nn.functional.normalize(found, dim=1)
+    unit: Tensor = nn.functional.normalize(found, dim=1)
+    return unit
