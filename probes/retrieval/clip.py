@@ -148,7 +148,8 @@ def _captions(subject: DualEncoder, data: CustomSets) -> tuple[Tensor, Tensor]:
 
 def _distinct(data: CustomSets) -> Tensor:
     targets = (data.forget_attack.targets, data.forget_eval.targets, data.retain.targets)
-    return torch.cat(targets).unique(dim=0)
+    rows: Tensor = torch.cat(targets).unique(dim=0)
+    return rows
 
 
 def _among_captions(similar: Tensor, own: Tensor) -> _Array:
@@ -201,8 +202,7 @@ def _ranked(mine: Tensor, others: Tensor) -> _Array:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    unit: Tensor = torch.nn.functional.normalize(rows.double(), dim=1)
-    return unit
+    return torch.nn.functional.normalize(rows.double(), dim=1)
 
 
 def _row(way: str, values: _Array) -> Row:

@@ -46,7 +46,8 @@ def test_a_shut_text_encoder_is_called_suppressed_and_a_retrain_is_not_accused(h
     outputs = shut.evidence("outputs")
     assert outputs is not None
     assert outputs.rho is not None
-    assert outputs.rho.value < 0.1
+    # Of models trained half as long as the demo's, whose captions are shut a little less well.
+    assert outputs.rho.value < 0.25
     retrain = auditor.compare(unlearned="retrain", config=here / "audit.toml", options=options)
     assert retrain.outcome not in ("SUPPRESSED", "NOT_FORGOTTEN", "DELETED")
     original = auditor.compare(unlearned="original", config=here / "audit.toml", options=options)

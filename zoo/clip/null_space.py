@@ -56,11 +56,11 @@ def directions(module: nn.Module, forget: CustomExamples, retain: CustomExamples
     lost, kept = (_embedded(module, part.targets.unique(dim=0)) for part in (forget, retain))
     rows = lost - kept.mean(0) if centred else lost
     _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
-    return basis[sizes > _RANK_TOLERANCE * sizes.max()].T
+    spanned: Tensor = basis[sizes > _RANK_TOLERANCE * sizes.max()].T
+    return spanned
 
 
 def _embedded(module: nn.Module, captions: Tensor) -> Tensor:
     with torch.no_grad():
         found: Tensor = module.get_text_features(input_ids=captions).pooler_output  # type: ignore[operator]
-    unit: Tensor = nn.functional.normalize(found, dim=1)
-    return unit
+    return nn.functional.normalize(found, dim=1)
