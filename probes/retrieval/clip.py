@@ -148,8 +148,8 @@ def _captions(subject: DualEncoder, data: CustomSets) -> tuple[Tensor, Tensor]:
 
 def _distinct(data: CustomSets) -> Tensor:
     targets = (data.forget_attack.targets, data.forget_eval.targets, data.retain.targets)
-    found: Tensor = torch.cat(targets).unique(dim=0)
-    return found
+    rows: Tensor = torch.cat(targets).unique(dim=0)
+    return rows
 
 
 def _among_captions(similar: Tensor, own: Tensor) -> _Array:

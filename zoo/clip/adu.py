@@ -105,7 +105,8 @@ def with_prompts(module: nn.Module, settings: Settings) -> Prompted:
             "adu puts prompts before a block of vision_model.encoder.layers, and the network has no such one"
         )
     place = len(blocks) - 1 if settings.block is None else settings.block
-    made = Prompted(blocks[place], _width(module), settings.prompts, module.config.vision_config.num_attention_heads)  # type: ignore[union-attr, arg-type]
+    heads: int = module.config.vision_config.num_attention_heads  # type: ignore[union-attr,assignment]
+    made = Prompted(blocks[place], _width(module), settings.prompts, heads)
     blocks[place] = made.eval()
     return made
 

@@ -56,8 +56,8 @@ def directions(module: nn.Module, forget: CustomExamples, retain: CustomExamples
     lost, kept = (_embedded(module, part.targets.unique(dim=0)) for part in (forget, retain))
     rows = lost - kept.mean(0) if centred else lost
     _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
-    found: Tensor = basis[sizes > _RANK_TOLERANCE * sizes.max()].T
-    return found
+    spanned: Tensor = basis[sizes > _RANK_TOLERANCE * sizes.max()].T
+    return spanned
 
 
 def _embedded(module: nn.Module, captions: Tensor) -> Tensor:
