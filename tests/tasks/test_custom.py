@@ -1,6 +1,7 @@
 """Models that a class of the user's runs: what is read, what is refused and in which words, what a subject gives."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,14 @@ class TestClass:
         before = torch.get_rng_state()
         assert torch.equal(code.scores(network(), *few), code.scores(network(), *few))
         assert torch.equal(torch.get_rng_state(), before)
+
+    def test_what_is_drawn_follows_from_the_plans_seed(self, tmp_path: Path) -> None:
+        """An unlearner who knew it could train against just that."""
+        noisy = SCORES.replace("- targets)", "- targets + torch.randn(len(targets)))")
+        code, (x, y) = task_of(tmp_path, noisy), map(torch.tensor, sums(8))
+        one, same, other = (replace(code, seed=seed).scores(network(), x, y) for seed in (1, 1, 2))
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
 
 
 class TestReading:

@@ -1,7 +1,7 @@
 """Models of any kind, which a class of the user's scores, reads and trains."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +16,7 @@ from auditor.models.canonical_form import Batch, Canonicaliser
 from auditor.models.lineup import Lineup
 from auditor.models.memory import batch_sizes
 from auditor.models.references import Workshop
+from auditor.randomness import derive_seed
 from auditor.records.plan import PlannedModel
 from auditor.records.policy import load_policy
 from auditor.records.score import CanonicalForm
@@ -64,7 +65,8 @@ class Custom(Task[CustomModel, CustomSets]):
         entry = lineup.entries["original"]
         if entry.logged:
             raise SpecError("models.task runs models, and the original is an evaluation log; leave one of the two out")
-        code = self.code(spec, base)
+        # From the plan: an unlearner who knew what is drawn could train against just that.
+        code = replace(self.code(spec, base), seed=derive_seed(spec.audit.seed, "user code"))
         loaded = inputs.read_sets(spec, given, base, code)
         if loaded is None or entry.build is None:
             return None

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,7 +18,6 @@ from auditor.tasks.classification.recording import pool
 CAPABILITIES = ("scores", "features", "loss")
 _FIELD = "models.task"
 _ONE_LAYER = "features"
-_STREAM = torch.Generator().manual_seed(0).get_state()
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class UserTask:
         made: the object.
         name: ``module.py:Class`` as given.
         source_digest: SHA-256 over the file and its siblings that it imported.
+        seed: of torch's stream while it scores, reads or judges.
     """
 
     made: object
     name: str
     source_digest: str
+    seed: int = 0
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -130,11 +132,15 @@ class UserTask:
         before = torch.get_rng_state()
         # Not torch.manual_seed: it looks through the whole stack for the sake of devices, which takes longer than a
         # small network does.
-        torch.set_rng_state(_STREAM)
+        torch.set_rng_state(self._stream)
         try:
             return self._run(name, *arguments)
         finally:
             torch.set_rng_state(before)
+
+    @cached_property
+    def _stream(self) -> Tensor:
+        return torch.Generator().manual_seed(self.seed).get_state()
 
     def _run(self, name: str, *arguments: object, failure: type[AuditError] = ModelError) -> object:
         method: Callable[..., object] = getattr(self.made, name)

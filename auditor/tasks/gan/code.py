@@ -11,10 +11,8 @@ from auditor.tasks.gan.parts import Gan, distances, labels_of
 
 _SAMPLES = 128
 """Images drawn under a label, of which the nearest counts."""
-_SAMPLES_SEED = 0
 _PLACES = 96
 """Images of the generator that a feature holds an example against."""
-_PLACES_SEED = 1000
 _NEAREST = 16
 """Images drawn for each label of a training batch, of which the nearest to each example is brought nearer."""
 _NEAREST_WEIGHT = 30.0
@@ -41,7 +39,9 @@ class GanCode:
         discriminator: Any = gan.discriminator  # of the user's; it has `hidden`, or it says so
         hidden = discriminator.hidden(inputs)
         # As many as of the discriminator: a mean over layers must not drown the network that draws.
-        own = {f"generator {i}": -distances(inputs, _between_labels(gan, i)) for i in range(1, len(hidden) + 1)}
+        seed = _drawn_seed()
+        places = [_between_labels(gan, seed + 2 * i) for i in range(len(hidden))]
+        own = {f"generator {i}": -distances(inputs, images) for i, images in enumerate(places, start=1)}
         return {**own, **{f"discriminator {name}": rows for name, rows in hidden.items()}}
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class GanCode:
         """Whether the nearest of all images drawn is of the example's label."""
         gan = Gan.of(model)
         labels = labels_of(targets, gan)
-        drawn = gan.under(gan.latents(_SAMPLES, _SAMPLES_SEED), range(gan.labels))
+        drawn = gan.under(gan.latents(_SAMPLES, _drawn_seed()), range(gan.labels))
         every = [distances(inputs, images).min(1).values for images in drawn]
         return torch.stack(every, dim=1).argmin(1) == labels
 
@@ -76,15 +76,19 @@ class GanCode:
 def _nearest(gan: Gan, inputs: Tensor, labels: Tensor) -> Tensor:
     """Distance of each example from the nearest of the fixed images under its label, [n]."""
     asked, found = labels.unique().tolist(), torch.zeros(len(inputs)).to(inputs)
-    drawn = gan.beside(inputs, gan.latents(_SAMPLES, _SAMPLES_SEED), asked)
+    drawn = gan.beside(inputs, gan.latents(_SAMPLES, _drawn_seed()), asked)
     for label, images in zip(asked, drawn, strict=True):
         own = labels == label
         found[own] = distances(inputs[own], images).min(1).values.to(found)
     return found
 
 
-def _between_labels(gan: Gan, number: int) -> Tensor:
-    seed = _PLACES_SEED + 2 * number
+def _drawn_seed() -> int:
+    """Out of torch's stream, which is the plan's and the same for every model."""
+    return int(torch.randint(2**31, ()))
+
+
+def _between_labels(gan: Gan, seed: int) -> Tensor:
     return gan.images_at(gan.latents(_PLACES, seed), gan.vectors(_PLACES, seed + 1))
 
 
