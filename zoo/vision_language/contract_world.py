@@ -25,7 +25,7 @@ _LAYOUT_EXAMPLES = 8
 
 def scenes() -> ContractWorld:
     """Five characters, one of whom a small network is to forget."""
-    world = scene_world(_SEED, characters=5, pictures=10, test_pictures=6)
+    world = scene_world(_SEED, characters=5, pictures=12, test_pictures=6)
     mask = attack_half(world.forget, _SEED)
     data = CustomSets(
         request="class",
