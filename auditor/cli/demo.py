@@ -43,7 +43,7 @@ def demo(out: Path, task: str, seed: int, without: bool) -> int:
         audits.append(worlds.run_audit(world, name, out))
     for audit in audits:
         verdict = audit.results.verdict
-        click.echo(f"\n{world.subjects[audit.name]}: {verdict.outcome} (expected {worlds.EXPECTED[audit.name]})")
+        click.echo(f"\n{world.subjects[audit.name]}: {verdict.outcome} (expected {audit.expected})")
         for reason in verdict.sentences:
             click.echo(f"  {reason}")
         click.echo(f"  typed in {out}: {audit.command}")

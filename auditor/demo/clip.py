@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from auditor.demo.run import EXPECTED
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
@@ -50,6 +51,7 @@ class ClipDemo:
 
     original = "models/original"
     subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
+    expected = EXPECTED
     recipe: RecipeSpec = world.RECIPE
 
     def __init__(self, seed: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from auditor.demo.run import EXPECTED
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
@@ -54,6 +55,7 @@ class DigitsDemo:
 
     original = "original.pt"
     subjects = {"suppressed": "suppressed.pt", "deleted": "deleted.pt"}  # noqa: RUF012 - never written to
+    expected = EXPECTED
     recipe = RecipeSpec()
 
     def __init__(self, seed: int) -> None:

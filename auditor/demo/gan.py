@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from auditor.demo.run import NEVER_CLEARED
 from auditor.models import references
 from auditor.randomness import derive_seed
 from auditor.records.spec import FILE_NAME, make_spec, read_spec
@@ -51,6 +52,7 @@ class GanDemo:
 
     original = "original.pt"
     subjects = {"suppressed": "suppressed.pt", "deleted": "deleted.pt"}  # noqa: RUF012 - never written to
+    expected = NEVER_CLEARED
     recipe = RECIPE
 
     def __init__(self, seed: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from auditor.demo.run import EXPECTED
 from auditor.digests import text_digest
 from auditor.models import references
 from auditor.models.training import train
@@ -68,6 +69,7 @@ class PeopleDemo:
 
     original = "models/original"
     subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
+    expected = EXPECTED
     recipe = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
 
     def __init__(self, seed: int, *, with_references: bool = True) -> None:

@@ -17,7 +17,10 @@ from auditor.run.settings import execution_settings
 
 GROUP = "unlearning_auditor.demos"
 _NOUN = "demo"
+_UNDECIDED = 3
 EXPECTED = {"suppressed": "SUPPRESSED", "deleted": "DELETED"}
+NEVER_CLEARED = {"suppressed": "SUPPRESSED", "deleted": "INCONCLUSIVE"}
+"""Of a task whose audits do not end in ``DELETED`` yet."""
 
 
 class World(Protocol):
@@ -26,9 +29,11 @@ class World(Protocol):
     Attributes:
         original: path of the original, in the folder.
         subjects: path of each of the two subjects, by name.
+        expected: the outcome of each, by name.
     """
 
     original: str
+    expected: dict[str, str]
     subjects: dict[str, str]
 
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:
@@ -51,17 +56,21 @@ class DemoAudit:
         command: as a person would type it in the demo's folder.
         exit_code: of that command.
         results: what it wrote.
+        expected: its outcome, by the known truth.
     """
 
     name: str
     command: str
     exit_code: int
     results: Results
+    expected: str
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the known truth."""
-        return self.results.verdict.outcome == EXPECTED[self.name] and self.exit_code == 0
+        """Whether the verdict is what is expected, and the exit code fits it."""
+        # The command expects the truth, which an audit that cannot end in it does not confirm.
+        code = 0 if self.expected == EXPECTED[self.name] else _UNDECIDED
+        return self.results.verdict.outcome == self.expected and self.exit_code == code
 
 
 def tasks() -> tuple[str, ...]:
@@ -120,4 +129,5 @@ def run_audit(world: World, name: str, folder: Path) -> DemoAudit:
         command=" ".join(["audit", *arguments]),
         exit_code=finished.returncode,
         results=read_results(folder / name / "results.json"),
+        expected=world.expected[name],
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from auditor.demo.run import NEVER_CLEARED
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
@@ -55,6 +56,7 @@ class ScenesDemo:
 
     original = "models/original"
     subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
+    expected = NEVER_CLEARED
     recipe: RecipeSpec = RECIPE
 
     def __init__(self, seed: int) -> None:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 _REFUSED_KEYS = (
     *("auto_map", "custom_pipelines", "trust_remote_code", "quantization_config", "kernel_config"),
     *("use_kernels", "use_pretrained_backbone", "use_timm_backbone", "backbone", "adapter"),
+    # What timm's own configurations carry: files to load and places to fetch from.
+    *("model_args", "checkpoint_path", "pretrained_cfg"),
 )
+OTHER_LIBRARY = "timm"
+"""Beginning of the types of model that transformers has another library make, by names that the file chooses."""
 # In keys such as attn_implementation, whose values may name kernels from elsewhere.
 _REFUSED_PART = "_implementation"
 _MAX_NUMBER = 10**7
@@ -32,6 +36,8 @@ def check_configuration(configuration: Mapping[str, object], path: Path) -> None
         # A field that is empty or false asks for nothing.
         if value and (key in _REFUSED_KEYS or _REFUSED_PART in key):
             raise refused(path, f"its field {plain(key)} brings code or weights from elsewhere; remove it")
+        if key == "model_type" and str(value).startswith(OTHER_LIBRARY):
+            raise refused(path, f"it has a part of type {plain(str(value))}, which another library makes; remove it")
         most = _MAX_LAYERS if "layers" in key or "depth" in key else _MAX_NUMBER
         if isinstance(value, int | float) and not -most <= value <= most:
             raise refused(path, f"its field {plain(key)} is {plain(value)}, beyond {most}; correct it")

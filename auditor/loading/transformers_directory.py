@@ -20,7 +20,7 @@ from auditor.digests import bytes_digest, text_digest
 from auditor.errors import ModelError
 from auditor.loading.archive import FROM_KERAS
 from auditor.loading.checkpoints import check_still_finite, load_safetensors, network_digest
-from auditor.loading.configuration import check_configuration, rebuilt
+from auditor.loading.configuration import OTHER_LIBRARY, check_configuration, rebuilt
 from auditor.loading.tensors import plain, refused, shown
 from auditor.randomness import torch_seed
 
@@ -33,7 +33,8 @@ INDEX = "model.safetensors.index.json"
 _NOUNS = {"classification": "image classifier", "causal-lm": "causal language model"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl", ".h5", ".msgpack")
 # What transformers raises for a configuration that fits no model is up to the code of that model.
-_MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
+# ImportError: of a library that a part of it asks for.
+_MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError, ImportError)
 # It is parsed as JSON in the audit's own process.
 _MAX_CONFIG_BYTES = 2**20
 _Keys = Collection[str | tuple[str, ...]]
@@ -134,7 +135,16 @@ def _is_known(kind: str) -> bool:
     from transformers import CONFIG_MAPPING
 
     # timm's networks come from another library, by names that the file chooses.
-    return kind in CONFIG_MAPPING and not kind.startswith("timm")
+    return kind in CONFIG_MAPPING and not kind.startswith(OTHER_LIBRARY)
+
+
+def _refuse_other_libraries(config: "PreTrainedConfig", directory: Path) -> None:
+    """Defaults may bring what the file does not name, as DETR's bring a backbone of timm's."""
+    if str(config.model_type).startswith(OTHER_LIBRARY) or getattr(config, "use_timm_backbone", False):
+        raise refused(directory, f"its configuration has a part that {OTHER_LIBRARY} makes; save another model")
+    for part in vars(config).values():
+        if hasattr(part, "model_type"):
+            _refuse_other_libraries(part, directory)
 
 
 def _networks(task: str) -> "Mapping[type[PreTrainedConfig], type[PreTrainedModel]]":
@@ -164,7 +174,8 @@ def _network(
     found = getattr(transformers, name, None) if name.isidentifier() else None
     if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
         raise ValueError(f"its architectures name {name or 'nothing'}, which is no network of transformers")
-    if found.config_class is not type(config):
+    # Bases of networks are none themselves.
+    if found.config_class is not type(config) or name.endswith("PreTrainedModel"):
         raise ValueError(f"its architectures name {name}, which is for other configurations")
     return found
 
@@ -260,6 +271,7 @@ def _build(
         )
     try:
         config = rebuilt(CONFIG_MAPPING[kind], configuration)
+        _refuse_other_libraries(config, directory)
         network = _network(configuration, config, task)
         _check_size(network, config, tensors, directory)
         module, report = _from_pretrained(network, config, tensors, dtype)

@@ -57,7 +57,12 @@ class FewShot(Check[CustomModel, CustomSets, Settings, None]):
             readings[layer] = one_shot(features, groups, settings, seed)
             rows += figure_rows(features, groups, layer, settings, seed)
         return Score(
-            check=self.name, readings=readings, n_examples=sum(len(members) for _, members in groups), rows=rows
+            check=self.name,
+            readings=readings,
+            n_examples=sum(len(members) for _, members in groups),
+            rows=rows,
+            # Without this primary nothing is cleared.
+            cannot_clear_because=subject.unproven,
         )
 
 

@@ -87,6 +87,11 @@ def test_a_transformer_can_be_cut_recorded_and_made_canonical(directory):
         ({"_attn_implementation_internal": "evil/kernel"}, UnsafeInputError, "_attn_implementation_internal"),
         ({"attn_implementation": "evil/kernel"}, UnsafeInputError, "attn_implementation"),
         ({"backbone": "resnet18"}, UnsafeInputError, "backbone"),
+        ({"vision_config": {"model_type": "timm_wrapper"}}, UnsafeInputError, "part of type timm_wrapper"),
+        ({"nested": {"model_args": {"checkpoint_path": "x.pth"}}}, UnsafeInputError, "model_args brings code"),
+        # Its defaults bring a backbone of timm's, which the file does not name.
+        ({"model_type": "detr", "architectures": ["DetrForObjectDetection"]}, UnsafeInputError, "that timm makes"),
+        ({"model_type": "t5", "architectures": ["T5PreTrainedModel"]}, ModelError, "for other configurations"),
         ({"num_hidden_layers": 10**6}, UnsafeInputError, "num_hidden_layers is 1000000, beyond 1000"),
         ({"hidden_size": 10**9}, UnsafeInputError, "hidden_size is 1000000000, beyond"),
         (

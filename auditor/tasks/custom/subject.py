@@ -1,7 +1,7 @@
 """The adapter for any torch network that a class of the user's runs."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,9 @@ class CustomModel:
         passes: shared with clones.
         form: the canonical form that the network has been brought into.
     """
+
+    unproven: ClassVar[str | None] = None
+    """Why no audit of such models clears as yet, in one clause; None where it may."""
 
     def __init__(
         self,
@@ -132,11 +135,11 @@ class CustomModel:
         """Itself: guards are put around language models alone."""
         return self
 
-    def clone(self) -> "CustomModel":
+    def clone(self) -> Self:
         """An independent copy whose weights may be changed, frozen ones too."""
         return self._like(movable_copy(self.module))
 
-    def canonical(self) -> "CustomModel":
+    def canonical(self) -> Self:
         """The same function with homogeneous units rescaled to unit retain RMS."""
         few = self._data.retain.take(torch.arange(min(CANONICAL_EXAMPLES, len(self._data.retain))))
         self.passes.examples += CANONICAL_PASSES * len(few)
@@ -148,9 +151,9 @@ class CustomModel:
         places = torch.arange(len(few))
         return self._like(canonical(self.module, self._layout.pairs, [(places, None)], run))
 
-    def _like(self, module: nn.Module) -> "CustomModel":
+    def _like(self, module: nn.Module) -> Self:
         # Without `form`: it speaks of the weights as audited, and a copy may be changed.
-        return CustomModel(
+        return type(self)(
             module,
             role=self.role,
             digest=self.digest,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from auditor.digests import file_digest
+from auditor.digests import file_digest, parts_digest
 from auditor.errors import AuditError, DataError, ModelError, SpecError, nearest
 from auditor.loading.architecture import load_function
 from auditor.models.memory import out_of_memory
@@ -169,7 +169,9 @@ def built_in(made: object, name: str) -> UserTask:
         made: the object.
         name: of the task it serves.
     """
-    return UserTask(made, name, file_digest(Path(inspect.getfile(type(made)))))
+    # The whole folder: what measures may lie beside the class.
+    folder = Path(inspect.getfile(type(made))).parent
+    return UserTask(made, name, parts_digest(file_digest(path).encode() for path in sorted(folder.glob("*.py"))))
 
 
 def load_user_task(source: str, base: Path) -> UserTask:

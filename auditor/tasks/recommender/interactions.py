@@ -65,6 +65,12 @@ class Interactions:
 
 def _scores_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     users = inputs[:, 0]
+    graph = getattr(model, "made", None)
+    if graph is not None and int(users.max()) >= len(graph):
+        raise ModelError(
+            f"the data name user {int(users.max())}, and the network's graph knows the users 0 to {len(graph) - 1}; "
+            "number users as its rows"
+        )
     every: Tensor = model(users)
     if every.ndim != 2 or len(every) != len(users):
         raise ModelError(

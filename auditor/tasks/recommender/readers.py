@@ -1,6 +1,7 @@
 """Interactions of a file: an ``.npz``, or a table such as RecBole's atomic ``.inter`` files."""
 
 import csv
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from auditor.errors import DataError
 from auditor.loading.tensors import plain, shown
+from auditor.tasks.classification.readers.files import read_array
+from auditor.tasks.classification.readers.image_folders import UNREADABLE_ZIP
 
 Pairs = NDArray[np.int64]
 _SEPARATORS = {".inter": "\t", ".tsv": "\t", ".csv": ","}
@@ -48,22 +51,22 @@ def write_inter(pairs: Pairs, path: Path) -> None:
 
 def _from_npz(path: Path) -> Pairs:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = set(archive.files)
-            if {"users", "items"} <= names:
-                columns = [archive[name].reshape(-1) for name in ("users", "items")]
+        with zipfile.ZipFile(path) as archive:
+            present = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            if {"users", "items"} <= set(present):
+                columns = [read_array(archive, present[name], path).reshape(-1) for name in ("users", "items")]
                 if len(columns[0]) != len(columns[1]):
                     raise DataError(
                         f"{shown(str(path))} holds {len(columns[0])} users and {len(columns[1])} items; "
                         "give one of each for every interaction"
                     )
                 return _row_numbers(np.stack(columns, axis=1), path)
-            if "inputs" in names:
-                return _row_numbers(archive["inputs"], path)
-    except (OSError, ValueError, EOFError) as error:
+            if "inputs" in present:
+                return _row_numbers(read_array(archive, present["inputs"], path), path)
+    except UNREADABLE_ZIP as error:
         raise DataError(f"{shown(str(path))} is no readable .npz file ({plain(error)}); save it again") from None
     raise DataError(
-        f"{shown(str(path))} holds the arrays {plain(', '.join(sorted(names)))}; it should hold users and items"
+        f"{shown(str(path))} holds the arrays {plain(', '.join(sorted(present)))}; it should hold users and items"
     )
 
 
@@ -80,6 +83,9 @@ def _from_table(path: Path) -> Pairs:
             f"{shown(str(path))} has the columns {plain(', '.join(table.columns))}; "
             f"it should have {_USERS} and {_ITEMS}"
         )
+    twice = [name for name in (_USERS, _ITEMS) if list(table.columns).count(name) > 1]
+    if twice:
+        raise DataError(f"{shown(str(path))} has two columns called {twice[0]}; leave one")
     ids = table[[_USERS, _ITEMS]].to_numpy()
     if len(ids) == 0:
         return np.zeros((0, 2), dtype=np.int64)

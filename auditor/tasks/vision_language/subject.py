@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from auditor.tasks.vision_language.reading import states, through_the_head
 
 class VisionLanguageModel(CustomModel):
     """See :class:`~auditor.tasks.custom.subject.CustomModel`."""
+
+    unproven: ClassVar[str | None] = "how often it would be wrong was not measured, and no feature is of the projector"
 
     def lens(self, examples: CustomExamples) -> Mapping[str, Tensor]:
         """What each block says through the model's own final norm and head.
