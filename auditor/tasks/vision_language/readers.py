@@ -14,6 +14,7 @@ from torch import Tensor
 from auditor.errors import DataError
 from auditor.loading.tensors import plain, shown
 from auditor.loading.tokenizers import load_tokenizer
+from auditor.loading.transformers_directory import read_small
 from auditor.tasks.classification.readers.files import read_array
 from auditor.tasks.classification.readers.image_folders import MAX_IMAGE_FILE_BYTES, UNREADABLE_ZIP, decode
 from auditor.tasks.vision_language.packing import ABSENT, pack
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("pictures", "questions", "answers")
 _PREPROCESSOR = "preprocessor_config.json"
+_LARGEST = 4096  # pixels along a side
 
 
 def read(path: str) -> tuple[Tensor, Tensor]:
@@ -162,7 +164,7 @@ class Prepared:
         if not file.is_file():
             return cls()
         try:
-            told: Any = json.loads(file.read_text(encoding="utf-8"))
+            told: Any = json.loads(read_small(file, "pictures are prepared by it"))
             mean, std = (tuple(float(x) for x in told[name]) for name in ("image_mean", "image_std"))
             size = told.get("crop_size") if told.get("do_center_crop") else told.get("size")
             height, width = (int(size[side]) for side in ("height", "width"))
@@ -171,8 +173,10 @@ class Prepared:
                 f"{shown(file)} does not give image_mean, image_std and a size with height and width ({plain(error)}); "
                 "prepare the pictures yourself and give them as an .npz"
             ) from None
-        if min(height, width) < 1 or min(std) <= 0 or len(mean) != len(std):
-            raise DataError(f"{shown(file)}: size and image_std have to be positive, and one image_mean for each std")
+        if not 1 <= min(height, width) <= max(height, width) <= _LARGEST or min(std) <= 0 or len(mean) != len(std):
+            raise DataError(
+                f"{shown(file)}: sizes have to lie from 1 to {_LARGEST}, image_std above 0, one image_mean for each"
+            )
         return cls(size=(height, width), mean=mean, std=std)
 
     def read(self, folder: Path, name: str, where: str) -> Tensor:
