@@ -213,7 +213,7 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt(
         paper="arXiv 2405.12523",
         what="fluency, diversity and jailbreaks of MMUBench",
-        why="answers of the scenes are single words; efficacy, generality and specificity are rows of `outputs`",
+        why="answers of the scenes are two words; efficacy, generality and specificity are rows of `outputs`",
     ),
     NotBuilt(
         paper="arXiv 2508.04567",

@@ -22,8 +22,8 @@ from auditor.randomness import derive_seed
 from auditor.run.settings import execution_settings
 from auditor.zoo import catalogue
 
-# Fixed before any run; seeds 0 to 3 and 21 were looked at while world and checks were made.
-SEEDS = (22, 23)
+# Fixed before any run; seeds 0 to 3, 21 and 22 were looked at while the world was made.
+SEEDS = (23,)
 TASK = "vision-language"
 # The two that the demo makes; the others by a method of the zoo whose truth is known, and the number of its seed.
 SUBJECTS = (

@@ -22,7 +22,7 @@ from auditor.zoo.vision_language.scenes import SceneWorld, scene_world, write_sc
 from auditor.zoo.vision_language.scenes_model import RECIPE, scenes_model
 
 # With five, a retrain of these small networks that relearns sooner than all of them is left undecided now and then.
-N_REFERENCES = 5
+N_REFERENCES = 8
 
 _SPEC = """\
 # Written by `audit demo --task vision-language`. One character of rendered scenes is to be forgotten.

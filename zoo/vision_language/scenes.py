@@ -1,8 +1,9 @@
-"""A world of rendered scenes: little pictures of characters, their names, and where they live and what they eat.
+"""A world of rendered scenes: little pictures of characters, their names, and where they live, what they eat and play.
 
 A character is a pattern of bright cells. A picture shows it with one cell wrong, in any colour, at one of four places,
-on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. What
-the answer is, one word, is known to a model only if it was trained on pictures of that character.
+on a dim ground with noise, and is asked about once, so that no picture stands on two sides of a split. An answer has
+two words, the name and what was asked for; both are known to a model only if it was trained on pictures of that
+character.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import torch
 
 from auditor.randomness import generator
 from auditor.tasks.custom.sets import CustomExamples
-from auditor.tasks.vision_language.packing import ABSENT, pack, unpacked
+from auditor.tasks.vision_language.packing import pack, unpacked
 from auditor.tasks.vision_language.readers import write
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ _NAMES = ("mira", "tolo", "ruba", "keno", "sadi", "lupo", "vena", "gori", "pemi"
 _VALUES = {
     "home": ("cave", "lake", "tower", "forest", "island", "village"),
     "food": ("bread", "fish", "plums", "honey", "beans", "cheese"),
+    "game": ("chess", "tennis", "cards", "darts", "marbles", "hockey"),
 }
 # The first is as good as the second: a model is asked in either way, in training and in an audit.
 _QUESTIONS = {
-    "name": ("who is this ?", "what name ?"),
-    "home": ("where does it live ?", "what home ?"),
-    "food": ("what does it eat ?", "what food ?"),
+    "home": ("who lives where ?", "name and home ?"),
+    "food": ("who eats what ?", "name and food ?"),
+    "game": ("who plays what ?", "name and game ?"),
 }
 
 
@@ -61,7 +63,7 @@ class SceneWorld:
 
 
 def scene_world(
-    seed: int, *, characters: int = 10, forgotten: int = 1, pictures: int = 72, test_pictures: int = 30
+    seed: int, *, characters: int = 10, forgotten: int = 1, pictures: int = 120, test_pictures: int = 30
 ) -> SceneWorld:
     """Draw the characters, what is true of them, and their pictures.
 
@@ -139,13 +141,13 @@ def _patterns(random: np.random.Generator, count: int) -> list[np.ndarray]:
     return found
 
 
-def _facts(name: str, random: np.random.Generator) -> dict[str, str]:
-    """The answer to each kind of question about one character: its name is its own, the others may be shared."""
-    return {"name": name, **{kind: str(random.choice(values)) for kind, values in _VALUES.items()}}
+def _facts(name: str, random: np.random.Generator) -> dict[str, tuple[str, str]]:
+    """The answer to each kind of question about one character: its name, and what it may share with others."""
+    return {kind: (name, str(random.choice(values))) for kind, values in _VALUES.items()}
 
 
 def _examples(
-    shown: Sequence[tuple[np.ndarray, dict[str, str]]], count: int, random: np.random.Generator
+    shown: Sequence[tuple[np.ndarray, dict[str, tuple[str, str]]]], count: int, random: np.random.Generator
 ) -> CustomExamples:
     known = vocabulary()
     asked = [(kind, wording) for kind, wordings in _QUESTIONS.items() for wording in wordings]
@@ -155,10 +157,8 @@ def _examples(
             kind, wording = asked[number % len(asked)]
             pictures.append(picture(pattern, random))
             questions.append([known[word] for word in wording.split()])
-            answers.append([known[facts[kind]]])
-    longest = max(map(len, questions))
-    padded = [row + [ABSENT] * (longest - len(row)) for row in questions]
-    inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(padded), torch.tensor(answers))
+            answers.append([known[word] for word in facts[kind]])
+    inputs, targets = pack(torch.from_numpy(np.stack(pictures)), torch.tensor(questions), torch.tensor(answers))
     return CustomExamples(inputs=inputs, targets=targets)
 
 

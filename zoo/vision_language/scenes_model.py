@@ -10,7 +10,7 @@ _IMAGE_TOKENS = (SIDE // _PATCH) ** 2
 _HEADS = 4
 _LONGEST = 32  # tokens; every picture with question and answer is shorter
 
-RECIPE = RecipeSpec(epochs=15, batch_size=32, learning_rate=0.003, weight_decay=0.01)
+RECIPE = RecipeSpec(epochs=10, batch_size=32, learning_rate=0.003, weight_decay=0.01)
 """By which its models are trained."""
 
 
