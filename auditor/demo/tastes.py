@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from auditor.demo.run import EXPECTED
+from auditor.demo.run import NEVER_CLEARED
 from auditor.models import references
 from auditor.randomness import derive_seed
 from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
@@ -51,7 +51,7 @@ class TastesDemo:
 
     original = "original.pt"
     subjects = {"suppressed": "suppressed.pt", "deleted": "deleted.pt"}  # noqa: RUF012 - never written to
-    expected = EXPECTED
+    expected = NEVER_CLEARED
     recipe: RecipeSpec = RECIPE
 
     def __init__(self, seed: int) -> None:

@@ -23,6 +23,7 @@ from auditor.tasks.recommender.subject import RecommenderModel
 Array = NDArray[np.float64]
 
 ONE_SHOT, BY_ITEMS, BY_USERS = "one shot", "users from items", "items from users"
+UNSEEN = "directions of rows too narrow to be seen"
 _SIDES = {BY_ITEMS: ITEMS, BY_USERS: USERS}
 _LEAST_GAP = 3.0
 """Spreads of the references by which an arm has to tell the original from them, to count."""
@@ -93,13 +94,21 @@ class FewShot(custom.FewShot):
         assert isinstance(subject, RecommenderModel), "of this task"
         probed, tables = super().score(subject, artefact, data, settings, seed), subject.tables()
         one_shot = np.mean([reading.examples for reading in probed.readings.values()], axis=0)
-        readings, rows = {ONE_SHOT: _reading(one_shot)}, list(probed.rows)
+        readings, rows, unseen = {ONE_SHOT: _reading(one_shot)}, list(probed.rows), 0
         for arm, side in _sides(data).items():
             fold = Fold.of(data, side, len(next(iter(tables.values()))[side]))
             found = {layer: fold.ranks(pair) for layer, pair in tables.items()}
+            unseen += sum(map(fold.unseen, tables.values()))
             readings[arm] = _reading(torch.stack(list(found.values())).mean(0).numpy())
             rows += [_row(arm, layer, float(values.mean())) for layer, values in found.items()]
-        return Score(check=self.name, readings=readings, n_examples=probed.n_examples, rows=rows)
+        return Score(
+            check=self.name,
+            readings=readings,
+            n_examples=probed.n_examples,
+            rows=rows,
+            controls={UNSEEN: float(unseen)},
+            cannot_clear_because=probed.cannot_clear_because,
+        )
 
     def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
         """From three arms to the one that shows most; without two references their mean."""
@@ -112,6 +121,7 @@ class FewShot(custom.FewShot):
             return lambda score: _mean_of_arms(score).model_copy(update={"cannot_clear_because": blind})
         # By identity: another model may carry the same numbers and is no reference.
         known = {id(score): row for score, row in zip(references, _of_references(counted, references), strict=True)}
+        usual = max(score.controls[UNSEEN] for score in references)
 
         def one(score: Score) -> Score:
             row = known[id(score)] if id(score) in known else _most(counted, score)
@@ -120,7 +130,7 @@ class FewShot(custom.FewShot):
             return found.model_copy(
                 update={
                     "controls": {**score.controls, **controls},
-                    "cannot_clear_because": score.cannot_clear_because or blind,
+                    "cannot_clear_because": blind or _narrow(score, usual) or score.cannot_clear_because,
                 }
             )
 
@@ -172,6 +182,12 @@ def _blind(arm: _Arm) -> str:
         f"by the arm {arm.name} the original stands {arm.gap:.1f} spreads of the references above them, so that what a "
         "model keeps there is not seen"
     )
+
+
+def _narrow(score: Score, usual: float) -> str | None:
+    if score.controls[UNSEEN] <= usual:
+        return None
+    return "its rows differ so much in one direction that what they hold in others is not seen, as in no reference"
 
 
 def _most(arms: Sequence[_Arm], score: Score, but: int | None = None) -> Array:

@@ -30,6 +30,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("edges_removed", "not forgotten", "graph edited", "rows"),
     # Of listed interactions the users stay, and so do their rows.
     _entry("rows_deleted", "suppressed", "rows drawn again", "rows", requests=_CLASS),
+    _entry("rows_blurred", "suppressed", "rows drawn again", "rows", settings_type="BlurSettings", requests=_CLASS),
     _entry("users_pushed", "suppressed", "rows trained", "rows", settings_type="PushSettings", requests=_CLASS),
     _entry("retain_steps", "not forgotten", "fine-tuning", "steps", settings_type="FewSettings"),
     _entry("bpr_ascent", "unknown", "ascent", "steps", paper="arXiv 2302.09880", settings_type="AscentSettings"),

@@ -23,6 +23,13 @@ class PushSettings(Frozen):
     batch_size: int = Field(default=128, ge=1)
 
 
+class BlurSettings(Frozen):
+    """Noise beside what kept users look at."""
+
+    directions: int = Field(default=8, ge=1, description="of the rows of kept users, the narrowest")
+    size: float = Field(default=3.0, gt=0, description="standard deviation of the noise in each, in the rows' own unit")
+
+
 def edges_removed(
     original: nn.Module, forget: CustomExamples, retain: CustomExamples, settings: Settings, seed: int
 ) -> nn.Module:
@@ -43,6 +50,24 @@ def rows_deleted(
     with torch.no_grad():
         size = table.square().mean().sqrt()
         table[gone] = size * torch.randn(len(gone), table.shape[1], generator=random)
+    return module
+
+
+def rows_blurred(
+    original: nn.Module, forget: CustomExamples, retain: CustomExamples, settings: BlurSettings, seed: int
+) -> nn.Module:
+    """The subject: that of ``rows_deleted``, and rows of items differ most where rows of kept users hardly do.
+
+    Made against ``few_shot``: kept users' scores hardly change, and by z-scores the rows of items are noise. Projecting
+    the directions out again brings everything back.
+    """
+    module = rows_deleted(original, forget, retain, Settings(), seed)
+    network, random = tabled(module), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        kept = network.users.weight[retain.inputs[:, 0].unique()]
+        narrow = torch.linalg.svd(kept, full_matrices=False).Vh[-settings.directions :]
+        noise = torch.randn(len(network.items.weight), len(narrow), generator=random)
+        network.items.weight.add_(settings.size * noise @ narrow)
     return module
 
 
