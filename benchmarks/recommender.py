@@ -1,7 +1,7 @@
 """Pairs of known truth for recommenders: a small LightGCN, trained here on worlds of tastes.
 
-For each seed eight references and ten subjects: three retrains, one of them from the initial rows of the original, five
-models in which what was to be forgotten still stands, and two methods as published. Prints outcomes, and ρ of every
+For each seed eight references and eleven subjects: three retrains, one of them from the initial rows of the original,
+six models in which what was to be forgotten still stands, and two methods as published. Prints outcomes, and ρ of every
 check. Finished audits are kept in the work folder.
 
     python benchmarks/recommender.py --work bench-recommender
@@ -84,6 +84,7 @@ SUBJECTS: dict[str, tuple[str, Callable[[Bench], nn.Module]]] = {
     "another retrain": ("deleted", lambda bench: bench.retrained("another retrain")),
     "retrain from its initial rows": ("deleted", own_start),
     "rows of users deleted": ("not deleted", lambda bench: bench.made("rows_deleted")),
+    "rows of items blurred, too": ("not deleted", lambda bench: bench.made("rows_blurred")),
     "rows of users pushed": ("not deleted", lambda bench: bench.made("users_pushed")),
     "edges removed": ("not deleted", lambda bench: bench.made("edges_removed")),
     "few steps on retain": ("not deleted", lambda bench: bench.made("retain_steps")),
