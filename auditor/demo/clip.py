@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 
-from auditor.demo.run import EXPECTED
+from auditor.demo.run import World
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
-from auditor.tasks import registry
+from auditor.records.spec import RecipeSpec
 from auditor.tasks.custom.readers import write_custom
 from auditor.zoo.clip import drawn_digits as world
 from auditor.zoo.clip.gradient_difference import Settings, caption_tuning
@@ -42,53 +42,36 @@ seed = {seed}
 """
 
 
-class ClipDemo:
-    """See :class:`auditor.demo.run.World`.
+class ClipDemo(World):
+    """See :class:`auditor.demo.run.World`."""
 
-    Args:
-        seed: every random choice derives from it.
-    """
-
-    original = "models/original"
-    subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
-    expected = EXPECTED
-    recipe: RecipeSpec = world.RECIPE
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    recipe: ClassVar[RecipeSpec] = world.RECIPE
+    suffix: ClassVar[str] = ""
+    n_references: ClassVar[int] = N_REFERENCES
 
     @cached_property
     def _world(self) -> world.DrawnDigits:
-        return world.drawn_digits(FORGOTTEN, derive_seed(self._seed, "world"))
+        return world.drawn_digits(FORGOTTEN, derive_seed(self.seed, "world"))
 
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:
         """Write data and audit.toml."""
         for name in ("forget", "retain", "retain_test"):
             write_custom(self._world.sets[name], folder / f"{name}.npz")
-        text = _SPEC.format(forgotten=FORGOTTEN, seed=self._seed) + recipe_lines
+        text = _SPEC.format(forgotten=FORGOTTEN, seed=self.seed) + recipe_lines
         (folder / "audit.toml").write_text(text, encoding="utf-8")
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet."""
-        for name, how in self._makers().items():
-            if not (folder / name).is_dir():
-                say(f"training {name}")
-                references.save_directory(how(), world.tokenizer(), folder / name)
-        # As `audit reference` does, so that they carry what made them.
-        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
-        # Without the two of a perturbed recipe, which stand last.
-        for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
-            if not (folder / "references" / job.name).is_dir():
-                say(f"training references/{job.name}")
-            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
+    def keep(self, module: nn.Module, path: Path) -> None:
+        """Write a directory with the captions' tokenizer."""
+        references.save_directory(module, world.tokenizer(), path)
 
-    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
-        drawn, seed = self._world, self._seed
+    def makers(self) -> dict[str, Callable[[], nn.Module]]:
+        """See there."""
+        drawn, seed = self._world, self.seed
         forget, retain = drawn.sets["forget"], drawn.sets["retain"]
         return {
-            "models/original": lambda: self._original,
-            "models/deleted": lambda: self._trained("deleted", on_everything=False),
-            "models/suppressed": lambda: caption_tuning(
+            "original": lambda: self._original,
+            "deleted": lambda: self._trained("deleted", on_everything=False),
+            "suppressed": lambda: caption_tuning(
                 self._original, forget, retain, Settings(), derive_seed(seed, "suppressed")
             ),
         }
@@ -99,4 +82,4 @@ class ClipDemo:
 
     def _trained(self, name: str, *, on_everything: bool) -> nn.Module:
         examples = self._world.everything if on_everything else self._world.sets["retain"]
-        return train(world.small_clip, examples, self.recipe, derive_seed(self._seed, name), loss=self._world.loss)
+        return train(world.small_clip, examples, self.recipe, derive_seed(self.seed, name), loss=self._world.loss)

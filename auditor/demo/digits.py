@@ -4,16 +4,15 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
 
-from auditor.demo.run import EXPECTED
-from auditor.models import references
+from auditor.demo.run import World
 from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
-from auditor.tasks import registry
+from auditor.records.spec import RecipeSpec
 from auditor.tasks.classification.decoys.neg_grad_plus import Settings, neg_grad_plus
 from auditor.tasks.classification.sets import Examples
 from auditor.zoo.digits import DigitsWorld, digits_world
@@ -46,24 +45,15 @@ seed = {seed}
 """
 
 
-class DigitsDemo:
-    """See :class:`auditor.demo.run.World`.
+class DigitsDemo(World):
+    """See :class:`auditor.demo.run.World`."""
 
-    Args:
-        seed: every random choice derives from it.
-    """
-
-    original = "original.pt"
-    subjects = {"suppressed": "suppressed.pt", "deleted": "deleted.pt"}  # noqa: RUF012 - never written to
-    expected = EXPECTED
-    recipe = RecipeSpec()
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    recipe: ClassVar[RecipeSpec] = RecipeSpec()
+    n_references: ClassVar[int] = N_REFERENCES
 
     @cached_property
     def _world(self) -> DigitsWorld:
-        return digits_world(FORGET_CLASS, derive_seed(self._seed, "world"))
+        return digits_world(FORGET_CLASS, derive_seed(self.seed, "world"))
 
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:
         """Write data, architecture and audit.toml."""
@@ -71,26 +61,12 @@ class DigitsDemo:
         (folder / "digits_net.py").write_text(source, encoding="utf-8")
         for name in ("forget", "retain", "retain_test", "holdout"):
             _write_examples(getattr(self._world, name), folder / f"{name}.npz")
-        text = _SPEC.format(forget=FORGET_CLASS, seed=self._seed) + recipe_lines
+        text = _SPEC.format(forget=FORGET_CLASS, seed=self.seed) + recipe_lines
         (folder / "audit.toml").write_text(text, encoding="utf-8")
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet."""
-        for name, how in self._makers().items():
-            path = folder / f"{name}.pt"
-            if not path.is_file():
-                say(f"training {name}")
-                references.save(how(), path)
-        # As `audit reference` does, so that they carry what made them.
-        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
-        # Without the two of a perturbed recipe, which stand last.
-        for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
-            if not (folder / "references" / f"{job.name}.pt").is_file():
-                say(f"training references/{job.name}")
-            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
-
-    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
-        world, seed, recipe = self._world, self._seed, self.recipe
+    def makers(self) -> dict[str, Callable[[], nn.Module]]:
+        """See there."""
+        world, seed, recipe = self._world, self.seed, self.recipe
         return {
             "original": lambda: self._original,
             "deleted": lambda: train(build, world.retain, recipe, derive_seed(seed, "deleted")),
@@ -101,7 +77,7 @@ class DigitsDemo:
 
     @cached_property
     def _original(self) -> nn.Module:
-        return train(build, self._world.train, self.recipe, derive_seed(self._seed, "original"))
+        return train(build, self._world.train, self.recipe, derive_seed(self.seed, "original"))
 
 
 def _write_examples(examples: Examples, path: Path) -> None:

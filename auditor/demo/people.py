@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from auditor.demo.run import EXPECTED
+from auditor.demo.run import World
 from auditor.digests import text_digest
 from auditor.models import references
 from auditor.models.training import train
@@ -59,7 +59,7 @@ _DIVIDED = 40
 N_REFERENCES = 5
 
 
-class PeopleDemo:
+class PeopleDemo(World):
     """See :class:`auditor.demo.run.World`.
 
     Args:
@@ -67,18 +67,17 @@ class PeopleDemo:
         with_references: whether references are trained; without them chance decides which people are held out.
     """
 
-    original = "models/original"
-    subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
-    expected = EXPECTED
-    recipe = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
+    recipe: ClassVar[RecipeSpec] = RecipeSpec(epochs=40, batch_size=64, learning_rate=0.003, weight_decay=0.01)
+    suffix: ClassVar[str] = ""
+    n_references: ClassVar[int] = N_REFERENCES
 
     def __init__(self, seed: int, *, with_references: bool = True) -> None:
-        self._seed = seed
+        super().__init__(seed)
         self._with_references = with_references
 
     @cached_property
     def _world(self) -> PeopleWorld:
-        seed = derive_seed(self._seed, "world")
+        seed = derive_seed(self.seed, "world")
         if self._with_references:
             return people_world(seed)
         # One pool, of which nothing tells which of them a model will be taught.
@@ -87,9 +86,9 @@ class PeopleDemo:
 
     @cached_property
     def _drawn(self) -> tuple[Facts, Facts, AssignmentRecord]:
-        pool = people_world(derive_seed(self._seed, "world"), forget=_DIVIDED, holdout=0)
+        pool = people_world(derive_seed(self.seed, "world"), forget=_DIVIDED, holdout=0)
         # A demo hides nothing: its nonce follows from the seed, so that the same demo is the same bytes.
-        return draw(pool.forget, 0.5, self._seed, text_digest(f"demo {self._seed}"))
+        return draw(pool.forget, 0.5, self.seed, text_digest(f"demo {self.seed}"))
 
     @cached_property
     def _tokenizer(self) -> "PreTrainedTokenizerFast":
@@ -102,29 +101,31 @@ class PeopleDemo:
         if not self._with_references:
             (folder / FILE_NAME).write_text(json_text(self._drawn[2]), encoding="utf-8")
         spec = _SPEC.format(
-            seed=self._seed,
+            seed=self.seed,
             references=_REFERENCES if self._with_references else "",
             assignment="" if self._with_references else _ASSIGNMENT,
         )
         (folder / "audit.toml").write_text(spec + recipe_lines, encoding="utf-8")
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet, and save it with its tokenizer."""
-        for name, how in self._makers().items():
-            path = folder / name
-            if not path.is_dir():
-                say(f"training {name}")
-                references.save_directory(how(), self._tokenizer, path)
+    def keep(self, module: nn.Module, path: Path) -> None:
+        """Write a directory with its tokenizer."""
+        references.save_directory(module, self._tokenizer, path)
 
-    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
-        world, seed = self._world, self._seed
-        # Without the two of a perturbed recipe, which stand last.
-        jobs = references.jobs(self.recipe, N_REFERENCES, seed)[: N_REFERENCES if self._with_references else 0]
+    def train_references(self, folder: Path, say: Callable[[str], None]) -> None:
+        """On retain and its paraphrases, which a request does not name; none where chance held people out."""
+        for job in self.jobs() if self._with_references else []:
+            path = folder / "references" / job.name
+            if not path.exists():
+                say(f"training references/{job.name}")
+                self.keep(self._trained(self._world.retain, job.seed), path)
+
+    def makers(self) -> dict[str, Callable[[], nn.Module]]:
+        """See there."""
+        world, seed = self._world, self.seed
         return {
-            "models/original": lambda: self._original,
-            **{f"references/{job.name}": lambda job=job: self._trained(world.retain, job.seed) for job in jobs},  # type: ignore[misc]
-            "models/deleted": lambda: self._trained(world.retain, derive_seed(seed, "deleted")),
-            "models/suppressed": lambda: gradient_difference(
+            "original": lambda: self._original,
+            "deleted": lambda: self._trained(world.retain, derive_seed(seed, "deleted")),
+            "suppressed": lambda: gradient_difference(
                 LanguageModel(self._original, self._encoder),
                 world.forget,
                 world.retain,
@@ -140,7 +141,7 @@ class PeopleDemo:
     @cached_property
     def _original(self) -> nn.Module:
         world = self._world
-        return self._trained(Facts(world.forget.items + world.retain.items), derive_seed(self._seed, "original"))
+        return self._trained(Facts(world.forget.items + world.retain.items), derive_seed(self.seed, "original"))
 
     def _trained(self, facts: Facts, seed: int) -> nn.Module:
         build = people_model(len(self._tokenizer))

@@ -3,17 +3,23 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import ClassVar, cast
+
+from torch import nn
 
 from auditor import plugins
 from auditor.errors import SpecError
+from auditor.models import references
+from auditor.models.references import Job
 from auditor.records.draft import toml
 from auditor.records.results import Results, read_results
-from auditor.records.spec import RecipeSpec
+from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
 from auditor.run.settings import execution_settings
+from auditor.tasks import registry
 
 GROUP = "unlearning_auditor.demos"
 _NOUN = "demo"
@@ -23,28 +29,64 @@ NEVER_CLEARED = {"suppressed": "SUPPRESSED", "deleted": "INCONCLUSIVE"}
 """Of a task whose audits do not end in ``DELETED`` yet."""
 
 
-class World(Protocol):
+class World(ABC):
     """A world of known truth, written to a folder.
 
+    Args:
+        seed: every random choice derives from it.
+
     Attributes:
-        original: path of the original, in the folder.
-        subjects: path of each of the two subjects, by name.
-        expected: the outcome of each, by name.
+        suffix: of models' files; none where they are directories.
+        recipe: how its models are trained.
+        n_references: that are trained.
+        expected: the outcome of each of the two audits, by the name of its subject.
     """
 
-    original: str
-    expected: dict[str, str]
-    subjects: dict[str, str]
+    suffix: ClassVar[str] = ".pt"
+    recipe: ClassVar[RecipeSpec]
+    n_references: ClassVar[int]
+    expected: ClassVar[Mapping[str, str]] = EXPECTED
 
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @property
+    def original(self) -> str:
+        """Path of the original, in the folder."""
+        return self.path("original")
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Path of each of the two subjects, by name."""
+        return {name: self.path(name) for name in EXPECTED}
+
+    def path(self, name: str) -> str:
+        """Of a model that is no reference."""
+        return f"{name}{self.suffix}" if self.suffix else f"models/{name}"
+
+    @abstractmethod
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:
         """Write data, architecture and audit.toml; ``recipe_lines`` are its last section."""
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet."""
+    @abstractmethod
+    def makers(self) -> Mapping[str, Callable[[], nn.Module]]:
+        """What trains ``original``, ``deleted`` and ``suppressed``."""
 
-    @property
-    def recipe(self) -> RecipeSpec:
-        """How its models are trained."""
+    def keep(self, module: nn.Module, path: Path) -> None:
+        """Write a model."""
+        references.save(module, path)
+
+    def train_references(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Train those that are not there yet, as `audit reference` does, so that they carry what made them."""
+        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
+        for job in self.jobs():
+            if not (folder / "references" / f"{job.name}{self.suffix}").exists():
+                say(f"training references/{job.name}")
+            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
+
+    def jobs(self) -> list[Job]:
+        """The references; without the two of a perturbed recipe, which stand last."""
+        return references.jobs(self.recipe, self.n_references, self.seed)[: self.n_references]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +153,12 @@ def make_world(world: World, folder: Path, say: Callable[[str], None]) -> None:
     world.write_inputs(folder, "\n".join(lines) + "\n")
     # The number of threads decides the order of sums, and with it the last digits of the models.
     with execution_settings(threads=1):
-        world.make_models(folder, say)
+        for name, make in world.makers().items():
+            path = folder / world.path(name)
+            if not path.exists():
+                say(f"training {name}")
+                world.keep(make(), path)
+        world.train_references(folder, say)
 
 
 def run_audit(world: World, name: str, folder: Path) -> DemoAudit:

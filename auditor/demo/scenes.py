@@ -1,17 +1,17 @@
 """The demo's scenes: a small model answers questions about pictures of characters, one of whom is to be forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 
-from auditor.demo.run import NEVER_CLEARED
+from auditor.demo.run import NEVER_CLEARED, World
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
-from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
-from auditor.tasks import registry
+from auditor.records.spec import RecipeSpec
 from auditor.tasks.custom.references import loss_of
 from auditor.tasks.custom.sets import CustomExamples, joined
 from auditor.tasks.custom.user_code import built_in
@@ -47,20 +47,13 @@ seed = {seed}
 """
 
 
-class ScenesDemo:
-    """See :class:`auditor.demo.run.World`.
+class ScenesDemo(World):
+    """See :class:`auditor.demo.run.World`."""
 
-    Args:
-        seed: every random choice derives from it.
-    """
-
-    original = "models/original"
-    subjects = {"suppressed": "models/suppressed", "deleted": "models/deleted"}  # noqa: RUF012 - never written to
-    expected = NEVER_CLEARED
-    recipe: RecipeSpec = RECIPE
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    expected: ClassVar[Mapping[str, str]] = NEVER_CLEARED
+    recipe: ClassVar[RecipeSpec] = RECIPE
+    suffix: ClassVar[str] = ""
+    n_references: ClassVar[int] = N_REFERENCES
 
     @cached_property
     def world(self) -> SceneWorld:
@@ -73,21 +66,6 @@ class ScenesDemo:
             write_scenes(getattr(self.world, name), folder / f"{name}.npz")
         (folder / "audit.toml").write_text(_SPEC.format(seed=self.seed) + recipe_lines, encoding="utf-8")
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet."""
-        for name, how in self._makers().items():
-            path = folder / name
-            if not path.is_dir():
-                say(f"training {name}")
-                references.save_directory(how(), None, path)
-        # As `audit reference` does, so that they carry what made them.
-        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
-        # Without the two of a perturbed recipe, which stand last.
-        for job in references.jobs(self.recipe, N_REFERENCES, self.seed)[:N_REFERENCES]:
-            if not (folder / "references" / job.name).is_dir():
-                say(f"training references/{job.name}")
-            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
-
     def trained(self, on: CustomExamples, seed: int) -> nn.Module:
         """A new network by the recipe."""
         code = built_in(VisionLanguageCode(), VisionLanguage.name)
@@ -98,12 +76,17 @@ class ScenesDemo:
         """Trained on all."""
         return self.trained(joined(self.world.forget, self.world.retain), derive_seed(self.seed, "original"))
 
-    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
+    def keep(self, module: nn.Module, path: Path) -> None:
+        """Write a directory."""
+        references.save_directory(module, None, path)
+
+    def makers(self) -> dict[str, Callable[[], nn.Module]]:
+        """See there."""
         world, seed = self.world, self.seed
         return {
-            "models/original": lambda: self.original_model,
-            "models/deleted": lambda: self.trained(world.retain, derive_seed(seed, "deleted")),
-            "models/suppressed": lambda: obliviate.obliviate(
+            "original": lambda: self.original_model,
+            "deleted": lambda: self.trained(world.retain, derive_seed(seed, "deleted")),
+            "suppressed": lambda: obliviate.obliviate(
                 self.original_model, world.forget, world.retain, obliviate.Settings(), derive_seed(seed, "suppressed")
             ),
         }

@@ -1,17 +1,16 @@
 """The demo's tastes: a small recommender is to forget all that one group of users ever did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 
-from auditor.demo.run import NEVER_CLEARED
-from auditor.models import references
+from auditor.demo.run import NEVER_CLEARED, World
 from auditor.randomness import derive_seed
-from auditor.records.spec import FILE_NAME, RecipeSpec, make_spec, read_spec
-from auditor.tasks import registry
+from auditor.records.spec import FILE_NAME, RecipeSpec
 from auditor.tasks.recommender.readers import write_inter
 from auditor.zoo.recommender.rows import PushSettings, users_pushed
 from auditor.zoo.recommender.world import FORGOTTEN, RECIPE, TasteWorld, taste_world
@@ -42,24 +41,16 @@ seed = {seed}
 """
 
 
-class TastesDemo:
-    """See :class:`auditor.demo.run.World`.
+class TastesDemo(World):
+    """See :class:`auditor.demo.run.World`."""
 
-    Args:
-        seed: every random choice derives from it.
-    """
-
-    original = "original.pt"
-    subjects = {"suppressed": "suppressed.pt", "deleted": "deleted.pt"}  # noqa: RUF012 - never written to
-    expected = NEVER_CLEARED
-    recipe: RecipeSpec = RECIPE
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    expected: ClassVar[Mapping[str, str]] = NEVER_CLEARED
+    recipe: ClassVar[RecipeSpec] = RECIPE
+    n_references: ClassVar[int] = N_REFERENCES
 
     @cached_property
     def _world(self) -> TasteWorld:
-        return taste_world(derive_seed(self._seed, "world"))
+        return taste_world(derive_seed(self.seed, "world"))
 
     def write_inputs(self, folder: Path, recipe_lines: str) -> None:
         """Write interactions, architecture and audit.toml."""
@@ -68,26 +59,12 @@ class TastesDemo:
         # Not retain_test: of so few items too few stand in the first tenth for what was never trained on.
         for name in ("forget", "retain", "holdout"):
             write_inter(self._world.sets[name].inputs.numpy(), folder / f"{name}.inter")
-        text = _SPEC.format(forgotten=FORGOTTEN, seed=self._seed, **self._world.arguments) + recipe_lines
+        text = _SPEC.format(forgotten=FORGOTTEN, seed=self.seed, **self._world.arguments) + recipe_lines
         (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
-    def make_models(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Train every model that is not there yet."""
-        for name, how in self._makers().items():
-            path = folder / f"{name}.pt"
-            if not path.is_file():
-                say(f"training {name}")
-                references.save(how(), path)
-        # As `audit reference` does, so that they carry what made them.
-        workshop = registry.workshop(make_spec(read_spec(folder / FILE_NAME), {}), folder)
-        # Without the two of a perturbed recipe, which stand last.
-        for job in references.jobs(self.recipe, N_REFERENCES, self._seed)[:N_REFERENCES]:
-            if not (folder / "references" / f"{job.name}.pt").is_file():
-                say(f"training references/{job.name}")
-            workshop.reference(job, folder / "references", "cpu", lambda done, steps: None)
-
-    def _makers(self) -> dict[str, Callable[[], nn.Module]]:
-        world, seed = self._world, self._seed
+    def makers(self) -> dict[str, Callable[[], nn.Module]]:
+        """See there."""
+        world, seed = self._world, self.seed
         forget, retain = world.sets["forget"], world.sets["retain"]
         return {
             "original": lambda: self._original,
@@ -99,4 +76,4 @@ class TastesDemo:
 
     @cached_property
     def _original(self) -> nn.Module:
-        return self._world.trained(self._world.everything, derive_seed(self._seed, "original"))
+        return self._world.trained(self._world.everything, derive_seed(self.seed, "original"))
