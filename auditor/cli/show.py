@@ -198,4 +198,4 @@ def plan(planned: Plan, cost: "Estimate", measured: Sequence[Road], expected: Pr
     if feasibility.deleted_in_reach:
         console.say("DELETED is within reach of this plan")
     for obstacle in feasibility.obstacles:
-        console.say(f"DELETED is out of reach; supply: {obstacle}")
+        console.say(f"DELETED is out of reach: {obstacle}")

@@ -200,7 +200,8 @@ def feasibility(
     smallest = _smallest_residue(k, len(material.data.forget_eval)) if by_references else None
     obstacles = _obstacles(spec, policy, k, material, missing, smallest)
     chances = {}
-    if k >= 2 and by_references:
+    # Where nothing clears, how a true retrain fares is of no use to anybody.
+    if k >= 2 and by_references and material.unproven is None:
         clearing = roads.clearing_of(policy)
         chances = {
             f"{gap:g}": statistics.pass_probability(k, gap, n_primaries=len(families) or 1, clearing=clearing)
@@ -234,7 +235,7 @@ def _obstacles(
 ) -> list[str]:
     if not material.runnable:
         return [material.lacks, *_no_interval(material, k)]
-    found = []
+    found = [] if material.unproven is None else [material.unproven]
     divided = material.assignment
     if divided is not None:
         lack = subjects_lack(divided)

@@ -41,6 +41,7 @@ class Material(Generic[SubjectT, SetsT]):
         notes: findings about the input.
         preprocessing: what is done to an example before the model sees it, for the plan.
         layers: names of the layers recorded; none where nothing can be run.
+        unproven: why no audit of this task clears as yet; None where it may.
         offers: capabilities of its subjects by name, where the user's code decides them; None where the task does.
         assignment: where chance divided forget and holdout; None where nothing says so.
         decoys: planned suppressed copies of the original.
@@ -64,6 +65,7 @@ class Material(Generic[SubjectT, SetsT]):
     lacks: str = "an architecture, a forget set and a retain set: without them only weights can be compared"
     planned: tuple[PlannedData, ...] = ()
     notes: tuple[str, ...] = ()
+    unproven: str | None = None
     preprocessing: dict[str, object] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     offers: tuple[str, ...] | None = None

@@ -98,7 +98,7 @@ def test_the_plan_says_what_road_is_open(here: Path) -> None:
     done = run("compare", "original", "unlearned", "--dry-run")
     assert done.exit_code == 0, done.output
     assert "chance divided 6 forget and 6 holdout subjects: holdout is the null" in done.stdout
-    words = "DELETED is out of reach; supply: 6 forget and 6 holdout subjects, DELETED needs 20 of either"
+    words = "DELETED is out of reach: 6 forget and 6 holdout subjects, DELETED needs 20 of either"
     assert words in " ".join(done.stdout.split())
     assert "references, DELETED needs" not in done.stdout
 

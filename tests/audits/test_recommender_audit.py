@@ -39,7 +39,8 @@ def test_the_dry_run_tells_what_will_be_done(tastes_folder: Path, monkeypatch: p
     said = " ".join(told.output.split())
     for name in ("few_shot*", "graph", "membership", "ranking", "relearning*", "slow_relearning*"):
         assert name in said
-    assert "DELETED is within reach of this plan" in said
+    assert "DELETED is out of reach: no audit of this task ends in DELETED yet" in said
+    assert "a true retrain is called DELETED" not in said
 
 
 def test_a_model_whose_graph_holds_what_was_to_be_forgotten_is_accused(here: Path) -> None:

@@ -217,7 +217,7 @@ class TestDryRun:
             "few_shot*",
         ):
             assert part in done.stdout
-        assert "DELETED is out of reach; supply: 0 references" in done.stdout
+        assert "DELETED is out of reach: 0 references" in done.stdout
 
     def test_writes_nothing_but_the_store(self, project: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()}

@@ -81,17 +81,17 @@ class Custom(Task[CustomModel, CustomSets]):
             weight_bytes=entry.size.numbers_in(getattr(torch, spec.audit.dtype)),
             canonical=CanonicalFile(network=factory.network, keep=save_weights, name=FILE),
             planned=loaded.planned,
-            notes=(*self._unproven(), *loaded.notes, *factory.notes, *_missing(code)),
+            unproven=self._unproven(),
+            notes=(*loaded.notes, *factory.notes, *_missing(code)),
             preprocessing={"task": {"source": code.name, "digest": code.source_digest}},
             layers=factory.layout.layers,
             offers=code.offers,
             decoys=tuple(made),
         )
 
-    def _unproven(self) -> Iterator[str]:
+    def _unproven(self) -> str | None:
         why = self.subject_type.unproven
-        if why is not None:
-            yield f"no audit of this task ends in DELETED yet: {why} (docs/{self.page})"
+        return None if why is None else f"no audit of this task ends in DELETED yet: {why} (docs/{self.page})"
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From initial weights that the user's architecture makes, by the user's loss."""

@@ -16,7 +16,9 @@ from auditor.tasks.vision_language.reading import states, through_the_head
 class VisionLanguageModel(CustomModel):
     """See :class:`~auditor.tasks.custom.subject.CustomModel`."""
 
-    unproven: ClassVar[str | None] = "how often it would be wrong was not measured, and no feature is of the projector"
+    unproven: ClassVar[str | None] = (
+        "its error rate was measured in one world alone, and no feature is of the projector"
+    )
 
     def lens(self, examples: CustomExamples) -> Mapping[str, Tensor]:
         """What each block says through the model's own final norm and head.
