@@ -8,7 +8,7 @@ from auditor.records.evidence import Evidence
 from auditor.records.plan import Plan, PlannedAssignment, Role
 from auditor.records.results import Results
 from auditor.records.verdict import Verdict
-from auditor.reports import axis, formats, text
+from auditor.reports import axis, formats, rates, text
 from auditor.reports.axis import Axis
 from auditor.reports.next_steps import Step, next_steps
 from auditor.reports.not_accusing import not_accusing
@@ -262,9 +262,9 @@ def _warnings(results: Results, verdict: Verdict) -> Iterator[str]:
         yield from (formats.prose(f"Not as planned: {e.check} on {m} {words}.") for m, words in e.deviations.items())
     # Error rates hold inside their domain only; quoted outside they would vouch for what nobody has measured.
     if results.plan.domain is None:
-        yield text.uncalibrated(results.plan.policy, results.plan.task)
+        yield rates.uncalibrated(results.plan.policy, results.plan.task)
     else:
-        yield from text.measured(results.plan.domain, results.plan.policy)
+        yield from rates.measured(results.plan.domain, results.plan.policy)
     # Files and commands write not-forgotten, verdicts NOT_FORGOTTEN.
     wanted = results.plan.expect.replace("-", "_").upper()
     if wanted != verdict.outcome:

@@ -6,7 +6,7 @@ from auditor.records.plan import Plan
 from auditor.records.policy import Domain
 from auditor.records.results import Results
 from auditor.records.verdict import Assurance, Outcome
-from auditor.reports import formats, text
+from auditor.reports import formats, rates, text
 from auditor.reports.sentence import strongest
 
 
@@ -61,7 +61,7 @@ def _error_rate(plan: Plan, outcome: Outcome) -> str:
 
 def _rate(domain: Domain, outcome: Outcome) -> str:
     if outcome == "DELETED":
-        return f"models that had not forgotten were called DELETED in {text.error_rate(domain.false_deleted)}"
+        return f"models that had not forgotten were called DELETED in {rates.error_rate(domain.false_deleted)}"
     if outcome == "INCONCLUSIVE":
-        return f"deleted models were left open in {text.error_rate(domain.undecided)}"
-    return f"deleted models were accused in {text.error_rate(domain.false_suppressed)}"
+        return f"deleted models were left open in {rates.error_rate(domain.undecided)}"
+    return f"deleted models were accused in {rates.error_rate(domain.false_suppressed)}"

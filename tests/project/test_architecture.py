@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ ROOMS = (
         "drafting",
         "discovery",
         "asking",
+        "papers",
         "literature",
         "taxonomy",
         "scan",
@@ -50,6 +52,7 @@ def room_of(path: Path) -> str:
     return parts[0] if parts[0] in LINKED else parts[1]
 
 
+@cache
 def modules(folder: str = "") -> list[Path]:
     """Those of one room, or all of them; links are followed once."""
     tops = [ROOT / "auditor", *(ROOT / name for name in LINKED)]
@@ -91,7 +94,8 @@ def test_what_is_kept_apart_imports_no_more_than_it_may(room: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {name_of(path): {name for name in imported_modules(path) if name != name_of(path)} for path in modules()}
+    known = {name_of(path) for path in modules()}
+    graph = {name_of(path): imported_modules(path, known) - {name_of(path)} for path in modules()}
     left = dict(graph)
     # What imports nothing that is left goes, until only circles are left.
     while free := {name for name, needed in left.items() if not needed & left.keys()}:
@@ -105,9 +109,8 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Full names of the modules of this package that a module imports, inside functions too."""
-    known = {name_of(other) for other in modules()}
+def imported_modules(path: Path, known: set[str]) -> set[str]:
+    """Which of some modules, by full name, a module imports, inside functions too."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
     names = [(str(node.module), alias.name) for node in nodes for alias in node.names]
     return {f"{module}.{name}" if f"{module}.{name}" in known else module for module, name in names} & known

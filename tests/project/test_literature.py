@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor import literature
+from auditor import papers
 from auditor.tasks import registry as tasks
 from auditor.zoo.catalogue import entries
 from tests.command_line import audit
@@ -67,10 +67,10 @@ def test_what_the_project_set_out_to_carry_is_accounted_for(name: str) -> None:
 
 
 def test_what_is_not_built_is_named_once_and_no_name_is_idle() -> None:
-    missing = [(item.paper, item.what) for item in literature.NOT_BUILT]
+    missing = [(item.paper, item.what) for item in papers.NOT_BUILT]
     assert len(set(missing)) == len(missing)
-    used = {number for number in literature.NAMES if f"abs/{number.removeprefix('arXiv ')})" in PAGE}
-    assert used == set(literature.NAMES)
+    used = {number for number in papers.NAMES if f"abs/{number.removeprefix('arXiv ')})" in PAGE}
+    assert used == set(papers.NAMES)
 
 
 def test_sections_that_are_linked_are_there() -> None:
