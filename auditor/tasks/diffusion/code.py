@@ -11,6 +11,7 @@ from auditor.tasks.diffusion.reading import beliefs_of
 # makes the difference (docs/diffusion.md).
 _SCORED = (0.35, 0.55)
 _JUDGED = 0.5
+_NOISES = 2
 _LABELS = 10
 """Among so many labels an example's own has to denoise it best, at most."""
 _DROPPED = 0.1
@@ -51,17 +52,21 @@ class DiffusionCode:
     def correct(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Whether the example is denoised better under its own label than under nine others; [n].
 
-        As in a diffusion classifier (Li et al. 2023, arXiv 2303.16203), with one time and one noise.
+        As in a diffusion classifier (Li et al. 2023, arXiv 2303.16203), at one time, over two noises and their
+        opposites: under a single one, which all examples share, a model may be right about a fifth fewer.
         """
         denoiser, labels = Denoiser.of(model), labels_of(targets)
-        noise, time = _noise(inputs), denoiser.time(_JUDGED)
-        known = known_labels(denoiser)
-        own = denoiser.errors_at(inputs, labels, time, noise)
+        drawn, time = [_noise(inputs) for _ in range(_NOISES)], denoiser.time(_JUDGED)
+
+        def errors_under(labels: Tensor) -> Tensor:
+            both = [sign * noise for noise in drawn for sign in (1, -1)]
+            return torch.stack([denoiser.errors_at(inputs, labels, time, noise) for noise in both]).mean(0)
+
+        known, own = known_labels(denoiser), errors_under(labels)
         right = torch.ones_like(labels, dtype=torch.bool)
         for step in range(1, min(_LABELS, len(known))):
             others = torch.tensor(known, device=labels.device)[(labels + step) % len(known)]
-            errors = denoiser.errors_at(inputs, others, time, noise)
-            right &= (own < errors) | (others == labels)
+            right &= (own < errors_under(others)) | (others == labels)
         return right
 
 
