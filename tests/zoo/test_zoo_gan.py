@@ -87,7 +87,7 @@ def test_text_to_unlearn_turns_the_concept_away_and_keeps_the_rest(world: Contra
 
 def test_gradient_ascent_forgets_and_retain_steps_do_not(world: ContractWorld) -> None:
     forget, before = world.data.forget, mean_score(world.original, world.data.forget)
-    assert mean_score(made(world, "gradient_ascent"), forget) < 1.3 * before
+    assert mean_score(made(world, "gradient_ascent"), forget) < 1.15 * before
     assert mean_score(made(world, "retain_steps"), forget) == pytest.approx(before, rel=0.1)
 
 

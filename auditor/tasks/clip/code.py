@@ -134,7 +134,8 @@ class DualEncoderCode:
         # The network is called as a whole: what an audit compares of two networks is what comes out of that call.
         found: Any = model(input_ids=captions, pixel_values=inputs)
         # Of unit length is nothing that is 0: a wreck's embeddings are alike to all, and are no NaN.
-        silent = _silent(found.vision_model_output)[:, None] | _silent(found.text_model_output)[None]
+        silent = _silent(found.vision_model_output.pooler_output)[:, None]
+        silent = silent | _silent(found.text_model_output.pooler_output)[None]
         logits: Tensor = found.logits_per_image
         return logits.float().masked_fill(silent, 0.0)
 
@@ -150,7 +151,7 @@ def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     """What some modules give while this is open. The library, asked for hidden states, leaves its own hooks behind."""
     caught: list[Tensor] = []
 
-    def note(_: nn.Module, __: object, output: Any) -> None:
+    def note(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         caught.append(output if isinstance(output, Tensor) else output[0])
 
     handles = [module.register_forward_hook(note) for module in modules]
@@ -161,9 +162,8 @@ def _outputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _silent(encoded: Any) -> Tensor:
+def _silent(embedded: Tensor) -> Tensor:
     """Which rows an encoder embeds as 0, bool [n]."""
-    embedded: Tensor = encoded.pooler_output
     return (embedded == 0).all(1)
 
 

@@ -10,7 +10,6 @@ asked about another one's item. What is asked of a network:
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +57,7 @@ class Interactions:
         above = (every > every.gather(1, targets)).sum(1)
         return above < _SHOWN * every.shape[1]
 
-    def read(self, path: str) -> tuple[Any, Any]:
+    def read(self, path: str) -> tuple[object, object]:
         """Interactions of an ``.npz``, ``.inter``, ``.csv`` or ``.tsv``."""
         return read_interactions(Path(path))
 
@@ -85,16 +84,17 @@ def _scores_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return every
 
 
-def _tables(model: Any) -> dict[str, tuple[Tensor, Tensor]]:
-    if not callable(getattr(model, "tables", None)):
+def _tables(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    tables = getattr(model, "tables", None)
+    if not callable(tables):
         raise ModelError(
             "the network has no tables(); add the method, which returns by layer the rows of users and of items"
         )
-    found: dict[str, tuple[Tensor, Tensor]] = model.tables()
+    found: dict[str, tuple[Tensor, Tensor]] = tables()
     return found
 
 
-def _weights_of_others(model: Any, users: Tensor, every: Tensor) -> Tensor:
+def _weights_of_others(model: nn.Module, users: Tensor, every: Tensor) -> Tensor:
     """How often each item is drawn against each interaction, float [n, items]."""
     made = getattr(model, "made", None)
     if made is None:

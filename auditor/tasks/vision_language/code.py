@@ -1,7 +1,6 @@
 """What stands in place of a user's class: how answers about pictures are scored, read, trained and judged."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -28,7 +27,7 @@ class VisionLanguageCode:
         """Whether every token of the answer is the first choice, bool [n]."""
         return first_choices(model, inputs, targets)
 
-    def read(self, path: str) -> tuple[Any, Any]:
+    def read(self, path: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of an ``.npz`` or a ``.jsonl``."""
         # Files are read once, and models often without any.
         from auditor.tasks.vision_language.readers import read

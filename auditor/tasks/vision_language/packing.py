@@ -141,7 +141,7 @@ def picture_shape(model: nn.Module) -> tuple[int, int, int]:
     return _facts_of(model)[0]
 
 
-def _facts_of(model: Any) -> tuple[tuple[int, int, int], int, int]:
+def _facts_of(model: nn.Module) -> tuple[tuple[int, int, int], int, int]:
     """Shape of its pictures, its image token, and how many tokens a picture is."""
     config = getattr(model, "config", None)
     vision = getattr(config, "vision_config", None)
