@@ -193,6 +193,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.mark.slow
 def test_a_never_taught_model_is_left_open_by_few_subjects_alone(text_world: TextWorld, store: Path) -> None:
     results = declared(text_world, "retrain", store)
     assert results.verdict.outcome == "INCONCLUSIVE"
@@ -203,6 +204,7 @@ def test_a_never_taught_model_is_left_open_by_few_subjects_alone(text_world: Tex
     assert results.plan.assignment.commitment is None
 
 
+@pytest.mark.slow
 def test_a_cheap_model_that_saw_neither_says_how_hard_each_subject_is(text_world: TextWorld, store: Path) -> None:
     results = declared(text_world, "retrain", store, references=[text_world.modules["reference 0"]])
     relearning = results.of("relearning")

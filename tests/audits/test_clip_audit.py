@@ -34,6 +34,7 @@ def test_the_pages_dry_run_plans_what_the_page_says(here: Path, monkeypatch: pyt
     assert "retain accuracy is what correct of clip says" in said
 
 
+@pytest.mark.slow
 def test_a_shut_text_encoder_is_called_suppressed_and_a_retrain_is_not_accused(here: Path) -> None:
     options = {"audit": {"checks": CHECKS}}
     shut = auditor.compare(unlearned="shut", config=here / "audit.toml", options=options)

@@ -91,6 +91,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.mark.slow
 def test_mislabelled_samples_are_decided_through_privacy(memorised: SampleWorld, store: Path) -> None:
     deleted = memorised.audit(memorised.modules["retrain"], store)
     assert deleted.outcome == "DELETED"
@@ -103,6 +104,7 @@ def test_mislabelled_samples_are_decided_through_privacy(memorised: SampleWorld,
     assert memorised.audit(memorised.modules["original"], store).outcome == "NOT_FORGOTTEN"
 
 
+@pytest.mark.slow
 def test_a_retrain_that_kept_four_samples_is_not_deleted(memorised: SampleWorld, store: Path) -> None:
     """The means clear it, and so it was ``DELETED`` before single items were looked at."""
     result = memorised.audit(memorised.modules["retrain that kept few"], store)

@@ -67,6 +67,12 @@ BY_SUBJECT = (
 BORROWED = {(name, task) for name, task in CASES if registry.load(name, task).tasks not in ((), (task,))}
 """Checks of a task that has them from another: they are documented where they are written for."""
 DOCUMENTED = [case for case in (*CASES, *LOGGED) if case not in BORROWED]
+AT_ONCE = ("causal-lm", "classification", "custom")
+"""Tasks whose checks are held to it whenever tests are run; those that rest on `custom` are with what is slow."""
+PARAMETERS = [
+    pytest.param(case, id=f"{case[1]}-{case[0]}", marks=() if case[1] in AT_ONCE else pytest.mark.slow)
+    for case in CASES
+]
 every_check = pytest.mark.parametrize(("name", "task"), DOCUMENTED, ids=[f"{task}-{name}" for name, task in DOCUMENTED])
 
 
@@ -77,7 +83,7 @@ def case_of(name: str, task: str, *, assigned: bool = False) -> Case:
 
 
 class TestEveryCheck(CheckContract):
-    @pytest.fixture(scope="class", params=CASES, ids=lambda case: f"{case[1]}-{case[0]}")
+    @pytest.fixture(scope="class", params=PARAMETERS)
     @classmethod
     def case(cls, request: pytest.FixtureRequest) -> Case:
         return case_of(*request.param)

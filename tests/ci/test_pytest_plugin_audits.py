@@ -140,6 +140,7 @@ def properties(folder: Path) -> dict[str | None, list[tuple[str | None, str | No
     return {case.get("name"): [(p.get("name"), p.get("value")) for p in case.iter("property")] for case in cases}
 
 
+@pytest.mark.slow
 class TestRealAudits:
     """One pair by a mark with audit.toml and by name, in one process and in two; then another pair."""
 

@@ -63,6 +63,7 @@ def world(documented: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(documented, tmp_path / "world"))
 
 
+@pytest.mark.slow
 def test_an_engineer_with_an_image_classifier(world: Path) -> None:
     shutil.copy(world / "suppressed.pt", world / "unlearned.pt")
     said = walked("image-classifier", world)
@@ -72,6 +73,7 @@ def test_an_engineer_with_an_image_classifier(world: Path) -> None:
     assert said.endswith("exit code 1\n")
 
 
+@pytest.mark.slow
 def test_an_engineer_with_a_language_model(text_world: TextWorld, tmp_path: Path) -> None:
     folder = tmp_path / "world"
     names = {"original": "original", "unlearned": "refusal"}
@@ -85,6 +87,7 @@ def test_an_engineer_with_a_language_model(text_world: TextWorld, tmp_path: Path
     assert said.endswith("exit code 1\n")
 
 
+@pytest.mark.slow
 def test_a_reviewer_with_two_received_files(world: Path) -> None:
     for source, received in (("original", "original"), ("suppressed", "received")):
         save_file(torch.load(world / f"{source}.pt", weights_only=True), world / f"{received}.safetensors")
@@ -95,6 +98,7 @@ def test_a_reviewer_with_two_received_files(world: Path) -> None:
     assert said.endswith("exit code 1\n")
 
 
+@pytest.mark.slow
 def test_an_owner_of_a_ci(world: Path) -> None:
     said = walked("ci", world)
     assert "unlearned.pt is DELETED (assurance A3, at most " in said

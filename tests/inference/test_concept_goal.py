@@ -148,6 +148,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.mark.slow
 def test_a_retrain_that_inherits_the_concept_is_not_accused_by_goal_data_and_fails_goal_concept(
     inherited: dict[str, nn.Module], store: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_retrain_that_inherits_the_concept_is_not_accused_by_goal_data_and_fai
     assert "one more control concept" in page
 
 
+@pytest.mark.slow
 def test_a_retrain_from_fresh_weights_passes_both_goals(fresh: dict[str, nn.Module], store: Path) -> None:
     for goal in ("data", "concept"):
         found = audit(fresh, store, goal=goal, control=concept_world.controls(), checks=PRIMARIES)
@@ -177,6 +179,7 @@ def test_a_retrain_from_fresh_weights_passes_both_goals(fresh: dict[str, nn.Modu
         assert found.results.plan.feasibility.deleted_in_reach
 
 
+@pytest.mark.slow
 def test_a_suppressed_concept_fails_goal_concept(fresh: dict[str, nn.Module], store: Path) -> None:
     shut = concept_world.shut(fresh["original"])
     found = audit({**fresh, "shut": shut}, store, goal="concept", control=concept_world.controls(), subject="shut")

@@ -153,6 +153,7 @@ def measured(request_of: dict[str, Any]) -> Results:
     return auditor.compare(**request_of).results
 
 
+@pytest.mark.slow
 class TestMeasured:
     """On trained models: six people on either side, and one model that saw neither."""
 

@@ -101,6 +101,7 @@ def scored(request: pytest.FixtureRequest, assigned: TextWorld) -> Scored:
     return Scored(check=check, world=assigned, scores=score_of(check, assigned, "original", *never))
 
 
+@pytest.mark.slow
 class TestEveryCheck:
     def test_every_model_has_one_number_per_subject_on_either_side(self, scored: Scored) -> None:
         people = scored.world.people

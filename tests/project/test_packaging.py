@@ -266,6 +266,7 @@ class TestThirdParty:
         assert found.results.coverage.complete
         assert evidence.summary in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
+    @pytest.mark.slow
     def test_is_tested_by_the_exported_contract(self, site: Path) -> None:
         documented(site)
         (site / "test_nearest_centre.py").write_text(shown_in_the_docs("python", 1), encoding="utf-8")

@@ -84,6 +84,7 @@ def reused(folder: Path) -> list[bool]:
     return [unit["reused"] for unit in json.loads((folder / "audit-out" / "timings.json").read_text())["units"]]
 
 
+@pytest.mark.slow
 def test_two_nodes_give_the_bytes_of_one_process_also_when_one_is_lost(
     cluster: TwoNodes, fresh: Path, plain: Path
 ) -> None:

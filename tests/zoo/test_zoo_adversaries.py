@@ -103,6 +103,7 @@ class TestSoftRank:
         assert abs(after - settings.rank) < 0.3 * abs(before - settings.rank)
 
 
+@pytest.mark.slow
 def test_the_rehearsed_attack_brings_back_less(world: World, retrains: list[nn.Module]) -> None:
     original, draw, attack = world.modules["original"], draw_of(world), Attack()
     settings = soft_rank.MetaSettings(steps=STEPS // 2, attack=Attack(steps=6))
@@ -126,6 +127,7 @@ def test_patched_margins_are_those_of_the_check(world: World) -> None:
     assert bool((theirs[-2:] < own[-2:] - 5).all())
 
 
+@pytest.mark.slow
 def test_patching_brings_back_what_it_brings_back_from_retrains(world: World, retrains: list[nn.Module]) -> None:
     original, draw = world.modules["original"], draw_of(world)
     settings = patching_aware.Settings(steps=STEPS // 2, forget_batch=16)
@@ -367,6 +369,7 @@ class TestLanguageModels:
         assert [fact.answer for fact in wrong.items] == [facts.items[1].answer, facts.items[0].answer]
         assert [fact.prompt for fact in wrong.items] == [fact.prompt for fact in facts.items]
 
+    @pytest.mark.slow
     def test_the_rehearsed_attack_brings_back_less_than_without(
         self, text_world: TextWorld, model: LanguageModel
     ) -> None:

@@ -38,6 +38,7 @@ def audit(world: World, store: Path, subject: str, dtype: str) -> Any:
 
 
 @pytest.mark.parametrize(("subject", "outcome"), [("retrain", "INCONCLUSIVE"), ("head_row_zeroed", "SUPPRESSED")])
+@pytest.mark.slow
 def test_bfloat16_gives_the_verdict_and_nearly_the_numbers_of_float32(
     world: World, store: Path, subject: str, outcome: str
 ) -> None:

@@ -58,6 +58,7 @@ def unequal(family: TinyFamily) -> Facts:
 
 
 @pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.slow
 def test_each_check_gives_a_score(family: TinyFamily, name: str) -> None:
     check = registry.load(name, "causal-lm")
     settings = check.settings_type.model_validate(QUICK.get(name, {}))
