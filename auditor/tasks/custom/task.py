@@ -91,7 +91,8 @@ class Custom(Task[CustomModel, CustomSets]):
 
     def _unproven(self) -> str | None:
         why = self.subject_type.unproven
-        return None if why is None else f"no audit of this task ends in DELETED yet: {why} (docs/{self.page})"
+        # Said beside what a user may supply.
+        return None if why is None else f"a way to clear such models that is known to be safe: {why} (docs/{self.page})"
 
     def workshop(self, spec: AuditSpec, base: Path) -> Workshop:
         """From initial weights that the user's architecture makes, by the user's loss."""
