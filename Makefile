@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_OUT ?= audit-demo
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check slow lint types setup clean
+.PHONY: demo test check slow demos lint types setup clean
 
 setup: .venv/.installed
 
@@ -22,7 +22,11 @@ test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 slow: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not demos"
+
+# The demos of kinds of model beside images, texts and dual encoders, ten minutes of a core each; .ci/run leaves them out.
+demos: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m demos
 
 lint: setup
 	$(BIN)/ruff check .
@@ -31,7 +35,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-check: lint types test slow
+check: lint types test slow demos
 
 clean:
 	rm -rf .venv build dist *.egg-info

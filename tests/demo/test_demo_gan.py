@@ -8,6 +8,7 @@ from tests.demo_runs import a_reviewer_can_check_it, made_without_network
 
 
 @pytest.mark.slow
+@pytest.mark.demos
 @pytest.mark.timeout(1800)
 def test_the_demo_of_a_gan_end_to_end(tmp_path: Path) -> None:
     demo = made_without_network(tmp_path, "gan")

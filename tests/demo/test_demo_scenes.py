@@ -11,6 +11,7 @@ from tests.demo_runs import a_reviewer_can_check_it, made_without_network
 
 
 @pytest.mark.slow
+@pytest.mark.demos
 @pytest.mark.timeout(1800)
 def test_the_demo_end_to_end(tmp_path: Path) -> None:
     a_reviewer_can_check_it(made_without_network(tmp_path, "vision-language"), tmp_path / "inbox")
