@@ -14,7 +14,7 @@ from auditor.records.spec import FILE_NAME, RecipeSpec
 from auditor.tasks.custom.readers import write_custom
 from auditor.tasks.custom.sets import CustomExamples
 from auditor.zoo.diffusion.digits import RECIPE, diffusion_digits, trained
-from auditor.zoo.diffusion.label_row import Settings, label_row
+from auditor.zoo.diffusion.last_layer import last_layer_turned
 
 FORGET_CLASS = 3
 N_REFERENCES = 6
@@ -69,8 +69,8 @@ class DrawnDigitsDemo(World):
         return {
             "original": lambda: self._original,
             "deleted": lambda: trained(sets["retain"], derive_seed(seed, "deleted")),
-            "suppressed": lambda: label_row(
-                self._original, sets["forget"], sets["retain"], Settings(), derive_seed(seed, "suppressed")
+            "suppressed": lambda: last_layer_turned(
+                self._original, sets["forget"], sets["retain"], derive_seed(seed, "suppressed")
             ),
         }
 
