@@ -103,8 +103,8 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
         )
 
     def prepare(self, original: CustomModel, data: CustomSets, settings: Settings, seed: int) -> dict[str, float]:
-        """The scales of the original's gains, which are not brought to one scale as units are."""
-        return scales(original.module, matrices=False)
+        """Scales of the original's gains, and of matrices where the task says so: no canonical form sets them."""
+        return _scales(original)
 
     def score(
         self, subject: CustomModel, artefact: dict[str, float], data: CustomSets, settings: Settings, seed: int
@@ -133,7 +133,7 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
             n_examples=len(data.forget_eval),
             rows=rows,
             effort=effort_of(attacks, "a class" if data.forget_attack.labelled else "of forget"),
-            cannot_clear_because=odd_scale(scales(subject.module, matrices=False), artefact),
+            cannot_clear_because=odd_scale(_scales(subject), artefact),
         )
 
     def taught(self, shares: Sequence[float], n: int) -> float:
@@ -206,6 +206,10 @@ class Relearning(Check[CustomModel, CustomSets, Settings, dict[str, float]]):
     ) -> tuple[list[Row], dict[str, dict[str, float]]]:
         """Recovery as a function of the attacker's budget."""
         return budget_rows(scores, references, (AS_IS,)), {}
+
+
+def _scales(model: CustomModel) -> dict[str, float]:
+    return scales(model.module, matrices=model.matrices_have_a_scale, paired=model.pairs())
 
 
 def _scale_of(before: str, original: Score, references: Sequence[Score]) -> Scale | None:

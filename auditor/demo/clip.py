@@ -1,13 +1,13 @@
 """The demo's drawn digits: a small CLIP learns digits drawn in three ways, one of which is to be forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from torch import nn
 
-from auditor.demo.run import World
+from auditor.demo.run import NEVER_CLEARED, World
 from auditor.models import references
 from auditor.models.training import train
 from auditor.randomness import derive_seed
@@ -45,6 +45,7 @@ seed = {seed}
 class ClipDemo(World):
     """See :class:`auditor.demo.run.World`."""
 
+    expected: ClassVar[Mapping[str, str]] = NEVER_CLEARED
     recipe: ClassVar[RecipeSpec] = world.RECIPE
     suffix: ClassVar[str] = ""
     n_references: ClassVar[int] = N_REFERENCES

@@ -30,7 +30,7 @@ def test_the_pages_dry_run_plans_what_the_page_says(here: Path, monkeypatch: pyt
     told = run(["compare", "--dry-run"])
     assert told.exit_code == 0, told.output
     said = " ".join(told.output.split())
-    assert "outputs, cka, few_shot*, relearning*, retrieval, slow_relearning*, weight_delta" in said
+    assert "outputs, caption_probe, cka, few_shot*, relearning*, retrieval, slow_relearning*, weight_delta" in said
     assert "retain accuracy is what correct of clip says" in said
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from auditor.checks.sets import ExampleSet
 from auditor.checks.subject import PassCounter
 from auditor.errors import ModelError
-from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES, canonical
+from auditor.models.canonical import CANONICAL_EXAMPLES, CANONICAL_PASSES, HomogeneousPair, canonical
 from auditor.models.copies import movable_copy
 from auditor.models.feature_store import FeatureStore
 from auditor.records.score import CanonicalForm
@@ -37,6 +37,8 @@ class CustomModel:
 
     unproven: ClassVar[str | None] = None
     """Why no audit of such models clears as yet, in one clause; None where it may."""
+    matrices_have_a_scale: ClassVar[bool] = False
+    """Whether a matrix of such models far from the original's scale is none of a retrain."""
 
     def __init__(
         self,
@@ -71,6 +73,10 @@ class CustomModel:
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the user's class gives features of, in its order."""
         return self._layout.layers
+
+    def pairs(self) -> tuple[HomogeneousPair, ...]:
+        """Homogeneous units, which :meth:`canonical` brings to one scale."""
+        return self._layout.pairs
 
     def head(self) -> nn.Module:
         """The module with the last matrix of weights that runs."""
