@@ -24,7 +24,7 @@ test: setup
 slow: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not demos"
 
-# The demos of kinds of model beside images, texts and dual encoders, ten minutes of a core each; .ci/run leaves them out.
+# The demos of kinds of model beside images and texts, ten minutes of a core each; .ci/run leaves them out.
 demos: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m demos
 
