@@ -33,7 +33,16 @@ def obstacles(case: Case) -> list[Reason]:
             "as the null (data.control)"
         )
         found.append(Reason(kind="no control concepts", sentence=words))
-    return [*found, *primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
+    found += [*primary_obstacles(case), *_beside_the_primaries(case), *_decoy_obstacles(case)]
+    return found or _out_of_reach(case)
+
+
+def _out_of_reach(case: Case) -> list[Reason]:
+    """What the plan named before anything was scored, whatever a policy of its own makes of the scores."""
+    return [
+        Reason(kind="not planned", sentence=f"out of this plan's reach: {words}")
+        for words in case.plan.feasibility.obstacles
+    ]
 
 
 def _seen_from_outside(case: Case) -> list[Reason]:

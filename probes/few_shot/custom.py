@@ -61,8 +61,6 @@ class FewShot(Check[CustomModel, CustomSets, Settings, None]):
             readings=readings,
             n_examples=sum(len(members) for _, members in groups),
             rows=rows,
-            # Without this primary nothing is cleared.
-            cannot_clear_because=subject.unproven,
         )
 
 

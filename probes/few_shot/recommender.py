@@ -107,7 +107,6 @@ class FewShot(custom.FewShot):
             n_examples=probed.n_examples,
             rows=rows,
             controls={UNSEEN: float(unseen)},
-            cannot_clear_because=probed.cannot_clear_because,
         )
 
     def rescale(self, original: Score, references: Sequence[Score]) -> Callable[[Score], Score]:
@@ -130,7 +129,7 @@ class FewShot(custom.FewShot):
             return found.model_copy(
                 update={
                     "controls": {**score.controls, **controls},
-                    "cannot_clear_because": blind or _narrow(score, usual) or score.cannot_clear_because,
+                    "cannot_clear_because": blind or _narrow(score, usual),
                 }
             )
 

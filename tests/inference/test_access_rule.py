@@ -52,6 +52,15 @@ def test_a_check_that_may_only_accuse_clears_nothing_whatever_a_policy_calls_it(
     assert all("may accuse and never clears" in sentence for sentence in verdict.sentences)
 
 
+def test_what_the_plan_says_to_be_out_of_reach_is_not_reached() -> None:
+    """By a policy of its own, whose primaries all clear: of this kind of model nobody knows yet how to clear one."""
+    made, lack = plan(), "a way to clear such models that is known to be safe"
+    reach = made.feasibility.model_copy(update={"deleted_in_reach": False, "obstacles": (lack,)})
+    verdict = decide(made.model_copy(update={"feasibility": reach}), clean())
+    assert (verdict.outcome, verdict.bound) == ("INCONCLUSIVE", None)
+    assert verdict.sentences == (f"out of this plan's reach: {lack}",)
+
+
 def test_from_outside_it_may_still_accuse() -> None:
     found = [clean()[0], evidence("few_shot", (0.9, 0.8, 1.0)), *clean()[2:]]
     assert decide(with_access("logits", "logits", "logits"), found).outcome == "SUPPRESSED"
